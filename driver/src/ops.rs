@@ -1,0 +1,312 @@
+//! The closed set of things a worker can ask of the kernel, and of things it can be told.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A socket of this driver: its place in the table, and which tenant of that place is meant.
+///
+/// Packed with the operation's kind into the kernel's `user_data` (slot 24 bits, generation 32, kind 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    /// Index into the driver's socket table, below 2²⁴.
+    pub slot: u32,
+    /// Raised each time the slot is closed; wraps.
+    pub generation: u32,
+}
+
+/// Bytes that arrived, inside the driver's pool. Not cloneable: whoever holds it must give it back with
+/// [`Driver::recycle`] before the turn ends, or the pool runs dry.
+#[must_use = "a chunk must be recycled in the turn it arrived in"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub(crate) pool: Pool,
+    pub(crate) id: u16,
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+impl Chunk {
+    /// Number of bytes that arrived; never zero.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a chunk is never empty")]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+/// Which pool of receive buffers an operation draws on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Many small buffers (2 KiB by default) for client links.
+    Links,
+    /// Fewer large buffers (64 KiB by default) for streams to backends.
+    Streams,
+}
+
+/// Bytes on their way out. Pooled by the worker: moves in with [`Op::Send`], back with [`Completion::Sent`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Everything to send.
+    pub bytes: Vec<u8>,
+    /// How much of it the kernel has already taken; a send starts here.
+    pub sent: usize,
+}
+
+impl Batch {
+    /// What is still to be sent.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+}
+
+/// Index of a listener in the list the driver was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener(pub u8);
+
+/// Where a connection is to go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix stream socket by path.
+    Unix(PathBuf),
+}
+
+/// Who is at the other end of an accepted socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP peer's address.
+    Tcp(SocketAddr),
+    /// A Unix peer, which has no address.
+    Unix,
+}
+
+/// How long a receive stays armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One chunk, then it is over.
+    Once,
+    /// Until cancelled, starved or ended by the peer. Costs about 600 bytes of kernel memory more than a poll.
+    Multishot,
+}
+
+/// An operation that can be armed on a socket and therefore be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// [`Op::Poll`].
+    Poll,
+    /// [`Op::Receive`].
+    Receive,
+    /// [`Op::Send`].
+    Send,
+}
+
+/// What a worker asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Wait for one connection on a listener. Ends in [`Completion::Accepted`] or [`Completion::AcceptFailed`].
+    Park {
+        /// The listener to accept from.
+        listener: Listener,
+    },
+    /// Open a socket and connect it. Ends in [`Completion::Connected`] with the same `tag`.
+    Connect {
+        /// Chosen by the worker; comes back with the completion.
+        tag: u32,
+        /// Where to.
+        to: Box<Endpoint>,
+    },
+    /// Wait until there is something to read (or an end). Ends in [`Completion::Readable`] or
+    /// [`Completion::Ended`].
+    Poll {
+        /// The socket.
+        token: Token,
+    },
+    /// Receive into the driver's pool. Each arrival is a [`Completion::Received`]; over after the first one with
+    /// `more == false`, or with [`Completion::Ended`].
+    Receive {
+        /// The socket.
+        token: Token,
+        /// The pool to draw on.
+        pool: Pool,
+        /// Once or until further notice.
+        mode: Mode,
+    },
+    /// Send `batch.rest()`. At most one send per socket may be in flight. Ends in [`Completion::Sent`].
+    Send {
+        /// The socket.
+        token: Token,
+        /// The bytes; come back with the completion.
+        batch: Batch,
+    },
+    /// Cancel what is armed. The cancelled operation still ends in its own completion, which may be an ordinary
+    /// one if it was already on its way; there is none for the cancel itself.
+    Cancel {
+        /// The socket.
+        token: Token,
+        /// What to cancel.
+        armed: Armed,
+    },
+    /// Close the socket. Nothing may be armed on it. Ends in [`Completion::Closed`]; after that the slot belongs
+    /// to a new generation.
+    Close {
+        /// The socket.
+        token: Token,
+    },
+    /// Wake another worker: it sees [`Completion::Rung`]. No completion here.
+    Ring {
+        /// Index of the worker.
+        worker: u32,
+    },
+}
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+/// Why an armed operation is over without data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer has finished sending.
+    Eof,
+    /// The connection is broken (reset, timed out, unreachable).
+    Broken(Errno),
+    /// The pool had no buffer. Recycle, then arm again; arming at once would end the same way.
+    Starved,
+    /// It was cancelled.
+    Cancelled,
+    /// The kernel ended it without a reason that concerns the peer (a multishot that overflowed, `EINTR`, `EAGAIN`): arm again.
+    Lapsed,
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel took this many bytes, at least one; `batch.sent` is already advanced. May be fewer than asked for.
+    Bytes(usize),
+    /// It was cancelled before the kernel took any.
+    Cancelled,
+    /// The connection is broken.
+    Broken(Errno),
+    /// Nothing was taken for a passing reason (`EINTR`, `EAGAIN`, `ENOBUFS`): send again.
+    Again,
+}
+
+/// What a worker is told. Within one socket, completions come in the order of the events.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// A parked accept took a connection.
+    Accepted {
+        /// The listener that was parked on.
+        listener: Listener,
+        /// The new socket.
+        token: Token,
+        /// Its peer.
+        peer: Peer,
+    },
+    /// A parked accept failed (a full table, out of memory). Park again later.
+    AcceptFailed {
+        /// The listener that was parked on.
+        listener: Listener,
+        /// Why.
+        errno: Errno,
+    },
+    /// A connect is over.
+    Connected {
+        /// The tag of the operation.
+        tag: u32,
+        /// The socket, or why there is none. After an error nothing has to be closed.
+        result: Result<Token, Errno>,
+    },
+    /// There is something to read, or the peer has ended. The poll is over.
+    Readable {
+        /// The socket.
+        token: Token,
+    },
+    /// Bytes arrived.
+    Received {
+        /// The socket.
+        token: Token,
+        /// The bytes.
+        chunk: Chunk,
+        /// Whether the receive is still armed.
+        more: bool,
+    },
+    /// A poll or receive is over without data.
+    Ended {
+        /// The socket.
+        token: Token,
+        /// Which operation.
+        armed: Armed,
+        /// Why.
+        why: End,
+    },
+    /// A send is over.
+    Sent {
+        /// The socket.
+        token: Token,
+        /// The bytes, with `sent` advanced.
+        batch: Batch,
+        /// How it went.
+        result: Sent,
+    },
+    /// The socket is closed; its token is dead.
+    Closed {
+        /// The token it had.
+        token: Token,
+    },
+    /// Another worker, or the control thread, rang.
+    Rung,
+}
+
+/// An operation that could not be queued; it is given back unchanged. Wait, then submit it again.
+#[derive(Debug)]
+pub struct Full(pub Op);
+
+/// What a driver has done since it was built; each field only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// System calls made on the data path (`io_uring_enter`).
+    pub system_calls: u64,
+    /// Completions handed to the worker.
+    pub completions: u64,
+    /// Sends submitted.
+    pub sends: u64,
+    /// Receives that ended because the pool was empty.
+    pub starved: u64,
+    /// Times the completion queue overflowed into kernel memory.
+    pub overflows: u64,
+    /// Completions of a dead generation, dropped.
+    pub stale: u64,
+}
+
+/// Sockets as completions. See the [crate documentation](crate) for the rules.
+pub trait Driver {
+    /// Queues an operation; it reaches the kernel at the next [`Driver::wait`] at the latest.
+    ///
+    /// # Errors
+    /// [`Full`] gives the operation back when the queue has no room even after flushing.
+    fn submit(&mut self, op: Op) -> Result<(), Full>;
+
+    /// Flushes what was queued and waits until `least` completions are there or `most` has passed. With
+    /// `least == 0` it does not block. Returns at once when completions are already there.
+    ///
+    /// # Errors
+    /// Only when the driver itself is broken; the worker cannot go on.
+    fn wait(&mut self, least: u32, most: Option<Duration>) -> io::Result<()>;
+
+    /// Takes the next completion.
+    fn next(&mut self) -> Option<Completion>;
+
+    /// The bytes of a chunk, to be opened in place.
+    fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
+
+    /// Gives a chunk back to the pool.
+    fn recycle(&mut self, chunk: Chunk);
+
+    /// What has been done so far.
+    fn counters(&self) -> Counters;
+}

@@ -1,0 +1,1 @@
+//! Placeholder until the first step of this room lands.

@@ -1,0 +1,133 @@
+//! Numbers both ends give each other as reasons. SPEC.md, sections "Close codes" and "Refusals".
+
+/// Declares an enum of wire codes with its names in one table.
+macro_rules! codes {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $number:literal, $text:literal;)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $variant = $number,)+ }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The number on the wire.
+            #[must_use]
+            pub const fn number(self) -> u32 {
+                self as u32
+            }
+
+            /// The code with this number, if it is known.
+            #[must_use]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// The name used in documents, metrics and messages.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Why a link or a stream is closed.
+    CloseCode {
+        /// The peer has finished.
+        Normal = 1, "normal";
+        /// The gateway stops; connect again after the given time.
+        GoingAway = 2, "going_away";
+        /// The client follows a `Move`.
+        Moving = 3, "moving";
+        /// A frame or record broke the rules of its encoding.
+        Malformed = 4, "malformed";
+        /// A frame or record is longer than allowed.
+        TooLarge = 5, "too_large";
+        /// A frame that is not allowed in this state or direction.
+        Unexpected = 6, "unexpected";
+        /// The token was refused.
+        AuthFailed = 7, "auth_failed";
+        /// No successful authentication in time.
+        AuthTimeout = 8, "auth_timeout";
+        /// The gateway cannot serve this now (authentication service away, overload).
+        TryLater = 9, "try_later";
+        /// Nothing was heard for twice the heartbeat interval.
+        HeartbeatTimeout = 10, "heartbeat_timeout";
+        /// Another link of the same user and device took over. Do not reconnect.
+        Replaced = 11, "replaced";
+        /// A service ended the link.
+        Kicked = 12, "kicked";
+        /// The address or user is banned.
+        Banned = 13, "banned";
+        /// The client reads too slowly.
+        SlowReader = 14, "slow_reader";
+        /// A rate limit was exceeded for too long.
+        RateExceeded = 15, "rate_exceeded";
+        /// A push stayed unacknowledged.
+        AckTimeout = 16, "ack_timeout";
+        /// The link reached its greatest age; connect again and resume.
+        LinkAge = 17, "link_age";
+        /// The gateway failed.
+        Internal = 18, "internal";
+        /// The session was ended by a service.
+        SessionEnded = 19, "session_ended";
+        /// The token's time is over.
+        TokenExpired = 20, "token_expired";
+    }
+}
+
+codes! {
+    /// Why a request was refused. Nothing has happened; the same request may be sent again.
+    Refusal {
+        /// The backend or its queue is full.
+        Busy = 1, "busy";
+        /// No such route.
+        NoRoute = 2, "no_route";
+        /// No backend of this route is reachable.
+        NoBackend = 3, "no_backend";
+        /// The link's authentication failed.
+        Auth = 4, "auth";
+        /// The payload is longer than the route takes.
+        TooLarge = 5, "too_large";
+        /// More requests or bytes in flight than the link was granted.
+        InFlight = 6, "in_flight";
+        /// An earlier request of the same key must be sent again first.
+        Behind = 7, "behind";
+        /// A rate limit.
+        Rate = 8, "rate";
+        /// The request's counter is below the window.
+        TooOld = 9, "too_old";
+        /// It was answered, and the answer is no longer kept.
+        AnsweredBefore = 10, "answered_before";
+        /// The gateway or the backend is going away.
+        Draining = 11, "draining";
+    }
+}
+
+codes! {
+    /// Why a push was not delivered.
+    Undelivered {
+        /// No such link.
+        NoLink = 1, "no_link";
+        /// The user has no link here.
+        NoUser = 2, "no_user";
+        /// The link's queue is full.
+        QueueFull = 3, "queue_full";
+        /// The link closed before the push was acknowledged.
+        LinkClosed = 4, "link_closed";
+        /// The link was drained.
+        Drained = 5, "drained";
+        /// The way to the link's worker is full.
+        Busy = 6, "busy";
+        /// The push is longer than the link takes.
+        TooLarge = 7, "too_large";
+    }
+}

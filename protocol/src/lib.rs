@@ -1,0 +1,17 @@
+//! The wire of the access gateway, sans-IO: both ends of the client link and of the backend stream.
+//!
+//! Nothing here knows a socket, a clock, a thread or a source of randomness: bytes, time and random bytes come
+//! in, events and bytes go out. The same code runs in the gateway, the SDKs, the load generator, the simulator
+//! and the fuzzers. `SPEC.md` beside this crate is the normative text.
+
+#![forbid(unsafe_code)]
+
+pub mod code;
+pub mod error;
+pub mod limits;
+pub mod time;
+pub mod wire;
+
+pub use code::{CloseCode, Refusal, Undelivered};
+pub use error::Error;
+pub use time::{Time, UnixMillis};

@@ -1,0 +1,85 @@
+//! Every number of the protocol that both ends must agree on, in one place. Numbers an operator may set are in
+//! the gateway's config; here are the bounds they must stay within. SPEC.md, section "Limits".
+
+use std::time::Duration;
+
+/// Bytes of the fixed part of a preamble.
+pub const PREAMBLE_LEN: usize = 32;
+/// Bytes of the gate tag at the end of the fixed part.
+pub const GATE_TAG_LEN: usize = 16;
+/// Longest ticket a preamble may carry.
+pub const TICKET_LEN_MAX: usize = 320;
+/// Longest message 1 of any suite (IK).
+pub const MESSAGE_1_LEN_MAX: usize = 96;
+/// Longest hello: preamble, ticket, length, message 1.
+pub const HELLO_LEN_MAX: usize = PREAMBLE_LEN + TICKET_LEN_MAX + 2 + MESSAGE_1_LEN_MAX;
+/// Bytes of the payload of message 2 that this version defines; more may follow and are ignored.
+pub const MESSAGE_2_PAYLOAD_LEN: usize = 4;
+/// Longest message 2 a client accepts.
+pub const MESSAGE_2_LEN_MAX: usize = 512;
+/// Bytes of the clear reply to a hello that cannot be served.
+pub const CLEAR_REPLY_LEN: usize = 16;
+
+/// Bytes of a record's length field.
+pub const RECORD_HEADER_LEN: usize = 2;
+/// Bytes of an authentication tag.
+pub const TAG_LEN: usize = 16;
+/// Longest ciphertext of a record (Noise, section 3).
+pub const RECORD_LEN_MAX: usize = 65_535;
+/// Longest plaintext of a record.
+pub const RECORD_PLAIN_MAX: usize = RECORD_LEN_MAX - TAG_LEN;
+/// Longest ciphertext of a record before authentication.
+pub const RECORD_LEN_MAX_UNAUTHENTICATED: usize = 4096;
+/// Longest ciphertext of an uplink record unless configured otherwise.
+pub const RECORD_LEN_MAX_UPLINK: usize = 16 * 1024;
+/// Records sealed with one key before it is replaced.
+pub const REKEY_INTERVAL: u64 = 1 << 16;
+
+/// Longest frame body unless configured otherwise.
+pub const FRAME_LEN_MAX: usize = 64 * 1024;
+/// The most a frame may ever be configured to.
+pub const FRAME_LEN_CEILING: usize = 1024 * 1024;
+/// Longest varint on the wire.
+pub const VARINT_LEN_MAX: usize = 10;
+
+/// Longest user or device id, in bytes.
+pub const ID_LEN_MAX: usize = 64;
+/// Bytes of a request id.
+pub const REQUEST_ID_LEN: usize = 16;
+/// Longest push id, in bytes.
+pub const PUSH_ID_LEN_MAX: usize = 16;
+/// Bytes of a session id.
+pub const SESSION_ID_LEN: usize = 16;
+/// Longest name of a route, in bytes.
+pub const ROUTE_LEN_MAX: usize = 32;
+/// Longest ordering key of a request, in bytes.
+pub const KEY_LEN_MAX: usize = 64;
+/// Longest room id, in bytes.
+pub const ROOM_LEN_MAX: usize = 64;
+/// Longest token, in bytes.
+pub const TOKEN_LEN_MAX: usize = 2048;
+/// Longest text in a close frame, in bytes.
+pub const CLOSE_TEXT_LEN_MAX: usize = 128;
+/// Longest agent string, in bytes.
+pub const AGENT_LEN_MAX: usize = 64;
+
+/// Frames held while a link's authentication is under way.
+pub const HELD_FRAMES_MAX: usize = 8;
+/// Bytes held while a link's authentication is under way.
+pub const HELD_BYTES_MAX: usize = 4096;
+
+/// What a payload frame costs in stream credit beyond its payload, so that empty payloads are not free.
+pub const CREDIT_OVERHEAD: u64 = 64;
+
+/// Shortest heartbeat interval a gateway may be configured to.
+pub const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
+/// Longest heartbeat interval a gateway may be configured to.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(3600);
+/// How long input is discarded after a close frame was sealed.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// How many bytes of input are discarded after a close frame was sealed.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(HELLO_LEN_MAX <= 512, "a hello fits a small pool buffer");
+const _: () = assert!(FRAME_LEN_MAX <= FRAME_LEN_CEILING);
+const _: () = assert!(RECORD_LEN_MAX_UPLINK <= RECORD_LEN_MAX);

@@ -1,0 +1,1 @@
+//! Frames of a client link, decoded in place.

@@ -1,0 +1,5 @@
+//! Bytes and structs: what can be constructed can be encoded, and decoded again.
+
+pub mod frame;
+pub mod proto;
+pub mod varint;
