@@ -84,7 +84,9 @@ impl Error {
             | Self::Early
             | Self::HandshakeTimeout
             | Self::Record => None,
-            Self::RecordEmpty | Self::FrameEmpty | Self::FrameEncoding | Self::Field(_) => Some(CloseCode::Malformed),
+            Self::RecordEmpty | Self::FrameEmpty | Self::FrameEncoding | Self::Field(_) => {
+                Some(CloseCode::Malformed)
+            }
             Self::RecordLength(_) | Self::FrameLength(_) => Some(CloseCode::TooLarge),
             Self::Unexpected(_) => Some(CloseCode::Unexpected),
             Self::Credit | Self::Glitches => Some(CloseCode::RateExceeded),

@@ -53,7 +53,10 @@ mod tests {
                 encode(value, &mut out);
                 assert_eq!(out.len(), len(value));
                 assert_eq!(decode(&out), Ok(Some((value, out.len()))));
-                assert_eq!(decode(&out[..out.len() - 1]).map(|got| got.is_none_or(|g| g.0 != value)), Ok(true));
+                assert_eq!(
+                    decode(&out[..out.len() - 1]).map(|got| got.is_none_or(|g| g.0 != value)),
+                    Ok(true)
+                );
             }
         }
     }
@@ -61,7 +64,10 @@ mod tests {
     #[test]
     fn refuses_what_does_not_fit_64_bits() {
         assert_eq!(decode(&[0xff; 10]), Err(Error::FrameEncoding));
-        assert_eq!(decode(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]), Err(Error::FrameEncoding));
+        assert_eq!(
+            decode(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]),
+            Err(Error::FrameEncoding)
+        );
         assert_eq!(decode(&[0xff; 9]), Ok(None));
     }
 }
