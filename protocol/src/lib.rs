@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod code;
 pub mod error;
 pub mod limits;

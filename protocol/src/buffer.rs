@@ -1,0 +1,536 @@
+//! From a stream of bytes to frames, in place wherever the bytes allow it.
+//!
+//! A record that lies whole in the received chunk is opened there, and frames are lent out of it. Only what is
+//! cut off at the end of a chunk is copied: the head of a record (`sealed`), or opened plaintext that does not yet
+//! hold a whole frame or may not yet be looked at (`plain`). Between chunks both rest in a [`Partials`] pool of the
+//! worker, so an idle link owns no buffer at all.
+//!
+//! ```text
+//!   chunk      [ rest of a record | record | record | head of a rec ]
+//!                ^ completes `sealed`  ^ opened in place   ^ becomes `sealed`
+//! ```
+
+use std::mem;
+use std::ops::Range;
+
+use crate::error::Error;
+use crate::limits::{RECORD_HEADER_LEN, TAG_LEN};
+use crate::wire::varint;
+
+/// What a reader of records and frames must not exceed; checked before memory is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Longest record, without its length field.
+    pub record_len_max: usize,
+    /// Longest frame body.
+    pub frame_len_max: usize,
+    /// Bytes a record has beyond its plaintext: 16 sealed, 0 in clear.
+    pub tag_len: usize,
+}
+
+/// One chunk on its way through a link, together with what an earlier chunk left over.
+#[derive(Debug, Default)]
+pub struct Input<'c> {
+    chunk: &'c mut [u8],
+    /// Consumed bytes of the chunk.
+    at: usize,
+    /// Opened plaintext in the chunk that has not been lent out yet.
+    opened: Range<usize>,
+    rest: Rest,
+}
+
+/// What is left between two chunks.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// The head of a record (or of a hello).
+    pub(crate) sealed: Vec<u8>,
+    /// Opened plaintext that was not lent out yet.
+    pub(crate) plain: Vec<u8>,
+    /// How much of `plain` was lent out.
+    plain_at: usize,
+}
+
+/// Where a frame's body lies in an [`Input`].
+#[derive(Debug)]
+pub(crate) enum Span {
+    Chunk(Range<usize>),
+    Plain(Range<usize>),
+}
+
+impl Rest {
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.plain.len() == self.plain_at
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sealed.len() + self.plain.len()
+    }
+
+    fn clear(&mut self) {
+        self.sealed.clear();
+        self.plain.clear();
+        self.plain_at = 0;
+    }
+}
+
+impl<'c> Input<'c> {
+    /// Over a chunk and the rest of the chunk before it.
+    #[must_use]
+    pub fn new(chunk: &'c mut [u8], rest: Rest) -> Self {
+        Self { chunk, at: 0, opened: 0..0, rest }
+    }
+
+    /// Stops: everything that was not lent out becomes the rest, to be read before the next chunk.
+    #[must_use]
+    pub fn into_rest(mut self) -> Rest {
+        self.keep_opened();
+        self.keep_sealed();
+        if self.rest.plain_at > 0 {
+            self.rest.plain.drain(..self.rest.plain_at);
+            self.rest.plain_at = 0;
+        }
+        self.rest
+    }
+
+    /// The next frame's place, opening records as needed; `None` when the input holds no further whole frame.
+    pub(crate) fn next_frame(
+        &mut self,
+        bounds: Bounds,
+        open: &mut impl FnMut(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<Option<Span>, Error> {
+        loop {
+            if let Some(span) = self.lend(bounds)? {
+                return Ok(Some(span));
+            }
+            if !self.open_record(bounds, open)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Opens everything that arrived and keeps the plaintext unread, for a link that may not be listened to yet.
+    /// Stops as soon as `hold` says that the plaintext held so far is too much; returns whether it did.
+    pub(crate) fn hold(
+        &mut self,
+        bounds: Bounds,
+        open: &mut impl FnMut(&mut [u8]) -> Result<(), Error>,
+        enough: impl Fn(&[u8]) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        loop {
+            self.keep_opened();
+            if enough(&self.rest.plain[self.rest.plain_at..])? {
+                return Ok(true);
+            }
+            if !self.open_record(bounds, open)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The bytes of a frame's body.
+    pub(crate) fn body(&self, span: Span) -> &[u8] {
+        match span {
+            Span::Chunk(range) => &self.chunk[range],
+            Span::Plain(range) => &self.rest.plain[range],
+        }
+    }
+
+    /// Appends to `sealed` until it holds `wanted` bytes; whether it does.
+    pub(crate) fn gather(&mut self, wanted: usize) -> bool {
+        let missing = wanted.saturating_sub(self.rest.sealed.len());
+        let taken = missing.min(self.chunk.len() - self.at);
+        self.rest.sealed.extend_from_slice(&self.chunk[self.at..self.at + taken]);
+        self.at += taken;
+        taken == missing
+    }
+
+    /// What was gathered.
+    pub(crate) fn gathered(&mut self) -> &mut Vec<u8> {
+        &mut self.rest.sealed
+    }
+
+    /// Bytes of the chunk that were not looked at.
+    pub(crate) fn unread(&self) -> usize {
+        self.chunk.len() - self.at
+    }
+
+    /// A whole frame of what is opened, if there is one.
+    fn lend(&mut self, bounds: Bounds) -> Result<Option<Span>, Error> {
+        if self.rest.plain.len() > self.rest.plain_at {
+            if let Some(body) = frame(&self.rest.plain[self.rest.plain_at..], bounds.frame_len_max)? {
+                let body = body.start + self.rest.plain_at..body.end + self.rest.plain_at;
+                self.rest.plain_at = body.end;
+                return Ok(Some(Span::Plain(body)));
+            }
+            return Ok(None);
+        }
+        self.rest.plain.clear();
+        self.rest.plain_at = 0;
+        if self.opened.is_empty() {
+            return Ok(None);
+        }
+        match frame(&self.chunk[self.opened.clone()], bounds.frame_len_max)? {
+            Some(body) => {
+                let body = body.start + self.opened.start..body.end + self.opened.start;
+                self.opened.start = body.end;
+                Ok(Some(Span::Chunk(body)))
+            }
+            None => {
+                self.keep_opened();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Opens the next record; `false` when the input holds no further whole one.
+    fn open_record(
+        &mut self,
+        bounds: Bounds,
+        open: &mut impl FnMut(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        if self.rest.sealed.is_empty()
+            && let Some(len) = record_len(&self.chunk[self.at..], bounds)?
+            && self.chunk.len() - self.at >= RECORD_HEADER_LEN + len
+        {
+            let start = self.at + RECORD_HEADER_LEN;
+            self.at = start + len;
+            open(&mut self.chunk[start..start + len])?;
+            self.opened = start..start + len - bounds.tag_len;
+            if !self.rest.plain.is_empty() {
+                self.keep_opened();
+            }
+            return Ok(true);
+        }
+        if self.unread() == 0 && self.rest.sealed.is_empty() {
+            return Ok(false);
+        }
+        if !self.gather(RECORD_HEADER_LEN) {
+            return Ok(false);
+        }
+        let len = record_len(&self.rest.sealed, bounds)?.expect("the header has just been gathered");
+        if !self.gather(RECORD_HEADER_LEN + len) {
+            return Ok(false);
+        }
+        open(&mut self.rest.sealed[RECORD_HEADER_LEN..])?;
+        let end = RECORD_HEADER_LEN + len - bounds.tag_len;
+        self.rest.plain.extend_from_slice(&self.rest.sealed[RECORD_HEADER_LEN..end]);
+        self.rest.sealed.clear();
+        Ok(true)
+    }
+
+    fn keep_opened(&mut self) {
+        if self.rest.plain_at > 0 && !self.opened.is_empty() {
+            self.rest.plain.drain(..self.rest.plain_at);
+            self.rest.plain_at = 0;
+        }
+        let opened = mem::take(&mut self.opened);
+        self.rest.plain.extend_from_slice(&self.chunk[opened]);
+    }
+
+    fn keep_sealed(&mut self) {
+        self.rest.sealed.extend_from_slice(&self.chunk[self.at..]);
+        self.at = self.chunk.len();
+    }
+}
+
+/// Whole frames at the front of `plain`; what does not end there is not counted.
+pub(crate) fn count_frames(mut plain: &[u8], frame_len_max: usize) -> Result<usize, Error> {
+    let mut count = 0;
+    while let Some(body) = frame(plain, frame_len_max)? {
+        plain = &plain[body.end..];
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Where the body of the first frame lies, if it is whole. Its length is checked as soon as it is known.
+fn frame(plain: &[u8], len_max: usize) -> Result<Option<Range<usize>>, Error> {
+    let Some((len, prefix)) = varint::decode(plain)? else { return Ok(None) };
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if len == 0 {
+        return Err(Error::FrameEmpty);
+    }
+    if len > len_max {
+        return Err(Error::FrameLength(len));
+    }
+    Ok((plain.len() >= prefix + len).then_some(prefix..prefix + len))
+}
+
+/// Length of the record at the front of `bytes`, as soon as its length field is there.
+fn record_len(bytes: &[u8], bounds: Bounds) -> Result<Option<usize>, Error> {
+    let Some(header) = bytes.first_chunk::<RECORD_HEADER_LEN>() else { return Ok(None) };
+    let len = usize::from(u16::from_be_bytes(*header));
+    if len <= bounds.tag_len {
+        return Err(Error::RecordEmpty);
+    }
+    if len > bounds.record_len_max {
+        return Err(Error::RecordLength(len));
+    }
+    Ok(Some(len))
+}
+
+/// Rests of all links of one worker, bounded in bytes together. Over the bound the oldest partial dies.
+#[derive(Debug)]
+pub struct Partials {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    bytes: usize,
+    bytes_max: usize,
+    /// Ends of the list of tenants, by age.
+    oldest: u32,
+    newest: u32,
+    evicted: Vec<u32>,
+    evictions: u64,
+    /// Empty buffers, so that in steady state nothing is allocated.
+    spares: Vec<Rest>,
+}
+
+/// A link's place in [`Partials`]; [`Place::NONE`] when it has nothing there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+impl Place {
+    /// Nothing is kept.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
+#[derive(Debug)]
+struct Slot {
+    owner: u32,
+    rest: Rest,
+    counted: usize,
+    dead: bool,
+    older: u32,
+    newer: u32,
+}
+
+const NIL: u32 = u32::MAX;
+
+/// Buffers larger than this are not kept for the next tenant.
+const SPARE_LEN_MAX: usize = 8 * 1024;
+/// How many empty buffers are kept.
+const SPARES_MAX: usize = 64;
+
+impl Partials {
+    /// A pool of at most `bytes_max` bytes, which must hold at least two of the longest frames.
+    #[must_use]
+    pub const fn new(bytes_max: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            bytes: 0,
+            bytes_max,
+            oldest: NIL,
+            newest: NIL,
+            evicted: Vec::new(),
+            evictions: 0,
+            spares: Vec::new(),
+        }
+    }
+
+    /// Bytes held by all links together.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many partials were thrown out so far.
+    #[must_use]
+    pub const fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// The owner of a partial that was thrown out, to be closed.
+    pub fn take_evicted(&mut self) -> Option<u32> {
+        self.evicted.pop()
+    }
+
+    /// Takes what a link left, so that its next chunk can be read. The place stays the link's.
+    ///
+    /// # Errors
+    /// [`Error::PartialEvicted`] when it was thrown out.
+    pub fn take(&mut self, place: Place) -> Result<Rest, Error> {
+        if place == Place::NONE {
+            return Ok(self.spares.pop().unwrap_or_default());
+        }
+        let slot = &mut self.slots[place.0 as usize];
+        if slot.dead {
+            return Err(Error::PartialEvicted);
+        }
+        self.bytes -= mem::take(&mut slot.counted);
+        Ok(mem::take(&mut slot.rest))
+    }
+
+    /// Keeps what a link left over, on behalf of `owner`; returns its place.
+    ///
+    /// # Errors
+    /// [`Error::PartialEvicted`] when even without all others there is no room.
+    pub fn keep(&mut self, place: Place, owner: u32, rest: Rest) -> Result<Place, Error> {
+        if rest.is_empty() {
+            self.spare(rest);
+            self.release(place);
+            return Ok(Place::NONE);
+        }
+        let place = if place == Place::NONE { self.occupy(owner) } else { place.0 };
+        let len = rest.len();
+        let slot = &mut self.slots[place as usize];
+        slot.rest = rest;
+        slot.counted = len;
+        self.bytes += len;
+        while self.bytes > self.bytes_max {
+            let victim = if self.oldest == place { self.slots[place as usize].newer } else { self.oldest };
+            if victim == NIL {
+                return Err(Error::PartialEvicted);
+            }
+            self.evict(victim);
+        }
+        Ok(Place(place))
+    }
+
+    /// Gives a link's place back, with whatever is in it.
+    pub fn release(&mut self, place: Place) {
+        if place == Place::NONE {
+            return;
+        }
+        if !self.slots[place.0 as usize].dead {
+            self.unlink(place.0);
+        }
+        let slot = &mut self.slots[place.0 as usize];
+        self.bytes -= mem::take(&mut slot.counted);
+        let rest = mem::take(&mut slot.rest);
+        self.spare(rest);
+        self.free.push(place.0);
+    }
+
+    fn spare(&mut self, mut rest: Rest) {
+        let capacity = rest.sealed.capacity().max(rest.plain.capacity());
+        if (1..=SPARE_LEN_MAX).contains(&capacity) && self.spares.len() < SPARES_MAX {
+            rest.clear();
+            self.spares.push(rest);
+        }
+    }
+
+    fn occupy(&mut self, owner: u32) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                owner,
+                rest: Rest::default(),
+                counted: 0,
+                dead: false,
+                older: NIL,
+                newer: NIL,
+            });
+            u32::try_from(self.slots.len() - 1).expect("fewer partials than links")
+        });
+        let newest = self.newest;
+        let slot = &mut self.slots[index as usize];
+        (slot.owner, slot.dead, slot.older, slot.newer) = (owner, false, newest, NIL);
+        match newest {
+            NIL => self.oldest = index,
+            newest => self.slots[newest as usize].newer = index,
+        }
+        self.newest = index;
+        index
+    }
+
+    /// Throws a partial out. Its owner keeps the dead place until it is closed.
+    fn evict(&mut self, index: u32) {
+        self.unlink(index);
+        let slot = &mut self.slots[index as usize];
+        slot.dead = true;
+        slot.rest = Rest::default();
+        self.bytes -= mem::take(&mut slot.counted);
+        self.evicted.push(slot.owner);
+        self.evictions += 1;
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Slot { older, newer, .. } = self.slots[index as usize];
+        match older {
+            NIL => self.oldest = newer,
+            older => self.slots[older as usize].newer = newer,
+        }
+        match newer {
+            NIL => self.newest = older,
+            newer => self.slots[newer as usize].older = older,
+        }
+    }
+}
+
+const _: () = assert!(TAG_LEN == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLEAR: Bounds = Bounds { record_len_max: 64, frame_len_max: 32, tag_len: 0 };
+
+    /// Records in clear, each with the given plaintext.
+    fn records(plains: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for plain in plains {
+            out.extend_from_slice(&u16::try_from(plain.len()).unwrap().to_be_bytes());
+            out.extend_from_slice(plain);
+        }
+        out
+    }
+
+    /// All frames of `bytes` when it arrives cut at `cuts`.
+    fn read(bytes: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut partials = Partials::new(1024);
+        let (mut place, mut got, mut from) = (Place::NONE, Vec::new(), 0);
+        for &to in cuts.iter().chain([&bytes.len()]) {
+            let mut chunk = bytes[from..to].to_vec();
+            from = to;
+            let mut input = Input::new(&mut chunk, partials.take(place)?);
+            while let Some(span) = input.next_frame(CLEAR, &mut |_| Ok(()))? {
+                got.push(input.body(span).to_vec());
+            }
+            place = partials.keep(place, 7, input.into_rest())?;
+        }
+        assert_eq!((partials.bytes(), place), (0, Place::NONE), "nothing is left over");
+        Ok(got)
+    }
+
+    #[test]
+    fn frames_come_out_whole_wherever_the_stream_is_cut() {
+        // Three frames; the second spans two records, the third shares a record with its end.
+        let bytes = records(&[&[2, b'a', b'b', 3, b'c'], &[b'd', b'e', 1, b'f']]);
+        let want = vec![b"ab".to_vec(), b"cde".to_vec(), b"f".to_vec()];
+        for first in 0..=bytes.len() {
+            for second in first..=bytes.len() {
+                assert_eq!(read(&bytes, &[first, second]), Ok(want.clone()), "cut at {first} and {second}");
+            }
+        }
+        let every: Vec<usize> = (1..bytes.len()).collect();
+        assert_eq!(read(&bytes, &every), Ok(want));
+    }
+
+    #[test]
+    fn lengths_are_refused_as_soon_as_they_are_known() {
+        assert_eq!(read(&[0, 0], &[]), Err(Error::RecordEmpty));
+        assert_eq!(read(&[0, 65], &[1]), Err(Error::RecordLength(65)));
+        assert_eq!(read(&records(&[&[33]]), &[]), Err(Error::FrameLength(33)));
+        assert_eq!(read(&records(&[&[0]]), &[]), Err(Error::FrameEmpty));
+    }
+
+    #[test]
+    fn over_the_bound_the_oldest_partial_dies() {
+        let rest = |len| Rest { sealed: vec![1; len], ..Rest::default() };
+        let mut partials = Partials::new(100);
+        let first = partials.keep(Place::NONE, 1, rest(40)).unwrap();
+        let second = partials.keep(Place::NONE, 2, rest(40)).unwrap();
+        let third = partials.keep(Place::NONE, 3, rest(40)).unwrap();
+        assert_eq!((partials.take_evicted(), partials.take_evicted()), (Some(1), None));
+        assert_eq!(partials.take(first).err(), Some(Error::PartialEvicted));
+        assert_eq!(partials.take(second).unwrap().len(), 40);
+        partials.release(first);
+        partials.release(second);
+        assert_eq!(partials.bytes(), 40);
+        assert!(partials.keep(third, 3, rest(101)).is_err(), "more than the pool holds");
+    }
+}
