@@ -1,1 +1,4 @@
-//! Placeholder until the first step of this room lands.
+//! The server: everything between a client's socket and a backend's stream.
+#![forbid(unsafe_code)]
+
+pub mod collections;

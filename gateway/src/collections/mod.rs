@@ -1,0 +1,7 @@
+//! Data structures a worker is made of. They know nothing of links or streams, take memory when they are built
+//! and do not take more while they work.
+
+pub mod hash;
+pub mod pool;
+pub mod slab;
+pub mod wheel;

@@ -1,0 +1,202 @@
+//! Byte buffers that are used again. A worker fills a buffer per batch, per partial frame and per parked request;
+//! none of them may cost an allocation once the worker has warmed up.
+//!
+//! Buffers lie on one shelf per power of two of their capacity. What lies on the shelves is bounded in bytes;
+//! what is lent out is not: whoever holds buffers has a cap of its own, because only it knows what to give up.
+
+/// The smallest buffer that is kept.
+pub const BUFFER_LEN_MIN: usize = 1 << SHELF_FIRST;
+/// The largest buffer that is kept. Larger ones are made and freed as they are needed.
+pub const BUFFER_LEN_MAX: usize = 1 << SHELF_LAST;
+
+/// Recycled buffers. See the [module documentation](self).
+#[derive(Debug)]
+pub struct Pool {
+    shelves: [Vec<Vec<u8>>; SHELVES],
+    idle_bytes: usize,
+    idle_bytes_max: usize,
+    counters: Counters,
+}
+
+/// What a pool has done since it was built; each field only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Buffers taken.
+    pub taken: u64,
+    /// Buffers given back.
+    pub given: u64,
+    /// Buffers that had to be allocated because their shelf was empty, or because they are too large to keep.
+    pub allocated: u64,
+    /// Buffers freed when they came back, because the pool was full or they were of a size it does not keep.
+    pub freed: u64,
+}
+
+impl Pool {
+    /// A pool that keeps at most `idle_bytes_max` bytes of capacity on its shelves.
+    #[must_use]
+    pub fn new(idle_bytes_max: usize) -> Self {
+        Self {
+            shelves: std::array::from_fn(|_| Vec::new()),
+            idle_bytes: 0,
+            idle_bytes_max,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Makes `count` buffers for `len` bytes each and touches their pages, so that they belong to the start of
+    /// the process and not to the first links. Stops where the pool is full.
+    pub fn fill(&mut self, len: usize, count: usize) {
+        for _ in 0..count {
+            let len = len.next_power_of_two().clamp(BUFFER_LEN_MIN, BUFFER_LEN_MAX);
+            if self.idle_bytes + len > self.idle_bytes_max {
+                return;
+            }
+            // Ones, because zeroed memory may come from the kernel untouched.
+            let mut buffer = vec![1; len];
+            buffer.clear();
+            self.shelve(buffer);
+        }
+    }
+
+    /// An empty buffer with room for at least `len` bytes.
+    pub fn take(&mut self, len: usize) -> Vec<u8> {
+        self.counters.taken += 1;
+        if len <= BUFFER_LEN_MAX {
+            let len = len.next_power_of_two().max(BUFFER_LEN_MIN);
+            let shelf = len.ilog2() - SHELF_FIRST;
+            if let Some(buffer) = self.shelves[shelf as usize].pop() {
+                self.idle_bytes -= buffer.capacity();
+                return buffer;
+            }
+            self.counters.allocated += 1;
+            return Vec::with_capacity(len);
+        }
+        self.counters.allocated += 1;
+        Vec::with_capacity(len)
+    }
+
+    /// Gives a buffer back. It may have grown since it was taken, or come from elsewhere.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        self.counters.given += 1;
+        let capacity = buffer.capacity();
+        // Less than twice the largest, or a few giants that grew once would fill the pool.
+        let kept = (BUFFER_LEN_MIN..2 * BUFFER_LEN_MAX).contains(&capacity);
+        if kept && self.idle_bytes + capacity <= self.idle_bytes_max {
+            buffer.clear();
+            self.shelve(buffer);
+        } else {
+            self.counters.freed += 1;
+        }
+    }
+
+    /// Bytes of capacity that lie on the shelves.
+    #[must_use]
+    pub fn idle_bytes(&self) -> usize {
+        self.idle_bytes
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Puts a buffer where every request up to its capacity, rounded down to a power of two, may find it.
+    fn shelve(&mut self, buffer: Vec<u8>) {
+        self.idle_bytes += buffer.capacity();
+        self.shelves[(buffer.capacity().ilog2() - SHELF_FIRST) as usize].push(buffer);
+    }
+}
+
+/// Of 512 bytes: a record with one small frame.
+const SHELF_FIRST: u32 = 9;
+/// Of 128 KiB: a batch that has just grown past the longest record.
+const SHELF_LAST: u32 = 17;
+const SHELVES: usize = (SHELF_LAST - SHELF_FIRST + 1) as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_buffer_comes_back_empty_and_is_used_again() {
+        let mut pool = Pool::new(4096);
+        let mut buffer = pool.take(100);
+        buffer.extend_from_slice(b"alice's secret");
+        let place = buffer.as_ptr();
+        pool.give(buffer);
+        assert_eq!(pool.idle_bytes(), 512);
+        let again = pool.take(512);
+        assert_eq!((again.as_ptr(), again.len(), pool.idle_bytes()), (place, 0, 0));
+        assert_eq!(pool.counters(), Counters { taken: 2, given: 1, allocated: 1, freed: 0 });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_freed() {
+        let mut pool = Pool::new(1024);
+        let buffers = [pool.take(1), pool.take(1), pool.take(1)];
+        for buffer in buffers {
+            pool.give(buffer);
+        }
+        pool.give(Vec::new());
+        pool.give(Vec::with_capacity(2 * BUFFER_LEN_MAX));
+        assert_eq!((pool.idle_bytes(), pool.counters().freed), (1024, 3));
+    }
+
+    #[test]
+    fn a_buffer_that_grew_serves_larger_requests_afterwards() {
+        let mut pool = Pool::new(1 << 20);
+        let mut buffer = pool.take(600);
+        assert_eq!(buffer.capacity(), 1024);
+        buffer.resize(5000, 7);
+        let grown = buffer.capacity();
+        pool.give(buffer);
+        assert_eq!(pool.take(4096).capacity(), grown);
+    }
+
+    #[test]
+    fn a_giant_is_made_and_freed() {
+        let mut pool = Pool::new(usize::MAX);
+        let giant = pool.take(1 << 20);
+        assert!(giant.capacity() >= 1 << 20);
+        pool.give(giant);
+        assert_eq!((pool.idle_bytes(), pool.counters().allocated, pool.counters().freed), (0, 1, 1));
+    }
+
+    #[test]
+    fn filling_stops_at_the_cap_and_serves_without_allocating() {
+        let mut pool = Pool::new(10_000);
+        pool.fill(2000, 100);
+        assert_eq!(pool.idle_bytes(), 4 * 2048);
+        let _lent: Vec<_> = (0..4).map(|_| pool.take(1500)).collect();
+        assert_eq!((pool.idle_bytes(), pool.counters().allocated), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn has_room_stays_under_its_cap_and_counts_right(
+            steps in prop::collection::vec((any::<bool>(), 0..300_000usize, 0..5_000usize), 1..100),
+        ) {
+            let cap = 400_000;
+            let mut pool = Pool::new(cap);
+            let mut lent: Vec<Vec<u8>> = Vec::new();
+            for (take, len, grow) in steps {
+                if take || lent.is_empty() {
+                    let buffer = pool.take(len);
+                    prop_assert!(buffer.is_empty() && buffer.capacity() >= len);
+                    lent.push(buffer);
+                } else {
+                    let mut buffer = lent.swap_remove(len % lent.len());
+                    buffer.extend(std::iter::repeat_n(7, grow));
+                    pool.give(buffer);
+                }
+                prop_assert!(pool.idle_bytes() <= cap);
+                let idle: usize = pool.shelves.iter().flatten().map(Vec::capacity).sum();
+                prop_assert_eq!(pool.idle_bytes(), idle);
+                let counters = pool.counters();
+                prop_assert_eq!(counters.taken - counters.given, lent.len() as u64);
+            }
+        }
+    }
+}
