@@ -64,6 +64,12 @@ impl Rest {
         self.sealed.is_empty() && self.plain.len() == self.plain_at
     }
 
+    /// What was gathered of a hello, or the head of a record.
+    #[must_use]
+    pub fn gathered(&self) -> &[u8] {
+        &self.sealed
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -406,7 +412,8 @@ impl Partials {
         self.free.push(place.0);
     }
 
-    fn spare(&mut self, mut rest: Rest) {
+    /// Gives the buffers of a rest that is not needed any more back for the next one.
+    pub fn spare(&mut self, mut rest: Rest) {
         let capacity = rest.sealed.capacity().max(rest.plain.capacity());
         if (1..=SPARE_LEN_MAX).contains(&capacity) && self.spares.len() < SPARES_MAX {
             rest.clear();

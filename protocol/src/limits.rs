@@ -80,6 +80,9 @@ pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// How many bytes of input are discarded after a close frame was sealed.
 pub const LINGER_BYTES_MAX: usize = 64 * 1024;
 
+/// How long a rejected hello's socket is kept for its clear reply to leave.
+pub const HANDSHAKE_LINGER: Duration = Duration::from_millis(200);
+
 const _: () = assert!(HELLO_LEN_MAX <= 512, "a hello fits a small pool buffer");
 const _: () = assert!(FRAME_LEN_MAX <= FRAME_LEN_CEILING);
 const _: () = assert!(RECORD_LEN_MAX_UPLINK <= RECORD_LEN_MAX);
