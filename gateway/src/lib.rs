@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod collections;
+pub mod id;
+pub mod upstream;

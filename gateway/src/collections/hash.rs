@@ -37,15 +37,6 @@ impl HashKey {
     pub fn identity(&self, bytes: &[u8]) -> Identity {
         Identity(Sip::<1, 3>::absorbed(self, WIDE, bytes).long())
     }
-
-    /// The identity of two things together, in this order.
-    #[must_use]
-    pub fn identity_of_pair(&self, first: Identity, second: Identity) -> Identity {
-        let mut bytes = [0; 32];
-        bytes[..16].copy_from_slice(&first.0);
-        bytes[16..].copy_from_slice(&second.0);
-        self.identity(&bytes)
-    }
 }
 
 impl std::fmt::Debug for HashKey {
@@ -240,8 +231,6 @@ mod tests {
         }
         assert_ne!(key().identity(b"alicf"), base);
         assert_ne!(key().identity(b"alice\0"), base);
-        let other = key().identity(b"bob");
-        assert_ne!(key().identity_of_pair(base, other), key().identity_of_pair(other, base));
     }
 
     #[test]

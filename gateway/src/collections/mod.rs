@@ -3,5 +3,12 @@
 
 pub mod hash;
 pub mod pool;
+pub mod queues;
 pub mod slab;
 pub mod wheel;
+
+pub use hash::{HashKey, Identity};
+pub use pool::Pool;
+pub use queues::Queues;
+pub use slab::{Key, Slab};
+pub use wheel::Wheel;
