@@ -464,7 +464,7 @@ impl<'b> Push<'b> {
 }
 
 /// A varint field of a message made of numbers.
-fn number(inner: &[u8], wanted: u32) -> Result<u64, Error> {
+pub(super) fn number(inner: &[u8], wanted: u32) -> Result<u64, Error> {
     let mut found = 0;
     let mut fields = Fields::new(inner);
     while let Some((field, value)) = fields.next()? {
@@ -489,30 +489,30 @@ fn room(inner: &[u8]) -> Result<(&[u8], u32), Error> {
     if room.is_empty() { Err(Error::Field("room")) } else { Ok((room, code)) }
 }
 
-fn request_id(bytes: &[u8]) -> Result<RequestId, Error> {
+pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId, Error> {
     bytes.try_into().map_err(|_| Error::Field("id"))
 }
 
-fn at_most<'b>(bytes: &'b [u8], max: usize, name: &'static str) -> Result<&'b [u8], Error> {
+pub(super) fn at_most<'b>(bytes: &'b [u8], max: usize, name: &'static str) -> Result<&'b [u8], Error> {
     if bytes.len() <= max { Ok(bytes) } else { Err(Error::Field(name)) }
 }
 
-fn text<'b>(bytes: &'b [u8], max: usize, name: &'static str) -> Result<&'b str, Error> {
+pub(super) fn text<'b>(bytes: &'b [u8], max: usize, name: &'static str) -> Result<&'b str, Error> {
     std::str::from_utf8(at_most(bytes, max, name)?).map_err(|_| Error::Field(name))
 }
 
 /// Appends a frame's length, and tag and length of its one kind.
-fn encode_header(kind: u32, inner: usize, out: &mut Vec<u8>) {
+pub(super) fn encode_header(kind: u32, inner: usize, out: &mut Vec<u8>) {
     varint::encode(message_len(kind, inner) as u64, out);
     put_message_header(kind, inner, out);
 }
 
-fn encode_raw(kind: u32, inner: &[u8], out: &mut Vec<u8>) {
+pub(super) fn encode_raw(kind: u32, inner: &[u8], out: &mut Vec<u8>) {
     encode_header(kind, inner.len(), out);
     out.extend_from_slice(inner);
 }
 
-fn encode_numbers(kind: u32, first: u64, second: u64, out: &mut Vec<u8>) {
+pub(super) fn encode_numbers(kind: u32, first: u64, second: u64, out: &mut Vec<u8>) {
     encode_header(kind, varint_len(1, first) + varint_len(2, second), out);
     put_varint(1, first, out);
     put_varint(2, second, out);

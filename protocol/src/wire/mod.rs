@@ -3,4 +3,5 @@
 pub mod cursor;
 pub mod frame;
 pub mod proto;
+pub mod stream;
 pub mod varint;
