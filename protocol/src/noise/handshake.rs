@@ -1,0 +1,293 @@
+//! The handshake: two messages, and nothing of `snow` survives them but two keys and a hash.
+//!
+//! ```text
+//! Initiator::create ──message 1──► Responder::respond ─► Secrets
+//! Initiator::consume ◄─message 2── (the same call)
+//!        └─► Secrets
+//! ```
+//!
+//! Message 1 carries nothing and causes nothing: whoever recorded it can send it again. The responder's side is
+//! live when the first transport record opens.
+
+use snow::params::{
+    BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifier, HandshakeModifierList,
+    HandshakePattern, HashChoice, NoiseParams,
+};
+use snow::{Builder, HandshakeState};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::keys::{PublicKey, StaticKey};
+use super::resolver::{PREPARED, Resolver};
+use super::suite::{Cipher, Pattern, Suite};
+use crate::error::Error;
+use crate::limits::{MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN};
+
+/// What a finished handshake leaves to one side. Wiped when dropped.
+pub struct Secrets {
+    /// The suite that was used.
+    pub suite: Suite,
+    /// Key of the records this side seals.
+    pub send: [u8; 32],
+    /// Key of the records this side opens.
+    pub receive: [u8; 32],
+    /// The handshake hash: the same on both sides and unique to this handshake. Not secret.
+    pub h: [u8; 32],
+    /// The peer's static key: for the responder that of IK and KK, for the initiator the one it called.
+    pub peer: Option<PublicKey>,
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.send.zeroize();
+        self.receive.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({:?}, ***, peer {:?})", self.suite, self.peer)
+    }
+}
+
+/// The prologue of a handshake: it binds what travelled in the clear before message 1. `fixed` is the preamble
+/// without its tag.
+#[must_use]
+pub fn prologue(fixed: &[u8; 16], ticket: &[u8]) -> Vec<u8> {
+    [PROLOGUE_LABEL, fixed, ticket].concat()
+}
+
+/// The answering side. It finishes in one call.
+pub struct Responder<'a> {
+    /// The suite the initiator named and this listener allows.
+    pub suite: Suite,
+    /// Our static key; needed by all suites but those with a ticket.
+    pub key: Option<&'a StaticKey>,
+    /// The initiator's key, which KK knows beforehand; other suites ignore it.
+    pub peer: Option<&'a PublicKey>,
+    /// The secret from the ticket; other suites ignore it.
+    pub psk: Option<&'a [u8; 32]>,
+    /// What [`prologue`] gave.
+    pub prologue: &'a [u8],
+    /// Fresh random bytes, used for this call only.
+    pub ephemeral: [u8; 32],
+}
+
+impl Responder<'_> {
+    /// Reads message 1 and appends message 2 with `payload_2` to `out`, without a length before it.
+    ///
+    /// # Errors
+    /// [`Error::HandshakeLength`] if message 1 has not exactly its suite's length or `payload_2` does not fit,
+    /// [`Error::Suite`] if the suite needs a key that was not given, [`Error::Handshake`] if message 1 does not
+    /// open. `out` is as before then.
+    pub fn respond(self, message_1: &[u8], payload_2: &[u8], out: &mut Vec<u8>) -> Result<Secrets, Error> {
+        if message_1.len() != self.suite.message_1_len() {
+            return Err(Error::HandshakeLength(message_1.len()));
+        }
+        self.run(message_1, &mut [], payload_2, out)
+    }
+
+    /// The same for a message 1 that carries as much payload as `payload_1` has room for. The product has none, the
+    /// published vectors do.
+    pub(super) fn run(
+        self,
+        message_1: &[u8],
+        payload_1: &mut [u8],
+        payload_2: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Secrets, Error> {
+        let len_2 = 32 + payload_2.len() + 16;
+        if len_2 > MESSAGE_2_LEN_MAX {
+            return Err(Error::HandshakeLength(len_2));
+        }
+        let material =
+            Material { local: self.key, remote: self.peer, psk: self.psk, prologue: self.prologue };
+        let mut state = start(self.suite, Role::Responder, &material, self.ephemeral)?;
+        state.read_message(message_1, payload_1).map_err(|_| Error::Handshake)?;
+        let start = out.len();
+        out.resize(start + len_2, 0);
+        let finished = state
+            .write_message(payload_2, &mut out[start..])
+            .map_err(|_| Error::Handshake)
+            .and_then(|_| finish(self.suite, Role::Responder, state));
+        if finished.is_err() {
+            out.truncate(start);
+        }
+        finished
+    }
+}
+
+/// The asking side, between its message 1 and the answer.
+pub struct Initiator {
+    suite: Suite,
+    state: Box<HandshakeState>,
+}
+
+impl Initiator {
+    /// Appends message 1 to `out`, without a length before it. `local` is needed by IK and KK, `remote` by all
+    /// suites but those with a ticket, `psk` by those; `ephemeral` are fresh random bytes, used for this handshake
+    /// only.
+    ///
+    /// # Errors
+    /// [`Error::Suite`] if the suite needs a key that was not given, [`Error::Handshake`] if `remote` is a point of
+    /// low order. `out` is as before then.
+    pub fn create(
+        suite: Suite,
+        local: Option<&StaticKey>,
+        remote: Option<&PublicKey>,
+        psk: Option<&[u8; 32]>,
+        prologue: &[u8],
+        ephemeral: [u8; 32],
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Error> {
+        Self::run(suite, &Material { local, remote, psk, prologue }, ephemeral, &[], out)
+    }
+
+    /// The same with a payload in message 1. The product has none, the published vectors do.
+    pub(super) fn run(
+        suite: Suite,
+        material: &Material<'_>,
+        ephemeral: [u8; 32],
+        payload_1: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Error> {
+        let mut state = Box::new(start(suite, Role::Initiator, material, ephemeral)?);
+        let start = out.len();
+        out.resize(start + suite.message_1_len() + payload_1.len(), 0);
+        match state.write_message(payload_1, &mut out[start..]) {
+            Ok(_) => Ok(Self { suite, state }),
+            Err(_) => {
+                out.truncate(start);
+                Err(Error::Handshake)
+            }
+        }
+    }
+
+    /// Reads message 2 and appends its payload to `payload`.
+    ///
+    /// # Errors
+    /// [`Error::HandshakeLength`] if it is shorter than its defined payload or longer than
+    /// [`MESSAGE_2_LEN_MAX`], [`Error::Handshake`] if it does not open. `payload` is as before then.
+    pub fn consume(mut self, message_2: &[u8], payload: &mut Vec<u8>) -> Result<Secrets, Error> {
+        const LEN_MIN: usize = 32 + MESSAGE_2_PAYLOAD_LEN + 16;
+        if !(LEN_MIN..=MESSAGE_2_LEN_MAX).contains(&message_2.len()) {
+            return Err(Error::HandshakeLength(message_2.len()));
+        }
+        let start = payload.len();
+        payload.resize(start + message_2.len() - 48, 0);
+        let finished = self
+            .state
+            .read_message(message_2, &mut payload[start..])
+            .map_err(|_| Error::Handshake)
+            .and_then(|_| finish(self.suite, Role::Initiator, *self.state));
+        if finished.is_err() {
+            payload.truncate(start);
+        }
+        finished
+    }
+}
+
+impl std::fmt::Debug for Initiator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Initiator({:?}, ***)", self.suite)
+    }
+}
+
+/// What one side brings into a handshake beside its ephemeral key.
+pub(super) struct Material<'a> {
+    pub(super) local: Option<&'a StaticKey>,
+    pub(super) remote: Option<&'a PublicKey>,
+    pub(super) psk: Option<&'a [u8; 32]>,
+    pub(super) prologue: &'a [u8],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Initiator,
+    Responder,
+}
+
+/// Builds snow's state with exactly what the pattern needs, so that a key given for nothing changes nothing.
+fn start(
+    suite: Suite,
+    role: Role,
+    material: &Material<'_>,
+    ephemeral: [u8; 32],
+) -> Result<HandshakeState, Error> {
+    let ephemeral = Zeroizing::new(ephemeral);
+    let pattern = suite.pattern();
+    let needs_local = match (pattern, role) {
+        (Pattern::Nk, Role::Initiator) | (Pattern::Nnpsk0, _) => false,
+        (Pattern::Nk, Role::Responder) | (Pattern::Ik | Pattern::Kk, _) => true,
+    };
+    let needs_remote = match (pattern, role) {
+        (Pattern::Nk | Pattern::Ik, Role::Responder) | (Pattern::Nnpsk0, _) => false,
+        (Pattern::Nk | Pattern::Ik, Role::Initiator) | (Pattern::Kk, _) => true,
+    };
+    let local = material.local.filter(|_| needs_local);
+    let remote = material.remote.filter(|_| needs_remote);
+    let psk = material.psk.filter(|_| suite.is_ticket());
+    if local.is_some() != needs_local
+        || remote.is_some() != needs_remote
+        || psk.is_some() != suite.is_ticket()
+    {
+        return Err(Error::Suite);
+    }
+    let build = || {
+        let mut builder = Builder::with_resolver(params(suite), Box::new(Resolver::new(local, *ephemeral)))
+            .prologue(material.prologue)?;
+        if local.is_some() {
+            builder = builder.local_private_key(PREPARED)?;
+        }
+        if let Some(remote) = remote {
+            builder = builder.remote_public_key(&remote.0)?;
+        }
+        if let Some(psk) = psk {
+            builder = builder.psk(0, psk)?;
+        }
+        match role {
+            Role::Initiator => builder.build_initiator(),
+            Role::Responder => builder.build_responder(),
+        }
+    };
+    build().map_err(|_: snow::Error| Error::Handshake)
+}
+
+/// Takes the keys out. h is copied before the split, and only a finished handshake is split.
+fn finish(suite: Suite, role: Role, mut state: HandshakeState) -> Result<Secrets, Error> {
+    if !state.is_handshake_finished() {
+        return Err(Error::Handshake);
+    }
+    let h = *state.get_handshake_hash().first_chunk().ok_or(Error::Handshake)?;
+    let peer = state.get_remote_static().and_then(<[u8]>::first_chunk).copied().map(PublicKey);
+    let keys = Zeroizing::new(state.dangerously_get_raw_split());
+    let (send, receive) = match role {
+        Role::Initiator => (keys.0, keys.1),
+        Role::Responder => (keys.1, keys.0),
+    };
+    Ok(Secrets { suite, send, receive, h, peer })
+}
+
+/// The suite in snow's words, without parsing its name.
+fn params(suite: Suite) -> NoiseParams {
+    let (pattern, modifiers) = match suite.pattern() {
+        Pattern::Nk => (HandshakePattern::NK, vec![]),
+        Pattern::Ik => (HandshakePattern::IK, vec![]),
+        Pattern::Nnpsk0 => (HandshakePattern::NN, vec![HandshakeModifier::Psk(0)]),
+        Pattern::Kk => (HandshakePattern::KK, vec![]),
+    };
+    let cipher = match suite.cipher() {
+        Cipher::ChaChaPoly => CipherChoice::ChaChaPoly,
+        Cipher::AesGcm => CipherChoice::AESGCM,
+    };
+    NoiseParams::new(
+        suite.name().to_owned(),
+        BaseChoice::Noise,
+        HandshakeChoice { pattern, modifiers: HandshakeModifierList { list: modifiers } },
+        DHChoice::Curve25519,
+        cipher,
+        HashChoice::SHA256,
+    )
+}
+
+/// What a prologue begins with.
+const PROLOGUE_LABEL: &[u8] = b"access-gateway prologue v1";

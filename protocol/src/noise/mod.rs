@@ -1,0 +1,27 @@
+//! Cryptography of links and streams: suites, keys, the gate, the handshake, records, tickets. SPEC.md,
+//! sections "Gate", "Handshake", "Records" and "Tickets".
+//!
+//! ```text
+//! hello ─► Gate::verify ─► (TicketKeys::open) ─► Responder::respond ─► Secrets ─► Transport ─► records
+//!          one HMAC         one AEAD              curve work, one call             80 bytes are kept
+//! ```
+//!
+//! Nothing here draws randomness or reads a clock: ephemeral keys, salts and times come in as arguments. Whatever
+//! a peer sends ends in a value or an [`crate::Error`], never in a panic.
+//!
+//! Secret bytes of our own are wiped when dropped. What lives shorter than a call inside `ring` and `snow`
+//! (expanded AEAD keys, the chaining key) is not wiped by them; it stays on the stack or heap until it is
+//! overwritten, which is why the process should exclude its memory from core dumps.
+
+pub mod gate;
+pub mod handshake;
+pub mod keys;
+mod resolver;
+pub mod suite;
+pub mod transport;
+
+pub use gate::Gate;
+pub use handshake::{Initiator, Responder, Secrets, prologue};
+pub use keys::{KeyId, PublicKey, StaticKey};
+pub use suite::{CLEAR_SUITE, Cipher, Pattern, Suite, Suites};
+pub use transport::{Opener, Sealer, Transport};
