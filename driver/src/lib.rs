@@ -13,9 +13,19 @@
 //!    taken for one of the slot's next tenant.
 //! 3. **Cancel, drain, close.** Nothing may be armed on a socket when [`Op::Close`] is submitted.
 
+mod address;
+pub mod limits;
+pub mod memory;
 mod ops;
+pub mod probe;
+mod socket;
+pub mod thread;
+mod uring;
 
 pub use ops::{
-    Armed, Batch, Chunk, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer, Pool,
-    Sent, Token,
+    Armed, Batch, Chunk, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer,
+    Pool, Sent, Token,
 };
+pub use probe::{Blocked, Report, probe};
+pub use socket::{ListenOptions, listen, local_address, stop_listening};
+pub use uring::{Config, Doorbells, PoolSize, Uring, Waker};
