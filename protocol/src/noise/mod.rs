@@ -18,10 +18,12 @@ pub mod handshake;
 pub mod keys;
 mod resolver;
 pub mod suite;
+pub mod ticket;
 pub mod transport;
 
 pub use gate::Gate;
 pub use handshake::{Initiator, Responder, Secrets, prologue};
 pub use keys::{KeyId, PublicKey, StaticKey};
 pub use suite::{CLEAR_SUITE, Cipher, Pattern, Suite, Suites};
+pub use ticket::{Identity, TicketKeys};
 pub use transport::{Opener, Sealer, Transport};

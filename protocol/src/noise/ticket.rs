@@ -1,0 +1,513 @@
+//! Tickets: what lets a client come back with one curve operation and without its token. SPEC.md, section
+//! "Tickets".
+//!
+//! ```text
+//! ticket = group key id 4 ‖ salt 16 ‖ AES-256-GCM(key = HMAC-SHA-256(group key, label ‖ salt), nonce 0,
+//!                                                 aad = group key id ‖ salt, what is inside)
+//! inside = format 1 ‖ psk 32 ‖ origin suite 1 ‖ server key id 4 ‖ issued u64 ‖ auth time u64 ‖ token expiry u64
+//!          ‖ revocation epoch u32 ‖ user (u8 length ‖ bytes) ‖ device (the same) ‖ flag 1 ‖ [device key 32]
+//! ```
+//!
+//! All numbers are big-endian, times are Unix milliseconds. Only gateways read tickets; clients carry them as they
+//! are. A ticket replaces the token and none of the checks that follow it.
+
+use std::fmt;
+use std::time::Duration;
+
+use ring::aead::Aad;
+use ring::{digest, hmac};
+use zeroize::Zeroizing;
+
+use super::keys::{KeyId, PublicKey};
+use super::suite::{Cipher, Suite};
+use crate::error::Error;
+use crate::limits::{ID_LEN_MAX, TAG_LEN, TICKET_LEN_MAX};
+use crate::time::UnixMillis;
+
+/// How long a ticket is good after it was issued, unless its token ends earlier.
+pub const TICKET_LIFETIME: Duration = Duration::from_hours(12);
+/// How long after the last real authentication tickets may follow one another.
+pub const TICKET_CHAIN_MAX: Duration = Duration::from_hours(7 * 24);
+/// How long a group key seals new tickets.
+pub const TICKET_KEY_ROTATION: Duration = Duration::from_hours(6);
+/// How far ahead the clock of the node that issued a ticket may be.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(1);
+/// The most group keys kept at a time. Rotation needs three; the rest is for keys of other nodes.
+pub const TICKET_KEYS_MAX: usize = 8;
+
+/// What a ticket says about its owner.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The secret of the next handshake, known to the client too.
+    pub psk: Zeroizing<[u8; 32]>,
+    /// The suite of the handshake this chain of tickets began with; never one with a ticket.
+    pub origin_suite: Suite,
+    /// The server key of that handshake.
+    pub server_key_id: KeyId,
+    /// When this ticket was issued.
+    pub issued: UnixMillis,
+    /// When the user was last authenticated by a token.
+    pub auth_time: UnixMillis,
+    /// When that token's time is over, if it has an end.
+    pub token_exp: Option<UnixMillis>,
+    /// The user's revocation epoch when it was issued.
+    pub epoch: u32,
+    /// The user's id, 1 to 64 bytes.
+    pub user: Vec<u8>,
+    /// The device's id, 1 to 64 bytes.
+    pub device: Vec<u8>,
+    /// The device's static key, if it proved one.
+    pub device_key: Option<PublicKey>,
+}
+
+impl Identity {
+    /// The moment from which the ticket is no longer good: the earliest end of its lifetime, its chain and its token.
+    #[must_use]
+    pub fn expires(&self) -> UnixMillis {
+        let token = self.token_exp.unwrap_or(UnixMillis(u64::MAX));
+        later(self.issued, TICKET_LIFETIME).min(later(self.auth_time, TICKET_CHAIN_MAX)).min(token)
+    }
+
+    /// Checks what [`Identity::decode`] would refuse, so that no ticket is issued that can't be opened.
+    fn check(&self) -> Result<(), Error> {
+        if !(1..=ID_LEN_MAX).contains(&self.user.len()) {
+            return Err(Error::Field("user"));
+        }
+        if !(1..=ID_LEN_MAX).contains(&self.device.len()) {
+            return Err(Error::Field("device"));
+        }
+        if !is_origin(self.origin_suite) {
+            return Err(Error::Field("origin_suite"));
+        }
+        if self.token_exp == Some(UnixMillis(0)) {
+            return Err(Error::Field("token_exp"));
+        }
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        out.extend_from_slice(&*self.psk);
+        out.push(self.origin_suite.byte());
+        out.extend_from_slice(&self.server_key_id.0);
+        for moment in [self.issued, self.auth_time, self.token_exp.unwrap_or_default()] {
+            out.extend_from_slice(&moment.0.to_be_bytes());
+        }
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        for id in [&self.user, &self.device] {
+            out.push(u8::try_from(id.len()).expect("ids were checked to have at most 64 bytes"));
+            out.extend_from_slice(id);
+        }
+        out.push(u8::from(self.device_key.is_some()));
+        if let Some(key) = &self.device_key {
+            out.extend_from_slice(&key.0);
+        }
+    }
+
+    /// Reads all of `bytes` or refuses. Only a node of the group can have written them, so this guards against an
+    /// older or newer node, not against attackers.
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let [format] = take(bytes)?;
+        (format == FORMAT).then_some(())?;
+        let psk = Zeroizing::new(take(bytes)?);
+        let [suite] = take(bytes)?;
+        let identity = Self {
+            psk,
+            origin_suite: Suite::from_byte(suite).filter(|&suite| is_origin(suite))?,
+            server_key_id: KeyId(take(bytes)?),
+            issued: take_moment(bytes)?,
+            auth_time: take_moment(bytes)?,
+            token_exp: take_moment(bytes).map(|moment| (moment.0 != 0).then_some(moment))?,
+            epoch: u32::from_be_bytes(take(bytes)?),
+            user: take_id(bytes)?,
+            device: take_id(bytes)?,
+            device_key: match take(bytes)? {
+                [0] => None,
+                [1] => Some(PublicKey(take(bytes)?)),
+                _ => return None,
+            },
+        };
+        bytes.is_empty().then_some(identity)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("psk", &"***")
+            .field("origin_suite", &self.origin_suite)
+            .field("issued", &self.issued)
+            .field("expires", &self.expires())
+            .field("device_key", &self.device_key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The group keys of a node: one that seals, and others that still open. Nodes that share tickets are given the same
+/// keys.
+///
+/// ```text
+/// rotate ─► current ──rotate──► opens for one lifetime ──expire──► wiped
+/// ```
+pub struct TicketKeys {
+    current: GroupKey,
+    since: UnixMillis,
+    /// The keys that only open, with the moment each one ends, oldest first.
+    opening: Vec<(GroupKey, UnixMillis)>,
+}
+
+impl TicketKeys {
+    /// Starts with one key of 32 random bytes.
+    #[must_use]
+    pub fn new(key: [u8; 32], now: UnixMillis) -> Self {
+        Self { current: GroupKey::new(key), since: now, opening: Vec::new() }
+    }
+
+    /// Whether the current key has sealed for [`TICKET_KEY_ROTATION`].
+    #[must_use]
+    pub fn rotation_due(&self, now: UnixMillis) -> bool {
+        now >= later(self.since, TICKET_KEY_ROTATION)
+    }
+
+    /// Seals with `key` from now on. The key before it opens for one ticket's lifetime longer, since its last ticket
+    /// was issued just now.
+    pub fn rotate(&mut self, key: [u8; 32], now: UnixMillis) {
+        let key = GroupKey::new(key);
+        self.since = now;
+        if key.id == self.current.id {
+            return;
+        }
+        self.opening.retain(|(opening, _)| opening.id != key.id);
+        let before = std::mem::replace(&mut self.current, key);
+        self.keep(before, later(now, TICKET_LIFETIME));
+        self.expire(now);
+    }
+
+    /// Opens tickets of `key` too until `until`: one from before a restart, or one another node of the group already
+    /// seals with.
+    pub fn accept(&mut self, key: [u8; 32], until: UnixMillis) {
+        let key = GroupKey::new(key);
+        if key.id != self.current.id {
+            self.keep(key, until);
+        }
+    }
+
+    /// Wipes the keys whose time is over.
+    pub fn expire(&mut self, now: UnixMillis) {
+        self.opening.retain(|&(_, until)| now < until);
+    }
+
+    /// When [`TicketKeys::expire`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        self.opening.first().map(|&(_, until)| until)
+    }
+
+    /// Seals a ticket with the current key. `salt` are fresh random bytes, used for this ticket only.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if a field has no encoding, such as an empty user.
+    pub fn issue(&self, identity: &Identity, salt: &[u8; 16]) -> Result<Vec<u8>, Error> {
+        identity.check()?;
+        let mut ticket = Vec::with_capacity(SEALED_LEN_MAX);
+        ticket.extend_from_slice(&self.current.id);
+        ticket.extend_from_slice(salt);
+        identity.encode(&mut ticket);
+        let (head, inside) = ticket.split_at_mut(HEAD_LEN);
+        let tag = TICKET_CIPHER
+            .expand(&self.current.ticket_key(salt))
+            .seal_in_place_separate_tag(TICKET_CIPHER.nonce(0), Aad::from(&*head), inside)
+            .expect("a ticket is far below the AEAD's limit");
+        ticket.extend_from_slice(tag.as_ref());
+        Ok(ticket)
+    }
+
+    /// Opens a ticket that is good now.
+    ///
+    /// # Errors
+    /// [`Error::Ticket`] if no key opens it, or it is too old or from the future. Which one is not told.
+    pub fn open(&self, ticket: &[u8], now: UnixMillis) -> Result<Identity, Error> {
+        let identity = self.unseal(ticket, now).ok_or(Error::Ticket)?;
+        let from_the_future = identity.issued > later(now, CLOCK_SKEW_MAX);
+        if from_the_future || now >= identity.expires() { Err(Error::Ticket) } else { Ok(identity) }
+    }
+
+    fn unseal(&self, ticket: &[u8], now: UnixMillis) -> Option<Identity> {
+        let (head, sealed) = ticket.split_at_checked(HEAD_LEN)?;
+        let (id, salt) = head.split_first_chunk::<4>()?;
+        let key = self.key(id, now)?.ticket_key(salt.first_chunk()?);
+        let mut inside = Zeroizing::new([0; TICKET_LEN_MAX]);
+        let inside = inside.get_mut(..sealed.len())?;
+        inside.copy_from_slice(sealed);
+        let opened =
+            TICKET_CIPHER.expand(&key).open_in_place(TICKET_CIPHER.nonce(0), Aad::from(head), inside).ok()?;
+        Identity::decode(opened)
+    }
+
+    fn key(&self, id: &[u8; 4], now: UnixMillis) -> Option<&GroupKey> {
+        let opening = self.opening.iter().filter(|&&(_, until)| now < until).map(|(key, _)| key);
+        std::iter::once(&self.current).chain(opening).find(|key| key.id == *id)
+    }
+
+    /// Keeps the list in the order of its ends and within its bound; over it, the key that ends first goes.
+    fn keep(&mut self, key: GroupKey, until: UnixMillis) {
+        self.opening.retain(|(opening, _)| opening.id != key.id);
+        let place = self.opening.partition_point(|&(_, other)| other <= until);
+        self.opening.insert(place, (key, until));
+        if self.opening.len() >= TICKET_KEYS_MAX {
+            self.opening.remove(0);
+        }
+    }
+}
+
+impl fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TicketKeys(*** since {:?}, {} opening)", self.since, self.opening.len())
+    }
+}
+
+/// A key shared by the nodes of a group. Wiped when dropped; boxed, so that moving it within the list leaves no copy
+/// behind.
+struct GroupKey {
+    id: [u8; 4],
+    key: Zeroizing<Box<[u8; 32]>>,
+}
+
+impl GroupKey {
+    /// The id follows from the key, so that nodes agree on it without saying it.
+    fn new(key: [u8; 32]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(ID_LABEL);
+        context.update(&key);
+        let id = *context.finish().as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
+        Self { id, key: Zeroizing::new(Box::new(key)) }
+    }
+
+    /// Each ticket has a key of its own, so that a random salt can't repeat a nonce under a shared key.
+    fn ticket_key(&self, salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &**self.key));
+        context.update(TICKET_LABEL);
+        context.update(salt);
+        Zeroizing::new(*context.sign().as_ref().first_chunk().expect("an HMAC-SHA-256 has 32 bytes"))
+    }
+}
+
+/// Whether a chain of tickets can begin with this suite.
+const fn is_origin(suite: Suite) -> bool {
+    !suite.is_ticket() && !suite.is_stream()
+}
+
+fn later(moment: UnixMillis, by: Duration) -> UnixMillis {
+    UnixMillis(moment.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+fn take_moment(bytes: &mut &[u8]) -> Option<UnixMillis> {
+    take(bytes).map(|moment| UnixMillis(u64::from_be_bytes(moment)))
+}
+
+fn take_id(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+    let [len] = take(bytes)?;
+    let (id, rest) = bytes.split_at_checked(usize::from(len))?;
+    *bytes = rest;
+    (1..=ID_LEN_MAX).contains(&id.len()).then(|| id.to_vec())
+}
+
+const FORMAT: u8 = 1;
+const TICKET_CIPHER: Cipher = Cipher::AesGcm;
+const TICKET_LABEL: &[u8] = b"access-gateway ticket v1";
+const ID_LABEL: &[u8] = b"access-gateway ticket key id v1";
+/// Group key id and salt.
+const HEAD_LEN: usize = 4 + 16;
+/// The longest ticket this version issues.
+const SEALED_LEN_MAX: usize = HEAD_LEN + 1 + 32 + 1 + 4 + 3 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 32 + TAG_LEN;
+
+const _: () = assert!(SEALED_LEN_MAX <= TICKET_LEN_MAX, "a preamble can carry every ticket");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+    const SALT: [u8; 16] = [0x5a; 16];
+
+    fn identity() -> Identity {
+        Identity {
+            psk: Zeroizing::new([0x11; 32]),
+            origin_suite: Suite::NkChaChaPoly,
+            server_key_id: KeyId([1, 2, 3, 4]),
+            issued: NOW,
+            auth_time: NOW,
+            token_exp: None,
+            epoch: 7,
+            user: b"alice".to_vec(),
+            device: b"phone".to_vec(),
+            device_key: None,
+        }
+    }
+
+    fn after(hours: u64) -> UnixMillis {
+        later(NOW, Duration::from_hours(hours))
+    }
+
+    #[test]
+    fn opens_what_was_issued_and_longest_fields_fit() {
+        let keys = TicketKeys::new([1; 32], NOW);
+        let long = Identity {
+            user: vec![1; 64],
+            device: vec![2; 64],
+            device_key: Some(PublicKey([3; 32])),
+            token_exp: Some(after(3)),
+            origin_suite: Suite::IkAesGcm,
+            ..identity()
+        };
+        for identity in [identity(), long.clone()] {
+            let ticket = keys.issue(&identity, &SALT).unwrap();
+            assert!(ticket.len() <= TICKET_LEN_MAX);
+            assert_eq!(keys.open(&ticket, NOW).unwrap(), identity);
+        }
+        assert_eq!(keys.issue(&long, &SALT).unwrap().len(), SEALED_LEN_MAX);
+    }
+
+    #[test]
+    fn refuses_every_flipped_bit_every_other_length_and_foreign_keys() {
+        let keys = TicketKeys::new([1; 32], NOW);
+        let ticket = keys.issue(&identity(), &SALT).unwrap();
+        for bit in 0..8 * ticket.len() {
+            let mut wrong = ticket.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(keys.open(&wrong, NOW), Err(Error::Ticket), "bit {bit}");
+        }
+        for len in 0..ticket.len() {
+            assert_eq!(keys.open(&ticket[..len], NOW), Err(Error::Ticket), "{len} bytes");
+        }
+        for len in [1, 400, 70_000] {
+            let longer = [ticket.clone(), vec![0; len]].concat();
+            assert_eq!(keys.open(&longer, NOW), Err(Error::Ticket), "{len} bytes more");
+        }
+        assert_eq!(TicketKeys::new([2; 32], NOW).open(&ticket, NOW), Err(Error::Ticket));
+    }
+
+    #[test]
+    fn issues_nothing_it_could_not_open() {
+        let keys = TicketKeys::new([1; 32], NOW);
+        let wrong = [
+            (Identity { user: vec![], ..identity() }, "user"),
+            (Identity { user: vec![1; 65], ..identity() }, "user"),
+            (Identity { device: vec![], ..identity() }, "device"),
+            (Identity { device: vec![1; 300], ..identity() }, "device"),
+            (Identity { origin_suite: Suite::Nnpsk0AesGcm, ..identity() }, "origin_suite"),
+            (Identity { origin_suite: Suite::KkAesGcm, ..identity() }, "origin_suite"),
+            (Identity { token_exp: Some(UnixMillis(0)), ..identity() }, "token_exp"),
+        ];
+        for (identity, field) in wrong {
+            assert_eq!(keys.issue(&identity, &SALT), Err(Error::Field(field)));
+        }
+    }
+
+    #[test]
+    fn ends_with_its_lifetime_its_token_and_its_chain() {
+        let keys = TicketKeys::new([1; 32], NOW);
+        let cases = [
+            (identity(), after(12)),
+            (Identity { token_exp: Some(after(2)), ..identity() }, after(2)),
+            (Identity { token_exp: Some(after(20)), ..identity() }, after(12)),
+            (Identity { issued: after(7 * 24 - 1), ..identity() }, after(7 * 24)),
+            (Identity { issued: UnixMillis(u64::MAX), auth_time: NOW, ..identity() }, after(7 * 24)),
+        ];
+        for (identity, end) in cases {
+            assert_eq!(identity.expires(), end);
+            let ticket = keys.issue(&identity, &SALT).unwrap();
+            assert_eq!(keys.open(&ticket, end), Err(Error::Ticket));
+            if identity.issued < end {
+                assert!(keys.open(&ticket, UnixMillis(end.0 - 1)).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn forgives_a_minute_of_clock_skew_and_no_more() {
+        let keys = TicketKeys::new([1; 32], NOW);
+        let ticket = keys.issue(&identity(), &SALT).unwrap();
+        assert!(keys.open(&ticket, UnixMillis(NOW.0 - 60_000)).is_ok());
+        assert_eq!(keys.open(&ticket, UnixMillis(NOW.0 - 60_001)), Err(Error::Ticket));
+    }
+
+    #[test]
+    fn an_old_key_opens_for_one_lifetime_and_is_then_erased() {
+        let mut keys = TicketKeys::new([1; 32], NOW);
+        assert!(!keys.rotation_due(after(5)) && keys.rotation_due(after(6)));
+        let last = keys.issue(&Identity { issued: after(6), ..identity() }, &SALT).unwrap();
+        keys.rotate([2; 32], after(6));
+        assert!(!keys.rotation_due(after(6)));
+        assert_eq!(keys.deadline(), Some(after(18)));
+        let next = keys.issue(&Identity { issued: after(6), ..identity() }, &SALT).unwrap();
+        assert_ne!(last[..4], next[..4]);
+        let almost = UnixMillis(after(18).0 - 1);
+        assert!(keys.open(&last, almost).is_ok() && keys.open(&next, almost).is_ok());
+        keys.expire(almost);
+        assert_eq!(keys.opening.len(), 1);
+        keys.expire(after(18));
+        assert_eq!((keys.opening.len(), keys.deadline()), (0, None));
+    }
+
+    #[test]
+    fn an_erased_key_opens_nothing_even_if_erasing_is_late() {
+        let mut keys = TicketKeys::new([1; 32], NOW);
+        keys.accept([2; 32], after(1));
+        let other = TicketKeys::new([2; 32], NOW);
+        let ticket = other.issue(&identity(), &SALT).unwrap();
+        assert!(keys.open(&ticket, NOW).is_ok());
+        assert_eq!(keys.open(&ticket, after(1)), Err(Error::Ticket));
+    }
+
+    #[test]
+    fn rotation_to_an_accepted_or_the_same_key_keeps_one_of_it() {
+        let mut keys = TicketKeys::new([1; 32], NOW);
+        keys.accept([2; 32], after(1));
+        keys.accept([1; 32], after(1));
+        keys.rotate([2; 32], NOW);
+        keys.rotate([2; 32], NOW);
+        assert_eq!(keys.opening.len(), 1);
+        assert_eq!(keys.deadline(), Some(after(12)));
+    }
+
+    #[test]
+    fn keeps_a_bounded_number_of_keys() {
+        let mut keys = TicketKeys::new([0; 32], NOW);
+        for byte in 1..100 {
+            keys.rotate([byte; 32], NOW);
+            keys.accept([100 + byte; 32], after(1));
+            assert!(keys.opening.len() < TICKET_KEYS_MAX);
+        }
+        assert!(keys.open(&keys.issue(&identity(), &SALT).unwrap(), NOW).is_ok());
+    }
+
+    #[test]
+    fn refuses_a_format_of_a_later_version_and_trailing_bytes() {
+        let mut inside = Vec::new();
+        identity().encode(&mut inside);
+        assert_eq!(Identity::decode(&inside), Some(identity()));
+        assert_eq!(Identity::decode(&[inside.clone(), vec![0]].concat()), None);
+        for len in 0..inside.len() {
+            assert_eq!(Identity::decode(&inside[..len]), None);
+        }
+        for (place, value) in [(0, 2), (33, 7), (33, 9), (33, 5), (inside.len() - 1, 2), (66, 0)] {
+            let mut wrong = inside.clone();
+            wrong[place] = value;
+            assert_eq!(Identity::decode(&wrong), None, "byte {place} = {value}");
+        }
+    }
+
+    #[test]
+    fn prints_no_secret_and_no_name() {
+        let text = format!("{:?} {:?}", identity(), TicketKeys::new([0x11; 32], NOW));
+        assert!(text.contains("***") && !text.contains("17, 17") && !text.contains("alice"), "{text}");
+    }
+}
