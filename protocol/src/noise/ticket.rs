@@ -271,7 +271,7 @@ impl fmt::Debug for TicketKeys {
 /// behind.
 struct GroupKey {
     id: [u8; 4],
-    key: Zeroizing<Box<[u8; 32]>>,
+    key: Box<Zeroizing<[u8; 32]>>,
 }
 
 impl GroupKey {
@@ -281,12 +281,12 @@ impl GroupKey {
         context.update(ID_LABEL);
         context.update(&key);
         let id = *context.finish().as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
-        Self { id, key: Zeroizing::new(Box::new(key)) }
+        Self { id, key: Box::new(Zeroizing::new(key)) }
     }
 
     /// Each ticket has a key of its own, so that a random salt can't repeat a nonce under a shared key.
     fn ticket_key(&self, salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &**self.key));
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.key.as_slice()));
         context.update(TICKET_LABEL);
         context.update(salt);
         Zeroizing::new(*context.sign().as_ref().first_chunk().expect("an HMAC-SHA-256 has 32 bytes"))
