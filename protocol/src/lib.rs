@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod code;
 pub mod error;
 pub mod limits;
+pub mod link;
 pub mod noise;
 pub mod time;
 pub mod wire;

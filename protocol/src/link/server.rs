@@ -1,0 +1,343 @@
+//! The gateway's end of a client link.
+
+use std::time::Duration;
+
+use crate::buffer::{Bounds, Input, count_frames};
+use crate::error::Error;
+use crate::limits::{
+    HANDSHAKE_LINGER, HELD_BYTES_MAX, HELD_FRAMES_MAX, LINGER_MAX, RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
+};
+use crate::link::hello::{self, Acceptor};
+use crate::noise::ticket::Identity;
+use crate::noise::{PublicKey, Responder, Suite, Transport, prologue};
+use crate::time::{Time, UnixMillis};
+use crate::wire::frame::Frame;
+use crate::wire::preamble::{Hello, VERSIONS, encode_offer};
+
+/// What the gateway holds its links to; from config, the same for all links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Longest uplink record, without its length field.
+    pub record_len_max: usize,
+    /// Longest uplink frame body.
+    pub frame_len_max: usize,
+    /// Time from accept to a complete handshake.
+    pub handshake_deadline: Duration,
+    /// Time from the handshake to a successful authentication.
+    pub auth_deadline: Duration,
+    /// Unknown frames a link may send.
+    pub glitches_max: u8,
+}
+
+/// One client link, seen from the gateway. Plain data of a fixed size: it can be packed and moved.
+#[derive(Debug)]
+pub struct ServerLink {
+    state: State,
+    /// When the phase began; once live, when the last frame was heard.
+    since: Time,
+    heartbeat_ms: u32,
+    glitches: u8,
+}
+
+/// ```text
+/// Hello ──gate──► Hailed ──handshake──► Open(Greeting ──Auth──► Authenticating ──welcome──► Live ──► Closing)
+/// ```
+#[derive(Debug)]
+enum State {
+    Hello,
+    Hailed(Suite),
+    Open(Open),
+    /// Ended before there were keys.
+    Rejected,
+}
+
+#[derive(Debug)]
+struct Open {
+    transport: Transport,
+    h: [u8; 32],
+    /// The device key (IK), seldom present.
+    peer: Option<Box<PublicKey>>,
+    /// What the ticket said, until authentication takes it.
+    identity: Option<Box<Identity>>,
+    suite: Suite,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    /// `full`: no more is held; reading has to stop.
+    Authenticating {
+        full: bool,
+    },
+    Live,
+    Closing,
+}
+
+impl ServerLink {
+    /// A link that was accepted at `now`.
+    #[must_use]
+    pub const fn new(now: Time) -> Self {
+        Self { state: State::Hello, since: now, heartbeat_ms: 0, glitches: 0 }
+    }
+
+    /// Reads the hello; returns whether it is complete and passed the gate. It then rests in the input, and
+    /// [`ServerLink::handshake`] wants it. A clear reply, if one is due, is appended to `out`.
+    ///
+    /// # Errors
+    /// Anything wrong with the first bytes.
+    pub fn hail(
+        &mut self,
+        input: &mut Input<'_>,
+        acceptor: &Acceptor,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Error> {
+        if !matches!(self.state, State::Hello) {
+            return Err(Error::Early);
+        }
+        if !hello::gather(input)? {
+            return Ok(false);
+        }
+        let judged = acceptor.judge(&hello::parse(input.gathered())?);
+        match judged {
+            Ok(suite) => self.state = State::Hailed(suite),
+            Err(error) => {
+                out.extend_from_slice(
+                    acceptor.clear_reply(error).as_ref().map_or(&[][..], |reply| &reply[..]),
+                );
+                self.state = State::Rejected;
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the hello is complete and waits for [`ServerLink::handshake`].
+    #[must_use]
+    pub const fn is_hailed(&self) -> bool {
+        matches!(self.state, State::Hailed(_))
+    }
+
+    /// With a ticket, what tells this message 1 from every other one, for the duplicate filter.
+    #[must_use]
+    pub fn fingerprint<'b>(&self, hello: &'b [u8]) -> Option<&'b [u8]> {
+        match self.state {
+            State::Hailed(suite) if suite.is_ticket() => hello.get(hello.len().checked_sub(48)?..),
+            _ => None,
+        }
+    }
+
+    /// Does the curve work of a complete `hello` and appends message 2 to `out`.
+    ///
+    /// # Errors
+    /// [`Error::Handshake`] or [`Error::Ticket`].
+    pub fn handshake(
+        &mut self,
+        hello: &[u8],
+        acceptor: &Acceptor,
+        ephemeral: [u8; 32],
+        now: Time,
+        wall: UnixMillis,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let State::Hailed(suite) = self.state else { return Err(Error::Early) };
+        self.state = State::Rejected;
+        let Hello { preamble, ticket, message_1 } = hello::parse(hello)?;
+        let identity = if suite.is_ticket() {
+            let tickets = acceptor.tickets.as_ref().ok_or(Error::Ticket)?;
+            Some(Box::new(tickets.open(ticket, wall)?))
+        } else {
+            None
+        };
+        let responder = Responder {
+            suite,
+            key: if suite.is_ticket() { None } else { Some(&acceptor.key) },
+            peer: None,
+            psk: identity.as_ref().map(|identity| &*identity.psk),
+            prologue: &prologue(&preamble.fixed(), ticket),
+            ephemeral,
+        };
+        let length_at = out.len();
+        out.extend_from_slice(&[0; 2]);
+        let secrets = responder.respond(message_1, &encode_offer(VERSIONS, acceptor.suites()), out)?;
+        let length = u16::try_from(out.len() - length_at - 2).expect("message 2 is short");
+        out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+        self.state = State::Open(Open {
+            h: secrets.h,
+            peer: secrets.peer.map(Box::new),
+            identity,
+            suite,
+            phase: Phase::Greeting,
+            transport: Transport::new(&secrets),
+        });
+        self.since = now;
+        Ok(())
+    }
+
+    /// The next frame of the input. While the first `Auth` is being judged, further frames are held and `None`
+    /// is returned; they come after [`ServerLink::welcome`], from an input over an empty chunk.
+    ///
+    /// [`Frame::Unknown`] has to be skipped by the caller.
+    ///
+    /// # Errors
+    /// Whatever rule the client broke.
+    pub fn receive<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        rules: &Rules,
+        now: Time,
+    ) -> Result<Option<Frame<'i>>, Error> {
+        let State::Open(open) = &mut self.state else { return Err(Error::Early) };
+        let Open { transport, phase, .. } = open;
+        let record_len_max = match phase {
+            Phase::Live => rules.record_len_max,
+            _ => rules.record_len_max.min(RECORD_LEN_MAX_UNAUTHENTICATED),
+        };
+        let bounds = Bounds { record_len_max, frame_len_max: rules.frame_len_max, tag_len: TAG_LEN };
+        let mut open_record = |record: &mut [u8]| transport.open_in_place(record).map(|_| ());
+        if let Phase::Authenticating { full } = phase {
+            let enough = |plain: &[u8]| {
+                Ok(plain.len() > HELD_BYTES_MAX
+                    || count_frames(plain, bounds.frame_len_max)? >= HELD_FRAMES_MAX)
+            };
+            *full = input.hold(bounds, &mut open_record, enough)?;
+            return Ok(None);
+        }
+        if *phase == Phase::Closing {
+            return Ok(None);
+        }
+        let Some(span) = input.next_frame(bounds, &mut open_record)? else { return Ok(None) };
+        let frame = Frame::decode(input.body(span))?;
+        match (&frame, *phase) {
+            (Frame::Auth(_), Phase::Greeting) => *phase = Phase::Authenticating { full: false },
+            (Frame::Unknown, _) => {
+                self.glitches += 1;
+                if self.glitches > rules.glitches_max {
+                    return Err(Error::Glitches);
+                }
+            }
+            (Frame::Close(_), _) => {}
+            (
+                Frame::Auth(_)
+                | Frame::Request(_)
+                | Frame::Ack { .. }
+                | Frame::Ping(_)
+                | Frame::Join { .. }
+                | Frame::Leave { .. },
+                Phase::Live,
+            ) => self.since = now,
+            (other, _) => return Err(Error::Unexpected(other.name())),
+        }
+        Ok(Some(frame))
+    }
+
+    /// Whether reading has to stop until the authentication is over.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self.state, State::Open(Open { phase: Phase::Authenticating { full: true }, .. }))
+    }
+
+    /// The client is who it says: from now on frames are lent.
+    pub fn welcome(&mut self, heartbeat: Duration, now: Time) {
+        if let State::Open(open) = &mut self.state {
+            open.phase = Phase::Live;
+        }
+        self.set_heartbeat(heartbeat);
+        self.since = now;
+    }
+
+    /// Changes the heartbeat interval.
+    pub fn set_heartbeat(&mut self, heartbeat: Duration) {
+        self.heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
+    }
+
+    /// Grants one full deadline from `now`, after the link could not be read through no fault of its own.
+    pub fn grace(&mut self, now: Time) {
+        self.since = now;
+    }
+
+    /// A close frame goes out; what still comes in is discarded.
+    pub fn close(&mut self, now: Time) {
+        self.since = now;
+        match &mut self.state {
+            State::Open(open) => open.phase = Phase::Closing,
+            state => *state = State::Rejected,
+        }
+    }
+
+    /// Turns `out[start..]` into records: a two-byte hole and plaintext on entry. Does nothing without keys.
+    pub fn seal(&mut self, out: &mut Vec<u8>, start: usize, plain_max: usize) {
+        if let State::Open(open) = &mut self.state {
+            open.transport.seal_records(out, start, plain_max);
+        }
+    }
+
+    /// Whether there are keys, so that something can be sealed.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Whether the client is authenticated and not closing.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self.state, State::Open(Open { phase: Phase::Live, .. }))
+    }
+
+    /// Whether an `Auth` is being judged.
+    #[must_use]
+    pub const fn is_authenticating(&self) -> bool {
+        matches!(self.state, State::Open(Open { phase: Phase::Authenticating { .. }, .. }))
+    }
+
+    /// Handshake hash, suite and device key, once there are keys.
+    #[must_use]
+    pub fn binding(&self) -> Option<(&[u8; 32], Suite, Option<&PublicKey>)> {
+        match &self.state {
+            State::Open(open) => Some((&open.h, open.suite, open.peer.as_deref())),
+            _ => None,
+        }
+    }
+
+    /// What the ticket said, once.
+    pub fn take_identity(&mut self) -> Option<Box<Identity>> {
+        match &mut self.state {
+            State::Open(open) => open.identity.take(),
+            _ => None,
+        }
+    }
+
+    /// When [`ServerLink::expire`] wants to be called.
+    #[must_use]
+    pub fn deadline(&self, rules: &Rules) -> Time {
+        self.since
+            + match &self.state {
+                State::Hello | State::Hailed(_) => rules.handshake_deadline,
+                State::Rejected => HANDSHAKE_LINGER,
+                State::Open(open) => match open.phase {
+                    Phase::Greeting | Phase::Authenticating { .. } => rules.auth_deadline,
+                    Phase::Live => 2 * Duration::from_millis(self.heartbeat_ms.into()),
+                    Phase::Closing => LINGER_MAX,
+                },
+            }
+    }
+
+    /// What it means that the deadline has passed.
+    ///
+    /// # Errors
+    /// Always, once it has: the link is over.
+    pub fn expire(&self, rules: &Rules, now: Time) -> Result<(), Error> {
+        if now < self.deadline(rules) {
+            return Ok(());
+        }
+        Err(match &self.state {
+            State::Hello | State::Hailed(_) | State::Rejected => Error::HandshakeTimeout,
+            State::Open(open) => match open.phase {
+                Phase::Greeting | Phase::Authenticating { .. } => Error::AuthTimeout,
+                Phase::Live | Phase::Closing => Error::HeartbeatTimeout,
+            },
+        })
+    }
+}
+
+const _: () = assert!(size_of::<ServerLink>() <= 176, "a link's protocol state is part of its 256 bytes");

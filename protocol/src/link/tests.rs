@@ -1,0 +1,376 @@
+//! Both ends of a link against each other, on a clock made of numbers.
+
+use std::time::Duration;
+
+use super::*;
+use crate::buffer::{Input, Partials, Place};
+use crate::limits::{HELD_FRAMES_MAX, RECORD_LEN_MAX_UPLINK};
+use crate::noise::{Gate, PublicKey, StaticKey, Suite, Suites};
+use crate::wire::frame::{Auth, Close, Frame, Ping, Request, Response};
+use crate::{Error, Time, UnixMillis};
+
+#[test]
+fn every_suite_connects_and_talks_wherever_the_bytes_are_cut() {
+    for suite in [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkChaChaPoly, Suite::IkAesGcm] {
+        for piece in [1, 7, 31, 1 << 16] {
+            let mut pair = Pair::new(suite);
+            pair.piece = piece;
+            pair.connect();
+            assert_eq!(pair.up(&[AUTH]), Ok(vec!["auth"]));
+            pair.server.welcome(HEARTBEAT, pair.now);
+            let payload = vec![7; 40_000];
+            let big = Request { id: [1; 16], route: "echo", payload: &payload, ..Request::default() };
+            assert_eq!(
+                pair.up(&[Frame::Ping(Ping::default()), Frame::Request(big)]),
+                Ok(vec!["ping", "request"])
+            );
+            let answer = Frame::Response(Response { id: [1; 16], payload: &payload, ..Response::default() });
+            assert_eq!(pair.down(&[answer, Frame::Pong { nonce: 0 }]), Ok(vec!["response", "pong"]));
+            let (h, used, peer) = pair.server.binding().expect("open");
+            assert_eq!((Some(h), used), (pair.client.handshake_hash(), suite));
+            assert_eq!(peer.is_some(), matches!(suite, Suite::IkChaChaPoly | Suite::IkAesGcm));
+        }
+    }
+}
+
+#[test]
+fn frames_behind_auth_are_held_until_the_welcome_and_then_come_in_order() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[AUTH, Frame::Ping(Ping::default()), Frame::Ack { sequence: 1 }]), Ok(vec!["auth"]));
+    assert_eq!(pair.up(&[request(1)]), Ok(vec![]));
+    pair.server.welcome(HEARTBEAT, pair.now);
+    assert_eq!(pair.deliver_up(&[]), Ok(vec!["ping", "ack", "request"]));
+}
+
+#[test]
+fn reading_stops_when_too_much_is_held() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[AUTH]), Ok(vec!["auth"]));
+    for sent in 0..HELD_FRAMES_MAX {
+        assert!(!pair.server.is_full(), "after {sent} held frames");
+        assert_eq!(pair.up(&[request(1)]), Ok(vec![]));
+    }
+    assert!(pair.server.is_full());
+    pair.server.welcome(HEARTBEAT, pair.now);
+    assert_eq!(pair.deliver_up(&[]).map(|got| got.len()), Ok(HELD_FRAMES_MAX));
+}
+
+#[test]
+fn the_first_frame_is_auth_and_downlink_frames_are_refused() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[request(1)]), Err(Error::Unexpected("request")));
+    let mut pair = Pair::live();
+    assert_eq!(pair.up(&[Frame::Pong { nonce: 1 }]), Err(Error::Unexpected("pong")));
+    let mut pair = Pair::live();
+    assert_eq!(pair.down(&[request(1)]), Err(Error::Unexpected("request")));
+}
+
+#[test]
+fn before_auth_a_record_is_short() {
+    let payload = [0; 5000];
+    let long = Frame::Request(Request { id: [1; 16], route: "r", payload: &payload, ..Request::default() });
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert!(matches!(pair.up(&[AUTH, long]), Err(Error::RecordLength(_))));
+    assert_eq!(Pair::live().up(&[long]), Ok(vec!["request"]));
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_record_ends_the_link_in_silence() {
+    let (mut sealed, mut reference) = (Vec::new(), Pair::live());
+    reference.seal_up(&[request(1)], &mut sealed);
+    for bit in 16..sealed.len() * 8 {
+        let mut pair = Pair::live();
+        let mut flipped = sealed.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let error = pair.deliver_up(&flipped).expect_err("authenticated");
+        assert_eq!((error, error.close_code()), (Error::Record, None), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_hello_is_answered_with_silence() {
+    let hello = Pair::new(Suite::NkChaChaPoly).hello;
+    for bit in 0..hello.len() * 8 {
+        let mut pair = Pair::new(Suite::NkChaChaPoly);
+        pair.hello[bit / 8] ^= 1 << (bit % 8);
+        let mut reply = Vec::new();
+        match pair.hail(&mut reply) {
+            Ok(complete) => {
+                assert!(!complete, "bit {bit}: a longer ticket length waits for bytes that never come")
+            }
+            Err(error) => assert_eq!(error.close_code(), None, "bit {bit}"),
+        }
+        assert!(reply.is_empty(), "bit {bit}: not even a clear reply without a valid tag");
+    }
+}
+
+#[test]
+fn an_unservable_hello_with_a_valid_tag_gets_the_clear_reply() {
+    let mut pair = Pair::new(Suite::IkAesGcm);
+    pair.acceptor = acceptor(Suites::from_bits(Suite::NkChaChaPoly.bit()));
+    let mut reply = Vec::new();
+    assert_eq!(pair.hail(&mut reply), Err(Error::Suite));
+    let mut input = Input::new(&mut reply, Default::default());
+    assert_eq!(pair.client.receive(&mut input, Time::ZERO), Err(Error::Rejected(2)));
+}
+
+#[test]
+fn a_client_that_was_talked_down_notices() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.redial(Suites::from_bits(Suite::IkAesGcm.bit()));
+    assert_eq!(pair.try_connect(), Err(Error::Downgrade));
+}
+
+#[test]
+fn nothing_may_follow_message_1() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.hello.push(0);
+    assert_eq!(pair.hail(&mut Vec::new()), Err(Error::Early));
+}
+
+#[test]
+fn strangers_are_refused_by_their_first_wrong_byte() {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01",
+        b"SSH-2.0-x",
+        b"PROXY TCP4",
+        b"\xac\xce\x55\x0b",
+    ] {
+        let mut pair = Pair::new(Suite::NkChaChaPoly);
+        pair.hello = bytes.to_vec();
+        assert_eq!(pair.hail(&mut Vec::new()), Err(Error::Magic), "{bytes:?}");
+    }
+}
+
+#[test]
+fn deadlines_follow_the_phase() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    assert_eq!(pair.server.deadline(&RULES), Time::ZERO + RULES.handshake_deadline);
+    assert_eq!(
+        pair.server.expire(&RULES, Time::ZERO + RULES.handshake_deadline),
+        Err(Error::HandshakeTimeout)
+    );
+    pair.connect();
+    assert_eq!(pair.server.expire(&RULES, Time::ZERO + RULES.auth_deadline), Err(Error::AuthTimeout));
+    let mut pair = Pair::live();
+    assert_eq!(pair.server.deadline(&RULES), Time::ZERO + 2 * HEARTBEAT);
+    pair.now = Time::ZERO + HEARTBEAT;
+    assert_eq!(pair.up(&[request(1)]), Ok(vec!["request"]));
+    assert_eq!(pair.server.expire(&RULES, Time::ZERO + 2 * HEARTBEAT), Ok(()), "every frame counts as life");
+    assert_eq!(pair.server.expire(&RULES, Time::ZERO + 3 * HEARTBEAT), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
+fn a_client_pings_each_interval_and_gives_up_after_two_missed_pongs() {
+    let mut pair = Pair::live();
+    pair.client.welcomed(HEARTBEAT, 0, Time::ZERO);
+    assert_eq!(pair.client.deadline(), Some(Time::ZERO + HEARTBEAT));
+    assert_eq!(pair.client.expire(Time::ZERO + HEARTBEAT), Ok(true));
+    assert_eq!(pair.client.expire(Time::ZERO + HEARTBEAT), Ok(false));
+    assert_eq!(pair.client.expire(Time::ZERO + 2 * HEARTBEAT), Ok(true));
+    assert_eq!(pair.client.expire(Time::ZERO + 3 * HEARTBEAT), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
+fn after_close_input_is_discarded() {
+    let mut pair = Pair::live();
+    pair.server.close(pair.now);
+    let close = Frame::Close(Close { code: 14, ..Close::default() });
+    assert_eq!(pair.down(&[close]), Ok(vec!["close"]));
+    assert_eq!(pair.up(&[request(1)]), Ok(vec![]));
+}
+
+#[test]
+fn unknown_frames_are_glitches_and_too_many_of_them_end_the_link() {
+    let mut pair = Pair::live();
+    let mut sealed = Vec::new();
+    for _ in 0..=RULES.glitches_max {
+        sealed.extend_from_slice(&[3, 0x82, 0x01, 0]);
+    }
+    sealed.splice(0..0, [0, 0]);
+    pair.client.seal(&mut sealed, 0, RECORD_LEN_MAX_UPLINK - 16);
+    assert_eq!(pair.deliver_up(&sealed), Err(Error::Glitches));
+}
+
+const HEARTBEAT: Duration = Duration::from_secs(60);
+const RULES: Rules = Rules {
+    record_len_max: RECORD_LEN_MAX_UPLINK,
+    frame_len_max: 64 * 1024,
+    handshake_deadline: Duration::from_secs(5),
+    auth_deadline: Duration::from_secs(5),
+    glitches_max: 4,
+};
+const AUTH: Frame<'static> = Frame::Auth(Auth {
+    token: b"t",
+    user: b"alice",
+    device: b"d",
+    resume: &[],
+    heartbeat_ms: 0,
+    agent: "",
+    signature: &[],
+});
+
+fn request(id: u8) -> Frame<'static> {
+    Frame::Request(Request { id: [id; 16], route: "echo", ..Request::default() })
+}
+
+fn acceptor(suites: Suites) -> Acceptor {
+    let key = StaticKey::from_secret([9; 32]);
+    Acceptor::new(key, suites, &[], None)
+}
+
+fn all_suites() -> Suites {
+    let suites = [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkChaChaPoly, Suite::IkAesGcm];
+    Suites::from_bits(suites.iter().fold(0, |bits, suite| bits | suite.bit()))
+}
+
+/// A client and a gateway, and the wire between them.
+struct Pair {
+    suite: Suite,
+    acceptor: Acceptor,
+    server: ServerLink,
+    client: ClientLink,
+    hello: Vec<u8>,
+    partials: [Partials; 2],
+    places: [Place; 2],
+    now: Time,
+    /// Longest chunk the wire delivers.
+    piece: usize,
+}
+
+impl Pair {
+    fn new(suite: Suite) -> Self {
+        let acceptor = acceptor(all_suites());
+        let (hello, client) = dial(&acceptor.public(), suite, Suites::from_bits(0));
+        Self {
+            suite,
+            acceptor,
+            server: ServerLink::new(Time::ZERO),
+            client,
+            hello,
+            partials: [Partials::new(1 << 20), Partials::new(1 << 20)],
+            places: [Place::NONE; 2],
+            now: Time::ZERO,
+            piece: usize::MAX,
+        }
+    }
+
+    fn live() -> Self {
+        let mut pair = Self::new(Suite::NkChaChaPoly);
+        pair.connect();
+        assert_eq!(pair.up(&[AUTH]), Ok(vec!["auth"]));
+        pair.server.welcome(HEARTBEAT, pair.now);
+        pair
+    }
+
+    fn redial(&mut self, better: Suites) {
+        (self.hello, self.client) = dial(&self.acceptor.public(), self.suite, better);
+    }
+
+    fn connect(&mut self) {
+        self.try_connect().expect("both ends are well");
+    }
+
+    fn try_connect(&mut self) -> Result<(), Error> {
+        let mut out = Vec::new();
+        assert!(self.hail(&mut out)?);
+        let hello = self.partials[0].take(self.places[0])?;
+        self.places[0] = Place::NONE;
+        self.server.handshake(
+            hello.gathered(),
+            &self.acceptor,
+            [5; 32],
+            self.now,
+            UnixMillis(1),
+            &mut out,
+        )?;
+        assert_eq!(self.deliver_down(&out)?, Vec::<&str>::new());
+        assert!(self.client.is_open());
+        Ok(())
+    }
+
+    fn hail(&mut self, reply: &mut Vec<u8>) -> Result<bool, Error> {
+        let mut complete = false;
+        for piece in self.hello.clone().chunks_mut(self.piece.min(1 << 16)) {
+            let mut input = Input::new(piece, self.partials[0].take(self.places[0])?);
+            complete = self.server.hail(&mut input, &self.acceptor, reply)?;
+            self.places[0] = self.partials[0].keep(self.places[0], 0, input.into_rest())?;
+        }
+        Ok(complete)
+    }
+
+    fn seal_up(&mut self, frames: &[Frame<'_>], out: &mut Vec<u8>) {
+        encode(frames, out);
+        self.client.seal(out, 0, RECORD_LEN_MAX_UPLINK - 16);
+    }
+
+    fn up(&mut self, frames: &[Frame<'_>]) -> Result<Vec<&'static str>, Error> {
+        let mut out = Vec::new();
+        self.seal_up(frames, &mut out);
+        self.deliver_up(&out)
+    }
+
+    fn down(&mut self, frames: &[Frame<'_>]) -> Result<Vec<&'static str>, Error> {
+        let mut out = Vec::new();
+        encode(frames, &mut out);
+        self.server.seal(&mut out, 0, 16 * 1024);
+        self.deliver_down(&out)
+    }
+
+    fn deliver_up(&mut self, bytes: &[u8]) -> Result<Vec<&'static str>, Error> {
+        let (server, now) = (&mut self.server, self.now);
+        deliver(bytes, self.piece, &mut self.partials[0], &mut self.places[0], |input| {
+            Ok(server.receive(input, &RULES, now)?.map(|frame| frame.name()))
+        })
+    }
+
+    fn deliver_down(&mut self, bytes: &[u8]) -> Result<Vec<&'static str>, Error> {
+        let (client, now) = (&mut self.client, self.now);
+        deliver(bytes, self.piece, &mut self.partials[1], &mut self.places[1], |input| {
+            Ok(client.receive(input, now)?.map(|frame| frame.name()))
+        })
+    }
+}
+
+fn dial(server: &PublicKey, suite: Suite, better: Suites) -> (Vec<u8>, ClientLink) {
+    let device_key = StaticKey::from_secret([3; 32]);
+    let gate = Gate::new(server);
+    let wanted = matches!(suite, Suite::IkChaChaPoly | Suite::IkAesGcm);
+    let dial =
+        Dial { server, gate: &gate, suite, better, device_key: wanted.then_some(&device_key), ticket: None };
+    let mut hello = Vec::new();
+    let client = ClientLink::dial(&dial, [4; 32], Time::ZERO, &mut hello).expect("the keys fit the suite");
+    (hello, client)
+}
+
+fn encode(frames: &[Frame<'_>], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0; 2]);
+    for frame in frames {
+        frame.encode(out);
+    }
+}
+
+fn deliver(
+    bytes: &[u8],
+    piece: usize,
+    partials: &mut Partials,
+    place: &mut Place,
+    mut receive: impl FnMut(&mut Input<'_>) -> Result<Option<&'static str>, Error>,
+) -> Result<Vec<&'static str>, Error> {
+    let (mut bytes, mut names) = (bytes.to_vec(), Vec::new());
+    let empty: &mut [u8] = &mut [];
+    let pieces = if bytes.is_empty() { vec![empty] } else { bytes.chunks_mut(piece.min(1 << 20)).collect() };
+    for piece in pieces {
+        let mut input = Input::new(piece, partials.take(*place)?);
+        while let Some(name) = receive(&mut input)? {
+            names.push(name);
+        }
+        *place = partials.keep(*place, 0, input.into_rest())?;
+    }
+    Ok(names)
+}
