@@ -1,6 +1,4 @@
-//! The server: everything between a client's socket and a backend's stream.
-#![forbid(unsafe_code)]
-
-pub mod collections;
+pub mod config;
+pub mod counters;
 pub mod id;
 pub mod upstream;

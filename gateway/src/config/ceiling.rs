@@ -1,0 +1,98 @@
+//! The sum of all limits: the memory a gateway can take at worst.
+
+use std::fmt;
+
+use protocol::limits;
+
+use super::{Auth, Config};
+
+/// Bytes of state of one link in user space: link and session 256 each, claim and maps 128.
+pub const LINK_BYTES: u64 = 640;
+/// Bytes of one request in flight, with its place in the tables.
+const REQUEST_BYTES: u64 = 96;
+/// Bytes of one authentication in flight beyond its token.
+const AUTH_BYTES: u64 = 128;
+/// Kernel: one established TCP socket without queued bytes, and one armed poll.
+const SOCKET_BYTES: u64 = 3_900 + 320;
+/// Stack, ring, maps and everything else of a worker that no key governs.
+const WORKER_BYTES: u64 = 4 << 20;
+/// Buffers of one admin connection.
+const ADMIN_BYTES: u64 = 72 << 10;
+
+/// The memory a gateway can take at worst, by what takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// User space: what takes it, and its bytes over all workers.
+    pub parts: Vec<(&'static str, u64)>,
+    /// Kernel: sockets and rings with empty queues.
+    pub kernel_idle: u64,
+    /// Kernel: the same when every queue of every link is full, which takes peers that conspire.
+    pub kernel_full: u64,
+}
+
+impl Ceiling {
+    /// Computes it.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let workers = wide(config.cores.len());
+        let slots: u64 = config.cores.iter().map(|core| u64::from(core.slots)).sum();
+        let streams = workers.saturating_mul(wide(config.endpoints.len()));
+        let limits = &config.limits;
+        let held = wide(limits::HELD_BYTES_MAX + limits::HELLO_LEN_MAX + 512);
+        let auth = match &config.auth {
+            Auth::Development { .. } => 0,
+            Auth::Delegated { in_flight_max, .. } => {
+                wide(*in_flight_max).saturating_mul(wide(limits::TOKEN_LEN_MAX) + AUTH_BYTES)
+            }
+        };
+        let receive = wide(config.receive.link_buffers)
+            .saturating_mul(wide(config.receive.link_buffer_len))
+            .saturating_add(
+                wide(config.receive.stream_buffers).saturating_mul(wide(config.receive.stream_buffer_len)),
+            );
+        let per_worker = |bytes: u64| workers.saturating_mul(bytes);
+        let parts = vec![
+            ("links", slots.saturating_mul(LINK_BYTES)),
+            ("strangers", per_worker(wide(limits.strangers).saturating_mul(held))),
+            ("partial records and frames", per_worker(wide(limits.partial_bytes))),
+            ("link queues", per_worker(wide(limits.outbox_pool))),
+            ("receive buffers", per_worker(receive)),
+            ("requests in flight", wide(config.requests.node_count).saturating_mul(REQUEST_BYTES)),
+            (
+                "parked requests",
+                per_worker(wide(config.routes.len()).saturating_mul(wide(config.requests.parked_bytes))),
+            ),
+            ("stream queues", streams.saturating_mul(wide(config.upstream.outbox))),
+            ("authentications in flight", per_worker(auth)),
+            ("admin", wide(config.admin.connections).saturating_mul(ADMIN_BYTES)),
+            ("workers themselves", per_worker(WORKER_BYTES)),
+        ];
+        let queues = 2 * (wide(config.listen.send_buffer) + wide(config.listen.receive_buffer));
+        let kernel_idle = slots.saturating_mul(SOCKET_BYTES);
+        Self { parts, kernel_idle, kernel_full: kernel_idle.saturating_add(slots.saturating_mul(queues)) }
+    }
+
+    /// User space in all.
+    #[must_use]
+    pub fn user(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+}
+
+impl fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "memory at worst (the sum of all limits)")?;
+        for (what, bytes) in &self.parts {
+            writeln!(f, "  {what:<30} {:>12}", mebibytes(*bytes))?;
+        }
+        writeln!(f, "  {:<30} {:>12}", "user space in all", mebibytes(self.user()))?;
+        writeln!(f, "  {:<30} {:>12}", "kernel, all links idle", mebibytes(self.kernel_idle))?;
+        write!(f, "  {:<30} {:>12}", "kernel, all queues full", mebibytes(self.kernel_full))
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}

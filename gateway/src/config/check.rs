@@ -1,0 +1,468 @@
+//! From text to a config: tables first, then names, files and sums across tables.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::problem::{Problem, nearest};
+use super::section::{Key, Reader, Section, line};
+use super::sections::{
+    Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, Limits, LinkSuite, Listen, Log,
+    Node, Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
+};
+use super::{
+    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, Overrides, ReadFile, Route,
+    Secret, Security, Upstream,
+};
+
+/// The kernel's default bound of open files is large on some systems; a ring with more slots than this gains
+/// nothing, because cancelling gets slower with every armed link.
+const SLOTS_DEFAULT_MAX: u64 = 20_000;
+
+const TABLES: [(&str, &[Key]); 15] = [
+    ("", Node::KEYS),
+    ("core", CoreKeys::KEYS),
+    ("listen", Listen::KEYS),
+    ("keys", KeyFiles::KEYS),
+    ("suites", SuiteKeys::KEYS),
+    ("limits", Limits::KEYS),
+    ("heartbeat", Heartbeat::KEYS),
+    ("receive", Receive::KEYS),
+    ("requests", Requests::KEYS),
+    ("auth", AuthKeys::KEYS),
+    ("route", RouteKeys::KEYS),
+    ("endpoint", EndpointKeys::KEYS),
+    ("upstream", UpstreamKeys::KEYS),
+    ("admin", Admin::KEYS),
+    ("log", Log::KEYS),
+];
+
+/// All keys by table; the first table is the root.
+pub(super) fn keys() -> Vec<(&'static str, &'static [Key])> {
+    TABLES.to_vec()
+}
+
+/// Every table as it stands in the file.
+struct Tables {
+    node: Node,
+    cores: Vec<CoreKeys>,
+    listen: Listen,
+    keys: KeyFiles,
+    suites: SuiteKeys,
+    limits: Limits,
+    heartbeat: Heartbeat,
+    receive: Receive,
+    requests: Requests,
+    auth: AuthKeys,
+    routes: Vec<RouteKeys>,
+    endpoints: Vec<EndpointKeys>,
+    upstream: UpstreamKeys,
+    admin: Admin,
+    log: Log,
+}
+
+/// Parses and checks. The config is there if all its parts could be built; whether it may be used depends on the
+/// problems as well.
+pub(super) fn config(
+    text: &str,
+    overrides: Overrides,
+    machine: &Machine,
+    read: ReadFile<'_>,
+) -> (Option<Config>, Vec<Problem>) {
+    let mut reader = Reader::new(text);
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            let fix = "correct the TOML; see https://toml.io".to_owned();
+            let reason = error.message().to_owned();
+            let problem =
+                Problem { fatal: true, key: String::new(), line: Some(line(text, at)), reason, fix };
+            return (None, vec![problem]);
+        }
+    };
+    let tables = tables(&mut reader, root.get_ref());
+    let config = tables.and_then(|tables| build(&mut reader, tables, overrides, machine, read));
+    if let Some(config) = &config {
+        check_sums(&mut reader, config, machine);
+    }
+    let mut problems = reader.problems;
+    problems.sort_by_key(|problem| problem.line.as_ref().map_or(usize::MAX, |(number, _)| *number));
+    (config, problems)
+}
+
+fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
+    let names: Vec<&str> = TABLES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
+    // All are read before the first `?`, so that every table's problems are found.
+    let node = reader.fields(Some(root), "", &names);
+    let cores = reader.tables(root, "core");
+    let listen = reader.table(root, "listen");
+    let keys = reader.table(root, "keys");
+    let suites = reader.table(root, "suites");
+    let limits = reader.table(root, "limits");
+    let heartbeat = reader.table(root, "heartbeat");
+    let receive = reader.table(root, "receive");
+    let requests = reader.table(root, "requests");
+    let auth = reader.table(root, "auth");
+    let routes = reader.tables(root, "route");
+    let endpoints = reader.tables(root, "endpoint");
+    let upstream = reader.table(root, "upstream");
+    let admin = reader.table(root, "admin");
+    let log = reader.table(root, "log");
+    Some(Tables {
+        node: node?,
+        cores: cores?,
+        listen: listen?,
+        keys: keys?,
+        suites: suites?,
+        limits: limits?,
+        heartbeat: heartbeat?,
+        receive: receive?,
+        requests: requests?,
+        auth: auth?,
+        routes: routes?,
+        endpoints: endpoints?,
+        upstream: upstream?,
+        admin: admin?,
+        log: log?,
+    })
+}
+
+fn build(
+    reader: &mut Reader<'_>,
+    tables: Tables,
+    overrides: Overrides,
+    machine: &Machine,
+    read: ReadFile<'_>,
+) -> Option<Config> {
+    check_order(reader, &tables);
+    let cores = cores(reader, &tables, overrides, machine);
+    let endpoints = endpoints(reader, &tables);
+    let routes = routes(reader, &tables);
+    let server = secret(reader, "keys.server", &tables.keys.server, read);
+    let tickets: Vec<_> =
+        tables.keys.tickets.iter().map(|path| secret(reader, "keys.tickets", path, read)).collect();
+    let upstream_key = match &tables.upstream.key {
+        Some(path) => secret(reader, "upstream.key", path, read).map(Some),
+        None => Some(None),
+    };
+    let auth = auth(reader, &tables, server.as_ref());
+    let suites = tables.suites.allowed.iter().fold(0, |bits, suite| bits | suite_bit(*suite));
+    if suites == 0 {
+        let fix = "name at least one suite, or remove the key".to_owned();
+        reader.error("suites.allowed", "no client could connect".to_owned(), fix);
+    }
+    let mut listen = tables.listen;
+    listen.address = overrides.listen.unwrap_or(listen.address);
+    let upstream = tables.upstream;
+    Some(Config {
+        listen,
+        cores: cores?,
+        keys: Keys {
+            server: server?,
+            retired: tables.keys.retired,
+            tickets: tickets.into_iter().collect::<Option<_>>()?,
+        },
+        suites,
+        limits: tables.limits,
+        heartbeat: tables.heartbeat,
+        receive: tables.receive,
+        requests: tables.requests,
+        auth: auth?,
+        routes: routes?,
+        endpoints: endpoints?,
+        upstream: Upstream {
+            key: upstream_key?,
+            outbox: upstream.outbox,
+            dial_deadline: upstream.dial_deadline,
+            redial_min: upstream.redial_min,
+            redial_max: upstream.redial_max,
+            eject_after: upstream.eject_after,
+            eject_time: upstream.eject_time,
+            heartbeat: upstream.heartbeat,
+        },
+        admin: tables.admin,
+        log: tables.log,
+    })
+}
+
+/// Pairs of keys of which one must not exceed the other.
+fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
+    let (limits, heartbeat, requests) = (&tables.limits, &tables.heartbeat, &tables.requests);
+    let mut ordered = |least: &str, most: &str, holds: bool| {
+        if !holds {
+            let reason = format!("is greater than {most}");
+            reader.error(least, reason, format!("lower {least} or raise {most}"));
+        }
+    };
+    ordered("heartbeat.min", "heartbeat.default", heartbeat.min <= heartbeat.default);
+    ordered("heartbeat.default", "heartbeat.max", heartbeat.default <= heartbeat.max);
+    ordered("limits.outbox_soft", "limits.outbox_hard", limits.outbox_soft <= limits.outbox_hard);
+    ordered("limits.outbox_hard", "limits.outbox_pool", limits.outbox_hard <= limits.outbox_pool);
+    ordered("limits.frame_len_max", "limits.outbox_hard", limits.frame_len_max <= limits.outbox_hard);
+    ordered("limits.frame_len_max", "limits.partial_bytes", limits.frame_len_max <= limits.partial_bytes);
+    ordered("limits.record_len_max", "limits.partial_bytes", limits.record_len_max <= limits.partial_bytes);
+    ordered("limits.frame_len_max", "upstream.outbox", limits.frame_len_max <= tables.upstream.outbox);
+    ordered("requests.link_count", "requests.node_count", requests.link_count <= requests.node_count);
+    ordered(
+        "upstream.redial_min",
+        "upstream.redial_max",
+        tables.upstream.redial_min <= tables.upstream.redial_max,
+    );
+    for (i, endpoint) in tables.endpoints.iter().enumerate() {
+        // A window smaller than one payload would stall for ever.
+        let holds = limits.frame_len_max <= endpoint.credit_window;
+        ordered("limits.frame_len_max", &format!("endpoint[{i}].credit_window"), holds);
+    }
+}
+
+fn cores(
+    reader: &mut Reader<'_>,
+    tables: &Tables,
+    overrides: Overrides,
+    machine: &Machine,
+) -> Option<Vec<Core>> {
+    let listed = &tables.cores;
+    let named = tables.node.workers;
+    if named != 0 && !listed.is_empty() && named != listed.len() && overrides.workers.is_none() {
+        let reason = format!("is {named}, but there are {} [[core]] tables", listed.len());
+        reader.error("workers", reason, "remove `workers`, or the tables".to_owned());
+        return None;
+    }
+    let count = match (overrides.workers, named) {
+        (Some(count), _) => count,
+        (None, 0) if listed.is_empty() => machine.cpus.len(),
+        (None, 0) => listed.len(),
+        (None, named) => named,
+    };
+    if count == 0 || u64::try_from(count).is_ok_and(|count| count > WORKERS_MAX) {
+        let fix = format!("choose 1 to {WORKERS_MAX}");
+        reader.error("workers", format!("{count} workers are not possible"), fix);
+        return None;
+    }
+    let slots_default = machine.open_files.clamp(64, SLOTS_DEFAULT_MAX);
+    let mut cores = Vec::with_capacity(count);
+    for i in 0..count {
+        let keys = listed.get(i);
+        let cpu = keys.and_then(|keys| keys.cpu).unwrap_or(machine.cpus[i % machine.cpus.len()]);
+        let slots = keys.and_then(|keys| keys.slots).map_or(slots_default, |slots| slots as u64);
+        check_core(reader, i, cpu, slots, machine);
+        let slots = u32::try_from(slots.min(SLOTS_MAX)).expect("2^20 fits");
+        check_slots(reader, i, slots, tables);
+        cores.push(Core { cpu, slots });
+    }
+    Some(cores)
+}
+
+fn check_core(reader: &mut Reader<'_>, i: usize, cpu: usize, slots: u64, machine: &Machine) {
+    if !machine.cpus.contains(&cpu) {
+        let fix = format!("choose one of {:?}", machine.cpus);
+        reader.error(&format!("core[{i}].cpu"), format!("this process may not run on CPU {cpu}"), fix);
+    }
+    if slots > machine.open_files {
+        let reason = format!(
+            "{slots} slots, but the limit of open files is {}, and the kernel bounds each ring by it",
+            machine.open_files
+        );
+        let fix =
+            "raise LimitNOFILE (systemd) or `ulimit -n`, or use more workers with fewer slots".to_owned();
+        reader.error(&format!("core[{i}].slots"), reason, fix);
+    }
+}
+
+/// Streams, parked accepts and at least as many links must fit.
+fn check_slots(reader: &mut Reader<'_>, i: usize, slots: u32, tables: &Tables) {
+    let fixed = tables.endpoints.len() + tables.receive.parked_accepts;
+    if (slots as usize) < 2 * fixed {
+        let reason = format!(
+            "{slots} slots leave too few for links: {} are parked accepts and {} streams",
+            tables.receive.parked_accepts,
+            tables.endpoints.len()
+        );
+        let fix = format!("give at least {} slots, or lower receive.parked_accepts", 2 * fixed);
+        reader.error(&format!("core[{i}].slots"), reason, fix);
+    }
+}
+
+fn endpoints(reader: &mut Reader<'_>, tables: &Tables) -> Option<Vec<Endpoint>> {
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(tables.endpoints.len());
+    let mut sound = true;
+    if tables.endpoints.len() > usize::from(u16::MAX) {
+        reader.error("endpoint", "more than 65535 endpoints".to_owned(), "remove some".to_owned());
+        return None;
+    }
+    for (i, keys) in tables.endpoints.iter().enumerate() {
+        let path = format!("endpoint[{i}]");
+        if endpoints.iter().any(|other| other.name == keys.name) {
+            unique(reader, &path, &keys.name);
+            sound = false;
+        }
+        let Some(security) = security(reader, &path, keys, &tables.upstream) else {
+            sound = false;
+            continue;
+        };
+        endpoints.push(Endpoint {
+            name: keys.name.clone(),
+            address: keys.address.clone(),
+            security,
+            credit_window: keys.credit_window,
+        });
+    }
+    sound.then_some(endpoints)
+}
+
+fn security(
+    reader: &mut Reader<'_>,
+    path: &str,
+    keys: &EndpointKeys,
+    upstream: &UpstreamKeys,
+) -> Option<Security> {
+    let loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+    let problem = match (keys.key, keys.clear, &keys.address) {
+        (Some(_), true, _) => ("clear", "has a key and is clear", "keep `key` or `clear`, not both"),
+        (None, false, _) => {
+            ("name", "has neither a key nor `clear = true`", "give the backend's public key as `key`")
+        }
+        (Some(_), false, _) if upstream.key.is_none() => {
+            ("key", "needs this gateway's own key for backends", "add `key = \"FILE\"` to [upstream]")
+        }
+        (Some(key), false, _) => return Some(Security::Kk { key, suite: keys.suite }),
+        (None, true, driver::Endpoint::Unix(_)) => return Some(Security::Clear),
+        (None, true, driver::Endpoint::Tcp(address)) if !loopback(address) => {
+            ("clear", "would cross the network in clear", "give the backend's public key as `key`")
+        }
+        (None, true, driver::Endpoint::Tcp(_)) if !upstream.clear_on_loopback => (
+            "clear",
+            "any local process could take the backend's port",
+            "use a Unix socket or a key, or set `clear_on_loopback = true` in [upstream]",
+        ),
+        (None, true, driver::Endpoint::Tcp(_)) => return Some(Security::Clear),
+    };
+    let (key, reason, fix) = problem;
+    reader.error(&format!("{path}.{key}"), format!("endpoint \"{}\" {reason}", keys.name), fix.to_owned());
+    None
+}
+
+fn routes(reader: &mut Reader<'_>, tables: &Tables) -> Option<Vec<Route>> {
+    let mut routes: Vec<Route> = Vec::with_capacity(tables.routes.len());
+    let mut sound = true;
+    for (i, keys) in tables.routes.iter().enumerate() {
+        let path = format!("route[{i}]");
+        if routes.iter().any(|other| other.name == keys.name) {
+            unique(reader, &path, &keys.name);
+            sound = false;
+        }
+        let Some(endpoints) = resolve(reader, &format!("{path}.endpoints"), &keys.endpoints, tables) else {
+            sound = false;
+            continue;
+        };
+        routes.push(Route {
+            name: keys.name.clone(),
+            endpoints,
+            balance: keys.balance,
+            presence: keys.presence,
+            deadline: keys.deadline.unwrap_or(tables.requests.deadline),
+        });
+    }
+    if tables.routes.is_empty() {
+        let fix = "add a [[route]] and its [[endpoint]]".to_owned();
+        reader.warning("route", "there is no route: every request will be refused".to_owned(), fix);
+    }
+    sound.then_some(routes)
+}
+
+/// Names to indices.
+fn resolve(reader: &mut Reader<'_>, path: &str, names: &[String], tables: &Tables) -> Option<Vec<u16>> {
+    if names.is_empty() {
+        let fix = "name at least one [[endpoint]]".to_owned();
+        reader.error(path, "names no endpoint".to_owned(), fix);
+        return None;
+    }
+    let mut found = Vec::with_capacity(names.len());
+    for (i, name) in names.iter().enumerate() {
+        let known = || tables.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        let Some(at) = known().position(|known| known == name) else {
+            let fix = match nearest(name, known()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add an [[endpoint]] with name = \"{name}\""),
+            };
+            reader.error(path, format!("no endpoint is called \"{name}\""), fix);
+            return None;
+        };
+        if names[..i].contains(name) {
+            reader.error(path, format!("names \"{name}\" twice"), "name each endpoint once".to_owned());
+            return None;
+        }
+        found.push(u16::try_from(at).expect("endpoints() refuses more than fit"));
+    }
+    Some(found)
+}
+
+fn unique(reader: &mut Reader<'_>, path: &str, name: &str) {
+    let reason = format!("the name \"{name}\" is taken");
+    reader.error(&format!("{path}.name"), reason, "give each table its own name".to_owned());
+}
+
+fn secret(reader: &mut Reader<'_>, key: &str, path: &Path, read: ReadFile<'_>) -> Option<Secret> {
+    match read(path).and_then(|text| Secret::from_file(&text)) {
+        Ok(secret) => Some(secret),
+        Err(reason) => {
+            let fix = format!("make one with `gateway keygen --out {}`", path.display());
+            reader.error(key, format!("the key file {}: {reason}", path.display()), fix);
+            None
+        }
+    }
+}
+
+fn auth(reader: &mut Reader<'_>, tables: &Tables, server: Option<&Secret>) -> Option<Auth> {
+    let keys = &tables.auth;
+    match keys.mode {
+        AuthMode::Development => {
+            if !keys.endpoints.is_empty() {
+                let fix = "remove `endpoints`, or set mode = \"delegated\"".to_owned();
+                reader.error("auth.endpoints", "has no meaning in development mode".to_owned(), fix);
+            }
+            server.map(|server| Auth::Development { token: DevelopmentToken::new(server) })
+        }
+        AuthMode::Delegated => {
+            let endpoints = resolve(reader, "auth.endpoints", &keys.endpoints, tables)?;
+            Some(Auth::Delegated { endpoints, deadline: keys.deadline, in_flight_max: keys.in_flight_max })
+        }
+    }
+}
+
+fn check_sums(reader: &mut Reader<'_>, config: &Config, machine: &Machine) {
+    if let Auth::Development { .. } = config.auth
+        && !config.listen.address.ip().is_loopback()
+    {
+        let reason = "in development mode whoever has the token can be any user".to_owned();
+        reader.warning("auth.mode", reason, "use \"delegated\" where strangers can connect".to_owned());
+    }
+    if let Some(http) = config.admin.http
+        && !http.ip().is_loopback()
+    {
+        let reason = format!("{http} is open to the network, in clear and without a password");
+        reader.warning("admin.http", reason, "use a loopback address".to_owned());
+    }
+    let ceiling = Ceiling::of(config);
+    let sum = ceiling.user().saturating_add(ceiling.kernel_idle);
+    if machine.memory != 0 && sum > machine.memory {
+        let (sum, memory) = (sum >> 20, machine.memory >> 20);
+        let reason = format!("the sum of all limits is {sum} MiB, but there are {memory} MiB of memory");
+        let fix = "lower limits.outbox_pool, limits.strangers or the slots; `gateway check` prints the sum";
+        reader.warning("limits", reason, fix.to_owned());
+    }
+}
+
+/// Bit n stands for suite n of SPEC.md.
+fn suite_bit(suite: LinkSuite) -> u16 {
+    1 << match suite {
+        LinkSuite::NkChaChaPoly => 1,
+        LinkSuite::NkAesGcm => 2,
+        LinkSuite::IkChaChaPoly => 3,
+        LinkSuite::IkAesGcm => 4,
+        LinkSuite::Nnpsk0ChaChaPoly => 7,
+        LinkSuite::Nnpsk0AesGcm => 8,
+    }
+}

@@ -1,0 +1,252 @@
+//! Tables of the file: each key is declared once, with its kind, default, bounds and documentation, and from
+//! that come the struct, the reader, the messages and `gateway check --keys`.
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Problem, nearest};
+use super::value::Kind;
+
+/// When a changed key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// At a reload.
+    Live,
+    /// At the next start.
+    Restart,
+}
+
+/// What is known about one key without any file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name inside its table.
+    pub name: &'static str,
+    /// What it means, in sentences.
+    pub doc: &'static str,
+    /// How its value is written.
+    pub written: &'static str,
+    /// The default, as TOML; empty when the key is required or optional without one.
+    pub default: &'static str,
+    /// Whether the file must give it.
+    pub required: bool,
+    /// When a change takes effect.
+    pub takes: Takes,
+    /// The memory it can cost at worst.
+    pub memory: &'static str,
+}
+
+/// A table whose keys are declared by [`section!`].
+pub(super) trait Section: Sized {
+    /// All keys.
+    const KEYS: &'static [Key];
+    /// Reads every key, so that all problems of a table are found at once.
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self>;
+}
+
+/// Declares a table: `name: Type as Kind = "default as TOML" in bounds, Live | Restart, "worst-case memory";`. An empty
+/// default means that the kind decides what an absent key stands for.
+macro_rules! section {
+    ($(#[$meta:meta])* $vis:vis $section:ident {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty as $kind:ty = $default:literal $(in $bounds:expr)?, $takes:ident, $memory:literal;)+
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        $vis struct $section {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl $crate::config::section::Section for $section {
+            const KEYS: &'static [$crate::config::section::Key] = &[$($crate::config::section::Key {
+                name: stringify!($field),
+                doc: concat!($($doc),+),
+                written: <$kind as $crate::config::value::Kind>::WRITTEN,
+                default: $default,
+                required: $crate::config::section::required::<$kind>($default),
+                takes: $crate::config::section::Takes::$takes,
+                memory: $memory,
+            },)+];
+
+            fn read(fields: &mut $crate::config::section::Fields<'_, '_>) -> Option<Self> {
+                $(let $field = fields.value::<$kind>(stringify!($field), $default, [$($bounds)?].first());)+
+                Some(Self { $($field: $field?,)+ })
+            }
+        }
+    };
+}
+pub(super) use section;
+
+/// Where keys stand in the file, and what is wrong so far.
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    places: BTreeMap<String, Range<usize>>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, places: BTreeMap::new(), problems: Vec::new() }
+    }
+
+    /// Reads a table that may be absent.
+    pub(super) fn table<S: Section>(&mut self, root: &DeTable<'_>, name: &str) -> Option<S> {
+        let table = match find(root, name) {
+            None => None,
+            Some((span, value)) => {
+                self.places.insert(name.to_owned(), span);
+                let Some(table) = value.as_table() else {
+                    self.error(
+                        name,
+                        format!("[{name}] must be a table"),
+                        format!("write [{name}] on a line"),
+                    );
+                    return None;
+                };
+                Some(table)
+            }
+        };
+        self.fields(table, name, &[])
+    }
+
+    /// Reads an array of tables that may be absent; each is named `name[i]` in messages.
+    pub(super) fn tables<S: Section>(&mut self, root: &DeTable<'_>, name: &str) -> Option<Vec<S>> {
+        let Some((span, value)) = find(root, name) else { return Some(Vec::new()) };
+        self.places.insert(name.to_owned(), span);
+        let Some(items) = value.as_array() else {
+            self.error(name, format!("[[{name}]] must be an array of tables"), format!("write [[{name}]]"));
+            return None;
+        };
+        let mut read = Some(Vec::new());
+        for (i, item) in items.iter().enumerate() {
+            let path = format!("{name}[{i}]");
+            self.places.insert(path.clone(), item.span());
+            let section = match item.get_ref().as_table() {
+                Some(table) => self.fields::<S>(Some(table), &path, &[]),
+                None => {
+                    self.error(&path, "is not a table".to_owned(), format!("write [[{name}]]"));
+                    None
+                }
+            };
+            read = read.zip(section).map(|(mut all, one)| {
+                all.push(one);
+                all
+            });
+        }
+        read
+    }
+
+    /// Reads the keys of one table. `others` are names that belong to somebody else.
+    pub(super) fn fields<S: Section>(
+        &mut self,
+        table: Option<&DeTable<'_>>,
+        path: &str,
+        others: &[&str],
+    ) -> Option<S> {
+        for (key, value) in table.into_iter().flat_map(|table| table.iter()) {
+            let name = key.get_ref().as_ref();
+            let full = join(path, name);
+            self.places.insert(full.clone(), key.span());
+            if others.contains(&name) || S::KEYS.iter().any(|known| known.name == name) {
+                continue;
+            }
+            let words = S::KEYS.iter().map(|known| known.name).chain(others.iter().copied());
+            let fix = match nearest(name, words.clone()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("remove it; known here: {}", words.collect::<Vec<_>>().join(", ")),
+            };
+            let what = if value.get_ref().is_table() { "table" } else { "key" };
+            self.error(&full, format!("unknown {what}"), fix);
+        }
+        S::read(&mut Fields { reader: self, table, path })
+    }
+
+    /// Notes something that keeps the gateway from starting.
+    pub(super) fn error(&mut self, key: &str, reason: String, fix: String) {
+        self.note(true, key, reason, fix);
+    }
+
+    /// Notes something that deserves a look.
+    pub(super) fn warning(&mut self, key: &str, reason: String, fix: String) {
+        self.note(false, key, reason, fix);
+    }
+
+    fn note(&mut self, fatal: bool, key: &str, reason: String, fix: String) {
+        let line = self.places.get(key).map(|span| line(self.text, span.start));
+        self.problems.push(Problem { fatal, key: key.to_owned(), line, reason, fix });
+    }
+}
+
+/// The keys of one table, while they are read.
+pub(super) struct Fields<'r, 't> {
+    reader: &'r mut Reader<'t>,
+    table: Option<&'r DeTable<'r>>,
+    path: &'r str,
+}
+
+impl Fields<'_, '_> {
+    /// Reads one key, or takes its default.
+    pub(super) fn value<K: Kind>(
+        &mut self,
+        name: &str,
+        default: &str,
+        bounds: Option<&RangeInclusive<u64>>,
+    ) -> Option<K::Out> {
+        let Some((_, value)) = self.table.and_then(|table| find(table, name)) else {
+            return self.absent::<K>(name, default);
+        };
+        let path = join(self.path, name);
+        let out = match K::read(value) {
+            Ok(out) => out,
+            Err(reason) => {
+                self.reader.error(&path, format!("the value {reason}"), format!("write {}", K::WRITTEN));
+                return None;
+            }
+        };
+        if let (Some(bounds), Some(number)) = (bounds, K::measure(&out))
+            && !bounds.contains(&number)
+        {
+            let (least, most) = (K::show(*bounds.start()), K::show(*bounds.end()));
+            let reason = format!("{} is out of bounds", K::show(number));
+            self.reader.error(&path, reason, format!("choose a value from {least} to {most}"));
+            return None;
+        }
+        Some(out)
+    }
+
+    fn absent<K: Kind>(&mut self, name: &str, default: &str) -> Option<K::Out> {
+        if default.is_empty() {
+            let absent = K::absent();
+            if absent.is_none() {
+                // The table's own line is the best place to point at.
+                let fix = format!("add `{name}`: {}", K::WRITTEN);
+                self.reader.error(self.path, format!("`{name}` is missing"), fix);
+            }
+            return absent;
+        }
+        let value = DeValue::parse(default).expect("a test parses every default");
+        Some(K::read(value.get_ref()).expect("a test reads every default"))
+    }
+}
+
+/// Whether a key of this kind and default must be given.
+pub(super) const fn required<K: Kind>(default: &str) -> bool {
+    default.is_empty() && !K::OPTIONAL
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn find<'a>(table: &'a DeTable<'_>, name: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
+    table.iter().find(|(key, _)| key.get_ref() == name).map(|(key, value)| (key.span(), value.get_ref()))
+}
+
+/// Number, from 1, and text of the line that holds this byte.
+pub(super) fn line(text: &str, at: usize) -> (usize, String) {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let whole = text.lines().nth(number - 1).unwrap_or("");
+    // Long enough for any honest line; a secret pasted by mistake into a key's place is not repeated whole.
+    (number, whole.chars().take(120).collect())
+}

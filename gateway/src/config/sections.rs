@@ -1,0 +1,347 @@
+//! The keys of the file, table by table. Everything about a key stands here and nowhere else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use driver::Endpoint;
+
+use super::section::section;
+use super::value::{
+    Address, AddressOrOff, Backend, Count, File, Flag, ListOf, Name, OneOf, Optional, PublicHex, Size, Span,
+    Word,
+};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600_000;
+
+/// Slots of a worker at most: a link id has 20 bits for them.
+pub(super) const SLOTS_MAX: u64 = 1 << 20;
+/// Workers at most: a link id has 12 bits for them.
+pub(super) const WORKERS_MAX: u64 = 1 << 12;
+
+section! {
+    /// Keys that stand above the first table.
+    pub(super) Node {
+        /// Number of workers, each a thread with its own ring. 0 means one per `[[core]]`, or, without any, one
+        /// per CPU this process may use. Only the slots of a worker cost memory.
+        workers: usize as Count = "0" in 0..=WORKERS_MAX, Restart, "see [[core]] slots";
+    }
+}
+
+section! {
+    /// One worker's place.
+    pub(super) CoreKeys {
+        /// CPU the worker's thread is bound to. Absent: CPUs in turn.
+        cpu: Option<usize> as Optional<Count> = "" in 0..=65_535, Restart, "none";
+        /// Sockets of this worker: links, parked accepts and streams together. Absent: the limit of open files
+        /// (`RLIMIT_NOFILE`), at most 20000, because the kernel bounds each ring's table by it.
+        slots: Option<usize> as Optional<Count> = "" in 64..=SLOTS_MAX, Restart, "640 B of state and 4.2 KiB of kernel memory each";
+    }
+}
+
+section! {
+    /// The socket clients connect to.
+    pub Listen {
+        /// Address and port. Every worker listens on it with `SO_REUSEPORT`.
+        address: SocketAddr as Address = "'0.0.0.0:7400'", Restart, "none";
+        /// Connections the kernel keeps per worker until they are accepted; `net.core.somaxconn` caps it.
+        backlog: usize as Count = "4096" in 1..=65_535, Restart, "1 KiB of kernel memory each";
+        /// `SO_SNDBUF` of each link; the kernel doubles it for its own bookkeeping.
+        send_buffer: usize as Size = "'64KiB'" in 4 * KIB..=16 * MIB, Restart, "twice this per link whose peer reads slowly, in the kernel";
+        /// `SO_RCVBUF` of each link; the kernel doubles it for its own bookkeeping.
+        receive_buffer: usize as Size = "'64KiB'" in 4 * KIB..=16 * MIB, Restart, "twice this per link that sends faster than it is read, in the kernel";
+        /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the kernel breaks the link.
+        user_timeout: Duration as Span = "'30s'" in SECOND..=HOUR, Restart, "none";
+    }
+}
+
+section! {
+    /// Keys of this gateway.
+    pub(super) KeyFiles {
+        /// File with the gateway's static private key, as `gateway keygen` writes it. Clients pin its public half.
+        server: PathBuf as File = "", Restart, "none";
+        /// Public keys this gateway had before: a client that still uses one is told the current key's id.
+        retired: Vec<[u8; 32]> as ListOf<PublicHex> = "[]", Live, "200 B each";
+        /// Files with keys that seal tickets; the first seals, all open. Several nodes that share them accept each
+        /// other's tickets. Without any, a key is made at start and tickets end with the process.
+        tickets: Vec<PathBuf> as ListOf<File> = "[]", Live, "100 B each";
+    }
+}
+
+section! {
+    /// What clients may propose.
+    pub(super) SuiteKeys {
+        /// Handshake suites clients may use. Without the NNpsk0 suites no tickets are given out.
+        allowed: Vec<LinkSuite> as ListOf<OneOf<LinkSuite>> = "['NK_ChaChaPoly', 'NK_AESGCM', 'IK_ChaChaPoly', 'IK_AESGCM', 'NNpsk0_ChaChaPoly', 'NNpsk0_AESGCM']", Live, "none";
+    }
+}
+
+section! {
+    /// What one link, and all links of a worker together, may take.
+    pub Limits {
+        /// Longest frame a client may send, and longest payload a backend may push, with its fields.
+        frame_len_max: usize as Size = "'64KiB'" in KIB..=MIB, Restart, "one per link whose frame is incomplete, bounded by partial_bytes";
+        /// Longest record (ciphertext) an authenticated client may send; before that it is 4 KiB.
+        record_len_max: usize as Size = "'16KiB'" in 4 * KIB..=65_535, Restart, "one per link whose record is incomplete, bounded by partial_bytes";
+        /// Bytes of incomplete records and frames a worker keeps; over it the oldest one's link is closed.
+        partial_bytes: usize as Size = "'8MiB'" in 64 * KIB..=4 * GIB, Restart, "itself, per worker";
+        /// Links of a worker that are not authenticated yet; over it the oldest is closed.
+        strangers: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "5 KiB each: a hello and the frames held until authentication";
+        /// Time from accept to a complete hello.
+        handshake_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
+        /// Handshakes a worker computes per turn; the rest wait, so that established links keep their latency.
+        handshakes_per_turn: usize as Count = "4" in 1..=1024, Live, "none";
+        /// Time from the handshake to a successful authentication.
+        auth_deadline: Duration as Span = "'5s'" in 100..=300 * SECOND, Live, "none";
+        /// Bytes queued for a link that may stay queued for `outbox_soft_time` at most.
+        outbox_soft: usize as Size = "'64KiB'" in 4 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
+        /// How long a link's queue may stay above `outbox_soft` before the link is closed as a slow reader.
+        outbox_soft_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
+        /// Bytes queued for a link at most; one more byte closes it as a slow reader.
+        outbox_hard: usize as Size = "'256KiB'" in 4 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
+        /// Bytes queued for all links of a worker; over it the largest queue's link is closed.
+        outbox_pool: usize as Size = "'64MiB'" in MIB..=64 * GIB, Restart, "itself, per worker";
+        /// Unknown frames and other oddities a link may send before it is closed.
+        glitches: usize as Count = "100" in 1..=1_000_000, Live, "none";
+        /// Closing links of a worker whose input is still read, so that their close frame arrives.
+        lingering: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "none beyond their slots";
+        /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
+        /// development and load tests on one machine.
+        loopback_exempt: bool as Flag = "false", Live, "removes the bound of strangers for local peers";
+    }
+}
+
+section! {
+    /// How often clients show that they live.
+    pub Heartbeat {
+        /// Shortest interval a client may choose.
+        min: Duration as Span = "'60s'" in SECOND..=HOUR, Live, "none";
+        /// Longest interval a client may choose. A link is closed after twice its interval without a frame.
+        max: Duration as Span = "'300s'" in SECOND..=HOUR, Live, "none";
+        /// Interval of clients that choose none.
+        default: Duration as Span = "'120s'" in SECOND..=HOUR, Live, "none";
+    }
+}
+
+section! {
+    /// How workers accept and receive.
+    pub Receive {
+        /// Receive buffers for links, per worker.
+        link_buffers: usize as Count = "1024" in 16..=32_768, Restart, "itself × link_buffer_len, per worker";
+        /// Bytes of each.
+        link_buffer_len: usize as Size = "'2KiB'" in KIB..=64 * KIB, Restart, "see link_buffers";
+        /// Receive buffers for streams, per worker.
+        stream_buffers: usize as Count = "64" in 4..=4096, Restart, "itself × stream_buffer_len, per worker";
+        /// Bytes of each.
+        stream_buffer_len: usize as Size = "'64KiB'" in 4 * KIB..=MIB, Restart, "see stream_buffers";
+        /// Messages in a row after which a link's receive stays armed.
+        promote_after: usize as Count = "4" in 1..=1_000_000, Live, "600 B of kernel memory per link so promoted";
+        /// Silence after which such a link falls back to a poll.
+        demote_after: Duration as Span = "'30s'" in SECOND..=HOUR, Live, "none";
+        /// Accepts each worker keeps waiting in the kernel.
+        parked_accepts: usize as Count = "128" in 1..=4096, Restart, "one slot and 250 B each";
+    }
+}
+
+section! {
+    /// Requests under way from clients to backends.
+    pub Requests {
+        /// Requests a link may have in flight; granted in `Welcome`.
+        link_count: usize as Count = "32" in 1..=65_535, Live, "bounded by node_count";
+        /// Their bytes.
+        link_bytes: usize as Size = "'256KiB'" in KIB..=64 * MIB, Live, "none here: they are at the backend";
+        /// Requests in flight on one stream; more are parked.
+        stream_count: usize as Count = "16384" in 1..=1_048_576, Live, "bounded by node_count";
+        /// Requests in flight on the whole node, divided evenly among the workers.
+        node_count: usize as Count = "131072" in 1..=16_777_216, Restart, "96 B each";
+        /// Bytes of requests that wait for credit, per route and worker; over it they are refused as busy.
+        parked_bytes: usize as Size = "'1MiB'" in 0..=GIB, Restart, "itself, per route and worker";
+        /// Time a backend has to answer, unless the route says otherwise; then the outcome is unknown.
+        deadline: Duration as Span = "'10s'" in 10..=HOUR, Live, "none";
+    }
+}
+
+section! {
+    /// Who decides whether a token is good.
+    pub(super) AuthKeys {
+        /// "development": one shared token, and every client asserts its own user. "delegated": a backend decides.
+        mode: AuthMode as OneOf<AuthMode> = "", Restart, "none";
+        /// Endpoints that decide, in "delegated" mode; users are spread over them by hash.
+        endpoints: Vec<String> as ListOf<Name> = "[]", Restart, "none";
+        /// Time they have; then the client is told to try later.
+        deadline: Duration as Span = "'3s'" in 10..=60 * SECOND, Live, "none";
+        /// Authentications under way per worker; over it clients are told to try later.
+        in_flight_max: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "2.2 KiB each";
+    }
+}
+
+section! {
+    /// A name clients send requests to.
+    pub(super) RouteKeys {
+        /// The name.
+        name: String as Name = "", Live, "none";
+        /// Names of the endpoints that serve it.
+        endpoints: Vec<String> as ListOf<Name> = "", Live, "none";
+        /// Which endpoint takes a request: "user" by hash of the user, "key" by hash of the request's key, "least"
+        /// the one with the fewest in flight.
+        balance: Balance as OneOf<Balance> = "'user'", Live, "none";
+        /// Whether one of its endpoints is told when a link opens and closes.
+        presence: bool as Flag = "false", Live, "none";
+        /// Time a backend has to answer. Absent: `deadline` of [requests].
+        deadline: Option<Duration> as Optional<Span> = "" in 10..=HOUR, Live, "none";
+    }
+}
+
+section! {
+    /// A backend.
+    pub(super) EndpointKeys {
+        /// The name routes use.
+        name: String as Name = "", Live, "none";
+        /// Where it listens. Each worker keeps one stream to it.
+        address: Endpoint as Backend = "", Live, "none";
+        /// Its public key: the stream is encrypted and both sides are proved.
+        key: Option<[u8; 32]> as Optional<PublicHex> = "", Live, "none";
+        /// No encryption. Only for Unix sockets, and for loopback with `clear_on_loopback` of [upstream].
+        clear: bool as Flag = "false", Live, "none";
+        /// Suite of an encrypted stream.
+        suite: StreamSuite as OneOf<StreamSuite> = "'KK_AESGCM'", Live, "none";
+        /// Credit for payloads the backend may have under way to each worker.
+        credit_window: usize as Size = "'1MiB'" in 64 * KIB..=256 * MIB, Live, "itself per stream, in link queues, bounded by outbox_pool";
+    }
+}
+
+section! {
+    /// Streams to backends.
+    pub(super) UpstreamKeys {
+        /// File with the private key that proves this gateway to backends. Required when an endpoint has a key.
+        key: Option<PathBuf> as Optional<File> = "", Restart, "none";
+        /// Allows `clear` for endpoints on 127.0.0.0/8 and ::1: every local process may then pose as a backend.
+        clear_on_loopback: bool as Flag = "false", Restart, "none";
+        /// Bytes on their way to one backend that the gateway keeps at most, whatever credit the backend gives.
+        outbox: usize as Size = "'4MiB'" in 64 * KIB..=256 * MIB, Restart, "itself, per stream";
+        /// Time from dialling to an open stream.
+        dial_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
+        /// First pause before a lost stream is dialled again; it doubles, with jitter.
+        redial_min: Duration as Span = "'100ms'" in 1..=60 * SECOND, Live, "none";
+        /// Longest pause.
+        redial_max: Duration as Span = "'5s'" in 10..=HOUR, Live, "none";
+        /// Failures in a row (missed heartbeats, passed deadlines) after which an endpoint is left out.
+        eject_after: usize as Count = "3" in 1..=1000, Live, "none";
+        /// How long it is left out.
+        eject_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
+        /// Interval of heartbeats on a stream; two missed ones end it.
+        heartbeat: Duration as Span = "'5s'" in 100..=HOUR, Live, "none";
+    }
+}
+
+section! {
+    /// How the gateway is watched and told what to do.
+    pub Admin {
+        /// Unix socket for `gateway status`; only the gateway's own user and root may use it. Absent: none.
+        socket: Option<PathBuf> as Optional<File> = "", Restart, "none";
+        /// Address of /metrics, /healthz and /readyz, or "off". It is not encrypted: keep it on loopback.
+        http: Option<SocketAddr> as AddressOrOff = "'127.0.0.1:7480'", Restart, "none";
+        /// Connections to both together.
+        connections: usize as Count = "16" in 1..=1024, Restart, "72 KiB each";
+        /// Time one of them has for a request and its answer.
+        deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Restart, "none";
+    }
+}
+
+section! {
+    /// What is told on standard error.
+    pub Log {
+        /// "error", "warning", "info" or "debug".
+        level: Level as OneOf<Level> = "'info'", Live, "none";
+    }
+}
+
+/// A closed set of words with their meanings.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident, $written:literal { $($(#[$doc:meta])* $word:literal $variant:ident,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl Word for $name {
+            const ALL: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
+            const WRITTEN: &'static str = $written;
+        }
+
+        impl $name {
+            /// The word that stands for it in the file.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// Which endpoint of a route takes a request.
+    Balance, "\"user\", \"key\" or \"least\"" {
+        /// By hash of the user.
+        "user" User,
+        /// By hash of the request's key, or of the user if it has none.
+        "key" Key,
+        /// The one with the fewest requests in flight.
+        "least" Least,
+    }
+}
+
+words! {
+    /// Who decides about tokens.
+    AuthMode, "\"development\" or \"delegated\"" {
+        /// One shared token.
+        "development" Development,
+        /// A backend.
+        "delegated" Delegated,
+    }
+}
+
+words! {
+    /// How much is told.
+    Level, "\"error\", \"warning\", \"info\" or \"debug\"" {
+        /// What needs a person.
+        "error" Error,
+        /// What may need one.
+        "warning" Warning,
+        /// Starts, stops, and state changes of backends.
+        "info" Info,
+        /// What one link or stream does.
+        "debug" Debug,
+    }
+}
+
+words! {
+    /// A suite of client links, by its name in SPEC.md.
+    LinkSuite, "suite names such as \"NK_ChaChaPoly\"" {
+        /// Suite 1.
+        "NK_ChaChaPoly" NkChaChaPoly,
+        /// Suite 2.
+        "NK_AESGCM" NkAesGcm,
+        /// Suite 3.
+        "IK_ChaChaPoly" IkChaChaPoly,
+        /// Suite 4.
+        "IK_AESGCM" IkAesGcm,
+        /// Suite 7.
+        "NNpsk0_ChaChaPoly" Nnpsk0ChaChaPoly,
+        /// Suite 8.
+        "NNpsk0_AESGCM" Nnpsk0AesGcm,
+    }
+}
+
+words! {
+    /// A suite of encrypted streams, by its name in SPEC.md.
+    StreamSuite, "\"KK_ChaChaPoly\" or \"KK_AESGCM\"" {
+        /// Suite 9.
+        "KK_ChaChaPoly" KkChaChaPoly,
+        /// Suite 10.
+        "KK_AESGCM" KkAesGcm,
+    }
+}

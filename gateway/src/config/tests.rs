@@ -1,0 +1,333 @@
+//! Configs as people write them, and what the gateway says about them.
+
+use super::*;
+
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+const GOOD: &str = r#"
+[keys]
+server = "server.key"
+
+[auth]
+mode = "delegated"
+endpoints = ["accounts"]
+
+[[route]]
+name = "chat"
+endpoints = ["chat-1", "chat-2"]
+presence = true
+
+[[endpoint]]
+name = "accounts"
+address = "unix:/run/accounts.sock"
+clear = true
+
+[[endpoint]]
+name = "chat-1"
+address = "tcp:10.0.0.1:9000"
+key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+[[endpoint]]
+name = "chat-2"
+address = "tcp:10.0.0.2:9000"
+key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+[upstream]
+key = "upstream.key"
+"#;
+
+fn machine() -> Machine {
+    Machine { cpus: vec![0, 1, 5], open_files: 20_000, memory: 64 << 30 }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    match path.to_str() {
+        Some("server.key" | "upstream.key") => Ok(format!("# a key\n{KEY}\n")),
+        _ => Err("No such file or directory".to_owned()),
+    }
+}
+
+fn check(text: &str) -> Result<(Checked<Config>, Problems), Problems> {
+    load("gateway.toml", text, Overrides::default(), &machine(), &read)
+}
+
+/// Adds a line to the table `[name]` of [`GOOD`], or the table itself.
+fn with(table: &str, line: &str) -> String {
+    let header = format!("[{table}]\n");
+    if GOOD.contains(&header) {
+        GOOD.replace(&header, &format!("{header}{line}\n"))
+    } else {
+        format!("{GOOD}\n{header}{line}\n")
+    }
+}
+
+/// The only problem of a text, as it is printed.
+fn problem(text: &str) -> String {
+    let problems = check(text).expect_err("the text is wrong");
+    assert_eq!(problems.list.len(), 1, "{problems}");
+    problems.to_string()
+}
+
+#[test]
+fn a_small_file_is_enough_and_everything_else_has_a_default() {
+    let (config, problems) = check(GOOD).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(problems.list, []);
+    assert_eq!(config.cores.iter().map(|core| core.cpu).collect::<Vec<_>>(), [0, 1, 5]);
+    assert!(config.cores.iter().all(|core| core.slots == 20_000));
+    assert_eq!(config.suites, 0b1_1001_1110);
+    assert_eq!(config.routes[0].endpoints, [1, 2]);
+    assert_eq!(config.routes[0].deadline, Duration::from_secs(10));
+    assert!(matches!(&config.auth, Auth::Delegated { endpoints, .. } if endpoints == &[0]));
+    assert_eq!(config.endpoints[0].security, Security::Clear);
+    assert_eq!(config.endpoint("chat-2"), Some(2));
+    assert_eq!(config.limits.frame_len_max, protocol::limits::FRAME_LEN_MAX);
+    assert_eq!(config.limits.record_len_max, protocol::limits::RECORD_LEN_MAX_UPLINK);
+}
+
+#[test]
+fn every_default_is_written_correctly_and_lies_within_its_bounds() {
+    // A default out of bounds would be refused when somebody writes it down.
+    for (table, keys) in Config::keys() {
+        for key in keys.iter().filter(|key| !key.default.is_empty()) {
+            let line = format!("{} = {}", key.name, key.default);
+            let text = match table {
+                "" => format!("{line}\n{GOOD}"),
+                "core" => format!("{GOOD}[[core]]\n{line}\n"),
+                "route" | "endpoint" => {
+                    GOOD.replacen(&format!("[[{table}]]\n"), &format!("[[{table}]]\n{line}\n"), 1)
+                }
+                _ => with(table, &line),
+            };
+            // `presence`, `clear` and `endpoints` stand in the sample already; TOML refuses the second.
+            if let Err(problems) = check(&text) {
+                assert!(problems.to_string().contains("duplicate key"), "{table}.{}: {problems}", key.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_key_says_what_it_means_and_what_it_costs() {
+    for (table, keys) in Config::keys() {
+        for key in keys {
+            assert!(key.doc.trim().ends_with('.'), "{table}.{}", key.name);
+            assert!(!key.memory.is_empty() && !key.written.is_empty(), "{table}.{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_names_its_line_and_the_key_that_was_meant() {
+    assert_eq!(
+        problem(&with("limits", "frame_len = \"1KiB\"")),
+        "gateway.toml:32: error: limits.frame_len: unknown key\n    \
+         32 | frame_len = \"1KiB\"\n   fix: did you mean `frame_len_max`?\n"
+            .replace("32", &line_of(&with("limits", "frame_len = \"1KiB\""), "frame_len"))
+    );
+    let text = with("log", "colour = true");
+    assert_eq!(
+        problem(&text),
+        "gateway.toml:32: error: log.colour: unknown key\n    32 | colour = true\n   \
+         fix: remove it; known here: level\n"
+            .replace("32", &line_of(&text, "colour"))
+    );
+}
+
+fn line_of(text: &str, start: &str) -> String {
+    (text.lines().position(|line| line.starts_with(start)).expect("the line is there") + 1).to_string()
+}
+
+#[test]
+fn an_unknown_table_is_an_error() {
+    let said = problem(&with("limit", "strangers = 100"));
+    assert!(said.contains("limit: unknown table") && said.contains("did you mean `limits`?"), "{said}");
+}
+
+#[test]
+fn a_wrong_value_names_its_line_the_reason_and_the_right_form() {
+    for (table, line, reason, fix) in [
+        ("limits", "frame_len_max = 65536", "the value has no unit", "a size such as"),
+        ("limits", "frame_len_max = \"2MiB\"", "2MiB is out of bounds", "from 1KiB to 1MiB"),
+        ("limits", "frame_len_max = \"64kb\"", "unknown unit \"kb\"", "units B, KiB, MiB, GiB"),
+        ("heartbeat", "min = 30", "has no unit", "a time such as \"30s\""),
+        ("heartbeat", "min = \"10ms\"", "10ms is out of bounds", "from 1s to 1h"),
+        ("limits", "strangers = \"many\"", "is a string", "a whole number"),
+        ("limits", "strangers = 1", "1 is out of bounds", "from 16 to"),
+        ("limits", "loopback_exempt = 1", "is a whole number", "true or false"),
+        ("listen", "address = \"localhost:1\"", "not an IP address", "0.0.0.0:7400"),
+        ("log", "level = \"inf\"", "did you mean \"info\"?", "\"error\", \"warning\""),
+        ("suites", "allowed = [\"NK\"]", "is unknown", "NK_ChaChaPoly"),
+        ("suites", "allowed = []", "no client could connect", "at least one suite"),
+        ("keys", "retired = [\"abc\"]", "not 64 hex digits", "gateway keygen"),
+        ("admin", "http = \"on\"", "not an IP address", "\"off\""),
+    ] {
+        let text = with(table, line);
+        let said = problem(&text);
+        assert!(said.contains(reason) && said.contains(fix), "{said}");
+        assert!(said.contains(&format!("gateway.toml:{}: error: {table}.", line_of(&text, line))), "{said}");
+        assert!(said.contains(&format!(" | {line}\n")), "{said}");
+    }
+}
+
+#[test]
+fn all_problems_are_found_at_once_in_the_order_of_the_file() {
+    let text =
+        with("limits", "strangers = 0\nglitches = \"x\"").replace("presence = true", "presense = true");
+    let problems = check(&text).expect_err("three lines are wrong");
+    let keys: Vec<_> = problems.list.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["route[0].presense", "limits.strangers", "limits.glitches"]);
+}
+
+#[test]
+fn broken_toml_names_its_line() {
+    let said = problem("[keys]\nserver = \n");
+    assert!(said.starts_with("gateway.toml:2: error: "), "{said}");
+}
+
+#[test]
+fn a_missing_key_points_at_its_table() {
+    let said = problem(&GOOD.replace("mode = \"delegated\"\n", ""));
+    assert!(
+        said.contains("auth: `mode` is missing") && said.contains("add `mode`: \"development\""),
+        "{said}"
+    );
+    let problems = check("").expect_err("two keys are required");
+    let said = problems.to_string();
+    assert!(said.contains("keys: `server` is missing") && said.contains("auth: `mode` is missing"), "{said}");
+}
+
+#[test]
+fn names_must_resolve_and_be_unique() {
+    let said = problem(&GOOD.replace("[\"chat-1\", \"chat-2\"]", "[\"chat-1\", \"caht-2\"]"));
+    assert!(
+        said.contains("no endpoint is called \"caht-2\"") && said.contains("did you mean \"chat-2\"?"),
+        "{said}"
+    );
+    let said = problem(&GOOD.replace("[\"chat-1\", \"chat-2\"]", "[\"chat-1\", \"chat-1\"]"));
+    assert!(said.contains("names \"chat-1\" twice"), "{said}");
+    let said = problem(&GOOD.replace("[\"chat-1\", \"chat-2\"]", "[]"));
+    assert!(said.contains("names no endpoint"), "{said}");
+    let said = check(&GOOD.replace("name = \"chat-2\"", "name = \"chat-1\"")).expect_err("twice").to_string();
+    assert!(said.contains("the name \"chat-1\" is taken"), "{said}");
+}
+
+#[test]
+fn clear_streams_stay_on_this_machine() {
+    let endpoint = |lines: &str| format!("{GOOD}\n[[endpoint]]\nname = \"more\"\n{lines}\n");
+    for (lines, reason) in [
+        ("address = \"tcp:10.0.0.3:9\"", "neither a key nor `clear = true`"),
+        ("address = \"tcp:10.0.0.3:9\"\nclear = true", "cross the network in clear"),
+        ("address = \"tcp:127.0.0.1:9\"\nclear = true", "any local process could take"),
+        (&format!("address = \"unix:/a\"\nclear = true\nkey = \"{KEY}\""), "has a key and is clear"),
+    ] {
+        let said = problem(&endpoint(lines));
+        assert!(said.contains(reason), "{said}");
+    }
+    let opted = endpoint("address = \"tcp:127.0.0.1:9\"\nclear = true")
+        .replace("[upstream]\n", "[upstream]\nclear_on_loopback = true\n");
+    assert!(check(&opted).is_ok());
+    let said = check(&GOOD.replace("key = \"upstream.key\"", "")).expect_err("KK needs a key").to_string();
+    assert!(said.contains("needs this gateway's own key for backends"), "{said}");
+}
+
+#[test]
+fn key_files_must_be_there_and_hold_a_key() {
+    let said = problem(&GOOD.replace("\"server.key\"", "\"other.key\""));
+    assert!(
+        said.contains("the key file other.key: No such file") && said.contains("gateway keygen --out"),
+        "{said}"
+    );
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    for (table, lines, reason) in [
+        ("heartbeat", "min = \"200s\"", "heartbeat.min: is greater than heartbeat.default"),
+        ("heartbeat", "max = \"90s\"", "heartbeat.default: is greater than heartbeat.max"),
+        ("limits", "outbox_soft = \"512KiB\"", "limits.outbox_soft: is greater than limits.outbox_hard"),
+        ("limits", "frame_len_max = \"512KiB\"", "limits.frame_len_max: is greater than limits.outbox_hard"),
+        ("requests", "node_count = 16", "requests.link_count: is greater than requests.node_count"),
+        ("upstream", "redial_min = \"8s\"", "upstream.redial_min: is greater than upstream.redial_max"),
+    ] {
+        let said = problem(&with(table, lines));
+        assert!(said.contains(reason), "{said}");
+    }
+    let narrow = GOOD.replacen("clear = true", "clear = true\ncredit_window = \"64KiB\"", 1);
+    assert!(check(&narrow).is_ok());
+    let said = problem(&narrow.replace("[upstream]", "[limits]\nframe_len_max = \"128KiB\"\n[upstream]"));
+    assert!(said.contains("is greater than endpoint[0].credit_window"), "{said}");
+}
+
+#[test]
+fn cores_must_exist_and_fit_the_limit_of_open_files() {
+    let core = |lines: &str| format!("{GOOD}\n[[core]]\n{lines}\n");
+    let said = problem(&core("cpu = 3"));
+    assert!(
+        said.contains("core[0].cpu: this process may not run on CPU 3") && said.contains("[0, 1, 5]"),
+        "{said}"
+    );
+    let said = problem(&core("slots = 30000"));
+    assert!(said.contains("the limit of open files is 20000"), "{said}");
+    let said = problem(&core("slots = 200"));
+    assert!(said.contains("leave too few for links: 128 are parked accepts and 3 streams"), "{said}");
+    let said = problem(&format!("workers = 2\n{}", core("cpu = 5")));
+    assert!(said.contains("workers: is 2, but there are 1 [[core]] tables"), "{said}");
+    let (config, _) = check(&core("cpu = 5\nslots = 1000")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.cores, [Core { cpu: 5, slots: 1000 }]);
+}
+
+#[test]
+fn more_workers_than_cpus_share_them_in_turn() {
+    let overrides = Overrides { listen: Some("127.0.0.1:1".parse().unwrap()), workers: Some(7) };
+    let (config, _) =
+        load("f", GOOD, overrides, &machine(), &read).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.cores.iter().map(|core| core.cpu).collect::<Vec<_>>(), [0, 1, 5, 0, 1, 5, 0]);
+    assert_eq!(config.listen.address, "127.0.0.1:1".parse().unwrap());
+    let none = Overrides { workers: Some(0), ..overrides };
+    assert!(load("f", GOOD, none, &machine(), &read).is_err());
+}
+
+#[test]
+fn what_is_open_to_the_network_is_warned_about() {
+    let text = GOOD.replace("mode = \"delegated\"\nendpoints = [\"accounts\"]", "mode = \"development\"");
+    let (_, problems) = check(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(problems.to_string().contains("warning: auth.mode: in development mode"), "{problems}");
+    let (_, problems) =
+        check(&with("admin", "http = \"0.0.0.0:1\"")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(problems.to_string().contains("warning: admin.http"), "{problems}");
+    let small = Machine { memory: 64 << 20, ..machine() };
+    let (_, problems) =
+        load("f", GOOD, Overrides::default(), &small, &read).unwrap_or_else(|p| panic!("{p}"));
+    assert!(problems.to_string().contains("the sum of all limits is"), "{problems}");
+}
+
+#[test]
+fn the_sum_of_all_limits_follows_the_limits() {
+    let sum = |text: &str| Ceiling::of(&check(text).unwrap_or_else(|problems| panic!("{problems}")).0);
+    let small = sum(GOOD);
+    let large = sum(&with("limits", "outbox_pool = \"128MiB\""));
+    assert_eq!(large.user() - small.user(), 3 * (64 << 20));
+    assert_eq!(small.parts[0], ("links", 60_000 * LINK_BYTES));
+    assert!(small.to_string().contains("user space in all"));
+}
+
+#[test]
+fn the_development_config_passes_all_checks() {
+    let with = Development {
+        listen: None,
+        workers: Some(1),
+        server: Secret::new([3; 32]),
+        service: PathBuf::from("/tmp/a \"b\"/service.sock"),
+        admin: Some(PathBuf::from("/tmp/admin.sock")),
+        http: None,
+    };
+    let config = Config::development(with, &machine()).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.listen.address, "127.0.0.1:7400".parse().unwrap());
+    assert!(config.limits.loopback_exempt);
+    assert_eq!(config.routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>(), ["echo", "chat"]);
+    let service = driver::Endpoint::Unix(PathBuf::from("/tmp/a \"b\"/service.sock"));
+    assert_eq!(config.endpoints[0].address, service);
+    let Auth::Development { token } = &config.auth else { panic!("development asserts users") };
+    assert!(token.matches(DevelopmentToken::new(&Secret::new([3; 32])).text().as_bytes()));
+    assert!(!format!("{config:?}").contains("3, 3, 3"));
+}

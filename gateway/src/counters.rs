@@ -1,0 +1,306 @@
+//! What happened, counted once per worker and summed when somebody asks. Never counted per link.
+//!
+//! A worker's cells are written by that worker alone, so adding is a load and a store without a lock prefix;
+//! the control thread reads them whenever it likes and sees each cell whole.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::{CloseCode, Error, Refusal, Undelivered};
+
+/// One number with one writer.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`. Only the owning worker may call this: two writers would lose counts.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes `n` away, of a gauge. Only the owning worker may call this.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Sets it. Only the owning worker may call this.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Its value now.
+    #[must_use]
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A closed set of values a family is split by.
+pub trait Label {
+    /// Name of the label.
+    const LABEL: &'static str;
+    /// How it is called in metrics.
+    fn names() -> Vec<&'static str>;
+    /// Its place in [`Label::names`].
+    fn index(&self) -> usize;
+}
+
+/// One [`Cell`] per value of a label.
+#[derive(Debug)]
+pub struct Family<L> {
+    cells: Box<[Cell]>,
+    label: std::marker::PhantomData<fn(L)>,
+}
+
+impl<L: Label> Default for Family<L> {
+    fn default() -> Self {
+        Self { cells: L::names().iter().map(|_| Cell::default()).collect(), label: std::marker::PhantomData }
+    }
+}
+
+impl<L: Label> Family<L> {
+    /// The cell of one value.
+    #[must_use]
+    #[inline]
+    pub fn of(&self, value: L) -> &Cell {
+        &self.cells[value.index()]
+    }
+}
+
+/// Whether a number only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Only grows; its metric ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// What one field of [`Counters`] is.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Name in metrics, without the prefix `gateway_` and without `_total`.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub form: Form,
+}
+
+/// A field's values: one, or one per label value.
+#[derive(Debug)]
+pub enum Sample {
+    /// A single number.
+    One(u64),
+    /// Label name, then label value and number each.
+    Split(&'static str, Vec<(&'static str, u64)>),
+}
+
+/// How a kind of field is read.
+trait Field {
+    fn sample(&self) -> Sample;
+}
+
+impl Field for Cell {
+    fn sample(&self) -> Sample {
+        Sample::One(self.get())
+    }
+}
+
+impl<L: Label> Field for Family<L> {
+    fn sample(&self) -> Sample {
+        Sample::Split(L::LABEL, L::names().into_iter().zip(self.cells.iter().map(Cell::get)).collect())
+    }
+}
+
+/// Declares the cells: one line per number, `name: Form, "help";` or `name: Form by Label, "help";`.
+macro_rules! counters {
+    ($($name:ident: $form:ident $(by $label:ty)?, $help:literal;)+) => {
+        /// All numbers of one worker.
+        #[derive(Debug, Default)]
+        #[repr(align(128))] // two cache lines of its own, so that no worker's stores slow another
+        pub struct Counters {
+            $(#[doc = $help] pub $name: counters!(@type $($label)?),)+
+        }
+
+        impl Counters {
+            /// What the fields are, in their order.
+            pub const METRICS: &'static [Metric] =
+                &[$(Metric { name: stringify!($name), help: $help, form: Form::$form },)+];
+
+            /// The values now, in the same order.
+            #[must_use]
+            pub fn samples(&self) -> Vec<Sample> {
+                vec![$(Field::sample(&self.$name),)+]
+            }
+        }
+    };
+    (@type) => { Cell };
+    (@type $label:ty) => { Family<$label> };
+}
+
+counters! {
+    turns: Counter, "Turns of the worker's loop.";
+    links_accepted: Counter, "Connections accepted from clients.";
+    accept_failures: Counter, "Accepts that the kernel refused.";
+    links: Gauge, "Links with a socket, strangers included.";
+    strangers: Gauge, "Links that are not authenticated yet.";
+    sessions: Gauge, "Authenticated sessions.";
+    handshakes: Counter, "Handshakes that succeeded.";
+    handshakes_resumed: Counter, "Handshakes that succeeded by ticket.";
+    handshakes_waiting: Gauge, "Complete hellos that wait for the handshake budget.";
+    clear_replies: Counter, "Hellos answered in clear: a version or suite not served here, or a retired key.";
+    strangers_evicted: Counter, "Strangers closed because their pool was full.";
+    authentications: Counter, "Authentications that succeeded.";
+    authentications_failed: Counter, "Authentications that were refused.";
+    records_in: Counter, "Records opened from clients.";
+    records_out: Counter, "Records sealed for clients.";
+    bytes_in: Counter, "Bytes received from clients.";
+    bytes_out: Counter, "Bytes sent to clients.";
+    frames_in: Counter, "Frames received from clients.";
+    frames_out: Counter, "Frames queued for clients.";
+    pings: Counter, "Pings answered.";
+    requests: Counter, "Requests received.";
+    requests_in_flight: Gauge, "Requests at backends.";
+    requests_parked: Gauge, "Requests that wait for credit.";
+    responses: Counter, "Responses handed to links.";
+    requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
+    pushes: Counter, "Pushes queued for links.";
+    outbox_bytes: Gauge, "Bytes queued for links.";
+    partial_bytes: Gauge, "Bytes of incomplete records and frames.";
+    streams: Gauge, "Streams to backends that are open.";
+    streams_opened: Counter, "Streams opened.";
+    streams_lost: Counter, "Streams that ended.";
+    stream_bytes_in: Counter, "Bytes received from backends.";
+    stream_bytes_out: Counter, "Bytes sent to backends.";
+    letters_out: Counter, "Letters sent to other workers.";
+    letters_full: Counter, "Letters that found the other worker's queue full.";
+    closed: Counter by CloseCode, "Links closed with this code.";
+    errors: Counter by Error, "Rules broken by peers.";
+    refusals: Counter by Refusal, "Requests refused for this reason.";
+    undelivered: Counter by Undelivered, "Pushes not delivered for this reason.";
+    driver_system_calls: Counter, "System calls on the data path.";
+    driver_completions: Counter, "Completions taken from the kernel.";
+    driver_starved: Counter, "Receives that ended because the pool was empty.";
+    driver_overflows: Counter, "Overflows of the completion queue.";
+}
+
+/// Labels whose values are a table of codes.
+macro_rules! code_label {
+    ($name:ident, $label:literal) => {
+        impl Label for $name {
+            const LABEL: &'static str = $label;
+
+            fn names() -> Vec<&'static str> {
+                Self::ALL.iter().map(|code| code.name()).collect()
+            }
+
+            #[inline]
+            fn index(&self) -> usize {
+                // Codes are numbered from 1 without gaps; a test holds them to it.
+                *self as usize - 1
+            }
+        }
+    };
+}
+
+code_label!(CloseCode, "code");
+code_label!(Refusal, "reason");
+code_label!(Undelivered, "reason");
+
+/// Names of [`Error`]; one that is missing here counts as the last.
+const ERRORS: &[&str] = &[
+    "magic",
+    "preamble",
+    "gate",
+    "version",
+    "suite",
+    "retired_key",
+    "handshake_length",
+    "handshake",
+    "ticket",
+    "replay",
+    "downgrade",
+    "rejected",
+    "early",
+    "record_empty",
+    "record_length",
+    "record",
+    "frame_length",
+    "frame_empty",
+    "frame_encoding",
+    "field",
+    "unexpected",
+    "credit",
+    "glitches",
+    "partial_evicted",
+    "handshake_timeout",
+    "auth_timeout",
+    "heartbeat_timeout",
+    "other",
+];
+
+impl Label for Error {
+    const LABEL: &'static str = "error";
+
+    fn names() -> Vec<&'static str> {
+        ERRORS.to_vec()
+    }
+
+    fn index(&self) -> usize {
+        let name = self.name();
+        ERRORS.iter().position(|known| *known == name).unwrap_or(ERRORS.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_counts_in_its_own_cell() {
+        fn check<L: Label + Copy>(all: &[L], name: impl Fn(L) -> &'static str) {
+            let family = Family::<L>::default();
+            for (i, code) in all.iter().enumerate() {
+                family.of(*code).add(i as u64 + 1);
+            }
+            let Sample::Split(_, samples) = family.sample() else { panic!("a family is split") };
+            let expected: Vec<_> = all.iter().enumerate().map(|(i, c)| (name(*c), i as u64 + 1)).collect();
+            assert_eq!(samples, expected);
+        }
+        check(CloseCode::ALL, CloseCode::name);
+        check(Refusal::ALL, Refusal::name);
+        check(Undelivered::ALL, Undelivered::name);
+    }
+
+    #[test]
+    fn errors_count_by_name() {
+        let counters = Counters::default();
+        counters.errors.of(Error::Gate).add(2);
+        counters.errors.of(Error::RecordLength(70_000)).add(3);
+        let at = Counters::METRICS.iter().position(|metric| metric.name == "errors").unwrap();
+        let Sample::Split("error", samples) = &counters.samples()[at] else { panic!("errors are split") };
+        assert_eq!(samples.iter().filter(|(_, n)| *n != 0).count(), 2);
+        assert!(samples.contains(&("gate", 2)) && samples.contains(&("record_length", 3)));
+    }
+
+    #[test]
+    fn names_are_unique_and_match_the_samples() {
+        let mut names: Vec<_> = Counters::METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), Counters::default().samples().len());
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Counters::METRICS.len());
+    }
+
+    #[test]
+    fn gauges_go_down_again() {
+        let counters = Counters::default();
+        counters.links.add(5);
+        counters.links.sub(2);
+        assert_eq!(counters.links.get(), 3);
+    }
+}
