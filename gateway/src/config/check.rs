@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use protocol::noise::Suites;
 use toml::de::DeTable;
 
 use super::problem::{Problem, nearest};
 use super::section::{Key, Reader, Section, line};
 use super::sections::{
-    Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, Limits, LinkSuite, Listen, Log,
-    Node, Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
+    Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, Limits, Listen, Log, Node,
+    Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
 };
 use super::{
     Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, Overrides, ReadFile, Route,
@@ -144,12 +145,12 @@ fn build(
     let tickets: Vec<_> =
         tables.keys.tickets.iter().map(|path| secret(reader, "keys.tickets", path, read)).collect();
     let upstream_key = match &tables.upstream.key {
-        Some(path) => secret(reader, "upstream.key", path, read).map(Some),
+        Some(path) => secret(reader, "upstream.key", path, read).map(|secret| Some(secret.prepare())),
         None => Some(None),
     };
     let auth = auth(reader, &tables, server.as_ref());
-    let suites = tables.suites.allowed.iter().fold(0, |bits, suite| bits | suite_bit(*suite));
-    if suites == 0 {
+    let suites = Suites::of(&tables.suites.allowed);
+    if suites == Suites::NONE {
         let fix = "name at least one suite, or remove the key".to_owned();
         reader.error("suites.allowed", "no client could connect".to_owned(), fix);
     }
@@ -160,7 +161,7 @@ fn build(
         listen,
         cores: cores?,
         keys: Keys {
-            server: server?,
+            server: server?.prepare(),
             retired: tables.keys.retired,
             tickets: tickets.into_iter().collect::<Option<_>>()?,
         },
@@ -452,17 +453,5 @@ fn check_sums(reader: &mut Reader<'_>, config: &Config, machine: &Machine) {
         let reason = format!("the sum of all limits is {sum} MiB, but there are {memory} MiB of memory");
         let fix = "lower limits.outbox_pool, limits.strangers or the slots; `gateway check` prints the sum";
         reader.warning("limits", reason, fix.to_owned());
-    }
-}
-
-/// Bit n stands for suite n of SPEC.md.
-fn suite_bit(suite: LinkSuite) -> u16 {
-    1 << match suite {
-        LinkSuite::NkChaChaPoly => 1,
-        LinkSuite::NkAesGcm => 2,
-        LinkSuite::IkChaChaPoly => 3,
-        LinkSuite::IkAesGcm => 4,
-        LinkSuite::Nnpsk0ChaChaPoly => 7,
-        LinkSuite::Nnpsk0AesGcm => 8,
     }
 }

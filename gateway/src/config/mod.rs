@@ -17,14 +17,13 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
+
 pub use ceiling::{Ceiling, LINK_BYTES};
 pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Key, Takes};
-pub use sections::{
-    Admin, AuthMode, Balance, Heartbeat, Level, Limits, LinkSuite, Listen, Log, Receive, Requests,
-    StreamSuite,
-};
+pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Listen, Log, Receive, Requests};
 
 /// A value that passed every check.
 #[derive(Clone, Debug)]
@@ -47,8 +46,8 @@ pub struct Config {
     pub cores: Vec<Core>,
     /// Keys of this gateway.
     pub keys: Keys,
-    /// Suites clients may use; bit n stands for suite n. Never empty.
-    pub suites: u16,
+    /// Suites clients may use. Never empty.
+    pub suites: Suites,
     /// What links may take.
     pub limits: Limits,
     /// Heartbeat bounds; `min <= default <= max`.
@@ -84,9 +83,9 @@ pub struct Core {
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The static private key of the client side.
-    pub server: Secret,
+    pub server: StaticKey,
     /// Public keys it had before.
-    pub retired: Vec<[u8; 32]>,
+    pub retired: Vec<PublicKey>,
     /// Group keys of tickets, the sealing one first; empty if one shall be made at start.
     pub tickets: Vec<Secret>,
 }
@@ -144,9 +143,9 @@ pub enum Security {
     /// Noise KK with this public key of the backend.
     Kk {
         /// The backend's static public key.
-        key: [u8; 32],
-        /// The suite.
-        suite: StreamSuite,
+        key: PublicKey,
+        /// The suite, one for streams.
+        suite: Suite,
     },
     /// None; Unix sockets, and loopback by opt-in.
     Clear,
@@ -156,7 +155,7 @@ pub enum Security {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// The private key that proves this gateway; present when an endpoint is [`Security::Kk`].
-    pub key: Option<Secret>,
+    pub key: Option<StaticKey>,
     /// Bytes on their way to one backend at most.
     pub outbox: usize,
     /// Time from dialling to an open stream.

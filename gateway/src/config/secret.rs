@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use protocol::noise::StaticKey;
 use ring::hmac;
 use zeroize::Zeroizing;
 
@@ -20,6 +21,12 @@ impl Secret {
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The X25519 key with this secret, ready for use.
+    #[must_use]
+    pub fn prepare(&self) -> StaticKey {
+        StaticKey::from_secret(*self.0)
     }
 
     /// Reads a key file: 64 hex digits on a line of their own; empty lines and lines that begin with `#` are skipped.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use driver::Endpoint;
+use protocol::noise::{PublicKey, Suite};
 
 use super::section::section;
 use super::value::{
-    Address, AddressOrOff, Backend, Count, File, Flag, ListOf, Name, OneOf, Optional, PublicHex, Size, Span,
-    Word,
+    Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, OneOf, Optional, PublicHex,
+    Size, Span, StreamSuite, Word,
 };
 
 const KIB: u64 = 1 << 10;
@@ -65,7 +66,7 @@ section! {
         /// File with the gateway's static private key, as `gateway keygen` writes it. Clients pin its public half.
         server: PathBuf as File = "", Restart, "none";
         /// Public keys this gateway had before: a client that still uses one is told the current key's id.
-        retired: Vec<[u8; 32]> as ListOf<PublicHex> = "[]", Live, "200 B each";
+        retired: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "200 B each";
         /// Files with keys that seal tickets; the first seals, all open. Several nodes that share them accept each
         /// other's tickets. Without any, a key is made at start and tickets end with the process.
         tickets: Vec<PathBuf> as ListOf<File> = "[]", Live, "100 B each";
@@ -76,7 +77,7 @@ section! {
     /// What clients may propose.
     pub(super) SuiteKeys {
         /// Handshake suites clients may use. Without the NNpsk0 suites no tickets are given out.
-        allowed: Vec<LinkSuite> as ListOf<OneOf<LinkSuite>> = "['NK_ChaChaPoly', 'NK_AESGCM', 'IK_ChaChaPoly', 'IK_AESGCM', 'NNpsk0_ChaChaPoly', 'NNpsk0_AESGCM']", Live, "none";
+        allowed: Vec<Suite> as ListOf<LinkSuite> = "['NK_ChaChaPoly', 'NK_AESGCM', 'IK_ChaChaPoly', 'IK_AESGCM', 'NNpsk0_ChaChaPoly', 'NNpsk0_AESGCM']", Live, "none";
     }
 }
 
@@ -204,11 +205,11 @@ section! {
         /// Where it listens. Each worker keeps one stream to it.
         address: Endpoint as Backend = "", Live, "none";
         /// Its public key: the stream is encrypted and both sides are proved.
-        key: Option<[u8; 32]> as Optional<PublicHex> = "", Live, "none";
+        key: Option<PublicKey> as Optional<PublicHex> = "", Live, "none";
         /// No encryption. Only for Unix sockets, and for loopback with `clear_on_loopback` of [upstream].
         clear: bool as Flag = "false", Live, "none";
         /// Suite of an encrypted stream.
-        suite: StreamSuite as OneOf<StreamSuite> = "'KK_AESGCM'", Live, "none";
+        suite: Suite as StreamSuite = "'KK_AESGCM'", Live, "none";
         /// Credit for payloads the backend may have under way to each worker.
         credit_window: usize as Size = "'1MiB'" in 64 * KIB..=256 * MIB, Live, "itself per stream, in link queues, bounded by outbox_pool";
     }
@@ -315,33 +316,5 @@ words! {
         "info" Info,
         /// What one link or stream does.
         "debug" Debug,
-    }
-}
-
-words! {
-    /// A suite of client links, by its name in SPEC.md.
-    LinkSuite, "suite names such as \"NK_ChaChaPoly\"" {
-        /// Suite 1.
-        "NK_ChaChaPoly" NkChaChaPoly,
-        /// Suite 2.
-        "NK_AESGCM" NkAesGcm,
-        /// Suite 3.
-        "IK_ChaChaPoly" IkChaChaPoly,
-        /// Suite 4.
-        "IK_AESGCM" IkAesGcm,
-        /// Suite 7.
-        "NNpsk0_ChaChaPoly" Nnpsk0ChaChaPoly,
-        /// Suite 8.
-        "NNpsk0_AESGCM" Nnpsk0AesGcm,
-    }
-}
-
-words! {
-    /// A suite of encrypted streams, by its name in SPEC.md.
-    StreamSuite, "\"KK_ChaChaPoly\" or \"KK_AESGCM\"" {
-        /// Suite 9.
-        "KK_ChaChaPoly" KkChaChaPoly,
-        /// Suite 10.
-        "KK_AESGCM" KkAesGcm,
     }
 }

@@ -74,7 +74,7 @@ fn a_small_file_is_enough_and_everything_else_has_a_default() {
     assert_eq!(problems.list, []);
     assert_eq!(config.cores.iter().map(|core| core.cpu).collect::<Vec<_>>(), [0, 1, 5]);
     assert!(config.cores.iter().all(|core| core.slots == 20_000));
-    assert_eq!(config.suites, 0b1_1001_1110);
+    assert_eq!(config.suites.bits(), 0b1_1001_1110);
     assert_eq!(config.routes[0].endpoints, [1, 2]);
     assert_eq!(config.routes[0].deadline, Duration::from_secs(10));
     assert!(matches!(&config.auth, Auth::Delegated { endpoints, .. } if endpoints == &[0]));
@@ -157,6 +157,7 @@ fn a_wrong_value_names_its_line_the_reason_and_the_right_form() {
         ("listen", "address = \"localhost:1\"", "not an IP address", "0.0.0.0:7400"),
         ("log", "level = \"inf\"", "did you mean \"info\"?", "\"error\", \"warning\""),
         ("suites", "allowed = [\"NK\"]", "is unknown", "NK_ChaChaPoly"),
+        ("suites", "allowed = [\"KK_AESGCM\"]", "is unknown", "NNpsk0"),
         ("suites", "allowed = []", "no client could connect", "at least one suite"),
         ("keys", "retired = [\"abc\"]", "not 64 hex digits", "gateway keygen"),
         ("admin", "http = \"on\"", "not an IP address", "\"off\""),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use driver::Endpoint;
+use protocol::noise::{PublicKey, Suite};
 use toml::de::DeValue;
 
 /// One kind of value. `Out` is what the worker sees.
@@ -226,12 +227,44 @@ impl Kind for Backend {
 pub(super) struct PublicHex;
 
 impl Kind for PublicHex {
-    type Out = [u8; 32];
+    type Out = PublicKey;
     const WRITTEN: &'static str = "a public key: 64 hex digits, as `gateway keygen` prints it";
 
-    fn read(value: &DeValue<'_>) -> Result<[u8; 32], String> {
-        super::hex::decode_32(text(value)?).ok_or_else(|| "is not 64 hex digits".to_owned())
+    fn read(value: &DeValue<'_>) -> Result<PublicKey, String> {
+        super::hex::decode_32(text(value)?).map(PublicKey).ok_or_else(|| "is not 64 hex digits".to_owned())
     }
+}
+
+/// A suite of client links, by its name without the parts that all suites share.
+pub(super) struct LinkSuite;
+
+impl Kind for LinkSuite {
+    type Out = Suite;
+    const WRITTEN: &'static str =
+        "suite names: NK, IK or NNpsk0, then _ChaChaPoly or _AESGCM, such as \"NK_ChaChaPoly\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Suite, String> {
+        suite(text(value)?, |suite| !suite.is_stream())
+    }
+}
+
+/// A suite of encrypted streams, by its name without the parts that all suites share.
+pub(super) struct StreamSuite;
+
+impl Kind for StreamSuite {
+    type Out = Suite;
+    const WRITTEN: &'static str = "\"KK_ChaChaPoly\" or \"KK_AESGCM\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Suite, String> {
+        suite(text(value)?, Suite::is_stream)
+    }
+}
+
+fn suite(text: &str, fits: impl Fn(Suite) -> bool) -> Result<Suite, String> {
+    let short =
+        |suite: Suite| suite.name().replace("Noise_", "").replace("_25519", "").replace("_SHA256", "");
+    let found = Suite::ALL.into_iter().find(|suite| fits(*suite) && short(*suite) == text);
+    found.ok_or_else(|| "is unknown".to_owned())
 }
 
 /// A closed set of words.
