@@ -201,13 +201,13 @@ pub(super) struct Material<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Initiator,
     Responder,
 }
 
 /// Builds snow's state with exactly what the pattern needs, so that a key given for nothing changes nothing.
-fn start(
+pub(super) fn start(
     suite: Suite,
     role: Role,
     material: &Material<'_>,
@@ -253,7 +253,7 @@ fn start(
 }
 
 /// Takes the keys out. h is copied before the split, and only a finished handshake is split.
-fn finish(suite: Suite, role: Role, mut state: HandshakeState) -> Result<Secrets, Error> {
+pub(super) fn finish(suite: Suite, role: Role, mut state: HandshakeState) -> Result<Secrets, Error> {
     if !state.is_handshake_finished() {
         return Err(Error::Handshake);
     }

@@ -21,6 +21,11 @@ pub mod suite;
 pub mod ticket;
 pub mod transport;
 
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod vectors;
+
 pub use gate::Gate;
 pub use handshake::{Initiator, Responder, Secrets, prologue};
 pub use keys::{KeyId, PublicKey, StaticKey};
