@@ -1,7 +1,10 @@
 //! The way of requests to the backends: which stream takes one, what is in flight, what waits for credit, and
 //! when an endpoint is dialled again. Decisions only; the worker owns the sockets.
 
+pub mod park;
 pub mod pending;
+pub mod redial;
+pub mod route;
 
 /// An endpoint's place in the worker's list, and that of its stream: a worker has one stream per endpoint. It
 /// stays when the stream is dialled again.

@@ -1,0 +1,289 @@
+//! Requests that wait for stream credit.
+//!
+//! A request whose stream has no credit is copied here and waits behind the earlier ones of that stream; its link
+//! is read on. Count and bytes are bounded per route, so that one slow service cannot take the room of another,
+//! and over the bound a request is refused. Nothing of a parked request has reached a backend: whatever ends its
+//! waiting, it is refused and never unknown.
+//!
+//! Two rules keep the order of requests with one key, both the caller's to keep. While anything waits for a
+//! stream ([`Park::len_of`]), later requests for that stream park as well. And when an endpoint becomes ready,
+//! what waits for the other endpoints of its routes is taken out and chosen for anew, because its keys may belong
+//! to the new one now.
+//!
+//! A link that closes leaves its requests here; they are dropped when their turn comes. To look for them would
+//! cost every closing link a search through the queues.
+
+use std::time::Duration;
+
+use protocol::{Refusal, Time};
+
+use super::{RouteIndex, StreamIndex};
+use crate::collections::{Pool, Queues, Slab, Wheel};
+use crate::id::LinkId;
+
+/// How much may wait, per route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Requests.
+    pub requests_max: u32,
+    /// Bytes of them.
+    pub bytes_max: usize,
+}
+
+/// What the worker has to know of a request that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Who asked. It may be gone when the request's turn comes.
+    pub link: LinkId,
+    /// When waiting ends.
+    pub deadline: Time,
+    /// The credit it needs.
+    pub cost: u32,
+    /// The stream it waits for.
+    pub stream: StreamIndex,
+    /// The route it takes.
+    pub route: RouteIndex,
+}
+
+/// A request that has waited, and its bytes in a buffer that belongs back into the pool.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// What it is.
+    pub waiting: Waiting,
+    /// What was given to [`Park::push`].
+    pub bytes: Vec<u8>,
+}
+
+/// All parked requests of one worker.
+#[derive(Debug)]
+pub struct Park {
+    bounds: Bounds,
+    /// By route.
+    used: Vec<Used>,
+    requests: Slab<Parked>,
+    by_stream: Queues,
+    deadlines: Wheel,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    requests: u32,
+    bytes: usize,
+}
+
+impl Park {
+    /// An empty park for this many routes and streams.
+    #[must_use]
+    pub fn new(bounds: Bounds, routes: u16, streams: u16, now: Time) -> Self {
+        let requests_max = bounds.requests_max.saturating_mul(routes.into());
+        Self {
+            bounds,
+            used: vec![Used::default(); usize::from(routes)],
+            requests: Slab::new(requests_max),
+            by_stream: Queues::new(usize::from(streams), requests_max as usize),
+            deadlines: Wheel::new(TICK, requests_max as usize, now),
+        }
+    }
+
+    /// Lets a request wait, with a copy of its bytes in a buffer of the pool.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when its route has its fill; nothing was copied then.
+    ///
+    /// # Panics
+    /// When the route or the stream is beyond what the park was built for.
+    pub fn push(&mut self, pool: &mut Pool, waiting: Waiting, bytes: &[u8]) -> Result<(), Refusal> {
+        let used = &mut self.used[usize::from(waiting.route.0)];
+        let full = used.requests >= self.bounds.requests_max;
+        if full || bytes.len() > self.bounds.bytes_max.saturating_sub(used.bytes) {
+            return Err(Refusal::Busy);
+        }
+        used.requests += 1;
+        used.bytes += bytes.len();
+        let mut buffer = pool.take(bytes.len());
+        buffer.extend_from_slice(bytes);
+        let parked = Parked { waiting, bytes: buffer };
+        let key = self.requests.insert(parked).expect("the bounds of all routes fit into the table");
+        self.by_stream.push(usize::from(waiting.stream.0), key.index);
+        self.deadlines.arm(key.index, waiting.deadline);
+        Ok(())
+    }
+
+    /// The request that is the next to leave for this stream.
+    #[must_use]
+    pub fn first(&self, stream: StreamIndex) -> Option<&Waiting> {
+        let index = self.by_stream.first(usize::from(stream.0))?;
+        self.requests.at(index).map(|(_, parked)| &parked.waiting)
+    }
+
+    /// Takes out the request that has waited longest for this stream: when credit has come for it, or, until
+    /// `None`, when the stream is broken.
+    pub fn take(&mut self, stream: StreamIndex) -> Option<Parked> {
+        let index = self.by_stream.first(usize::from(stream.0))?;
+        self.remove(index)
+    }
+
+    /// Takes out a request that has waited too long. Called until `None`; each entry looked at costs one of
+    /// `budget`.
+    pub fn expire(&mut self, now: Time, budget: &mut u32) -> Option<Parked> {
+        let index = self.deadlines.expire(now, budget)?;
+        self.remove(index)
+    }
+
+    /// When [`Park::expire`] is next worth calling.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.next_deadline()
+    }
+
+    /// How many requests wait for this stream.
+    #[must_use]
+    pub fn len_of(&self, stream: StreamIndex) -> u32 {
+        self.by_stream.len(usize::from(stream.0))
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Parked> {
+        let (key, _) = self.requests.at(index)?;
+        let parked = self.requests.remove(key)?;
+        self.by_stream.remove(usize::from(parked.waiting.stream.0), index);
+        self.deadlines.cancel(index);
+        let used = &mut self.used[usize::from(parked.waiting.route.0)];
+        used.requests -= 1;
+        used.bytes -= parked.bytes.len();
+        Some(parked)
+    }
+}
+
+/// How late the end of waiting may be noticed.
+const TICK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUNDS: Bounds = Bounds { requests_max: 3, bytes_max: 100 };
+
+    fn park() -> (Park, Pool) {
+        (Park::new(BOUNDS, 2, 2, Time::ZERO), Pool::new(1 << 20))
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Duration::from_millis(millis)
+    }
+
+    fn waiting(slot: u32, route: u16, stream: u16) -> Waiting {
+        Waiting {
+            link: LinkId::new(0, slot, 1),
+            deadline: at(1_000),
+            cost: 70,
+            stream: StreamIndex(stream),
+            route: RouteIndex(route),
+        }
+    }
+
+    #[test]
+    fn requests_leave_in_the_order_they_came_each_for_its_stream() {
+        let (mut park, mut pool) = park();
+        for (slot, route, stream) in [(1, 0, 0), (2, 1, 1), (3, 1, 0)] {
+            park.push(&mut pool, waiting(slot, route, stream), &[slot as u8; 9]).expect("there is room");
+        }
+        assert_eq!(park.first(StreamIndex(0)).map(|first| first.link.slot()), Some(1));
+        let taken: Vec<_> = std::iter::from_fn(|| park.take(StreamIndex(0))).collect();
+        assert_eq!(taken.iter().map(|parked| parked.bytes[0]).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((park.len_of(StreamIndex(0)), park.len_of(StreamIndex(1)), park.len()), (0, 1, 1));
+        assert_eq!(park.first(StreamIndex(0)), None);
+    }
+
+    #[test]
+    fn a_full_route_refuses_and_leaves_room_to_the_others() {
+        let (mut park, mut pool) = park();
+        for _ in 0..3 {
+            park.push(&mut pool, waiting(1, 0, 0), b"short").expect("there is room");
+        }
+        assert_eq!(park.push(&mut pool, waiting(1, 0, 0), b""), Err(Refusal::Busy), "too many");
+        park.push(&mut pool, waiting(1, 1, 0), &[0; 60]).expect("there is room");
+        assert_eq!(park.push(&mut pool, waiting(1, 1, 0), &[0; 41]), Err(Refusal::Busy), "too large");
+        park.push(&mut pool, waiting(1, 1, 0), &[0; 40]).expect("it just fits");
+        assert_eq!(pool.counters().taken, 5, "what is refused is not copied");
+        for _ in 0..5 {
+            park.take(StreamIndex(0)).expect("five were parked");
+        }
+        park.push(&mut pool, waiting(1, 0, 0), &[0; 100]).expect("all room is free again");
+    }
+
+    #[test]
+    fn waiting_ends_at_the_deadline() {
+        let (mut park, mut pool) = park();
+        park.push(&mut pool, waiting(1, 0, 0), b"one").expect("there is room");
+        park.push(&mut pool, Waiting { deadline: at(300), ..waiting(2, 0, 0) }, b"two")
+            .expect("there is room");
+        assert!(park.next_deadline() <= Some(at(300)));
+        let mut budget = 10;
+        assert_eq!(park.expire(at(299), &mut budget), None);
+        assert_eq!(park.expire(at(300), &mut budget).map(|parked| parked.bytes), Some(b"two".to_vec()));
+        assert_eq!(park.take(StreamIndex(0)).map(|parked| parked.bytes), Some(b"one".to_vec()));
+        assert_eq!((park.next_deadline(), park.is_empty()), (None, true));
+    }
+
+    proptest! {
+        /// Against a plain list: the bounds hold, and every request comes out once, with its own bytes.
+        #[test]
+        fn behaves_like_a_list(
+            steps in prop::collection::vec((0..4u8, 0..2u16, 0..2u16, 0..60usize, 0..300u64), 1..150),
+        ) {
+            let (mut park, mut pool) = park();
+            let mut model: Vec<(Waiting, Vec<u8>)> = Vec::new();
+            let mut now = 0;
+            for (number, (kind, route, stream, len, span)) in steps.into_iter().enumerate() {
+                match kind {
+                    0 | 1 => {
+                        let deadline = at((now + span).div_ceil(50) * 50);
+                        let waiting = Waiting { deadline, ..waiting(number as u32, route, stream) };
+                        let bytes = vec![number as u8; len];
+                        let of_route = || model.iter().filter(|(other, _)| other.route.0 == route);
+                        let room = of_route().count() < 3
+                            && of_route().map(|(_, bytes)| bytes.len()).sum::<usize>() + len <= 100;
+                        prop_assert_eq!(park.push(&mut pool, waiting, &bytes).is_ok(), room);
+                        if room {
+                            model.push((waiting, bytes));
+                        }
+                    }
+                    2 => {
+                        let oldest = model.iter().position(|(waiting, _)| waiting.stream.0 == stream);
+                        let expected = oldest.map(|place| model.remove(place));
+                        let taken = park.take(StreamIndex(stream));
+                        prop_assert_eq!(taken.as_ref().map(|parked| parked.waiting), expected.as_ref().map(|e| e.0));
+                        prop_assert_eq!(taken.as_ref().map(|parked| &parked.bytes), expected.as_ref().map(|e| &e.1));
+                        taken.into_iter().for_each(|parked| pool.give(parked.bytes));
+                    }
+                    _ => {
+                        now += span;
+                        let mut budget = u32::MAX;
+                        while let Some(parked) = park.expire(at(now), &mut budget) {
+                            let place = model.iter().position(|(waiting, _)| *waiting == parked.waiting);
+                            prop_assert_eq!(model.remove(place.expect("it was parked")).1, parked.bytes.clone());
+                            pool.give(parked.bytes);
+                        }
+                        prop_assert!(model.iter().all(|(waiting, _)| waiting.deadline > at(now)));
+                    }
+                }
+                prop_assert_eq!(park.len(), model.len());
+                let counters = pool.counters();
+                prop_assert_eq!((counters.taken - counters.given) as usize, model.len(), "no buffer is lost");
+            }
+        }
+    }
+}
