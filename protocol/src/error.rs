@@ -61,6 +61,8 @@ pub enum Error {
     AuthTimeout,
     /// Nothing heard for twice the heartbeat interval.
     HeartbeatTimeout,
+    /// The peer of a stream does not take what is sent to it.
+    Stalled,
 }
 
 impl Error {
@@ -93,6 +95,7 @@ impl Error {
             Self::PartialEvicted => Some(CloseCode::TryLater),
             Self::AuthTimeout => Some(CloseCode::AuthTimeout),
             Self::HeartbeatTimeout => Some(CloseCode::HeartbeatTimeout),
+            Self::Stalled => Some(CloseCode::SlowReader),
         }
     }
 
@@ -127,6 +130,7 @@ impl Error {
             Self::HandshakeTimeout => "handshake_timeout",
             Self::AuthTimeout => "auth_timeout",
             Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::Stalled => "stalled",
         }
     }
 }

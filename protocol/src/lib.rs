@@ -12,6 +12,7 @@ pub mod error;
 pub mod limits;
 pub mod link;
 pub mod noise;
+pub mod stream;
 pub mod time;
 pub mod wire;
 

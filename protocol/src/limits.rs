@@ -71,6 +71,20 @@ pub const HELD_BYTES_MAX: usize = 4096;
 /// What a payload frame costs in stream credit beyond its payload, so that empty payloads are not free.
 pub const CREDIT_OVERHEAD: u64 = 64;
 
+/// Plaintext of a stream's record, roughly: a record is ended at the first frame that begins behind it. Long enough
+/// that its tag costs nothing, short enough that little is copied when a chunk ends inside it.
+pub const STREAM_RECORD_PLAIN: usize = 16 * 1024;
+/// The shortest frame bound an end of a stream may announce: everything but payload fits below it.
+pub const STREAM_FRAME_LEN_MIN: usize = 4096;
+/// Most routes one backend serves.
+pub const ROUTES_MAX: usize = 64;
+/// Longest name of a gateway, in bytes.
+pub const GATEWAY_NAME_LEN_MAX: usize = 64;
+/// Longest name of a backend's process, in bytes.
+pub const INSTANCE_LEN_MAX: usize = 64;
+/// Bytes of a gateway's boot id.
+pub const BOOT_ID_LEN: usize = 16;
+
 /// Shortest heartbeat interval a gateway may be configured to.
 pub const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
 /// Longest heartbeat interval a gateway may be configured to.

@@ -1,0 +1,283 @@
+//! The backend's end of a stream: it accepts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::CloseCode;
+use crate::buffer::Input;
+use crate::error::Error;
+use crate::limits::{
+    BOOT_ID_LEN, GATEWAY_NAME_LEN_MAX, HEARTBEAT_MAX, HEARTBEAT_MIN, RECORD_LEN_MAX,
+    RECORD_LEN_MAX_UNAUTHENTICATED,
+};
+use crate::noise::PublicKey;
+use crate::stream::end::{End, Phase};
+use crate::stream::hello::{self, Access};
+use crate::stream::{Blocked, Params, announced};
+use crate::time::Time;
+use crate::wire::proto::stream as proto;
+use crate::wire::stream::{
+    AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame, StreamPush,
+    StreamRequest, StreamResponse,
+};
+
+/// A stream, seen from the backend.
+#[derive(Debug)]
+pub struct BackendStream {
+    end: End,
+    /// Until the hello is complete.
+    hailed: Option<Hailed>,
+    ready: proto::Ready,
+    hello: proto::Hello,
+    peer: Option<PublicKey>,
+}
+
+#[derive(Debug)]
+struct Hailed {
+    access: Arc<Access>,
+    ephemeral: Zeroizing<[u8; 32]>,
+}
+
+/// What comes from a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToBackend<'b> {
+    /// The stream is live: see [`BackendStream::gateway`].
+    Hello,
+    /// A request. Its credit has to be given back with [`BackendStream::consumed`].
+    Request(StreamRequest<'b>),
+    /// Credit came; what waited for it may go.
+    Credited,
+    /// A ping (it has been answered) or a pong.
+    Alive,
+    /// What became of a push.
+    Report(Report),
+    /// A user has come.
+    LinkOpened(LinkOpened<'b>),
+    /// A user has gone.
+    LinkClosed(LinkClosed<'b>),
+    /// A session lost its link: the body of a `LinkDetached`, to be decoded with [`Rare::decode`].
+    LinkDetached(&'b [u8]),
+    /// Is this token good?
+    Authenticate(Authenticate<'b>),
+    /// The gateway has finished. Nothing comes after it.
+    Close(Close<'b>),
+    /// A kind this version does not know, to be counted.
+    Unknown,
+}
+
+impl BackendStream {
+    /// Begins a stream on a socket that was accepted at `now`. `instance` names this process, 1 to 64 bytes; at most
+    /// 64 `routes` of 1 to 32 bytes. `ephemeral` must be fresh randomness.
+    #[must_use]
+    pub fn new(
+        access: Arc<Access>,
+        params: Params,
+        instance: &[u8],
+        routes: Vec<String>,
+        ephemeral: [u8; 32],
+        now: Time,
+    ) -> Self {
+        let ready = proto::Ready {
+            instance: instance.to_vec().into(),
+            routes,
+            credit: params.window,
+            frame_len_max: u32::try_from(params.frame_len_max).unwrap_or(u32::MAX),
+        };
+        Self {
+            end: End::new(params, now),
+            hailed: Some(Hailed { access, ephemeral: Zeroizing::new(ephemeral) }),
+            ready,
+            hello: proto::Hello::default(),
+            peer: None,
+        }
+    }
+
+    /// Begins to read a chunk that arrived; [`BackendStream::keep`] ends it.
+    #[must_use]
+    pub fn input<'c>(&mut self, chunk: &'c mut [u8]) -> Input<'c> {
+        self.end.input(chunk)
+    }
+
+    /// Keeps what a chunk left over, after [`BackendStream::receive`] has returned `None`.
+    pub fn keep(&mut self, input: Input<'_>) {
+        self.end.keep(input);
+    }
+
+    /// The next event of the input, or `None` when it is used up. After an error there may still be a clear reply
+    /// to send; see [`BackendStream::seal`].
+    ///
+    /// # Errors
+    /// Whatever rule the gateway broke.
+    pub fn receive<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        now: Time,
+    ) -> Result<Option<ToBackend<'i>>, Error> {
+        if let Some(Hailed { access, ephemeral }) = &self.hailed {
+            let mut accepted = Ok(None);
+            self.end.outgoing.raw(|out| {
+                accepted = hello::accept(input, access, **ephemeral, out);
+                Ok(())
+            })?;
+            let Some((records, peer)) = accepted? else { return Ok(None) };
+            self.end.records = Some(records);
+            self.peer = peer;
+            self.hailed = None;
+        }
+        let greeting = self.end.phase == Phase::Greeting;
+        let record_len_max = if greeting { RECORD_LEN_MAX_UNAUTHENTICATED } else { RECORD_LEN_MAX };
+        let Some(frame) = self.end.next(input, record_len_max)? else { return Ok(None) };
+        if greeting && !matches!(frame, StreamFrame::Close(_)) {
+            return self.greeted(&frame, now).map(|()| Some(ToBackend::Hello));
+        }
+        self.end.digest(&frame, now)?;
+        Ok(Some(match frame {
+            StreamFrame::Request(request) => ToBackend::Request(request),
+            StreamFrame::Credit { .. } => ToBackend::Credited,
+            StreamFrame::Ping { .. } | StreamFrame::Pong { .. } => ToBackend::Alive,
+            StreamFrame::Report(report) => ToBackend::Report(report),
+            StreamFrame::LinkOpened(opened) => ToBackend::LinkOpened(opened),
+            StreamFrame::LinkClosed(closed) => ToBackend::LinkClosed(closed),
+            StreamFrame::Rare(Rare::LinkDetached, inner) => ToBackend::LinkDetached(inner),
+            StreamFrame::Authenticate(ask) => ToBackend::Authenticate(ask),
+            StreamFrame::Close(close) => ToBackend::Close(close),
+            StreamFrame::Unknown => ToBackend::Unknown,
+            other => return Err(Error::Unexpected(other.name())),
+        }))
+    }
+
+    /// Whether the gateway has introduced itself and nobody has said `Close`.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.end.phase == Phase::Live
+    }
+
+    /// Whether either end has said `Close`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.end.phase == Phase::Closed
+    }
+
+    /// Who dialled, from its `Hello`; empty before it came.
+    #[must_use]
+    pub const fn gateway(&self) -> &proto::Hello {
+        &self.hello
+    }
+
+    /// The gateway's key; `None` on a clear stream.
+    #[must_use]
+    pub const fn peer(&self) -> Option<&PublicKey> {
+        self.peer.as_ref()
+    }
+
+    /// What responses and pushes may still cost, each its payload and 64 bytes.
+    #[must_use]
+    pub fn credit_available(&self) -> u64 {
+        self.end.credit_available()
+    }
+
+    /// What requests cost that were received and not yet given back with [`BackendStream::consumed`].
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.end.held()
+    }
+
+    /// Answers a request if there is credit for it.
+    ///
+    /// # Errors
+    /// Why it was not taken; nothing has happened then.
+    pub fn response(&mut self, response: &StreamResponse<'_>) -> Result<(), Blocked> {
+        self.end.payload(&StreamFrame::Response(*response), response.payload.len())
+    }
+
+    /// Sends a push if there is credit for it.
+    ///
+    /// # Errors
+    /// Why it was not taken; nothing has happened then.
+    pub fn push(&mut self, push: &StreamPush<'_>) -> Result<(), Blocked> {
+        self.end.payload(&StreamFrame::Push(*push), push.payload.len())
+    }
+
+    /// Gives back the credit of a request with a payload of this length.
+    pub fn consumed(&mut self, payload_len: usize) {
+        self.end.consumed(payload_len);
+    }
+
+    /// Says that a report was taken. Like everything below, dropped when the stream is not live.
+    pub fn report_ack(&mut self, number: u64) {
+        self.end.control(&StreamFrame::ReportAck { number });
+    }
+
+    /// Gives the verdict on a token.
+    pub fn auth_result(&mut self, result: &AuthResult<'_>) {
+        self.end.control(&StreamFrame::AuthResult(*result));
+    }
+
+    /// Closes links.
+    pub fn kick(&mut self, kick: &Kick<'_>) {
+        self.end.control(&StreamFrame::Kick(*kick));
+    }
+
+    /// Bans, joins, leaves, or ends a session. The message must be the kind's own.
+    pub fn rare(&mut self, kind: Rare, message: &impl prost::Message) {
+        self.end.control(&StreamFrame::Rare(kind, &message.encode_to_vec()));
+    }
+
+    /// Ends the stream: `Close` is the last frame, and what still comes in is discarded.
+    pub fn close(&mut self, code: CloseCode, retry_after: Duration, text: &str) {
+        self.end.close(code, retry_after, text);
+    }
+
+    /// Bytes that wait to be sent.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.end.outgoing.len()
+    }
+
+    /// Turns everything pending into records and hands it over; the empty `batch` is taken in exchange. Returns
+    /// whether there was anything.
+    pub fn seal(&mut self, batch: &mut Vec<u8>) -> bool {
+        self.end.seal(batch)
+    }
+
+    /// When [`BackendStream::expire`] wants to be called; may move with every call.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.end.deadline()
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`Error::HandshakeTimeout`], [`Error::HeartbeatTimeout`], or [`Error::Stalled`] when the gateway has not
+    /// taken anything for too long.
+    pub fn expire(&mut self, now: Time) -> Result<(), Error> {
+        self.end.expire(now)
+    }
+
+    fn greeted(&mut self, frame: &StreamFrame<'_>, now: Time) -> Result<(), Error> {
+        let StreamFrame::Rare(Rare::Hello, inner) = *frame else {
+            return Err(Error::Unexpected(frame.name()));
+        };
+        let hello: proto::Hello = Rare::decode(inner)?;
+        let frame_len_max = announced(hello.frame_len_max, hello.credit)?;
+        if hello.boot_id.len() != BOOT_ID_LEN {
+            return Err(Error::Field("boot_id"));
+        }
+        if hello.gateway.len() > GATEWAY_NAME_LEN_MAX {
+            return Err(Error::Field("gateway"));
+        }
+        let heartbeat = Duration::from_millis(hello.heartbeat_ms.into());
+        if !(HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&heartbeat) {
+            return Err(Error::Field("heartbeat_ms"));
+        }
+        self.end.live(hello.credit, frame_len_max, heartbeat, now);
+        self.hello = hello;
+        let ready = std::mem::take(&mut self.ready);
+        let records = self.end.records.as_mut().expect("a frame came out of a record");
+        self.end.outgoing.append(records, |out| Rare::Ready.encode(&ready, out));
+        Ok(())
+    }
+}

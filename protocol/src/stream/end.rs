@@ -1,0 +1,212 @@
+//! What both ends of a stream have in common once there are records: frames in and out, credit, signs of life.
+
+use std::mem;
+use std::time::Duration;
+
+use crate::CloseCode;
+use crate::buffer::{Bounds, Input, Rest};
+use crate::error::Error;
+use crate::limits::{CLOSE_TEXT_LEN_MAX, RECORD_LEN_MAX};
+use crate::stream::credit::{Credit, Window};
+use crate::stream::records::{Outgoing, Records};
+use crate::stream::{Blocked, Params};
+use crate::time::Time;
+use crate::wire::stream::{Close, StreamFrame, credit_cost};
+
+/// One end of a stream.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) params: Params,
+    pub(super) records: Option<Records>,
+    pub(super) outgoing: Outgoing,
+    pub(super) phase: Phase,
+    rest: Rest,
+    credit: Credit,
+    window: Window,
+    /// Longest frame body the peer takes.
+    peer_frame_len_max: usize,
+    /// When the stream began; once live, when the last frame was heard.
+    heard: Time,
+    /// Zero until both ends know it.
+    pub(super) heartbeat: Duration,
+}
+
+/// ```text
+/// Greeting ── first frame of the peer ──► Live ── close frame, either way ──► Closed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Greeting,
+    Live,
+    Closed,
+}
+
+impl End {
+    pub(super) fn new(params: Params, now: Time) -> Self {
+        debug_assert_eq!(params.check(), Ok(()));
+        Self {
+            params,
+            records: None,
+            outgoing: Outgoing::default(),
+            phase: Phase::Greeting,
+            rest: Rest::default(),
+            credit: Credit::default(),
+            window: Window::new(params.window),
+            peer_frame_len_max: 0,
+            heard: now,
+            heartbeat: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn input<'c>(&mut self, chunk: &'c mut [u8]) -> Input<'c> {
+        Input::new(chunk, mem::take(&mut self.rest))
+    }
+
+    pub(super) fn keep(&mut self, input: Input<'_>) {
+        if self.phase != Phase::Closed {
+            self.rest = input.into_rest();
+        }
+    }
+
+    /// The body of the next frame. Credit and pings are seen to by [`End::digest`].
+    pub(super) fn next<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        record_len_max: usize,
+    ) -> Result<Option<StreamFrame<'i>>, Error> {
+        let Some(records) = self.records.as_mut().filter(|_| self.phase != Phase::Closed) else {
+            return Ok(None);
+        };
+        if self.outgoing.len() > self.params.overrun() {
+            return Err(Error::Stalled);
+        }
+        let bounds = Bounds {
+            record_len_max: record_len_max.min(RECORD_LEN_MAX),
+            frame_len_max: self.params.frame_len_max,
+            tag_len: records.tag_len(),
+        };
+        let Some(span) = input.next_frame(bounds, &mut |record| records.open(record))? else {
+            return Ok(None);
+        };
+        StreamFrame::decode(input.body(span)).map(Some)
+    }
+
+    /// The peer has introduced itself.
+    pub(super) fn live(&mut self, credit: u64, frame_len_max: usize, heartbeat: Duration, now: Time) {
+        self.credit = Credit::new(credit);
+        self.peer_frame_len_max = frame_len_max;
+        self.heartbeat = heartbeat;
+        self.heard = now;
+        self.phase = Phase::Live;
+    }
+
+    /// Does what a frame of a live stream asks of this end itself.
+    pub(super) fn digest(&mut self, frame: &StreamFrame<'_>, now: Time) -> Result<(), Error> {
+        self.heard = now;
+        match *frame {
+            StreamFrame::Request(ref request) => self.window.receive(credit_cost(request.payload.len())),
+            StreamFrame::Response(ref response) => self.window.receive(credit_cost(response.payload.len())),
+            StreamFrame::Push(ref push) => self.window.receive(credit_cost(push.payload.len())),
+            StreamFrame::Credit { bytes } => {
+                self.credit.grant(bytes);
+                Ok(())
+            }
+            StreamFrame::Ping { nonce } => {
+                self.control(&StreamFrame::Pong { nonce });
+                Ok(())
+            }
+            StreamFrame::Close(_) => {
+                self.phase = Phase::Closed;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a frame that costs credit.
+    pub(super) fn payload(&mut self, frame: &StreamFrame<'_>, payload_len: usize) -> Result<(), Blocked> {
+        let Some(records) = self.records.as_mut().filter(|_| self.phase == Phase::Live) else {
+            return Err(Blocked::NotLive);
+        };
+        if payload_len + FIELDS_LEN_MAX > self.peer_frame_len_max
+            && frame.payload_body_len().is_some_and(|len| len > self.peer_frame_len_max)
+        {
+            return Err(Blocked::TooLarge);
+        }
+        if self.outgoing.len() >= self.params.pending_bytes_max {
+            return Err(Blocked::Pending);
+        }
+        if !self.credit.take(credit_cost(payload_len)) {
+            return Err(Blocked::Credit);
+        }
+        self.outgoing.frame(records, frame);
+        Ok(())
+    }
+
+    /// Takes a frame that never waits. On a stream that is not live it is dropped: the peer has been told nothing
+    /// yet, or nothing will reach it any more.
+    pub(super) fn control(&mut self, frame: &StreamFrame<'_>) {
+        if let Some(records) = self.records.as_mut().filter(|_| self.phase == Phase::Live) {
+            self.outgoing.frame(records, frame);
+        }
+    }
+
+    pub(super) fn consumed(&mut self, payload_len: usize) {
+        if let Some(bytes) = self.window.consumed(credit_cost(payload_len)) {
+            self.control(&StreamFrame::Credit { bytes });
+        }
+    }
+
+    pub(super) fn close(&mut self, code: CloseCode, retry_after: Duration, text: &str) {
+        let Some(records) = self.records.as_mut().filter(|_| self.phase != Phase::Closed) else {
+            self.phase = Phase::Closed;
+            return;
+        };
+        let text = &text[..text.floor_char_boundary(CLOSE_TEXT_LEN_MAX)];
+        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+        let close = Close { code: code.number(), retry_after_ms, text };
+        self.outgoing.frame(records, &StreamFrame::Close(close));
+        self.phase = Phase::Closed;
+    }
+
+    pub(super) fn seal(&mut self, batch: &mut Vec<u8>) -> bool {
+        self.outgoing.take(self.records.as_mut(), batch)
+    }
+
+    pub(super) fn credit_available(&self) -> u64 {
+        self.credit.available()
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.window.held()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.phase {
+            _ if self.outgoing.len() > self.params.overrun() => Some(Time::ZERO),
+            Phase::Greeting => Some(self.heard + self.params.handshake_deadline),
+            Phase::Live => Some(self.heard + 2 * self.heartbeat),
+            Phase::Closed => None,
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Time) -> Result<(), Error> {
+        if self.outgoing.len() > self.params.overrun() {
+            return Err(Error::Stalled);
+        }
+        let Some(deadline) = self.deadline().filter(|deadline| now >= *deadline) else { return Ok(()) };
+        match self.phase {
+            Phase::Greeting => Err(Error::HandshakeTimeout),
+            // This process itself stood still; what the peer sent meanwhile may wait in the kernel.
+            Phase::Live if now.since(deadline) > self.heartbeat => {
+                self.heard = now - self.heartbeat;
+                Ok(())
+            }
+            Phase::Live => Err(Error::HeartbeatTimeout),
+            Phase::Closed => Ok(()),
+        }
+    }
+}
+
+/// More than all fields of a payload frame but the payload ever take.
+const FIELDS_LEN_MAX: usize = 512;

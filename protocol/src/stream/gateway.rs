@@ -1,0 +1,295 @@
+//! The gateway's end of a stream: it dials.
+
+use std::mem;
+use std::time::Duration;
+
+use crate::CloseCode;
+use crate::buffer::Input;
+use crate::error::Error;
+use crate::limits::{INSTANCE_LEN_MAX, RECORD_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
+use crate::noise::Initiator;
+use crate::stream::end::{End, Phase};
+use crate::stream::hello::{self, Dialled, Mode};
+use crate::stream::{Blocked, Params, announced};
+use crate::time::Time;
+use crate::wire::proto::stream as proto;
+use crate::wire::stream::{
+    AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame, StreamPush,
+    StreamRequest, StreamResponse,
+};
+
+/// A stream, seen from the gateway.
+#[derive(Debug)]
+pub struct GatewayStream {
+    end: End,
+    /// Between message 1 and message 2.
+    initiator: Option<Initiator>,
+    hello: proto::Hello,
+    ready: proto::Ready,
+    pinged: Time,
+    nonce: u32,
+}
+
+/// Who dials. The rest of `Hello` follows from [`Params`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Introduction {
+    /// New at each start of the gateway.
+    pub boot_id: [u8; 16],
+    /// The gateway's name, at most 64 bytes.
+    pub gateway: String,
+    /// The worker that dials.
+    pub worker: u32,
+}
+
+/// What comes from a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToGateway<'b> {
+    /// The stream is live: see [`GatewayStream::routes`].
+    Ready,
+    /// An answer. Its credit has to be given back with [`GatewayStream::consumed`].
+    Response(StreamResponse<'b>),
+    /// A push. Its credit has to be given back with [`GatewayStream::consumed`].
+    Push(StreamPush<'b>),
+    /// Credit came; requests that waited for it may go.
+    Credited,
+    /// A ping (it has been answered) or a pong.
+    Alive,
+    /// A report was taken.
+    ReportAck {
+        /// The push's.
+        number: u64,
+    },
+    /// A verdict on a token.
+    AuthResult(AuthResult<'b>),
+    /// Close links.
+    Kick(Kick<'b>),
+    /// `Ban`, `Join`, `Leave` or `EndSession`, to be decoded with [`Rare::decode`].
+    Rare(Rare, &'b [u8]),
+    /// The backend has finished: what it did not answer is unknown. Nothing comes after it.
+    Close(Close<'b>),
+    /// A kind this version does not know, to be counted.
+    Unknown,
+}
+
+impl GatewayStream {
+    /// Begins a stream on a socket that was connected at `now`. `ephemeral` must be fresh randomness.
+    ///
+    /// # Errors
+    /// [`Error::Suite`] or [`Error::Handshake`] when the keys of `mode` cannot be used.
+    pub fn new(
+        mode: &Mode,
+        params: Params,
+        introduction: Introduction,
+        ephemeral: [u8; 32],
+        now: Time,
+    ) -> Result<Self, Error> {
+        let mut end = End::new(params, now);
+        let mut dialled = None;
+        end.outgoing.raw(|out| {
+            dialled = Some(hello::dial(mode, ephemeral, out)?);
+            Ok(())
+        })?;
+        let hello = proto::Hello {
+            boot_id: introduction.boot_id.to_vec().into(),
+            gateway: introduction.gateway,
+            worker: introduction.worker,
+            credit: params.window,
+            frame_len_max: u32::try_from(params.frame_len_max).unwrap_or(u32::MAX),
+            heartbeat_ms: u32::try_from(params.heartbeat.as_millis()).unwrap_or(u32::MAX),
+        };
+        let ready = proto::Ready::default();
+        let mut stream = Self { end, initiator: None, hello, ready, pinged: now, nonce: 0 };
+        match dialled {
+            Some(Dialled::Open(records)) => {
+                stream.end.records = Some(records);
+                stream.greet();
+            }
+            Some(Dialled::Waiting(initiator)) => stream.initiator = Some(initiator),
+            None => {}
+        }
+        Ok(stream)
+    }
+
+    /// Begins to read a chunk that arrived; [`GatewayStream::keep`] ends it.
+    #[must_use]
+    pub fn input<'c>(&mut self, chunk: &'c mut [u8]) -> Input<'c> {
+        self.end.input(chunk)
+    }
+
+    /// Keeps what a chunk left over, after [`GatewayStream::receive`] has returned `None`.
+    pub fn keep(&mut self, input: Input<'_>) {
+        self.end.keep(input);
+    }
+
+    /// The next event of the input, or `None` when it is used up.
+    ///
+    /// # Errors
+    /// Whatever rule the backend broke, or [`Error::Rejected`] with its clear reply.
+    pub fn receive<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        now: Time,
+    ) -> Result<Option<ToGateway<'i>>, Error> {
+        if self.initiator.is_some() {
+            if !hello::message_2_complete(input)? {
+                return Ok(None);
+            }
+            let initiator = self.initiator.take().expect("checked above");
+            self.end.records = Some(hello::finish(initiator, input)?);
+            self.greet();
+        }
+        let Some(frame) = self.end.next(input, RECORD_LEN_MAX)? else { return Ok(None) };
+        if self.end.phase == Phase::Greeting && !matches!(frame, StreamFrame::Close(_)) {
+            return self.ready(&frame, now).map(|()| Some(ToGateway::Ready));
+        }
+        self.end.digest(&frame, now)?;
+        Ok(Some(match frame {
+            StreamFrame::Response(response) => ToGateway::Response(response),
+            StreamFrame::Push(push) => ToGateway::Push(push),
+            StreamFrame::Credit { .. } => ToGateway::Credited,
+            StreamFrame::Ping { .. } | StreamFrame::Pong { .. } => ToGateway::Alive,
+            StreamFrame::ReportAck { number } => ToGateway::ReportAck { number },
+            StreamFrame::AuthResult(result) => ToGateway::AuthResult(result),
+            StreamFrame::Kick(kick) => ToGateway::Kick(kick),
+            StreamFrame::Rare(kind @ (Rare::Ban | Rare::Join | Rare::Leave | Rare::EndSession), inner) => {
+                ToGateway::Rare(kind, inner)
+            }
+            StreamFrame::Close(close) => ToGateway::Close(close),
+            StreamFrame::Unknown => ToGateway::Unknown,
+            other => return Err(Error::Unexpected(other.name())),
+        }))
+    }
+
+    /// Whether requests can go.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.end.phase == Phase::Live
+    }
+
+    /// Whether either end has said `Close`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.end.phase == Phase::Closed
+    }
+
+    /// The routes the backend serves; empty before it is ready.
+    #[must_use]
+    pub fn routes(&self) -> &[String] {
+        &self.ready.routes
+    }
+
+    /// Names the backend's process, 1 to 64 bytes; empty before it is ready.
+    #[must_use]
+    pub fn instance(&self) -> &[u8] {
+        &self.ready.instance
+    }
+
+    /// What requests may still cost, each its payload and 64 bytes.
+    #[must_use]
+    pub fn credit_available(&self) -> u64 {
+        self.end.credit_available()
+    }
+
+    /// Sends a request if there is credit for it.
+    ///
+    /// # Errors
+    /// Why it was not taken; nothing has happened then.
+    pub fn request(&mut self, request: &StreamRequest<'_>) -> Result<(), Blocked> {
+        self.end.payload(&StreamFrame::Request(*request), request.payload.len())
+    }
+
+    /// Gives back the credit of a response or push with a payload of this length, once it was queued or refused.
+    pub fn consumed(&mut self, payload_len: usize) {
+        self.end.consumed(payload_len);
+    }
+
+    /// Says that a link was opened. Like everything below, dropped when the stream is not live.
+    pub fn link_opened(&mut self, opened: &LinkOpened<'_>) {
+        self.end.control(&StreamFrame::LinkOpened(*opened));
+    }
+
+    /// Says that a link was closed.
+    pub fn link_closed(&mut self, closed: &LinkClosed<'_>) {
+        self.end.control(&StreamFrame::LinkClosed(*closed));
+    }
+
+    /// Says that a session lost its link.
+    pub fn link_detached(&mut self, detached: &proto::LinkDetached) {
+        let inner = prost::Message::encode_to_vec(detached);
+        self.end.control(&StreamFrame::Rare(Rare::LinkDetached, &inner));
+    }
+
+    /// Asks whether a token is good.
+    pub fn authenticate(&mut self, ask: &Authenticate<'_>) {
+        self.end.control(&StreamFrame::Authenticate(*ask));
+    }
+
+    /// Says what became of a push.
+    pub fn report(&mut self, report: Report) {
+        self.end.control(&StreamFrame::Report(report));
+    }
+
+    /// Ends the stream: `Close` is the last frame, and what still comes in is discarded.
+    pub fn close(&mut self, code: CloseCode, retry_after: Duration, text: &str) {
+        self.end.close(code, retry_after, text);
+    }
+
+    /// Bytes that wait to be sent.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.end.outgoing.len()
+    }
+
+    /// Turns everything pending into records and hands it over; the empty `batch` is taken in exchange. Returns
+    /// whether there was anything. One send may be in flight, so the caller waits for it before the next call.
+    pub fn seal(&mut self, batch: &mut Vec<u8>) -> bool {
+        self.end.seal(batch)
+    }
+
+    /// When [`GatewayStream::expire`] wants to be called; may move with every call.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let deadline = self.end.deadline()?;
+        Some(if self.is_ready() { deadline.min(self.pinged + self.end.heartbeat) } else { deadline })
+    }
+
+    /// Lets time pass: pings when it is due.
+    ///
+    /// # Errors
+    /// [`Error::HandshakeTimeout`], [`Error::HeartbeatTimeout`], or [`Error::Stalled`] when the backend has not
+    /// taken anything for too long.
+    pub fn expire(&mut self, now: Time) -> Result<(), Error> {
+        self.end.expire(now)?;
+        if self.is_ready() && now >= self.pinged + self.end.heartbeat {
+            self.pinged = now;
+            self.nonce = self.nonce.wrapping_add(1);
+            self.end.control(&StreamFrame::Ping { nonce: self.nonce });
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self) {
+        let hello = mem::take(&mut self.hello);
+        let records = self.end.records.as_mut().expect("there are records before anybody is greeted");
+        self.end.outgoing.append(records, |out| Rare::Hello.encode(&hello, out));
+    }
+
+    fn ready(&mut self, frame: &StreamFrame<'_>, now: Time) -> Result<(), Error> {
+        let StreamFrame::Rare(Rare::Ready, inner) = *frame else {
+            return Err(Error::Unexpected(frame.name()));
+        };
+        let ready: proto::Ready = Rare::decode(inner)?;
+        let frame_len_max = announced(ready.frame_len_max, ready.credit)?;
+        if ready.instance.is_empty() || ready.instance.len() > INSTANCE_LEN_MAX {
+            return Err(Error::Field("instance"));
+        }
+        let named = |route: &String| (1..=ROUTE_LEN_MAX).contains(&route.len());
+        if ready.routes.len() > ROUTES_MAX || !ready.routes.iter().all(named) {
+            return Err(Error::Field("routes"));
+        }
+        self.end.live(ready.credit, frame_len_max, self.end.params.heartbeat, now);
+        self.pinged = now;
+        self.ready = ready;
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The backend stream: both ends of it. SPEC.md, section "Streams to backends".
+//!
+//! ```text
+//!   gateway (GatewayStream)                           backend (BackendStream)
+//!   ───────────────────────                           ───────────────────────
+//!   Hailing   ── preamble, key id, message 1 ──►      Hailed
+//!             ◄──────────── message 2 ──────────                     (neither in clear mode)
+//!   Greeting  ── record: Hello ────────────────►      Live
+//!   Live      ◄──────────── record: Ready ──────
+//!             ── requests, links, reports, pings ►
+//!             ◄── responses, pushes, credit, pongs
+//!   Closed    ◄──────────── Close ─────────────►      Closed
+//! ```
+//!
+//! One stream carries the traffic of many links. Both machines are driven by the same verbs:
+//!
+//! ```text
+//!   let mut input = stream.input(&mut chunk);
+//!   while let Some(event) = stream.receive(&mut input, now)? { … stream.response(…) … }
+//!   stream.keep(input);
+//!   if stream.seal(&mut batch) { send(batch) }        one send in flight; meanwhile frames gather
+//! ```
+//!
+//! Frames are lent from the chunk when the record lies in it, else from the stream's own buffer. Every input must be
+//! read to its end. Nothing is allocated per message once the buffers have grown. Every error is fatal to the stream.
+
+pub mod backend;
+mod credit;
+mod end;
+pub mod gateway;
+mod hello;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use backend::{BackendStream, ToBackend};
+pub use gateway::{GatewayStream, ToGateway};
+pub use hello::{Access, Mode};
+
+use crate::limits::{
+    CREDIT_OVERHEAD, FRAME_LEN_CEILING, FRAME_LEN_MAX, HEARTBEAT_MAX, HEARTBEAT_MIN, STREAM_FRAME_LEN_MIN,
+};
+
+/// What one end of a stream asks of the other, and grants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// Longest frame body this end takes.
+    pub frame_len_max: usize,
+    /// Payload this end lets the peer have under way, in bytes counted with
+    /// [`credit_cost`](crate::wire::stream::credit_cost).
+    pub window: u64,
+    /// Time between two pings; said by the gateway, obeyed by the backend.
+    pub heartbeat: Duration,
+    /// Time from the socket's opening to the peer's first frame.
+    pub handshake_deadline: Duration,
+    /// Bytes that may wait to be sent before payload is turned away. At twice as many the peer counts as stalled.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            frame_len_max: FRAME_LEN_MAX + STREAM_FRAME_LEN_MIN,
+            window: 1024 * 1024,
+            heartbeat: Duration::from_secs(5),
+            handshake_deadline: Duration::from_secs(5),
+            pending_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Params {
+    /// Whether the numbers fit each other.
+    ///
+    /// # Errors
+    /// What does not, in words.
+    pub const fn check(&self) -> Result<(), &'static str> {
+        if self.frame_len_max < STREAM_FRAME_LEN_MIN || self.frame_len_max > FRAME_LEN_CEILING {
+            return Err("frame_len_max of a stream must lie between 4 KiB and 1 MiB");
+        }
+        // Credit comes back from half a window on, so the longest frame must fit into the other half.
+        if self.window < 2 * (self.frame_len_max as u64 + CREDIT_OVERHEAD) {
+            return Err("the window of a stream must hold two of its longest frames");
+        }
+        if self.heartbeat.as_millis() < HEARTBEAT_MIN.as_millis()
+            || self.heartbeat.as_millis() > HEARTBEAT_MAX.as_millis()
+        {
+            return Err("the heartbeat of a stream must lie between 1 s and 1 h");
+        }
+        if self.pending_bytes_max < self.frame_len_max {
+            return Err("pending_bytes_max of a stream must hold its longest frame");
+        }
+        Ok(())
+    }
+
+    /// Over this many pending bytes the peer counts as stalled.
+    const fn overrun(&self) -> usize {
+        2 * self.pending_bytes_max
+    }
+}
+
+/// Why a payload frame was not taken. Nothing has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// The stream is not live yet, or not any more.
+    NotLive,
+    /// The peer has not granted enough credit; try again when more came.
+    Credit,
+    /// Too much waits to be sent; try again after the next send.
+    Pending,
+    /// The peer does not take frames of this length. Trying again will not help.
+    TooLarge,
+}
+
+/// A frame bound and a credit as the peer announced them, if they can be.
+fn announced(frame_len_max: u32, credit: u64) -> Result<usize, crate::Error> {
+    let frame_len_max = frame_len_max as usize;
+    if frame_len_max < STREAM_FRAME_LEN_MIN {
+        return Err(crate::Error::Field("frame_len_max"));
+    }
+    if credit < frame_len_max as u64 + CREDIT_OVERHEAD {
+        return Err(crate::Error::Field("credit"));
+    }
+    Ok(frame_len_max.min(FRAME_LEN_CEILING))
+}
