@@ -10,5 +10,7 @@ pub mod clock;
 pub mod collections;
 pub mod config;
 pub mod counters;
+pub mod directory;
 pub mod id;
+pub mod session;
 pub mod upstream;

@@ -51,6 +51,12 @@ impl std::fmt::Debug for HashKey {
 pub struct Identity([u8; 16]);
 
 impl Identity {
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Its 64 low bits: as evenly spread as the whole.
     #[must_use]
     pub fn low(self) -> u64 {

@@ -1,0 +1,311 @@
+//! Which links a user has, kept by the user's owner.
+//!
+//! ```text
+//! worker of the link                       owner of the user
+//!   authenticated ──── Claim ────────────►   claim()  ──► Granted │ Replaced(loser) │ Superseded
+//!   Welcome, or Close ◄──── Claimed ──────      └─ the loser's worker is told to end the loser
+//!   closed ─────────── Claim again ──────►   release(): only if the claim is still this link's
+//! ```
+//!
+//! One link per (user, device): the later claim wins, in the order in which claims reach the owner. A user has at
+//! most `devices_max` devices; one more takes the place of the one that logged in first. The loser's login gets
+//! a tombstone, unless winner and loser are the same login: then it is one client that has come back before its old
+//! link was noticed to be dead.
+//!
+//! Users and devices stand here as keyed hashes of 16 bytes. A user with one device costs at most 96 bytes: an
+//! entry of the map where it is emptiest, and a claim.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use protocol::{Time, UnixMillis};
+
+use super::tombstones::Tombstones;
+use crate::collections::hash::ByIdentity;
+use crate::collections::slab::next_generation;
+use crate::collections::{HashKey, Identity};
+use crate::id::LinkId;
+
+/// A link says whose it is, or was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Hash of the user's id.
+    pub user: Identity,
+    /// Hash of the device's id.
+    pub device: Identity,
+    /// The link.
+    pub link: LinkId,
+    /// Hash of what the login was proved with (the token, say): two links with the same one are the same login.
+    pub login: u64,
+    /// When the login was proved. A ticket carries it on, so it also names the login.
+    pub login_time: UnixMillis,
+}
+
+/// The owner's answer to a [`Claim`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The link that asked.
+    pub link: LinkId,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The link is the device's.
+    Granted {
+        /// Greater than that of every earlier link of the device, until it wraps; what an older one still sends
+        /// is dropped.
+        epoch: u32,
+    },
+    /// The link is the device's, and another one has to go: the device's former link, or that of the user's
+    /// oldest device.
+    Replaced {
+        /// As above.
+        epoch: u32,
+        /// Who has to go.
+        loser: LinkId,
+    },
+    /// The login was replaced by another one before. The link has to go, and must not come back.
+    Superseded,
+}
+
+/// The links of the users one worker owns.
+#[derive(Debug)]
+pub struct Claims {
+    key: HashKey,
+    devices_max: u32,
+    /// From a user to the first of its claims.
+    users: HashMap<Identity, u32, ByIdentity>,
+    claims: Vec<Held>,
+    /// Claims that were released: a stack through `next`.
+    free: u32,
+    len: usize,
+    epoch: u32,
+    tombstones: Tombstones,
+}
+
+/// What is kept of a claim.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    device: Identity,
+    link: LinkId,
+    login: u64,
+    login_time: UnixMillis,
+    epoch: u32,
+    /// The next claim of the same user, or of the stack of free ones.
+    next: u32,
+}
+
+/// What bounds the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Links this owner is expected to answer for: the slots of a worker. Memory for them is taken when the
+    /// directory is built; more than these find room too, because users don't spread quite evenly.
+    pub links: usize,
+    /// Devices of one user; at least one.
+    pub devices_max: u32,
+    /// Tombstones; over it the oldest goes early. A replaced login takes two of them, of up to 82 bytes each.
+    pub tombstones_max: usize,
+    /// How long a replaced login stays away.
+    pub tombstone: Duration,
+}
+
+impl Claims {
+    /// An empty directory.
+    #[must_use]
+    pub fn new(key: HashKey, bounds: &Bounds) -> Self {
+        Self {
+            key,
+            devices_max: bounds.devices_max.max(1),
+            users: HashMap::with_capacity_and_hasher(bounds.links, ByIdentity::default()),
+            claims: Vec::with_capacity(bounds.links),
+            free: NOBODY,
+            len: 0,
+            epoch: 0,
+            tombstones: Tombstones::new(bounds.tombstones_max, bounds.tombstone),
+        }
+    }
+
+    /// Decides on a claim. Claiming again with the same link changes nothing but the login.
+    pub fn claim(&mut self, claim: &Claim, now: Time) -> Claimed {
+        let outcome = self.decide(claim, now);
+        Claimed { link: claim.link, outcome }
+    }
+
+    fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
+        if self.names_of(claim).into_iter().any(|name| self.tombstones.contains(name, now)) {
+            return Outcome::Superseded;
+        }
+        if let Some(index) = self.find(claim.user, claim.device) {
+            let held = self.claims[index as usize];
+            if held.link == claim.link {
+                let held = &mut self.claims[index as usize];
+                held.login = claim.login;
+                held.login_time = claim.login_time;
+                return Outcome::Granted { epoch: held.epoch };
+            }
+            self.replace(index, claim, now);
+            return Outcome::Replaced { epoch: self.epoch, loser: held.link };
+        }
+        if let Some(oldest) = self.oldest_of_too_many(claim.user) {
+            let loser = self.claims[oldest as usize].link;
+            self.replace(oldest, claim, now);
+            return Outcome::Replaced { epoch: self.epoch, loser };
+        }
+        self.add(claim);
+        Outcome::Granted { epoch: self.epoch }
+    }
+
+    /// Takes a link's claim back. Returns false, and changes nothing, when it is another link's by now or was
+    /// taken back before: a late release never removes a newer claim.
+    pub fn release(&mut self, claim: &Claim) -> bool {
+        let Some(index) = self.find(claim.user, claim.device) else { return false };
+        if self.claims[index as usize].link != claim.link {
+            return false;
+        }
+        let next = self.claims[index as usize].next;
+        match self.chain(claim.user).take_while(|&(other, _)| other != index).last() {
+            Some((before, _)) => self.claims[before as usize].next = next,
+            None if next == NOBODY => {
+                self.users.remove(&claim.user);
+            }
+            None => {
+                self.users.insert(claim.user, next);
+            }
+        }
+        self.claims[index as usize].next = self.free;
+        self.free = index;
+        self.len -= 1;
+        true
+    }
+
+    /// The links of a user, or of one of its devices.
+    pub fn lookup(&self, user: Identity, device: Option<Identity>) -> impl Iterator<Item = LinkId> {
+        self.chain(user)
+            .filter(move |(_, held)| device.is_none_or(|device| held.device == device))
+            .map(|(_, held)| held.link)
+    }
+
+    /// How many links are claimed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no link is claimed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many users have a link.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The replaced logins.
+    #[must_use]
+    pub fn tombstones(&self) -> &Tombstones {
+        &self.tombstones
+    }
+
+    /// A user's claims with their places, newest device first.
+    fn chain(&self, user: Identity) -> impl Iterator<Item = (u32, &Held)> {
+        let mut next = self.users.get(&user).copied().unwrap_or(NOBODY);
+        std::iter::from_fn(move || {
+            let index = next;
+            let held = self.claims.get(index as usize)?;
+            next = held.next;
+            Some((index, held))
+        })
+    }
+
+    fn find(&self, user: Identity, device: Identity) -> Option<u32> {
+        self.chain(user).find(|(_, held)| held.device == device).map(|(index, _)| index)
+    }
+
+    /// The claim that logged in first, when the user has as many devices as allowed.
+    fn oldest_of_too_many(&self, user: Identity) -> Option<u32> {
+        if self.chain(user).count() < self.devices_max as usize {
+            return None;
+        }
+        self.chain(user).min_by_key(|(_, held)| (held.login_time, held.epoch)).map(|(index, _)| index)
+    }
+
+    /// Puts a claim into the place of another one of the same user, and keeps the loser's login from coming back.
+    fn replace(&mut self, index: u32, claim: &Claim, now: Time) {
+        let held = self.claims[index as usize];
+        let loser = Claim {
+            user: claim.user,
+            device: held.device,
+            link: held.link,
+            login: held.login,
+            login_time: held.login_time,
+        };
+        if !same_login(&loser, claim) {
+            for name in self.names_of(&loser) {
+                self.tombstones.insert(name, now);
+            }
+        }
+        self.epoch = next_generation(self.epoch);
+        self.claims[index as usize] = Held::new(claim, self.epoch, held.next);
+    }
+
+    fn add(&mut self, claim: &Claim) {
+        self.epoch = next_generation(self.epoch);
+        let index = match self.free {
+            NOBODY => self.claims.len() as u32,
+            free => free,
+        };
+        let next = self.users.insert(claim.user, index).unwrap_or(NOBODY);
+        let held = Held::new(claim, self.epoch, next);
+        match self.claims.get_mut(index as usize) {
+            Some(place) => {
+                self.free = place.next;
+                *place = held;
+            }
+            None => self.claims.push(held),
+        }
+        self.len += 1;
+    }
+
+    /// The names under which a login is remembered: by its proof and by its time.
+    fn names_of(&self, claim: &Claim) -> [Identity; 2] {
+        [(b'p', claim.login), (b't', claim.login_time.0)].map(|(kind, number)| {
+            let mut bytes = [0; 41];
+            bytes[..16].copy_from_slice(claim.user.bytes());
+            bytes[16..32].copy_from_slice(claim.device.bytes());
+            bytes[32..40].copy_from_slice(&number.to_le_bytes());
+            bytes[40] = kind;
+            self.key.identity(&bytes)
+        })
+    }
+}
+
+impl Held {
+    fn new(claim: &Claim, epoch: u32, next: u32) -> Self {
+        let Claim { device, link, login, login_time, .. } = *claim;
+        Self { device, link, login, login_time, epoch, next }
+    }
+}
+
+/// Whether two links of one device come from the same login: they were proved with the same thing, or one with a
+/// ticket of the other.
+fn same_login(one: &Claim, other: &Claim) -> bool {
+    one.device == other.device && (one.login == other.login || one.login_time == other.login_time)
+}
+
+/// No claim.
+const NOBODY: u32 = u32::MAX;
+
+/// The map doubles when seven of eight places are taken. Just after, there are 16/7 places for each user, each of
+/// a key, a value and one byte of the map's own.
+const USER_LEN: usize = (size_of::<(Identity, u32)>() + 1) * 16 / 7;
+const _: () = assert!(size_of::<Held>() == 48);
+const _: () = assert!(USER_LEN + size_of::<Held>() <= 128, "the memory budget grants a claim 128 bytes");
+
+#[cfg(test)]
+mod tests;

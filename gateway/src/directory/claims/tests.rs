@@ -1,0 +1,196 @@
+use super::*;
+use proptest::prelude::*;
+
+fn key() -> HashKey {
+    HashKey::new([3; 16])
+}
+
+fn claims(devices_max: u32) -> Claims {
+    let bounds = Bounds { links: 8, devices_max, tombstones_max: 100, tombstone: Duration::from_secs(600) };
+    Claims::new(key(), &bounds)
+}
+
+fn at(seconds: u64) -> Time {
+    Time::ZERO + Duration::from_secs(seconds)
+}
+
+/// A login of its own for each slot, at a time of its own.
+fn claim(user: &str, device: &str, slot: u32) -> Claim {
+    Claim {
+        user: key().identity(user.as_bytes()),
+        device: key().identity(device.as_bytes()),
+        link: LinkId::new(0, slot, 1),
+        login: 1_000 + u64::from(slot),
+        login_time: UnixMillis(5_000 + u64::from(slot)),
+    }
+}
+
+fn links(claims: &Claims, user: &str, device: Option<&str>) -> Vec<u32> {
+    let device = device.map(|device| key().identity(device.as_bytes()));
+    let mut slots: Vec<_> =
+        claims.lookup(key().identity(user.as_bytes()), device).map(|link| link.slot()).collect();
+    slots.sort_unstable();
+    slots
+}
+
+#[test]
+fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
+    let mut claims = claims(4);
+    for (device, slot) in [("phone", 1), ("desk", 2)] {
+        let claimed = claims.claim(&claim("alice", device, slot), at(0));
+        assert_eq!(
+            claimed,
+            Claimed { link: LinkId::new(0, slot, 1), outcome: Outcome::Granted { epoch: slot } }
+        );
+    }
+    claims.claim(&claim("bob", "phone", 3), at(0));
+    assert_eq!(links(&claims, "alice", None), [1, 2]);
+    assert_eq!(links(&claims, "alice", Some("desk")), [2]);
+    assert_eq!(links(&claims, "alice", Some("watch")), []);
+    assert_eq!(links(&claims, "carol", None), []);
+    assert_eq!((claims.len(), claims.users()), (3, 2));
+}
+
+#[test]
+fn the_later_login_of_a_device_replaces_the_earlier_one_which_cannot_come_back() {
+    let mut claims = claims(4);
+    claims.claim(&claim("alice", "phone", 1), at(0));
+    let claimed = claims.claim(&claim("alice", "phone", 2), at(10));
+    assert_eq!(claimed.outcome, Outcome::Replaced { epoch: 2, loser: LinkId::new(0, 1, 1) });
+    assert_eq!(links(&claims, "alice", None), [2]);
+
+    let again = Claim { link: LinkId::new(0, 7, 1), ..claim("alice", "phone", 1) };
+    assert_eq!(claims.claim(&again, at(11)).outcome, Outcome::Superseded);
+    let ticket = Claim { login: 99, ..again };
+    assert_eq!(claims.claim(&ticket, at(12)).outcome, Outcome::Superseded, "a ticket is of the same login");
+    assert_eq!(links(&claims, "alice", None), [2], "the winner stays");
+
+    let fresh = claim("alice", "phone", 8);
+    assert!(matches!(claims.claim(&fresh, at(13)).outcome, Outcome::Replaced { .. }), "a fresh login may");
+    assert!(matches!(claims.claim(&again, at(610)).outcome, Outcome::Replaced { .. }), "and so may time");
+}
+
+#[test]
+fn a_client_that_comes_back_before_its_old_link_is_noticed_dead_is_not_locked_out() {
+    let mut claims = claims(4);
+    claims.claim(&claim("alice", "phone", 1), at(0));
+    let back = Claim { link: LinkId::new(1, 4, 9), ..claim("alice", "phone", 1) };
+    assert_eq!(
+        claims.claim(&back, at(1)).outcome,
+        Outcome::Replaced { epoch: 2, loser: LinkId::new(0, 1, 1) }
+    );
+    let by_ticket = Claim { link: LinkId::new(1, 5, 9), login: 99, ..back };
+    assert_eq!(claims.claim(&by_ticket, at(2)).outcome, Outcome::Replaced { epoch: 3, loser: back.link });
+    assert!(claims.tombstones().is_empty());
+    let once_more = Claim { link: LinkId::new(1, 6, 9), ..back };
+    assert!(matches!(claims.claim(&once_more, at(3)).outcome, Outcome::Replaced { .. }));
+}
+
+#[test]
+fn a_late_or_second_release_does_not_remove_a_newer_claim() {
+    let mut claims = claims(4);
+    let (old, new) = (claim("alice", "phone", 1), claim("alice", "phone", 2));
+    claims.claim(&old, at(0));
+    claims.claim(&new, at(1));
+    assert!(!claims.release(&old));
+    assert_eq!(links(&claims, "alice", None), [2]);
+    assert!(claims.release(&new));
+    assert!(!claims.release(&new));
+    assert!(claims.is_empty() && claims.users() == 0);
+    // The same slot with another generation is another link.
+    let reborn = Claim { link: LinkId::new(0, 2, 2), ..new };
+    claims.claim(&reborn, at(2));
+    assert!(!claims.release(&new));
+    assert_eq!(claims.len(), 1);
+}
+
+#[test]
+fn one_device_too_many_takes_the_place_of_the_first_login() {
+    let mut claims = claims(2);
+    claims.claim(&claim("alice", "phone", 5), at(0));
+    claims.claim(&claim("alice", "desk", 2), at(1));
+    let claimed = claims.claim(&claim("alice", "watch", 7), at(2));
+    assert_eq!(claimed.outcome, Outcome::Replaced { epoch: 3, loser: LinkId::new(0, 2, 1) });
+    assert_eq!(links(&claims, "alice", None), [5, 7]);
+    assert_eq!(links(&claims, "alice", Some("desk")), []);
+    assert_eq!(claims.claim(&claim("alice", "desk", 2), at(3)).outcome, Outcome::Superseded);
+}
+
+#[test]
+fn one_login_with_two_devices_is_replaced_per_device() {
+    let mut claims = claims(1);
+    let phone = claim("alice", "phone", 1);
+    claims.claim(&phone, at(0));
+    let desk = Claim { login: phone.login, ..claim("alice", "desk", 2) };
+    assert!(matches!(claims.claim(&desk, at(1)).outcome, Outcome::Replaced { .. }));
+    assert_eq!(claims.claim(&phone, at(2)).outcome, Outcome::Superseded);
+}
+
+#[test]
+fn claiming_again_keeps_the_epoch_and_takes_the_new_login() {
+    let mut claims = claims(4);
+    claims.claim(&claim("alice", "phone", 1), at(0));
+    let refreshed = Claim { login: 4, login_time: UnixMillis(9_000), ..claim("alice", "phone", 1) };
+    assert_eq!(claims.claim(&refreshed, at(1)).outcome, Outcome::Granted { epoch: 1 });
+    assert_eq!(claims.len(), 1);
+    claims.claim(&claim("alice", "phone", 2), at(2));
+    assert_eq!(claims.claim(&refreshed, at(3)).outcome, Outcome::Superseded);
+}
+
+#[test]
+fn released_places_are_used_again() {
+    let mut claims = claims(4);
+    for round in 0..100 {
+        for slot in 0..8 {
+            claims.claim(&claim(&format!("user{slot}"), "phone", slot), at(round));
+        }
+        for slot in 0..8 {
+            assert!(claims.release(&claim(&format!("user{slot}"), "phone", slot)));
+        }
+    }
+    assert_eq!(claims.claims.len(), 8);
+}
+
+proptest! {
+    /// Against a plain list of claims, with tombstones out of the way: same links, same losers, epochs rise.
+    #[test]
+    fn behaves_like_a_list(steps in prop::collection::vec((0..3u8, 0..4u32, 0..4u32), 1..200)) {
+        let bounds = Bounds { links: 4, devices_max: 3, tombstones_max: 0, tombstone: Duration::ZERO };
+        let mut claims = Claims::new(key(), &bounds);
+        let mut model: Vec<Claim> = Vec::new();
+        let mut seen: Vec<Claim> = Vec::new();
+        let mut last_epoch = 0;
+        for (number, (kind, user, device)) in steps.into_iter().enumerate() {
+            if kind > 0 {
+                let new = claim(&user.to_string(), &device.to_string(), number as u32);
+                let same_device = model.iter().position(|held| (held.user, held.device) == (new.user, new.device));
+                let of_user = || model.iter().enumerate().filter(|(_, held)| held.user == new.user);
+                let crowded = of_user().count() == 3;
+                let oldest = of_user().min_by_key(|(_, held)| held.login_time).map(|(place, _)| place);
+                let loser = same_device.or(oldest.filter(|_| crowded)).map(|place| model.remove(place).link);
+                let (epoch, out) = match claims.claim(&new, at(0)).outcome {
+                    Outcome::Granted { epoch } => (epoch, None),
+                    Outcome::Replaced { epoch, loser } => (epoch, Some(loser)),
+                    Outcome::Superseded => (0, None),
+                };
+                prop_assert_eq!(out, loser);
+                prop_assert!(epoch > last_epoch);
+                last_epoch = epoch;
+                model.push(new);
+                seen.push(new);
+            } else if let Some(&old) = seen.get((user * 4 + device) as usize) {
+                let place = model.iter().position(|held| *held == old);
+                prop_assert_eq!(claims.release(&old), place.is_some());
+                place.map(|place| model.remove(place));
+            }
+            prop_assert_eq!(claims.len(), model.len());
+            for user in 0..4u32 {
+                let name = key().identity(user.to_string().as_bytes());
+                let mut expected: Vec<_> =
+                    model.iter().filter(|held| held.user == name).map(|held| held.link.slot()).collect();
+                expected.sort_unstable();
+                prop_assert_eq!(links(&claims, &user.to_string(), None), expected);
+            }
+        }
+    }
+}

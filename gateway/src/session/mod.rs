@@ -1,0 +1,302 @@
+//! What one (user, device) has at the gateway, from its login on.
+
+mod name;
+
+pub use name::Name;
+
+use protocol::limits::SESSION_ID_LEN;
+use protocol::{Refusal, UnixMillis};
+use zeroize::Zeroize;
+
+/// A session. Lives in the worker's table beside its link; at most 256 bytes.
+pub struct Session {
+    user: Name,
+    device: Name,
+    id: [u8; SESSION_ID_LEN],
+    secret: [u8; SECRET_LEN],
+    login: UnixMillis,
+    /// Zero when it does not expire.
+    token_expiry: UnixMillis,
+    grant: Grant,
+    requests_in_flight: u32,
+    bytes_in_flight: u32,
+    link_epoch: u32,
+    heartbeat_ms: u32,
+}
+
+/// What a link may have in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Requests.
+    pub requests: u32,
+    /// Bytes of them, each request counted with its overhead.
+    pub bytes: u32,
+}
+
+/// What is known when a session begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// Who it is.
+    pub user: &'a [u8],
+    /// On which device.
+    pub device: &'a [u8],
+    /// When that was proved.
+    pub time: UnixMillis,
+    /// How long the proof holds, if it ends.
+    pub token_expiry: Option<UnixMillis>,
+    /// What the link may have in flight.
+    pub grant: Grant,
+    /// Interval of the client's pings, in milliseconds.
+    pub heartbeat_ms: u32,
+}
+
+impl Session {
+    /// Begins a session. Its id and secret are made of the random bytes.
+    #[must_use]
+    pub fn create(login: &Login<'_>, mut random: [u8; RANDOM_LEN]) -> Self {
+        let mut session = Self {
+            user: Name::new(login.user),
+            device: Name::new(login.device),
+            id: [0; SESSION_ID_LEN],
+            secret: [0; SECRET_LEN],
+            login: login.time,
+            token_expiry: login.token_expiry.unwrap_or_default(),
+            grant: login.grant,
+            requests_in_flight: 0,
+            bytes_in_flight: 0,
+            link_epoch: 0,
+            heartbeat_ms: login.heartbeat_ms,
+        };
+        let (id, secret) = random.split_at(SESSION_ID_LEN);
+        session.id.copy_from_slice(id);
+        session.secret.copy_from_slice(secret);
+        random.zeroize();
+        session
+    }
+
+    /// The user's id.
+    #[must_use]
+    pub fn user(&self) -> &[u8] {
+        self.user.bytes()
+    }
+
+    /// The device's id.
+    #[must_use]
+    pub fn device(&self) -> &[u8] {
+        self.device.bytes()
+    }
+
+    /// The session's id.
+    #[must_use]
+    pub const fn id(&self) -> &[u8; SESSION_ID_LEN] {
+        &self.id
+    }
+
+    /// What only the client and the gateway know.
+    #[must_use]
+    pub const fn secret(&self) -> &[u8; SECRET_LEN] {
+        &self.secret
+    }
+
+    /// When the user proved itself.
+    #[must_use]
+    pub const fn login(&self) -> UnixMillis {
+        self.login
+    }
+
+    /// When the proof ends, if it does.
+    #[must_use]
+    pub fn token_expiry(&self) -> Option<UnixMillis> {
+        (self.token_expiry != UnixMillis(0)).then_some(self.token_expiry)
+    }
+
+    /// Whether the proof has ended.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
+        self.token_expiry().is_some_and(|expiry| now >= expiry)
+    }
+
+    /// Which of the device's links this is, as the owner of the user counts them; zero until the claim is granted.
+    #[must_use]
+    pub const fn link_epoch(&self) -> u32 {
+        self.link_epoch
+    }
+
+    /// The claim was granted.
+    pub const fn set_link_epoch(&mut self, epoch: u32) {
+        self.link_epoch = epoch;
+    }
+
+    /// Interval of the client's pings, in milliseconds.
+    #[must_use]
+    pub const fn heartbeat_ms(&self) -> u32 {
+        self.heartbeat_ms
+    }
+
+    /// The client asked for another interval and got this one.
+    pub const fn set_heartbeat_ms(&mut self, interval: u32) {
+        self.heartbeat_ms = interval;
+    }
+
+    /// What the link may have in flight.
+    #[must_use]
+    pub const fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    /// Requests and bytes in flight.
+    #[must_use]
+    pub const fn in_flight(&self) -> Grant {
+        Grant { requests: self.requests_in_flight, bytes: self.bytes_in_flight }
+    }
+
+    /// Charges a request against the grant.
+    ///
+    /// # Errors
+    /// [`Refusal::InFlight`] when it does not fit; nothing is charged then.
+    pub fn charge(&mut self, cost: u32) -> Result<(), Refusal> {
+        let bytes = self.bytes_in_flight.checked_add(cost).filter(|&bytes| bytes <= self.grant.bytes);
+        let (Some(bytes), true) = (bytes, self.requests_in_flight < self.grant.requests) else {
+            return Err(Refusal::InFlight);
+        };
+        self.bytes_in_flight = bytes;
+        self.requests_in_flight += 1;
+        Ok(())
+    }
+
+    /// A response is on its way to the client: what its request was charged is granted again.
+    ///
+    /// # Panics
+    /// When more is given back than was charged: a request ended twice.
+    pub fn refund(&mut self, cost: u32) {
+        let requests = self.requests_in_flight.checked_sub(1);
+        let bytes = self.bytes_in_flight.checked_sub(cost);
+        self.requests_in_flight = requests.expect("a request ends once");
+        self.bytes_in_flight = bytes.expect("a request gives back what it was charged");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("user", &self.user)
+            .field("device", &self.device)
+            .field("secret", &format_args!("***"))
+            .field("login", &self.login)
+            .field("in_flight", &self.in_flight())
+            .field("link_epoch", &self.link_epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of a session's secret.
+pub const SECRET_LEN: usize = 32;
+/// Random bytes a session is made of.
+pub const RANDOM_LEN: usize = SESSION_ID_LEN + SECRET_LEN;
+
+const _: () = assert!(size_of::<Session>() <= 256, "the memory budget grants a session 256 bytes");
+const _: () =
+    assert!(size_of::<Session>() == size_of::<Option<Session>>(), "a table of sessions needs no flags");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn session() -> Session {
+        let login = Login {
+            user: b"alice",
+            device: &[b'd'; 64],
+            time: UnixMillis(1_000),
+            token_expiry: Some(UnixMillis(9_000)),
+            grant: Grant { requests: 2, bytes: 1_000 },
+            heartbeat_ms: 30_000,
+        };
+        Session::create(&login, std::array::from_fn(|byte| byte as u8))
+    }
+
+    #[test]
+    fn a_session_is_made_of_its_login_and_its_random_bytes() {
+        let session = session();
+        assert_eq!((session.user(), session.device()), (b"alice".as_slice(), [b'd'; 64].as_slice()));
+        assert_eq!(
+            (session.id()[0], session.id()[15], session.secret()[0], session.secret()[31]),
+            (0, 15, 16, 47)
+        );
+        assert_eq!(
+            (session.login(), session.heartbeat_ms(), session.link_epoch()),
+            (UnixMillis(1_000), 30_000, 0)
+        );
+    }
+
+    #[test]
+    fn a_proof_ends_at_its_time_or_never() {
+        assert!(!session().is_expired(UnixMillis(8_999)));
+        assert!(session().is_expired(UnixMillis(9_000)));
+        let login = Login { token_expiry: None, ..login_of(&session()) };
+        let open = Session::create(&login, [0; RANDOM_LEN]);
+        assert_eq!((open.token_expiry(), open.is_expired(UnixMillis(u64::MAX))), (None, false));
+    }
+
+    fn login_of(session: &Session) -> Login<'static> {
+        Login {
+            user: b"alice",
+            device: b"phone",
+            time: session.login(),
+            token_expiry: session.token_expiry(),
+            grant: session.grant(),
+            heartbeat_ms: session.heartbeat_ms(),
+        }
+    }
+
+    #[test]
+    fn the_grant_bounds_requests_and_bytes() {
+        let mut session = session();
+        assert_eq!(session.charge(1_001), Err(Refusal::InFlight), "too many bytes");
+        assert_eq!(session.charge(u32::MAX), Err(Refusal::InFlight));
+        session.charge(400).expect("it fits");
+        session.charge(600).expect("it fits exactly");
+        assert_eq!(session.charge(0), Err(Refusal::InFlight), "too many requests");
+        session.refund(400);
+        assert_eq!(session.in_flight(), Grant { requests: 1, bytes: 600 });
+        session.charge(400).expect("it was granted again");
+    }
+
+    #[test]
+    #[should_panic(expected = "a request ends once")]
+    fn a_refund_without_a_charge_is_a_bug() {
+        session().refund(0);
+    }
+
+    #[test]
+    fn the_secret_does_not_print() {
+        let mut session = session();
+        session.secret = [0xa5; SECRET_LEN];
+        let text = format!("{session:?}");
+        assert!(text.contains("***") && !text.contains("165"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_charged_stays_within_the_grant(costs in prop::collection::vec((any::<bool>(), 0..700u32), 1..60)) {
+            let mut session = session();
+            let mut open = Vec::new();
+            for (charge, cost) in costs {
+                if charge {
+                    open.extend(session.charge(cost).ok().map(|()| cost));
+                } else if let Some(cost) = open.pop() {
+                    session.refund(cost);
+                }
+                let in_flight = Grant { requests: open.len() as u32, bytes: open.iter().sum() };
+                prop_assert_eq!(session.in_flight(), in_flight);
+                prop_assert!(in_flight.requests <= 2 && in_flight.bytes <= 1_000);
+            }
+        }
+    }
+}
