@@ -14,6 +14,7 @@
 //! 3. **Cancel, drain, close.** Nothing may be armed on a socket when [`Op::Close`] is submitted.
 
 mod address;
+mod fault;
 pub mod limits;
 pub mod memory;
 mod ops;
@@ -22,6 +23,7 @@ mod socket;
 pub mod thread;
 mod uring;
 
+pub use fault::{Fault, Injected, Plan};
 pub use ops::{
     Armed, Batch, Chunk, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer,
     Pool, Sent, Token,

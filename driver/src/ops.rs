@@ -135,7 +135,8 @@ pub enum Op {
         /// Once or until further notice.
         mode: Mode,
     },
-    /// Send `batch.rest()`. At most one send per socket may be in flight. Ends in [`Completion::Sent`].
+    /// Send `batch.rest()`, which must not be empty. At most one send per socket may be in flight. Ends in
+    /// [`Completion::Sent`].
     Send {
         /// The socket.
         token: Token,
@@ -156,7 +157,8 @@ pub enum Op {
         /// The socket.
         token: Token,
     },
-    /// Wake another worker: it sees [`Completion::Rung`]. No completion here.
+    /// Wake another worker: it sees [`Completion::Rung`]. No completion here. A worker also sees one when it starts, so
+    /// that whoever rang before it had a bell is heard.
     Ring {
         /// Index of the worker.
         worker: u32,
@@ -195,7 +197,11 @@ pub enum Sent {
     Again,
 }
 
-/// What a worker is told. Within one socket, completions come in the order of the events.
+/// What a worker is told.
+///
+/// On one socket, completions of the same direction come in the order of the events; a [`Completion::Sent`] and a
+/// [`Completion::Received`] may overtake each other. A slot's [`Completion::Closed`] comes before it is given to
+/// anybody else.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Completion {
     /// A parked accept took a connection.

@@ -1,4 +1,5 @@
 //! Accepting, receiving, sending and closing on a real ring.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 mod rig;
 

@@ -24,6 +24,8 @@ mod slots;
 mod stable;
 mod submit;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -243,6 +245,11 @@ impl Drop for Uring {
                 break;
             }
         }
+        debug_assert!(
+            self.in_flight == 0 || std::thread::panicking(),
+            "{} operations never ended",
+            self.in_flight
+        );
         // Closes the sockets now and not when the kernel gets round to taking the ring apart.
         let _best_effort = self.ring.io().submitter().unregister_files();
     }

@@ -1,0 +1,123 @@
+//! Connecting out: TCP over both families, Unix sockets, refusals, and what a failure leaves behind (nothing).
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
+
+mod rig;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use driver::{Completion, Config, Doorbells, Driver, Endpoint, Errno, Mode, Op, Pool, Token, Uring};
+use rig::{Rig, ring, small};
+
+fn dialer(config: Config) -> Option<Rig> {
+    let driver = ring(config, Doorbells::new(1), 0)?;
+    Some(Rig { driver, address: SocketAddr::from(([127, 0, 0, 1], 0)) })
+}
+
+fn dial(rig: &mut Rig<Uring>, tag: u32, to: Endpoint) -> Result<Token, Errno> {
+    rig.submit(Op::Connect { tag, to: Box::new(to) });
+    match rig.await_one() {
+        Completion::Connected { tag: same, result } if same == tag => result,
+        other => panic!("not this connect: {other:?}"),
+    }
+}
+
+#[test]
+fn a_tcp_stream_connects_over_both_families_and_carries_both_ways() {
+    let Some(mut rig) = dialer(small()) else { return };
+    let mut peers = Vec::new();
+    for (tag, bind) in [(7, "127.0.0.1:0"), (8, "[::1]:0")] {
+        let Ok(listener) = TcpListener::bind(bind) else {
+            eprintln!("NOT RUN: no {bind} here");
+            continue;
+        };
+        let token = dial(&mut rig, tag, Endpoint::Tcp(listener.local_addr().unwrap())).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        rig.send_all(token, b"ping");
+        let mut got = [0; 4];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ping");
+        rig.submit(Op::Receive { token, pool: Pool::Streams, mode: Mode::Multishot });
+        peer.write_all(b"pong").unwrap();
+        let completion = rig.await_one();
+        assert_eq!(rig.arrival(completion), (token, b"pong".to_vec(), true));
+        peers.push(peer);
+    }
+}
+
+#[test]
+fn a_unix_stream_connects_by_path_and_a_missing_path_is_an_error() {
+    let Some(mut rig) = dialer(small()) else { return };
+    let path = std::env::temp_dir().join(format!("driver-dial-{}", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    let token = dial(&mut rig, 1, Endpoint::Unix(path.clone())).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    rig.send_all(token, b"ping");
+    let mut got = [0; 4];
+    peer.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"ping");
+    rig.close(token);
+    drop(listener);
+    assert_eq!(dial(&mut rig, 2, Endpoint::Unix(path.clone())), Err(Errno(111)), "ECONNREFUSED");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(dial(&mut rig, 3, Endpoint::Unix(path)), Err(Errno(2)), "ENOENT");
+    assert_eq!(dial(&mut rig, 4, Endpoint::Unix("x".repeat(200).into())), Err(Errno(22)), "EINVAL");
+}
+
+#[test]
+fn a_refused_connect_leaves_no_slot_behind() {
+    let Some(mut rig) = dialer(Config { slots: 2, ..small() }) else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let kept = dial(&mut rig, 0, Endpoint::Tcp(address)).unwrap();
+    drop(listener);
+    for tag in 1..20 {
+        assert_eq!(dial(&mut rig, tag, Endpoint::Tcp(address)), Err(Errno(111)), "ECONNREFUSED");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let second = dial(&mut rig, 20, Endpoint::Tcp(address)).unwrap();
+    assert_ne!(second.slot, kept.slot);
+    assert_eq!(dial(&mut rig, 21, Endpoint::Tcp(address)), Err(Errno(23)), "ENFILE: the table is full");
+    rig.close(kept);
+    assert!(dial(&mut rig, 22, Endpoint::Tcp(address)).is_ok());
+}
+
+#[test]
+fn a_connect_nobody_answers_ends_at_its_time_limit() {
+    let limit = Some(Duration::from_millis(50));
+    let Some(mut rig) = dialer(Config { connect_timeout: limit, ..small() }) else { return };
+    // A listener with a full backlog answers no further SYN; how many fit is the kernel's affair.
+    let options = driver::ListenOptions { backlog: 0, reuse_port: false, ..driver::ListenOptions::default() };
+    let listener = driver::listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &options).unwrap();
+    let address = driver::local_address(&listener).unwrap().unwrap();
+    let mut results = Vec::new();
+    for tag in 0..4 {
+        results.push(dial(&mut rig, tag, Endpoint::Tcp(address)).err());
+    }
+    assert_eq!(results.last(), Some(&Some(Errno(110))), "ETIMEDOUT, after {results:?}");
+}
+
+#[test]
+fn many_connects_at_once_each_come_back_with_their_tag() {
+    let config = Config { slots: 300, submissions: 32, completions: 64, ..small() };
+    let Some(mut rig) = dialer(config) else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Somebody accepts meanwhile, for the listener's backlog is shorter.
+    let accepting =
+        std::thread::spawn(move || (0..200).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
+    let mut left: std::collections::BTreeSet<u32> = (0..200).collect();
+    for &tag in &left {
+        rig.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)) });
+    }
+    let mut tokens = std::collections::BTreeSet::new();
+    while !left.is_empty() {
+        let Completion::Connected { tag, result } = rig.await_one() else { panic!("not a connect") };
+        assert!(left.remove(&tag), "each tag once");
+        assert!(tokens.insert(result.unwrap()), "each socket once");
+    }
+    accepting.join().unwrap();
+}
