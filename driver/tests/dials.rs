@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use driver::{Completion, Config, Doorbells, Driver, Endpoint, Errno, Mode, Op, Pool, Token, Uring};
+use driver::{Completion, Config, Doorbells, Endpoint, Errno, Mode, Op, Pool, Token, Uring};
 use rig::{Rig, ring, small};
 
 fn dialer(config: Config) -> Option<Rig> {
