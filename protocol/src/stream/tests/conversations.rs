@@ -1,0 +1,288 @@
+//! Two ends that keep the rules.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::proto::stream as proto;
+use crate::wire::stream::{
+    AuthResult, Authenticate, Kick, LinkClosed, LinkOpened, PushOutcome, Rare, Report, credit_cost,
+};
+use crate::{CloseCode, Refusal};
+
+/// A conversation with every kind of frame in it; bytes travel in pieces of `first`, then the rest, then `piece`.
+fn converse(mode: &Mode, carry: impl Fn(&mut Pair)) -> (Vec<String>, Vec<String>) {
+    let mut pair = Pair::new(mode);
+    carry(&mut pair);
+    assert_eq!(pair.gateway.routes(), ["echo", "chat"]);
+    assert_eq!(pair.gateway.instance(), b"b-1");
+    assert_eq!((pair.backend.gateway().gateway.as_str(), pair.backend.gateway().worker), ("gate-1", 2));
+    say_everything(&mut pair);
+    carry(&mut pair);
+    pair.backend.close(CloseCode::GoingAway, Duration::from_secs(2), "restart");
+    carry(&mut pair);
+    assert!(pair.gateway.is_closed() && pair.backend.is_closed());
+    (pair.at_gateway, pair.at_backend)
+}
+
+fn say_everything(pair: &mut Pair) {
+    let Pair { gateway, backend, .. } = pair;
+    gateway.link_opened(&LinkOpened { link: 7, user: b"ann", suite: 1, agent: "sdk", ..Default::default() });
+    gateway.request(&request(1, b"hello")).unwrap();
+    gateway.authenticate(&Authenticate { call: 2, token: b"t", handshake: &[1; 32], ..Default::default() });
+    gateway.request(&request(3, &[7; 3000])).unwrap();
+    gateway.report(Report { number: 4, outcome: PushOutcome::Undelivered, reason: 2 });
+    gateway.link_detached(&proto::LinkDetached { link: 7, until_ms: 5, ..Default::default() });
+    gateway.link_closed(&LinkClosed { link: 7, user: b"ann", code: 1, ..Default::default() });
+    backend.push(&push(4, b"news")).unwrap();
+    backend.report_ack(4);
+    backend.auth_result(&AuthResult { call: 2, accepted: true, user: b"ann", ..Default::default() });
+    backend.kick(&Kick { user: b"eve", code: 12, ..Default::default() });
+    backend.rare(Rare::Join, &proto::Join { link: 7, room: b"r"[..].into(), ..Default::default() });
+    let refused =
+        StreamResponse { call: 9, refused: true, status: Refusal::Busy.number(), ..Default::default() };
+    backend.response(&refused).unwrap();
+}
+
+#[test]
+fn every_kind_of_frame_arrives_in_order() {
+    for mode in modes() {
+        let (at_gateway, at_backend) = converse(&mode, Pair::settle);
+        let starts = |told: &[String], want: &[&str]| {
+            assert_eq!(told.len(), want.len(), "{told:#?}");
+            for (got, want) in told.iter().zip(want) {
+                assert!(got.starts_with(want), "{got} is no {want}");
+            }
+        };
+        starts(
+            &at_backend,
+            &[
+                "Hello",
+                "LinkOpened(LinkOpened { link: 7, user: [97, 110, 110]",
+                "Request(StreamRequest { call: 1",
+                "Authenticate(Authenticate { call: 2",
+                "Request(StreamRequest { call: 3",
+                "Report(Report { number: 4, outcome: Undelivered, reason: 2",
+                "LinkDetached(",
+                "LinkClosed(LinkClosed { link: 7",
+            ],
+        );
+        starts(
+            &at_gateway,
+            &[
+                "Ready",
+                "Push(StreamPush { number: 4",
+                "ReportAck { number: 4",
+                "AuthResult(AuthResult { call: 2, accepted: true",
+                "Kick(",
+                "Rare(Join",
+                "Response(StreamResponse { call: 9, status: 1",
+                "Response(StreamResponse { call: 1",
+                "Response(StreamResponse { call: 3",
+                "Close(Close { code: 2, retry_after_ms: 2000, text: \"restart\" }",
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_same_is_heard_however_the_bytes_are_cut() {
+    for mode in modes() {
+        let whole = converse(&mode, Pair::settle);
+        let pieces = if matches!(mode, Mode::Clear) { 1..500 } else { 1..80 };
+        for piece in pieces {
+            let cut = converse(&mode, |pair| while pair.up(piece) | pair.down(piece) {});
+            assert!(cut == whole, "pieces of {piece} bytes");
+        }
+    }
+}
+
+/// A batch with a frame cut at every single place.
+#[test]
+fn the_same_is_heard_wherever_one_cut_falls() {
+    let sealed = |mode: &Mode| {
+        let mut pair = Pair::live(mode);
+        say_everything(&mut pair);
+        let mut batch = Vec::new();
+        pair.gateway.seal(&mut batch);
+        (pair, batch)
+    };
+    for mode in [Mode::Clear, kk(Suite::KkAesGcm, backend_key().public())] {
+        let (mut pair, mut whole) = sealed(&mode);
+        pair.tell_backend(&mut whole).unwrap();
+        // A clear stream can be asked again and again, a sealed one has to start anew.
+        for cut in (0..whole.len()).step_by(if matches!(mode, Mode::Clear) { 1 } else { 37 }) {
+            let (mut other, mut bytes) = sealed(&mode);
+            let (head, tail) = bytes.split_at_mut(cut);
+            other.tell_backend(head).unwrap();
+            other.tell_backend(tail).unwrap();
+            assert_eq!(other.at_backend, pair.at_backend, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn the_backend_knows_whom_it_talks_to() {
+    assert_eq!(Pair::live(&modes()[1]).backend.peer(), Some(&gateway_key().public()));
+    assert_eq!(Pair::live(&Mode::Clear).backend.peer(), None);
+}
+
+#[test]
+fn credit_runs_out_and_comes_back() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let payload = [0; 1000];
+    let (mut sent, cost) = (0, credit_cost(payload.len()));
+    while pair.gateway.credit_available() >= cost {
+        pair.gateway.request(&request(sent, &payload)).unwrap();
+        sent += 1;
+    }
+    assert_eq!(sent, PARAMS.window / cost);
+    assert_eq!(pair.gateway.request(&request(sent, &payload)), Err(Blocked::Credit));
+    // Control frames never wait for it.
+    pair.gateway.report(Report::default());
+    pair.up(usize::MAX);
+    assert_eq!(pair.at_backend.len() as u64, 1 + sent + 1);
+    pair.settle();
+    assert!(pair.at_gateway.iter().any(|event| event == "Credited"));
+    assert!(pair.gateway.credit_available() > PARAMS.window / 2);
+    assert_eq!(pair.backend.held(), 0);
+    pair.gateway.request(&request(sent, &payload)).unwrap();
+}
+
+#[test]
+fn the_longest_frame_gets_through_whatever_was_sent_before() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let longest = vec![1; PARAMS.frame_len_max - 64];
+    for call in 0..200 {
+        let payload = if call % 2 == 0 { &longest[..] } else { &longest[..100 + call as usize] };
+        pair.gateway.request(&request(call, payload)).unwrap();
+        pair.settle();
+    }
+    assert_eq!(pair.at_gateway.iter().filter(|event| event.starts_with("Response")).count(), 200);
+}
+
+#[test]
+fn pings_keep_a_quiet_stream_alive() {
+    let mut pair = Pair::live(&modes()[1]);
+    for _ in 0..10 {
+        pair.now = pair.gateway.deadline().unwrap();
+        pair.gateway.expire(pair.now).unwrap();
+        pair.backend.expire(pair.now).unwrap();
+        pair.settle();
+    }
+    assert_eq!(pair.now, START + 10 * PARAMS.heartbeat);
+    assert_eq!(pair.at_gateway.iter().filter(|event| *event == "Alive").count(), 10);
+}
+
+#[test]
+fn silence_for_two_intervals_is_death_on_both_ends() {
+    let mut pair = Pair::live(&Mode::Clear);
+    pair.now = START + PARAMS.heartbeat;
+    assert_eq!(pair.gateway.expire(pair.now), Ok(()));
+    let dead = START + 2 * PARAMS.heartbeat;
+    assert_eq!(pair.gateway.deadline(), Some(dead));
+    assert_eq!(pair.backend.deadline(), Some(dead));
+    assert_eq!(pair.gateway.expire(dead), Err(Error::HeartbeatTimeout));
+    assert_eq!(pair.backend.expire(dead), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
+fn an_end_that_stood_still_grants_one_more_interval() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let woken = START + 100 * PARAMS.heartbeat;
+    assert_eq!(pair.gateway.expire(woken), Ok(()));
+    assert_eq!(pair.backend.expire(woken), Ok(()));
+    assert_eq!(pair.backend.deadline(), Some(woken + PARAMS.heartbeat));
+    assert_eq!(pair.backend.expire(woken + PARAMS.heartbeat), Err(Error::HeartbeatTimeout));
+    pair.now = woken;
+    pair.settle();
+    assert_eq!(pair.gateway.expire(woken + PARAMS.heartbeat), Ok(()), "the pong came");
+}
+
+#[test]
+fn who_does_not_introduce_itself_in_time_is_left() {
+    for mode in modes() {
+        let mut pair = Pair::new(&mode);
+        let late = START + PARAMS.handshake_deadline;
+        assert_eq!((pair.gateway.deadline(), pair.backend.deadline()), (Some(late), Some(late)));
+        assert_eq!(pair.gateway.expire(late), Err(Error::HandshakeTimeout));
+        assert_eq!(pair.backend.expire(late), Err(Error::HandshakeTimeout));
+    }
+}
+
+#[test]
+fn after_close_nothing_more_is_said_or_heard() {
+    let mut pair = Pair::live(&Mode::Clear);
+    pair.gateway.request(&request(1, b"last")).unwrap();
+    pair.gateway.close(CloseCode::Normal, Duration::ZERO, &"ü".repeat(100));
+    assert_eq!(pair.gateway.request(&request(2, b"")), Err(Blocked::NotLive));
+    pair.gateway.report(Report::default());
+    pair.backend.push(&push(0, b"too late")).unwrap();
+    pair.settle();
+    assert_eq!(pair.at_backend.len(), 3);
+    assert!(pair.at_backend[2].starts_with("Close(Close { code: 1"), "{:?}", pair.at_backend);
+    assert_eq!(pair.at_gateway, ["Ready"]);
+    assert_eq!((pair.gateway.deadline(), pair.backend.deadline()), (None, None));
+}
+
+#[test]
+fn a_backend_may_close_before_it_is_ready() {
+    let mut pair = Pair::new(&Mode::Clear);
+    pair.tell_gateway(&mut clear_record(&[StreamFrame::Close(Default::default())])).unwrap();
+    assert!(pair.gateway.is_closed());
+    assert_eq!(pair.at_gateway.len(), 1);
+}
+
+#[test]
+fn buffers_are_exchanged_and_stop_growing() {
+    let mut pair = Pair::live(&modes()[2]);
+    let mut sizes = Vec::new();
+    let mut batch = Vec::new();
+    for round in 0..20 {
+        for call in 0..5 {
+            pair.gateway.request(&request(call, &[1; 600])).unwrap();
+        }
+        batch.clear();
+        pair.gateway.seal(&mut batch);
+        pair.tell_backend(&mut batch).unwrap();
+        pair.down(usize::MAX);
+        if round > 3 {
+            sizes.push(batch.capacity());
+        }
+    }
+    sizes.dedup();
+    assert!(sizes.len() <= 2, "two buffers take turns: {sizes:?}");
+}
+
+proptest! {
+
+    /// Whatever is sent in whatever pieces arrives once, in order and whole, and credit adds up in the end.
+    #[test]
+    fn nothing_is_lost_doubled_or_mixed_up(
+        mode in 0..3usize,
+        steps in proptest::collection::vec((0..4u8, 0..3000usize, 1..5000usize), 1..60),
+    ) {
+        let mut pair = Pair::live(&modes()[mode]);
+        let (mut asked, mut pushed) = (0, 0);
+        for (step, len, piece) in steps {
+            match step {
+                0 => asked += u64::from(pair.gateway.request(&request(asked, &vec![asked as u8; len])).is_ok()),
+                1 => pushed += u64::from(pair.backend.push(&push(pushed, &vec![pushed as u8; len])).is_ok()),
+                2 => while pair.up(piece) | pair.down(usize::MAX) {},
+                _ => while pair.down(piece) | pair.up(usize::MAX) {},
+            }
+        }
+        pair.settle();
+        let calls = |told: &[String], start: &str| -> Vec<u64> {
+            let number = |event: &String| event.strip_prefix(start)?.split(',').next()?.parse().ok();
+            told.iter().filter_map(number).collect()
+        };
+        let all: Vec<u64> = (0..asked).collect();
+        prop_assert_eq!(calls(&pair.at_backend, "Request(StreamRequest { call: "), all.clone());
+        prop_assert_eq!(calls(&pair.at_gateway, "Response(StreamResponse { call: "), all);
+        let all: Vec<u64> = (0..pushed).collect();
+        prop_assert_eq!(calls(&pair.at_gateway, "Push(StreamPush { number: "), all);
+        prop_assert!(pair.gateway.credit_available() > PARAMS.window / 2);
+        prop_assert!(pair.backend.credit_available() > PARAMS.window / 2);
+        prop_assert_eq!(pair.backend.held(), 0);
+    }
+}
