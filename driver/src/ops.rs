@@ -151,7 +151,8 @@ pub enum Op {
         /// What to cancel.
         armed: Armed,
     },
-    /// Close the socket. Nothing may be armed on it. Ends in [`Completion::Closed`]; after that the slot belongs
+    /// Close the socket. Nothing may be armed on it, and nothing may be submitted on it afterwards. (The io_uring driver
+    /// cancels by descriptor what is armed nevertheless, which is slow, and reports those endings first.) Ends in [`Completion::Closed`]; after that the slot belongs
     /// to a new generation.
     Close {
         /// The socket.

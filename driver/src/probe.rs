@@ -311,6 +311,40 @@ mod tests {
         }
     }
 
+    /// Makes `io_uring_setup` fail with `errno` for the calling thread, for good, as a container's profile would.
+    fn forbid(errno: i32) {
+        let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let mut filter = [
+            // The system call's number lies at offset 0 of `struct seccomp_data`.
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+            statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+            statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: these calls change the calling thread only; the program is valid and copied during the call.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let done = libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program);
+            assert_eq!(done, 0);
+        }
+    }
+
+    #[test]
+    fn a_real_filter_is_recognised() {
+        for (errno, word) in [(libc::EPERM, "seccomp"), (libc::ENOSYS, "sandbox")] {
+            let blocked = std::thread::spawn(move || {
+                forbid(errno);
+                probe().unwrap_err()
+            });
+            let blocked = blocked.join().unwrap();
+            assert_eq!((blocked.step, blocked.errno), (Step::Setup, Errno(errno)));
+            if !matches!(Surroundings::look().io_uring_disabled, Some(1 | 2)) {
+                assert!(blocked.cause.contains(word), "{blocked}");
+            }
+        }
+    }
+
     #[test]
     fn this_machine_gives_one_of_the_two_answers() {
         match probe() {
