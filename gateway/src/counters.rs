@@ -146,6 +146,8 @@ counters! {
     turns: Counter, "Turns of the worker's loop.";
     links_accepted: Counter, "Connections accepted from clients.";
     accept_failures: Counter, "Accepts that the kernel refused.";
+    links_lost: Counter, "Links whose peer ended or broke them without a close frame.";
+    links_closed: Counter, "Links whose socket was closed, for whatever reason.";
     links: Gauge, "Links with a socket, strangers included.";
     strangers: Gauge, "Links that are not authenticated yet.";
     sessions: Gauge, "Authenticated sessions.";
@@ -163,6 +165,7 @@ counters! {
     frames_in: Counter, "Frames received from clients.";
     frames_out: Counter, "Frames queued for clients.";
     pings: Counter, "Pings answered.";
+    glitches: Counter, "Frames of kinds that are unknown or not served.";
     requests: Counter, "Requests received.";
     requests_in_flight: Gauge, "Requests at backends.";
     requests_parked: Gauge, "Requests that wait for credit.";

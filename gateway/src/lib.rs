@@ -6,11 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod clock;
 pub mod collections;
 pub mod config;
 pub mod counters;
 pub mod directory;
 pub mod id;
+pub mod link;
 pub mod session;
 pub mod upstream;
+pub mod worker;

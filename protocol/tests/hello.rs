@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 use protocol::Error;
 use protocol::limits::{HELLO_LEN_MAX, MESSAGE_1_LEN_MAX, PREAMBLE_LEN, TICKET_LEN_MAX};
-use protocol::noise::{CLEAR_SUITE, Gate, KeyId, PublicKey, Suite, Suites};
-use protocol::wire::preamble::{
+use protocol::noise::preamble::{
     ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS, decode_offer, encode_offer,
 };
+use protocol::noise::{CLEAR_SUITE, Gate, KeyId, PublicKey, Suite, Suites};
 
 fn preamble(suite: u8, ticket_len: u16) -> Preamble {
     Preamble {

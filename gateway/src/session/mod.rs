@@ -18,6 +18,7 @@ pub struct Session {
     /// Zero when it does not expire.
     token_expiry: UnixMillis,
     grant: Grant,
+    proof: u64,
     requests_in_flight: u32,
     bytes_in_flight: u32,
     link_epoch: u32,
@@ -42,6 +43,8 @@ pub struct Login<'a> {
     pub device: &'a [u8],
     /// When that was proved.
     pub time: UnixMillis,
+    /// Hash of what it was proved with.
+    pub proof: u64,
     /// How long the proof holds, if it ends.
     pub token_expiry: Option<UnixMillis>,
     /// What the link may have in flight.
@@ -60,6 +63,7 @@ impl Session {
             id: [0; SESSION_ID_LEN],
             secret: [0; SECRET_LEN],
             login: login.time,
+            proof: login.proof,
             token_expiry: login.token_expiry.unwrap_or_default(),
             grant: login.grant,
             requests_in_flight: 0,
@@ -102,6 +106,12 @@ impl Session {
     #[must_use]
     pub const fn login(&self) -> UnixMillis {
         self.login
+    }
+
+    /// Hash of what the user proved itself with: names the login.
+    #[must_use]
+    pub const fn proof(&self) -> u64 {
+        self.proof
     }
 
     /// When the proof ends, if it does.
@@ -214,6 +224,7 @@ mod tests {
             user: b"alice",
             device: &[b'd'; 64],
             time: UnixMillis(1_000),
+            proof: 7,
             token_expiry: Some(UnixMillis(9_000)),
             grant: Grant { requests: 2, bytes: 1_000 },
             heartbeat_ms: 30_000,
@@ -249,6 +260,7 @@ mod tests {
             user: b"alice",
             device: b"phone",
             time: session.login(),
+            proof: 7,
             token_expiry: session.token_expiry(),
             grant: session.grant(),
             heartbeat_ms: session.heartbeat_ms(),

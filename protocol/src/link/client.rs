@@ -8,10 +8,10 @@ use crate::limits::{
     CLEAR_REPLY_LEN, FRAME_LEN_CEILING, MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN, RECORD_HEADER_LEN,
     RECORD_LEN_MAX, TAG_LEN,
 };
+use crate::noise::preamble::{ClearReply, Hello, Preamble, VERSION, VERSIONS, decode_offer};
 use crate::noise::{Gate, Initiator, PublicKey, StaticKey, Suite, Suites, Transport, prologue};
 use crate::time::Time;
 use crate::wire::frame::Frame;
-use crate::wire::preamble::{ClearReply, Hello, Preamble, VERSION, VERSIONS, decode_offer};
 
 /// How to open a link.
 #[derive(Debug)]
@@ -196,7 +196,7 @@ impl ClientLink {
         let secrets = initiator.consume(&input.gathered()[RECORD_HEADER_LEN..], &mut offer)?;
         input.gathered().clear();
         let (_, offered) = decode_offer(&offer).ok_or(Error::Handshake)?;
-        if offered.common(better) != Suites::NONE {
+        if offered.intersection(better) != Suites::NONE {
             return Err(Error::Downgrade);
         }
         self.state = State::Open { h: secrets.h, transport: Transport::new(&secrets) };

@@ -3,9 +3,9 @@
 use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{CLEAR_REPLY_LEN, HELLO_LEN_MAX};
+use crate::noise::preamble::{ClearReply, Hello, Rejection, VERSION, VERSIONS};
 use crate::noise::ticket::TicketKeys;
 use crate::noise::{Gate, KeyId, PublicKey, StaticKey, Suite, Suites};
-use crate::wire::preamble::{ClearReply, Hello, Rejection, VERSION, VERSIONS};
 
 /// What the gateway's end needs to judge and answer a hello. Each worker has its own.
 #[derive(Debug)]

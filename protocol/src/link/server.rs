@@ -8,11 +8,11 @@ use crate::limits::{
     HANDSHAKE_LINGER, HELD_BYTES_MAX, HELD_FRAMES_MAX, LINGER_MAX, RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
 };
 use crate::link::hello::{self, Acceptor};
+use crate::noise::preamble::{Hello, VERSIONS, encode_offer};
 use crate::noise::ticket::Identity;
 use crate::noise::{PublicKey, Responder, Suite, Transport, prologue};
 use crate::time::{Time, UnixMillis};
 use crate::wire::frame::Frame;
-use crate::wire::preamble::{Hello, VERSIONS, encode_offer};
 
 /// What the gateway holds its links to; from config, the same for all links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ struct Open {
     h: [u8; 32],
     /// The device key (IK), seldom present.
     peer: Option<Box<PublicKey>>,
-    /// What the ticket said, until authentication takes it.
+    /// What the ticket said, until the link is welcomed.
     identity: Option<Box<Identity>>,
     suite: Suite,
     phase: Phase,
@@ -299,11 +299,19 @@ impl ServerLink {
         }
     }
 
-    /// What the ticket said, once.
-    pub fn take_identity(&mut self) -> Option<Box<Identity>> {
-        match &mut self.state {
-            State::Open(open) => open.identity.take(),
+    /// What the ticket said, until it is forgotten.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.state {
+            State::Open(open) => open.identity.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Forgets what the ticket said: it is needed until the link is welcomed.
+    pub fn forget_identity(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.identity = None;
         }
     }
 

@@ -16,6 +16,7 @@
 pub mod gate;
 pub mod handshake;
 pub mod keys;
+pub mod preamble;
 mod resolver;
 pub mod suite;
 pub mod ticket;

@@ -195,7 +195,7 @@ impl Suites {
 
     /// The suites in both sets.
     #[must_use]
-    pub const fn common(self, other: Self) -> Self {
+    pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 }
@@ -220,6 +220,6 @@ mod tests {
         set.insert(Suite::IkAesGcm);
         assert!(set.contains(Suite::IkAesGcm) && !set.contains(Suite::IkChaChaPoly));
         assert_eq!(set.bits(), (1 << 14) | (1 << 4));
-        assert_eq!(set.common(Suites::of(&Suite::ALL)), Suites::of(&[Suite::IkAesGcm]));
+        assert_eq!(set.intersection(Suites::of(&Suite::ALL)), Suites::of(&[Suite::IkAesGcm]));
     }
 }

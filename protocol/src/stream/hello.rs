@@ -5,13 +5,13 @@ use std::fmt;
 use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{CLEAR_REPLY_LEN, MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN, PREAMBLE_LEN};
+use crate::noise::preamble::{
+    ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS, decode_offer, encode_offer,
+};
 use crate::noise::{
     CLEAR_SUITE, Gate, Initiator, KeyId, PublicKey, Responder, StaticKey, Suite, Suites, Transport, prologue,
 };
 use crate::stream::records::Records;
-use crate::wire::preamble::{
-    ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS, decode_offer, encode_offer,
-};
 
 /// How a gateway opens a stream.
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@
 
 pub mod cursor;
 pub mod frame;
-pub mod preamble;
 pub mod proto;
 pub mod stream;
 pub mod varint;

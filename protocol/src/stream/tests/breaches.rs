@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::PREAMBLE_LEN;
+use crate::noise::preamble::{Hello, Preamble, VERSIONS};
 use crate::noise::{Gate, KeyId, Suites};
-use crate::wire::preamble::{Hello, Preamble, VERSIONS};
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{Rare, credit_cost};
 

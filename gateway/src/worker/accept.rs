@@ -1,0 +1,85 @@
+//! A socket was accepted: admission, a slot, the first receive.
+
+use driver::{Errno, Listener, Mode, Op, Peer, Pool, Token};
+use protocol::link::ServerLink;
+
+use super::Core;
+use crate::link::{Entry, Link, Reading};
+
+/// The one listener of a worker.
+const LISTENER: Listener = Listener(0);
+
+impl Core {
+    /// Parks accepts while there are slots for them. With a full table the kernel would accept a connection only
+    /// to close it, so some slots always stay free.
+    pub(super) fn park(&mut self) {
+        if self.stopping || std::mem::take(&mut self.park_later) {
+            return;
+        }
+        let taken = self.slots_taken + self.parked + self.settings.slots_reserved;
+        let free = self.settings.slots.saturating_sub(taken);
+        for _ in 0..free.min(self.settings.parked.saturating_sub(self.parked)) {
+            self.parked += 1;
+            self.ops.push_back(Op::Park { listener: LISTENER });
+        }
+    }
+
+    /// A parked accept took a connection.
+    pub(super) fn accepted(&mut self, token: Token, peer: Peer) {
+        self.parked -= 1;
+        self.slots_taken += 1;
+        self.counters.links_accepted.add(1);
+        let link = Link::new(token, peer.into(), ServerLink::new(self.now));
+        self.links.insert(token, Entry::Link(link));
+        self.strangers.push_back(token);
+        self.strangers_count += 1;
+        if self.stopping {
+            return self.drain(token);
+        }
+        self.evict_strangers();
+        self.schedule(token);
+        self.receive_once(token);
+    }
+
+    /// A parked accept failed. It is parked again one turn later.
+    pub(super) fn accept_failed(&mut self, _errno: Errno) {
+        self.parked -= 1;
+        self.counters.accept_failures.add(1);
+        self.park_later = true;
+    }
+
+    /// Arms a receive of one chunk, unless something is armed already.
+    pub(super) fn receive_once(&mut self, token: Token) {
+        let Some(link) = self.links.get(token) else { return };
+        if link.reading == Reading::Idle || link.reading == Reading::Starved {
+            link.reading = Reading::Once;
+            self.ops.push_back(Op::Receive { token, pool: Pool::Links, mode: Mode::Once });
+        }
+    }
+
+    /// Keeps the number of links that have proved nothing within its bound; the oldest goes first.
+    fn evict_strangers(&mut self) {
+        while let Some(&oldest) = self.strangers.front() {
+            let stranger = self.links.get(oldest).is_some_and(|link| link.stranger);
+            if !stranger {
+                self.strangers.pop_front();
+            } else if self.strangers_count > self.settings.strangers_max {
+                self.strangers.pop_front();
+                self.counters.strangers_evicted.add(1);
+                self.drain(oldest);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// A link is no stranger any more: it has authenticated, or it is on its way out.
+    pub(super) fn leave_strangers(&mut self, token: Token) {
+        if let Some(link) = self.links.get(token)
+            && link.stranger
+        {
+            link.stranger = false;
+            self.strangers_count -= 1;
+        }
+    }
+}

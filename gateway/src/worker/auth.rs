@@ -1,0 +1,227 @@
+//! Who a client is: by development token, by ticket, or by the word of a backend.
+//!
+//! ```text
+//! Auth ─► judged here or by a backend ─► claim at the user's owner worker ─► Welcome ─► held frames
+//! ```
+//!
+//! Whatever happens in between, the link may have gone by the time an answer comes: results find it by token.
+
+use std::time::Duration;
+
+use driver::Token;
+use protocol::limits::ID_LEN_MAX;
+use protocol::noise::ticket::Identity as Ticketed;
+use protocol::wire::frame::{self, Auth};
+use protocol::wire::proto;
+use protocol::{CloseCode, UnixMillis};
+use zeroize::Zeroizing;
+
+use super::Core;
+use super::settings::{self, Farewell};
+use crate::id::LinkId;
+use crate::link::SessionIndex;
+use crate::session::{Login, RANDOM_LEN, Session};
+
+/// When a user proved itself, and until when that holds.
+pub(super) type Proved = (UnixMillis, Option<UnixMillis>);
+
+/// What an `Auth` frame asks for besides the identity.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) device: &'a [u8],
+    pub(super) token: &'a [u8],
+    pub(super) heartbeat_ms: u32,
+}
+
+impl<'a> From<&Auth<'a>> for Wanted<'a> {
+    fn from(auth: &Auth<'a>) -> Self {
+        Self { device: auth.device, token: auth.token, heartbeat_ms: auth.heartbeat_ms }
+    }
+}
+
+/// Tickets a welcome carries: one to use, one in case its use fails.
+const TICKETS: usize = 2;
+
+impl Core {
+    /// The first frame of a link, or a refresh.
+    pub(super) fn auth(&mut self, token: Token, auth: &Auth<'_>) {
+        let Some(link) = self.links.get(token) else { return };
+        if link.machine.is_live() {
+            return self.refresh(token, auth);
+        }
+        if let Some(ticketed) = link.machine.identity() {
+            let same = auth.device == ticketed.device && (auth.user.is_empty() || auth.user == ticketed.user);
+            let (user, proved) = (ticketed.user.clone(), (ticketed.auth_time, ticketed.token_exp));
+            return self.auth_by_ticket(token, auth, same.then_some(&*user), proved);
+        }
+        match &self.settings.auth {
+            settings::Auth::Development { token: expected } => {
+                if !expected.matches(auth.token) {
+                    return self.refuse_auth(token, CloseCode::AuthFailed.into());
+                }
+                self.identified(token, auth.user, &Wanted::from(auth), (self.wall, None));
+            }
+            settings::Auth::Delegated { .. } => self.delegate_auth(token, auth),
+        }
+    }
+
+    /// A ticket replaces the token, not the checks.
+    fn auth_by_ticket(&mut self, token: Token, auth: &Auth<'_>, user: Option<&[u8]>, proved: Proved) {
+        match user {
+            Some(user) => self.identified(token, user, &Wanted::from(auth), proved),
+            None => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+        }
+    }
+
+    /// A refresh names the same user and device; anything else is another client on this link.
+    fn refresh(&mut self, token: Token, auth: &Auth<'_>) {
+        let Some(session) = self.session_of(token) else { return };
+        let same = session.device() == auth.device && (auth.user.is_empty() || session.user() == auth.user);
+        if !same {
+            self.refuse_auth(token, CloseCode::AuthFailed.into());
+        }
+    }
+
+    /// Ends a link whose authentication was refused.
+    pub(super) fn refuse_auth(&mut self, token: Token, farewell: Farewell) {
+        self.counters.authentications_failed.add(1);
+        self.close(token, farewell);
+    }
+
+    /// The user is known: makes the session and claims the device.
+    pub(super) fn identified(&mut self, token: Token, user: &[u8], wanted: &Wanted<'_>, proved: Proved) {
+        if user.is_empty() || user.len() > ID_LEN_MAX {
+            return self.refuse_auth(token, CloseCode::AuthFailed.into());
+        }
+        let mut random = [0; RANDOM_LEN];
+        (self.random)(&mut random);
+        let heartbeat = self.settings.heartbeat.choose(wanted.heartbeat_ms);
+        let login = Login {
+            user,
+            device: wanted.device,
+            time: proved.0,
+            token_expiry: proved.1,
+            proof: self.hash.hash(wanted.token),
+            grant: self.settings.grant,
+            heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
+        };
+        let session = Session::create(&login, random);
+        let Some(link) = self.links.get(token) else { return };
+        match self.sessions.insert(session) {
+            Ok(key) => link.session = Some(SessionIndex::new(key.index)),
+            Err(_) => return self.close(token, CloseCode::TryLater.into()),
+        }
+        self.claim(token);
+    }
+
+    /// The claim stands: the link is live.
+    pub(super) fn welcome(&mut self, token: Token) {
+        let Some(link) = self.links.get(token) else { return };
+        if !link.machine.is_authenticating() {
+            return;
+        }
+        let Some(session) =
+            link.session.and_then(|at| self.sessions.at(at.get())).map(|(_, session)| session)
+        else {
+            return;
+        };
+        let heartbeat = Duration::from_millis(session.heartbeat_ms().into());
+        let mut welcome = proto::link::Welcome {
+            session: session.id().to_vec().into(),
+            secret: session.secret().to_vec().into(),
+            grant_requests: self.settings.grant.requests,
+            grant_bytes: self.settings.grant.bytes,
+            heartbeat_ms: session.heartbeat_ms(),
+            heartbeat_min_ms: u32::try_from(self.settings.heartbeat.min.as_millis()).unwrap_or(u32::MAX),
+            heartbeat_max_ms: u32::try_from(self.settings.heartbeat.max.as_millis()).unwrap_or(u32::MAX),
+            time_ms: self.wall.0,
+            frame_len_max: u32::try_from(self.settings.rules.frame_len_max).unwrap_or(u32::MAX),
+            record_len_max: u32::try_from(self.settings.rules.record_len_max).unwrap_or(u32::MAX),
+            user: session.user().to_vec().into(),
+            server_keys: vec![proto::link::ServerKey {
+                key: self.acceptor.public().0.to_vec().into(),
+                not_before_ms: 0,
+                not_after_ms: 0,
+            }],
+            ..proto::link::Welcome::default()
+        };
+        welcome.tickets = self.tickets(token);
+        self.leave_strangers(token);
+        if let Some(link) = self.links.get(token) {
+            link.machine.welcome(heartbeat, self.now);
+            link.machine.forget_identity();
+        }
+        self.counters.authentications.add(1);
+        self.send_with(token, |out| frame::encode_welcome(&welcome, out));
+        self.schedule(token);
+        self.announce_opened(token);
+        self.read_held(token);
+    }
+
+    /// Tickets for the next connects of this link's device. A chain of tickets keeps the time of the login it
+    /// began with.
+    fn tickets(&mut self, token: Token) -> Vec<proto::link::Ticket> {
+        let mut tickets = Vec::new();
+        for _ in 0..TICKETS {
+            let (mut psk, mut salt) = (Zeroizing::new([0; 32]), [0; 16]);
+            (self.random)(&mut *psk);
+            (self.random)(&mut salt);
+            let Some(identity) = self.ticket_identity(token, psk) else { break };
+            let issued = self.acceptor.tickets().map(|keys| keys.issue(&identity, &salt));
+            let Some(Ok(ticket)) = issued else { break };
+            tickets.push(proto::link::Ticket {
+                ticket: ticket.into(),
+                psk: identity.psk.to_vec().into(),
+                expires_ms: identity.expires().0,
+            });
+        }
+        tickets
+    }
+
+    fn ticket_identity(&mut self, token: Token, psk: Zeroizing<[u8; 32]>) -> Option<Ticketed> {
+        let (wall, own_key) = (self.wall, self.acceptor.public().key_id());
+        let link = self.links.get(token)?;
+        let (_, suite, peer) = link.machine.binding()?;
+        let (origin_suite, server_key_id, device_key) = match link.machine.identity() {
+            Some(earlier) => (earlier.origin_suite, earlier.server_key_id, earlier.device_key),
+            None => (suite, own_key, peer.cloned()),
+        };
+        let session = self.session_of(token)?;
+        Some(Ticketed {
+            psk,
+            origin_suite,
+            server_key_id,
+            issued: wall,
+            auth_time: session.login(),
+            token_exp: session.token_expiry(),
+            epoch: 0,
+            user: session.user().to_vec(),
+            device: session.device().to_vec(),
+            device_key,
+        })
+    }
+
+    /// Reads what the client sent behind its `Auth`.
+    fn read_held(&mut self, token: Token) {
+        self.read(token, &mut []);
+        self.arm(token);
+    }
+
+    /// The session of a link.
+    pub(super) fn session_of(&mut self, token: Token) -> Option<&mut Session> {
+        let at = self.links.get(token)?.session?;
+        let (key, _) = self.sessions.at(at.get())?;
+        self.sessions.get_mut(key)
+    }
+
+    /// The hash that places a link's user on backends.
+    pub(super) fn user_hash(&mut self, token: Token) -> Option<u64> {
+        let hash = self.hash;
+        self.session_of(token).map(|session| hash.hash(session.user()))
+    }
+
+    /// The name backends know a link by.
+    pub(super) fn link_id(&self, token: Token) -> LinkId {
+        LinkId::new(self.settings.worker, token.slot, token.generation)
+    }
+}

@@ -1,0 +1,114 @@
+//! Authentication by a backend: the token goes out, a verdict comes back, or the link is told to try later.
+//!
+//! It fails closed: without a verdict in time nobody gets in. Verdicts find their link by token, so one that comes
+//! too late meets nobody.
+
+use driver::Token;
+use protocol::CloseCode;
+use protocol::wire::frame::Auth;
+use protocol::wire::stream::{AuthResult, Authenticate};
+
+use super::Core;
+use super::auth::Wanted;
+use super::settings::{self, Farewell};
+use crate::collections::Key;
+use crate::upstream::StreamIndex;
+use crate::upstream::route::Affinity;
+
+/// A token that is being judged.
+#[derive(Debug)]
+pub(super) struct Judging {
+    link: Token,
+    stream: StreamIndex,
+    device: Vec<u8>,
+    /// Hash of the token, which names the login.
+    token: Vec<u8>,
+    heartbeat_ms: u32,
+}
+
+impl Core {
+    /// Asks the route's backend for a verdict.
+    pub(super) fn delegate_auth(&mut self, token: Token, auth: &Auth<'_>) {
+        let settings::Auth::Delegated { route, deadline, .. } = &self.settings.auth else { return };
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        let affinity = Affinity { user: self.hash.hash(auth.token), key: None, held_by: None };
+        let pending = &self.pending;
+        let chosen = self
+            .routes
+            .find(route.as_bytes())
+            .and_then(|route| self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream)));
+        let Ok(stream) = chosen else { return self.close(token, CloseCode::TryLater.into()) };
+        let id = self.link_id(token).number();
+        let Some(link) = self.links.get(token) else { return };
+        let Some((h, suite, peer)) = link.machine.binding() else { return };
+        let judging = Judging {
+            link: token,
+            stream,
+            device: auth.device.to_vec(),
+            token: auth.token.to_vec(),
+            heartbeat_ms: auth.heartbeat_ms,
+        };
+        let Ok(key) = self.judging.insert(judging) else {
+            return self.close(token, CloseCode::TryLater.into());
+        };
+        let ask = Authenticate {
+            call: number(key),
+            link: id,
+            token: auth.token,
+            device: auth.device,
+            user: auth.user,
+            handshake: h,
+            peer_key: peer.map_or(&[], |peer| &peer.0),
+            suite: suite.byte().into(),
+            address: link.peer.octets(),
+            deadline_ms,
+            signature: auth.signature,
+        };
+        self.streams[usize::from(stream.0)].control(|machine| machine.authenticate(&ask));
+        self.mark_stream(stream);
+    }
+
+    /// A backend's verdict.
+    pub(super) fn judged(&mut self, stream: StreamIndex, result: &AuthResult<'_>) {
+        let key = Key { index: result.call as u32, generation: (result.call >> 32) as u32 };
+        if self.judging.get(key).is_none_or(|judging| judging.stream != stream) {
+            return;
+        }
+        let Some(judging) = self.judging.remove(key) else { return };
+        if !self.links.get(judging.link).is_some_and(|link| link.machine.is_authenticating()) {
+            return;
+        }
+        if !result.accepted {
+            let code = CloseCode::from_number(result.code).unwrap_or(CloseCode::AuthFailed);
+            let retry_after = std::time::Duration::from_millis(result.retry_after_ms.into());
+            return self.refuse_auth(judging.link, Farewell { retry_after, ..code.into() });
+        }
+        let expires = (result.expires_ms != 0).then_some(protocol::UnixMillis(result.expires_ms));
+        let wanted =
+            Wanted { device: &judging.device, token: &judging.token, heartbeat_ms: judging.heartbeat_ms };
+        self.identified(judging.link, result.user, &wanted, (self.wall, expires));
+    }
+
+    /// The stream has ended: its verdicts will not come.
+    pub(super) fn abandon_auths(&mut self, stream: StreamIndex) {
+        let waiting: Vec<_> =
+            self.judging.iter().filter(|(_, judging)| judging.stream == stream).map(|(key, _)| key).collect();
+        for key in waiting {
+            if let Some(judging) = self.judging.remove(key) {
+                self.close(judging.link, CloseCode::TryLater.into());
+            }
+        }
+    }
+
+    /// The link has ended: nobody waits for its verdict.
+    pub(super) fn forget_auth(&mut self, token: Token) {
+        let waiting = self.judging.iter().find(|(_, judging)| judging.link == token).map(|(key, _)| key);
+        if let Some(key) = waiting {
+            self.judging.remove(key);
+        }
+    }
+}
+
+fn number(key: Key) -> u64 {
+    u64::from(key.generation) << 32 | u64::from(key.index)
+}

@@ -1,0 +1,95 @@
+//! A backend's frames: find the receiver, and queue what it is to get.
+
+use driver::Token;
+use protocol::stream::ToGateway;
+use protocol::wire::frame::{Frame, Push};
+use protocol::wire::stream::{Kick, StreamPush};
+use protocol::{CloseCode, Undelivered};
+
+use super::Core;
+use super::mailbox::{Letter, Parcel, Recipient, Sender};
+use super::settings::Farewell;
+use crate::directory::owner_of;
+use crate::id::LinkId;
+use crate::upstream::StreamIndex;
+
+impl Core {
+    /// One event of a stream. The credit of payloads goes back as soon as they are queued or refused: it does not
+    /// wait for clients.
+    pub(super) fn stream_event(&mut self, stream: StreamIndex, event: &ToGateway<'_>) {
+        match event {
+            ToGateway::Response(response) => {
+                self.response(stream, response);
+                self.consumed(stream, response.payload.len());
+            }
+            ToGateway::Push(push) => {
+                self.push(stream, push);
+                self.consumed(stream, push.payload.len());
+            }
+            ToGateway::AuthResult(result) => self.judged(stream, result),
+            ToGateway::Kick(kick) => self.kick(kick),
+            ToGateway::Ready => self.stream_ready(stream),
+            ToGateway::Close(_) => self.end_stream(stream.0),
+            // Credit is looked at after the last frame; the other kinds are specified but not served yet.
+            ToGateway::Credited | ToGateway::Alive | ToGateway::ReportAck { .. } => {}
+            ToGateway::Rare(..) | ToGateway::Unknown => self.counters.glitches.add(1),
+        }
+    }
+
+    fn consumed(&mut self, stream: StreamIndex, payload_len: usize) {
+        self.streams[usize::from(stream.0)].control(|machine| machine.consumed(payload_len));
+    }
+
+    fn push(&mut self, stream: StreamIndex, push: &StreamPush<'_>) {
+        let sender = self.sender(stream, push.number);
+        let frame = Frame::Push(Push {
+            id: push.id,
+            payload: push.payload,
+            class: push.class,
+            room: push.room,
+            ..Push::default()
+        });
+        if push.link != 0 {
+            let link = LinkId::from_number(push.link);
+            match self.own(link) {
+                Some(token) => self.push_here(token, &frame, sender),
+                None => self.push_away(Recipient::Link(link), link.worker(), &frame, sender),
+            }
+        } else if !push.user.is_empty() {
+            let user = self.hash.identity(push.user);
+            let device = (!push.device.is_empty()).then(|| self.hash.identity(push.device));
+            let owner = owner_of(user, self.settings.workers);
+            self.push_away(Recipient::User { user, device }, owner, &frame, sender);
+        } else {
+            self.report_undelivered(sender, Undelivered::NoLink);
+        }
+    }
+
+    /// The hot case: the link is this worker's, and the payload is copied once.
+    fn push_here(&mut self, token: Token, frame: &Frame<'_>, sender: Sender) {
+        if self.send_frame(token, frame) {
+            self.counters.pushes.add(1);
+        } else {
+            self.report_undelivered(sender, Undelivered::NoLink);
+        }
+    }
+
+    fn push_away(&mut self, to: Recipient, worker: u32, frame: &Frame<'_>, sender: Sender) {
+        let mut encoded = self.buffers.take(256);
+        frame.encode(&mut encoded);
+        self.post_push(worker, Box::new(Parcel { to, sender, frame: encoded }));
+    }
+
+    fn kick(&mut self, kick: &Kick<'_>) {
+        let code = CloseCode::from_number(kick.code).unwrap_or(CloseCode::Kicked);
+        let farewell = Farewell { do_not_reconnect: kick.do_not_reconnect, ..Farewell::from(code) };
+        if kick.link != 0 {
+            let link = LinkId::from_number(kick.link);
+            return self.post(link.worker(), Letter::End { link, farewell });
+        }
+        let user = self.hash.identity(kick.user);
+        let device = (!kick.device.is_empty()).then(|| self.hash.identity(kick.device));
+        let owner = owner_of(user, self.settings.workers);
+        self.post(owner, Letter::EndUser { user, device, farewell });
+    }
+}

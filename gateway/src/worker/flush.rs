@@ -1,0 +1,136 @@
+//! The end of a turn: all frames of a link become one record and one send; all frames of a stream one batch.
+
+use driver::{Batch, Op, Sent, Token};
+use protocol::CloseCode;
+use protocol::wire::frame::Frame;
+
+use super::Core;
+use crate::link::{Ending, Link};
+
+/// The hole in front of a batch, for its first record's length.
+pub(super) const HOLE: [u8; 2] = [0; 2];
+
+impl Core {
+    /// Queues a frame for a link; whether it was taken. A link that reads too slowly is closed instead.
+    pub(super) fn send_frame(&mut self, token: Token, frame: &Frame<'_>) -> bool {
+        self.send_with(token, |out| frame.encode(out))
+    }
+
+    /// Queues what `encode` appends, which must be whole frames.
+    pub(super) fn send_with(&mut self, token: Token, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(link) = self.links.get(token) else { return false };
+        if link.ending != Ending::No || !link.machine.is_open() {
+            return false;
+        }
+        let before = link.outgoing.len();
+        if before == 0 {
+            link.outgoing = self.buffers.take(BATCH_LEN);
+            link.outgoing.extend_from_slice(&HOLE);
+        }
+        encode(&mut link.outgoing);
+        let len = link.outgoing.len();
+        self.outgoing_bytes += len - before;
+        if !link.dirty {
+            link.dirty = true;
+            self.dirty.push(token);
+        }
+        if len > self.settings.outgoing_len_max {
+            self.close(token, CloseCode::SlowReader.into());
+            return false;
+        }
+        if self.outgoing_bytes > self.settings.outgoing_bytes_max {
+            self.cut_largest();
+        }
+        true
+    }
+
+    /// One send for each link and stream that has something to say and nothing in flight.
+    pub(super) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for token in dirty.drain(..) {
+            if let Some(link) = self.links.get(token) {
+                link.dirty = false;
+                Self::flush_link(
+                    link,
+                    &mut self.outgoing_bytes,
+                    self.settings.record_plain_max,
+                    &mut self.ops,
+                );
+            }
+        }
+        self.dirty = dirty;
+        self.flush_streams();
+        self.rearm_starved();
+        self.park();
+    }
+
+    fn flush_link(
+        link: &mut Link,
+        outgoing_bytes: &mut usize,
+        plain_max: usize,
+        ops: &mut std::collections::VecDeque<Op>,
+    ) {
+        let leaving = matches!(link.ending, Ending::Draining | Ending::Closing);
+        if link.sending || link.outgoing.is_empty() || leaving {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut link.outgoing);
+        *outgoing_bytes -= bytes.len();
+        link.machine.seal(&mut bytes, 0, plain_max);
+        link.sending = true;
+        ops.push_back(Op::Send { token: link.token, batch: Batch { bytes, sent: 0 } });
+    }
+
+    /// A send is over.
+    pub(super) fn sent(&mut self, token: Token, batch: Batch, result: Sent) {
+        if let Some(index) = self.links.stream(token) {
+            return self.stream_sent(index, batch, result);
+        }
+        let Some(link) = self.links.get(token) else { return self.buffers.give(batch.bytes) };
+        let leaving = matches!(link.ending, Ending::Draining | Ending::Closing);
+        match result {
+            Sent::Bytes(_) | Sent::Again if !batch.rest().is_empty() && !leaving => {
+                self.ops.push_back(Op::Send { token, batch });
+                return;
+            }
+            _ => {}
+        }
+        link.sending = false;
+        let waiting = !link.outgoing.is_empty();
+        self.buffers.give(batch.bytes);
+        if leaving {
+            self.finish_draining(token);
+        } else if matches!(result, Sent::Broken(_) | Sent::Cancelled) {
+            self.lost(token);
+        } else if waiting && !link.dirty {
+            link.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    /// Together the links have too much to say: the one with the most goes.
+    fn cut_largest(&mut self) {
+        let largest = (0..self.links.slots_used())
+            .filter_map(|slot| self.links.at(slot).map(|link| (link.outgoing.len(), link.token)))
+            .max_by_key(|&(len, _)| len);
+        if let Some((_, token)) = largest {
+            self.close(token, CloseCode::SlowReader.into());
+        }
+    }
+
+    /// Links whose receive found the pool empty. Everything lent out in this turn has been given back by now.
+    fn rearm_starved(&mut self) {
+        let mut starved = std::mem::take(&mut self.starved);
+        for token in starved.drain(..) {
+            self.arm(token);
+        }
+        self.starved = starved;
+        for at in 0..self.starved_streams.len() {
+            self.receive_stream(self.starved_streams[at]);
+        }
+        self.starved_streams.clear();
+    }
+}
+
+/// First size of a link's batch; it grows with use and is recycled.
+const BATCH_LEN: usize = 256;

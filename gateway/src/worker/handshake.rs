@@ -1,0 +1,78 @@
+//! First bytes and curve work: the gate costs a hash and is checked at once, handshakes wait for their budget.
+
+use driver::{Batch, Op, Token};
+use protocol::Error;
+use protocol::buffer::Input;
+
+use super::Core;
+
+impl Core {
+    /// Bytes of a link that has no keys yet.
+    pub(super) fn receive_hello(&mut self, token: Token, bytes: &mut [u8]) {
+        let Some(link) = self.links.get(token) else { return };
+        let mut reply = self.buffers.take(HANDSHAKE_LEN);
+        let result = self.partials.take(link.place).and_then(|rest| {
+            let mut input = Input::new(bytes, rest);
+            let hailed = link.machine.hail(&mut input, &self.acceptor, &mut reply);
+            link.place = self.partials.keep(link.place, token.slot, input.into_rest())?;
+            hailed
+        });
+        match result {
+            Ok(true) => self.hailed.push_back(token),
+            Ok(false) => self.receive_once(token),
+            Err(error) if reply.is_empty() => self.fail(token, error),
+            Err(error) => {
+                self.counters.errors.of(error).add(1);
+                self.counters.clear_replies.add(1);
+                self.send_raw(token, std::mem::take(&mut reply));
+                self.linger(token);
+            }
+        }
+        self.buffers.give(reply);
+    }
+
+    /// Does the curve work of the longest waiting hellos.
+    pub(super) fn run_handshakes(&mut self) {
+        for _ in 0..self.settings.handshakes_per_turn {
+            let Some(token) = self.hailed.pop_front() else { return };
+            if let Err(error) = self.run_handshake(token) {
+                self.fail(token, error);
+            }
+        }
+    }
+
+    fn run_handshake(&mut self, token: Token) -> Result<(), Error> {
+        let Some(link) = self.links.get(token) else { return Ok(()) };
+        if !link.machine.is_hailed() {
+            return Ok(());
+        }
+        let rest = self.partials.take(link.place)?;
+        if let Some(fingerprint) = link.machine.fingerprint(rest.gathered())
+            && !self.replays.admit(self.hash.hash(fingerprint))
+        {
+            return Err(Error::Replay);
+        }
+        let mut ephemeral = [0; 32];
+        (self.random)(&mut ephemeral);
+        let mut out = self.buffers.take(HANDSHAKE_LEN);
+        link.machine.handshake(rest.gathered(), &self.acceptor, ephemeral, self.now, self.wall, &mut out)?;
+        self.partials.release(std::mem::replace(&mut link.place, protocol::buffer::Place::NONE));
+        self.partials.spare(rest);
+        self.counters.handshakes.add(1);
+        self.send_raw(token, out);
+        self.schedule(token);
+        self.receive_once(token);
+        Ok(())
+    }
+
+    /// Sends bytes that are not records: message 2, or a clear reply. Nothing else can be in flight yet.
+    fn send_raw(&mut self, token: Token, bytes: Vec<u8>) {
+        let Some(link) = self.links.get(token) else { return };
+        debug_assert!(!link.sending, "a link without keys sends nothing but its handshake");
+        link.sending = true;
+        self.ops.push_back(Op::Send { token, batch: Batch { bytes, sent: 0 } });
+    }
+}
+
+/// Room for message 2 or a clear reply.
+const HANDSHAKE_LEN: usize = 64;

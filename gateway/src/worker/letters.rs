@@ -1,0 +1,203 @@
+//! Letters: claims and pushes that concern another worker.
+//!
+//! Letters never block. One that must arrive (a claim and its answer, a release, an end) waits in `unsent` for
+//! room; a push that finds no room is reported undelivered.
+
+use driver::{Op, Token};
+use protocol::{CloseCode, Undelivered};
+
+use super::Core;
+use super::mailbox::{Letter, Parcel, Recipient, Sender};
+use super::settings::Farewell;
+use crate::collections::Identity;
+use crate::directory::claims::{self, Claim, Claimed};
+use crate::directory::owner_of;
+use crate::id::LinkId;
+
+/// Letters read per turn; what is left keeps the worker from sleeping.
+const LETTERS_PER_TURN: usize = 4096;
+
+impl Core {
+    /// Reads this worker's letters.
+    pub(super) fn read_letters(&mut self) {
+        for _ in 0..LETTERS_PER_TURN {
+            let Some(letter) = self.mailbox.take() else { break };
+            self.read_letter(letter);
+        }
+        self.send_unsent();
+        self.ring();
+    }
+
+    fn read_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Claim(claim) => self.judge_claim(&claim),
+            Letter::Release(claim) => drop(self.claims.release(&claim)),
+            Letter::Claimed(claimed) => self.claimed(&claimed),
+            Letter::EndUser { user, device, farewell } => self.end_user(user, device, farewell),
+            Letter::End { link, farewell } => {
+                if let Some(token) = self.own(link) {
+                    self.close(token, farewell);
+                }
+            }
+            Letter::Push(parcel) => self.deliver(*parcel),
+            Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::Stop => self.stop(),
+        }
+    }
+
+    /// Sends a letter that must arrive.
+    pub(super) fn post(&mut self, worker: u32, letter: Letter) {
+        if worker == self.settings.worker {
+            return self.read_letter(letter);
+        }
+        self.unsent.push_back((worker, letter));
+        self.send_unsent();
+    }
+
+    /// Sends a push on to another worker, or reports it undelivered.
+    pub(super) fn post_push(&mut self, worker: u32, parcel: Box<Parcel>) {
+        if worker == self.settings.worker {
+            return self.deliver(*parcel);
+        }
+        let sender = parcel.sender;
+        if self.try_post(worker, Letter::Push(parcel)).is_err() {
+            self.counters.letters_full.add(1);
+            self.report_undelivered(sender, Undelivered::Busy);
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        while let Some((worker, letter)) = self.unsent.pop_front() {
+            if let Err(letter) = self.try_post(worker, letter) {
+                self.counters.letters_full.add(1);
+                self.unsent.push_front((worker, letter));
+                break;
+            }
+        }
+    }
+
+    fn try_post(&mut self, worker: u32, letter: Letter) -> Result<(), Letter> {
+        let Some(post) = self.posts.get(worker as usize) else { return Ok(()) };
+        if post.send(letter)? && !self.to_ring.contains(&worker) {
+            self.to_ring.push(worker);
+        }
+        self.counters.letters_out.add(1);
+        Ok(())
+    }
+
+    /// Rings the workers that were asleep, once each.
+    pub(super) fn ring(&mut self) {
+        for worker in self.to_ring.drain(..) {
+            self.ops.push_back(Op::Ring { worker });
+        }
+    }
+
+    /// The token of a link of this worker.
+    pub(super) fn own(&self, link: LinkId) -> Option<Token> {
+        (link.worker() == self.settings.worker)
+            .then(|| Token { slot: link.slot(), generation: link.generation() })
+    }
+
+    /// Claims a link's device for it at the user's owner.
+    pub(super) fn claim(&mut self, token: Token) {
+        if let Some(claim) = self.claim_of(token) {
+            let owner = owner_of(claim.user, self.settings.workers);
+            self.post(owner, Letter::Claim(claim));
+        }
+    }
+
+    /// The link is gone: its claim goes, unless a newer link has taken it over.
+    pub(super) fn release(&mut self, token: Token) {
+        if let Some(claim) = self.claim_of(token) {
+            let owner = owner_of(claim.user, self.settings.workers);
+            self.post(owner, Letter::Release(claim));
+        }
+    }
+
+    fn claim_of(&mut self, token: Token) -> Option<Claim> {
+        let link = self.link_id(token);
+        let hash = self.hash;
+        let session = self.session_of(token)?;
+        let (user, device) = (hash.identity(session.user()), hash.identity(session.device()));
+        Some(Claim { user, device, link, login: session.proof(), login_time: session.login() })
+    }
+
+    /// Owner's side: the newest login of a device wins.
+    fn judge_claim(&mut self, claim: &Claim) {
+        let claimed = self.claims.claim(claim, self.now);
+        if let claims::Outcome::Replaced { loser, .. } = claimed.outcome {
+            let farewell = CloseCode::Replaced.into();
+            self.post(loser.worker(), Letter::End { link: loser, farewell });
+        }
+        self.post(claim.link.worker(), Letter::Claimed(claimed));
+    }
+
+    /// The owner has answered.
+    fn claimed(&mut self, claimed: &Claimed) {
+        let Some(token) = self.own(claimed.link) else { return };
+        match claimed.outcome {
+            claims::Outcome::Granted { epoch } | claims::Outcome::Replaced { epoch, .. } => {
+                if let Some(session) = self.session_of(token) {
+                    session.set_link_epoch(epoch);
+                }
+                self.welcome(token);
+            }
+            claims::Outcome::Superseded => self.close(token, CloseCode::Replaced.into()),
+        }
+    }
+
+    /// Owner's side: a service ends all links of a user.
+    fn end_user(&mut self, user: Identity, device: Option<Identity>, farewell: Farewell) {
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(self.claims.lookup(user, device));
+        for link in found.drain(..) {
+            self.post(link.worker(), Letter::End { link, farewell });
+        }
+        self.found = found;
+    }
+
+    /// A push for a link of this worker, or for a user this worker owns.
+    pub(super) fn deliver(&mut self, parcel: Parcel) {
+        match parcel.to {
+            Recipient::Link(link) => match self.own(link) {
+                Some(token) => self.deliver_here(token, parcel),
+                None => self.post_push(link.worker(), Box::new(parcel)),
+            },
+            Recipient::User { user, device } => self.deliver_to_user(user, device, parcel),
+        }
+    }
+
+    fn deliver_here(&mut self, token: Token, parcel: Parcel) {
+        if self.send_with(token, |out| out.extend_from_slice(&parcel.frame)) {
+            self.counters.pushes.add(1);
+        } else {
+            self.report_undelivered(parcel.sender, Undelivered::NoLink);
+        }
+        self.buffers.give(parcel.frame);
+    }
+
+    /// Owner's side of a push: one copy for each link of the user. Undelivered only if there is none.
+    fn deliver_to_user(&mut self, user: Identity, device: Option<Identity>, parcel: Parcel) {
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(self.claims.lookup(user, device));
+        if found.is_empty() {
+            self.report_undelivered(parcel.sender, Undelivered::NoUser);
+        }
+        for link in found.drain(..) {
+            let mut frame = self.buffers.take(parcel.frame.len());
+            frame.extend_from_slice(&parcel.frame);
+            self.deliver(Parcel { to: Recipient::Link(link), sender: parcel.sender, frame });
+        }
+        self.buffers.give(parcel.frame);
+        self.found = found;
+    }
+
+    /// Tells the backend, if it asked, by the stream the push came by.
+    pub(super) fn report_undelivered(&mut self, sender: Sender, reason: Undelivered) {
+        if sender.worker != self.settings.worker {
+            return self.post(sender.worker, Letter::Undelivered { sender, reason });
+        }
+        self.counters.undelivered.of(reason).add(1);
+        self.stream_report(sender, reason);
+    }
+}

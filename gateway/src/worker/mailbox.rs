@@ -1,0 +1,170 @@
+//! Letters between workers, and from control to workers: bounded queues, never a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+use protocol::Undelivered;
+
+use crate::collections::Identity;
+use crate::directory::claims::{Claim, Claimed};
+use crate::id::LinkId;
+use crate::worker::settings::Farewell;
+
+/// What one worker tells another.
+#[derive(Debug)]
+pub enum Letter {
+    /// To the user's owner: this link is the user's device now.
+    Claim(Claim),
+    /// From the owner to the link's worker: the claim stands.
+    Claimed(Claimed),
+    /// To the owner: the link is gone.
+    Release(Claim),
+    /// To a link's worker: end it.
+    End {
+        /// The link.
+        link: LinkId,
+        /// What to tell it.
+        farewell: Farewell,
+    },
+    /// To a user's owner: end all links of the user, or the one of a device.
+    EndUser {
+        /// Hash of the user's id.
+        user: Identity,
+        /// Hash of the device's id.
+        device: Option<Identity>,
+        /// What to tell them.
+        farewell: Farewell,
+    },
+    /// To a link's worker, or to a user's owner who passes it on: a push.
+    Push(Box<Parcel>),
+    /// To the worker whose stream a push came by: it was not delivered.
+    Undelivered {
+        /// Which push.
+        sender: Sender,
+        /// Why.
+        reason: Undelivered,
+    },
+    /// From control: close all links and streams, then stop.
+    Stop,
+}
+
+/// A push on its way between workers.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Who is to get it.
+    pub to: Recipient,
+    /// Where to report.
+    pub sender: Sender,
+    /// The push frame, encoded.
+    pub frame: Vec<u8>,
+}
+
+/// Who is to get a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// One link.
+    Link(LinkId),
+    /// All links of a user, or the one of a device.
+    User {
+        /// Hash of the user's id.
+        user: Identity,
+        /// Hash of the device's id.
+        device: Option<Identity>,
+    },
+}
+
+/// The stream a push came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The stream's worker.
+    pub worker: u32,
+    /// The stream.
+    pub stream: u16,
+    /// Which connection of that stream; reports to an earlier one are dropped.
+    pub epoch: u32,
+    /// The backend's number of the push; 0 wants no report.
+    pub number: u64,
+}
+
+/// A worker's own queue.
+#[derive(Debug)]
+pub struct Mailbox {
+    shared: Arc<Shared>,
+}
+
+/// The way to another worker's queue. Cheap to clone, usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Post {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    letters: ArrayQueue<Letter>,
+    /// The owner sleeps, or is about to: ring after posting.
+    asleep: AtomicBool,
+}
+
+impl Mailbox {
+    /// A queue of at most `letters_max` letters.
+    #[must_use]
+    pub fn new(letters_max: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                letters: ArrayQueue::new(letters_max),
+                asleep: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The way to this queue.
+    #[must_use]
+    pub fn post(&self) -> Post {
+        Post { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Takes the oldest letter.
+    pub fn take(&mut self) -> Option<Letter> {
+        self.shared.letters.pop()
+    }
+
+    /// Announces that the owner is about to sleep; whether it may, because no letter is waiting.
+    pub fn may_sleep(&mut self) -> bool {
+        self.shared.asleep.store(true, Ordering::SeqCst);
+        self.shared.letters.is_empty()
+    }
+
+    /// The owner is awake and will look by itself.
+    pub fn wake(&mut self) {
+        self.shared.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Post {
+    /// Puts a letter into the queue; whether the owner has to be rung.
+    ///
+    /// # Errors
+    /// The letter, when the queue is full.
+    pub fn send(&self, letter: Letter) -> Result<bool, Letter> {
+        self.shared.letters.push(letter)?;
+        Ok(self.shared.asleep.swap(false, Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_gives_the_letter_back_and_a_sleeper_is_rung_once() {
+        let mut mailbox = Mailbox::new(2);
+        let post = mailbox.post();
+        assert!(mailbox.may_sleep());
+        assert!(matches!(post.send(Letter::Stop), Ok(true)));
+        assert!(matches!(post.send(Letter::Stop), Ok(false)));
+        assert!(matches!(post.send(Letter::Stop), Err(Letter::Stop)));
+        assert!(!mailbox.may_sleep(), "a letter is waiting");
+        assert!(mailbox.take().is_some() && mailbox.take().is_some() && mailbox.take().is_none());
+    }
+}

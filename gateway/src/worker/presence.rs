@@ -1,0 +1,95 @@
+//! Backends that asked for it learn of links that open and close: one endpoint of each such route, by hash of the
+//! user. A backend that comes back is told of the links it missed, a few per turn.
+
+use driver::Token;
+use protocol::CloseCode;
+use protocol::wire::stream::{LinkClosed, LinkOpened};
+
+use super::Core;
+use crate::link::Link;
+use crate::session::Session;
+use crate::upstream::StreamIndex;
+
+/// Links looked at per turn for a stream that has come back.
+const ANNOUNCED_PER_TURN: u32 = 1024;
+
+impl Core {
+    /// The link is authenticated.
+    pub(super) fn announce_opened(&mut self, token: Token) {
+        let Some(user) = self.user_hash(token) else { return };
+        self.presence.clear();
+        self.presence.extend(self.routes.presence(user));
+        for index in 0..self.presence.len() {
+            self.announce_to(self.presence[index], token);
+        }
+    }
+
+    /// The link's session has ended.
+    pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: CloseCode) {
+        let link = self.link_id(token).number();
+        self.presence.clear();
+        self.presence.extend(self.routes.presence(self.hash.hash(session.user())));
+        let closed = LinkClosed {
+            link,
+            user: session.user(),
+            device: session.device(),
+            session: session.id(),
+            code: code.number(),
+        };
+        for index in 0..self.presence.len() {
+            let stream = self.presence[index];
+            self.streams[usize::from(stream.0)].control(|machine| machine.link_closed(&closed));
+            self.mark_stream(stream);
+        }
+    }
+
+    /// Tells streams that have just become ready of the links that were there before.
+    pub(super) fn announce_missed(&mut self) {
+        for index in 0..self.streams.len() {
+            let stream = StreamIndex(index as u16);
+            let Some(from) = self.streams[index].announced_to else { continue };
+            let to = (from + ANNOUNCED_PER_TURN).min(self.links.slots_used());
+            for slot in from..to {
+                self.announce_missed_link(stream, slot);
+            }
+            self.streams[index].announced_to = (to < self.links.slots_used()).then_some(to);
+        }
+    }
+
+    /// Whether a stream still has to be told of links.
+    pub(super) fn has_missed(&self) -> bool {
+        self.streams.iter().any(|stream| stream.announced_to.is_some())
+    }
+
+    fn announce_missed_link(&mut self, stream: StreamIndex, slot: u32) {
+        let Some(link) = self.links.at(slot) else { return };
+        if !link.machine.is_live() {
+            return;
+        }
+        let token = link.token;
+        let Some(user) = self.user_hash(token) else { return };
+        if self.routes.presence(user).any(|told| told == stream) {
+            self.announce_to(stream, token);
+        }
+    }
+
+    fn announce_to(&mut self, stream: StreamIndex, token: Token) {
+        let id = self.link_id(token).number();
+        let Some(Link { session: Some(at), peer, machine, .. }) = self.links.get(token) else { return };
+        let Some((_, session)) = self.sessions.at(at.get()) else { return };
+        let suite = machine.binding().map_or(0, |(_, suite, _)| suite.byte());
+        let opened = LinkOpened {
+            link: id,
+            user: session.user(),
+            device: session.device(),
+            session: session.id(),
+            address: peer.octets(),
+            port: peer.port().into(),
+            suite: suite.into(),
+            login_ms: session.login().0,
+            agent: "",
+        };
+        self.streams[usize::from(stream.0)].control(|machine| machine.link_opened(&opened));
+        self.mark_stream(stream);
+    }
+}

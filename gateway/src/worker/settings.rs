@@ -1,0 +1,175 @@
+//! Everything a worker is built from, as plain values: made from the config by `control`, or by hand in the
+//! simulator.
+
+use std::time::Duration;
+
+use driver::Endpoint;
+use protocol::CloseCode;
+use protocol::link::Rules;
+use protocol::stream::{Mode, Params};
+
+use crate::config::DevelopmentToken;
+use crate::session::Grant;
+use crate::upstream::route::Route;
+use crate::upstream::{park, pending, redial};
+
+/// What all workers of a process share, and what tells this one from the others.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Index of this worker.
+    pub worker: u32,
+    /// Number of workers.
+    pub workers: u32,
+    /// Size of the socket table.
+    pub slots: u32,
+    /// Accepts kept parked while there are slots for them.
+    pub parked: u32,
+    /// Slots that stay free for streams, and so that a full table is never met by an accept.
+    pub slots_reserved: u32,
+    /// What links are held to.
+    pub rules: Rules,
+    /// Handshakes per turn.
+    pub handshakes_per_turn: u32,
+    /// Links that have not authenticated yet; over it the oldest one is closed.
+    pub strangers_max: usize,
+    /// Message-1 fingerprints remembered against duplicates of ticket handshakes.
+    pub replay_filter_len: usize,
+    /// Bytes of partial records and frames of all links together.
+    pub partial_bytes_max: usize,
+    /// Bytes waiting to be sent to one link; over it the link is closed.
+    pub outgoing_len_max: usize,
+    /// Bytes waiting to be sent to all links together; over it the largest waiting link is closed.
+    pub outgoing_bytes_max: usize,
+    /// Links that linger for their close frame; over it links are closed at once.
+    pub lingering_max: usize,
+    /// Longest plaintext of a downlink record.
+    pub record_plain_max: usize,
+    /// Chunks within `demote_after` that make a link a busy one.
+    pub promote_after: u8,
+    /// Quiet time after which a busy link waits with a poll again.
+    pub demote_after: Duration,
+    /// Heartbeat bounds and default.
+    pub heartbeat: Heartbeat,
+    /// Requests in flight and their bytes granted to a link.
+    pub grant: Grant,
+    /// Requests in flight: per link, per stream, and on this worker.
+    pub in_flight: pending::Caps,
+    /// Requests that wait for stream credit, per route.
+    pub waiting: park::Bounds,
+    /// How long a request may wait for stream credit.
+    pub waiting_max: Duration,
+    /// Idle buffers kept for the next messages, in bytes.
+    pub buffers_idle_max: usize,
+    /// Devices of one user.
+    pub devices_max: u32,
+    /// Tombstones of replaced logins.
+    pub tombstones_max: usize,
+    /// How long a replaced login stays away.
+    pub tombstone_time: Duration,
+    /// How users prove themselves.
+    pub auth: Auth,
+    /// Routes, found by name.
+    pub routes: Vec<Route>,
+    /// Backends, by index.
+    pub endpoints: Vec<Backend>,
+    /// The gateway's name, as backends see it.
+    pub gateway: String,
+    /// Identifies this start of the gateway.
+    pub boot_id: [u8; 16],
+    /// When streams are dialled again, and endpoints left out.
+    pub redial: redial::Rules,
+    /// Letters that may wait for this worker.
+    pub letters_max: usize,
+}
+
+/// Heartbeat intervals a client may choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Shortest.
+    pub min: Duration,
+    /// Longest.
+    pub max: Duration,
+    /// For clients that do not say.
+    pub default: Duration,
+}
+
+/// How users prove themselves.
+#[derive(Clone)]
+pub enum Auth {
+    /// One shared token, and the client says who it is. For development and load tests.
+    Development {
+        /// The token.
+        token: DevelopmentToken,
+    },
+    /// A backend judges the token.
+    Delegated {
+        /// Its route.
+        route: String,
+        /// How long it may take.
+        deadline: Duration,
+        /// How many may be judged at once, per worker.
+        in_flight_max: u32,
+    },
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Development { .. } => f.write_str("Development(***)"),
+            Self::Delegated { route, .. } => write!(f, "Delegated({route})"),
+        }
+    }
+}
+
+/// One backend process.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name, which decides where users are placed.
+    pub name: String,
+    /// Where it listens.
+    pub address: Endpoint,
+    /// In clear, or with which keys.
+    pub mode: Mode,
+    /// What is asked of it and granted to it.
+    pub params: Params,
+}
+
+/// Why a link is told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// The code.
+    pub code: CloseCode,
+    /// How long it should stay away.
+    pub retry_after: Duration,
+    /// Whether it should come back by itself at all.
+    pub do_not_reconnect: bool,
+}
+
+impl From<CloseCode> for Farewell {
+    fn from(code: CloseCode) -> Self {
+        let final_codes = [CloseCode::Replaced, CloseCode::Banned, CloseCode::AuthFailed, CloseCode::Kicked];
+        Self { code, retry_after: Duration::ZERO, do_not_reconnect: final_codes.contains(&code) }
+    }
+}
+
+impl Heartbeat {
+    /// The interval a client gets that wants one of `wanted_ms` milliseconds; 0 is no wish.
+    #[must_use]
+    pub fn choose(&self, wanted_ms: u32) -> Duration {
+        match wanted_ms {
+            0 => self.default,
+            wanted => Duration::from_millis(wanted.into()).clamp(self.min, self.max),
+        }
+    }
+}
+
+impl Auth {
+    /// How many tokens may be judged at once.
+    #[must_use]
+    pub const fn in_flight_max(&self) -> u32 {
+        match self {
+            Self::Development { .. } => 0,
+            Self::Delegated { in_flight_max, .. } => *in_flight_max,
+        }
+    }
+}

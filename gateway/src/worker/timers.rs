@@ -1,0 +1,65 @@
+//! Time passing: one wheel for links and streams, and the order of pending requests' own deadlines.
+//!
+//! A link's entry is set when its phase changes and is not touched by its messages: when it fires too early, it is
+//! set again to the deadline the link has by then.
+
+use driver::{Armed, Op, Token};
+use protocol::Time;
+
+use super::Core;
+use crate::link::{Ending, Reading};
+
+/// Entries looked at per turn; the others follow in the next turns, which then do not wait.
+const EXPIRED_PER_TURN: u32 = 4096;
+
+impl Core {
+    /// Sets a link's timer to its present deadline.
+    pub(super) fn schedule(&mut self, token: Token) {
+        let rules = self.settings.rules;
+        let Some(link) = self.links.get(token) else { return };
+        let mut deadline = link.machine.deadline(&rules);
+        if link.reading == Reading::Multishot {
+            deadline = deadline.min(self.now + self.settings.demote_after);
+        }
+        self.timers.arm(token.slot, deadline);
+    }
+
+    /// Lets time pass for everything whose deadline has come.
+    pub(super) fn expire(&mut self) {
+        let mut budget = EXPIRED_PER_TURN;
+        while let Some(index) = self.timers.expire(self.now, &mut budget) {
+            match index.checked_sub(self.settings.slots) {
+                None => self.expire_link(index),
+                Some(stream) => self.expire_stream(stream as u16),
+            }
+        }
+        self.expire_requests();
+    }
+
+    /// When the next turn is due at the latest.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        [self.timers.next_deadline(), self.requests_deadline()].into_iter().flatten().min()
+    }
+
+    fn expire_link(&mut self, slot: u32) {
+        let (rules, now) = (self.settings.rules, self.now);
+        let Some(link) = self.links.at(slot) else { return };
+        let token = link.token;
+        if let Err(error) = link.machine.expire(&rules, now) {
+            return if link.ending == Ending::No { self.fail(token, error) } else { self.drain(token) };
+        }
+        self.demote_if_quiet(token);
+        self.schedule(token);
+    }
+
+    /// A busy link that has become quiet goes back to waiting with a poll, which costs a third of the memory.
+    fn demote_if_quiet(&mut self, token: Token) {
+        let promote_after = self.settings.promote_after;
+        let Some(link) = self.links.get(token) else { return };
+        if link.reading == Reading::Multishot && link.recent < promote_after {
+            link.reading = Reading::Demoting;
+            self.ops.push_back(Op::Cancel { token, armed: Armed::Receive });
+        }
+        link.recent = 0;
+    }
+}
