@@ -245,13 +245,18 @@ impl Claims {
             login: held.login,
             login_time: held.login_time,
         };
+        let mut winner = *claim;
         if !same_login(&loser, claim) {
             for name in self.names_of(&loser) {
                 self.tombstones.insert(name, now);
             }
+        } else if loser.login_time == claim.login_time {
+            // It came with a ticket, which its time names. The proof before it must not be forgotten, or the token
+            // could come back when this login is replaced.
+            winner.login = loser.login;
         }
         self.epoch = next_generation(self.epoch);
-        self.claims[index as usize] = Held::new(claim, self.epoch, held.next);
+        self.claims[index as usize] = Held::new(&winner, self.epoch, held.next);
     }
 
     fn add(&mut self, claim: &Claim) {

@@ -73,17 +73,28 @@ fn the_later_login_of_a_device_replaces_the_earlier_one_which_cannot_come_back()
 #[test]
 fn a_client_that_comes_back_before_its_old_link_is_noticed_dead_is_not_locked_out() {
     let mut claims = claims(4);
-    claims.claim(&claim("alice", "phone", 1), at(0));
-    let back = Claim { link: LinkId::new(1, 4, 9), ..claim("alice", "phone", 1) };
-    assert_eq!(
-        claims.claim(&back, at(1)).outcome,
-        Outcome::Replaced { epoch: 2, loser: LinkId::new(0, 1, 1) }
-    );
-    let by_ticket = Claim { link: LinkId::new(1, 5, 9), login: 99, ..back };
-    assert_eq!(claims.claim(&by_ticket, at(2)).outcome, Outcome::Replaced { epoch: 3, loser: back.link });
+    let first = claim("alice", "phone", 1);
+    claims.claim(&first, at(0));
+    let by_token = Claim { link: LinkId::new(1, 4, 9), login_time: UnixMillis(8_000), ..first };
+    let outcome = claims.claim(&by_token, at(1)).outcome;
+    assert_eq!(outcome, Outcome::Replaced { epoch: 2, loser: first.link });
+    let by_ticket = Claim { link: LinkId::new(1, 5, 9), login: 99, ..by_token };
+    let outcome = claims.claim(&by_ticket, at(2)).outcome;
+    assert_eq!(outcome, Outcome::Replaced { epoch: 3, loser: by_token.link });
     assert!(claims.tombstones().is_empty());
-    let once_more = Claim { link: LinkId::new(1, 6, 9), ..back };
-    assert!(matches!(claims.claim(&once_more, at(3)).outcome, Outcome::Replaced { .. }));
+}
+
+#[test]
+fn a_login_that_went_on_with_a_ticket_cannot_come_back_with_its_token_either() {
+    let mut claims = claims(4);
+    let by_token = claim("alice", "phone", 1);
+    let by_ticket = Claim { link: LinkId::new(1, 5, 9), login: 99, ..by_token };
+    claims.claim(&by_token, at(0));
+    claims.claim(&by_ticket, at(1));
+    claims.claim(&claim("alice", "phone", 2), at(2));
+    let later = Claim { login_time: UnixMillis(8_000), ..by_token };
+    assert_eq!(claims.claim(&later, at(3)).outcome, Outcome::Superseded);
+    assert_eq!(claims.claim(&by_ticket, at(3)).outcome, Outcome::Superseded);
 }
 
 #[test]
