@@ -37,6 +37,9 @@ pub struct Link {
     pub stranger: bool,
     /// Chunks received since it was last looked at for promotion or demotion; saturates.
     pub recent: u8,
+    /// Since when more than the soft bound waits to be sent, in tenths of a second of the worker's clock, never zero;
+    /// zero when it does not.
+    pub slow_since: u32,
     /// Bytes discarded since it began to close.
     pub discarded: u32,
 }
@@ -109,6 +112,7 @@ impl Link {
             ending: Ending::No,
             stranger: true,
             recent: 0,
+            slow_since: 0,
             discarded: 0,
         }
     }

@@ -34,6 +34,9 @@ impl Core {
             link.dirty = true;
             self.dirty.push(token);
         }
+        if len > self.settings.outgoing_len_soft {
+            self.note_slow(token);
+        }
         if len > self.settings.outgoing_len_max {
             self.close(token, CloseCode::SlowReader.into());
             return false;
@@ -75,6 +78,7 @@ impl Core {
             return;
         }
         let mut bytes = std::mem::take(&mut link.outgoing);
+        link.slow_since = 0;
         *outgoing_bytes -= bytes.len();
         link.machine.seal(&mut bytes, 0, plain_max);
         link.sending = true;
@@ -105,6 +109,17 @@ impl Core {
         } else if waiting && !link.dirty {
             link.dirty = true;
             self.dirty.push(token);
+        }
+    }
+
+    /// A link has more to be sent than the soft bound: its time runs.
+    fn note_slow(&mut self, token: Token) {
+        let tenths = (self.now.as_millis() / 100) as u32;
+        if let Some(link) = self.links.get(token)
+            && link.slow_since == 0
+        {
+            link.slow_since = tenths.max(1);
+            self.schedule(token);
         }
     }
 

@@ -38,6 +38,10 @@ pub struct Settings {
     pub partial_bytes_max: usize,
     /// Bytes waiting to be sent to one link; over it the link is closed.
     pub outgoing_len_max: usize,
+    /// Bytes waiting to be sent to one link for longer than `outgoing_soft_time`; over it the link is closed.
+    pub outgoing_len_soft: usize,
+    /// How long a link may be over `outgoing_len_soft`.
+    pub outgoing_soft_time: Duration,
     /// Bytes waiting to be sent to all links together; over it the largest waiting link is closed.
     pub outgoing_bytes_max: usize,
     /// Links that linger for their close frame; over it links are closed at once.

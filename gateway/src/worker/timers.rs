@@ -4,7 +4,7 @@
 //! set again to the deadline the link has by then.
 
 use driver::{Armed, Op, Token};
-use protocol::Time;
+use protocol::{CloseCode, Time};
 
 use super::Core;
 use crate::link::{Ending, Reading};
@@ -20,6 +20,10 @@ impl Core {
         let mut deadline = link.machine.deadline(&rules);
         if link.reading == Reading::Multishot {
             deadline = deadline.min(self.now + self.settings.demote_after);
+        }
+        if link.slow_since != 0 {
+            let since = Time::from_nanos(u64::from(link.slow_since) * 100_000_000);
+            deadline = deadline.min(since + self.settings.outgoing_soft_time);
         }
         self.timers.arm(token.slot, deadline);
     }
@@ -47,6 +51,10 @@ impl Core {
         let token = link.token;
         if let Err(error) = link.machine.expire(&rules, now) {
             return if link.ending == Ending::No { self.fail(token, error) } else { self.drain(token) };
+        }
+        let slow_since = Time::from_nanos(u64::from(link.slow_since) * 100_000_000);
+        if link.slow_since != 0 && now.since(slow_since) >= self.settings.outgoing_soft_time {
+            return self.close(token, CloseCode::SlowReader.into());
         }
         self.demote_if_quiet(token);
         self.schedule(token);
