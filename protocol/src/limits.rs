@@ -76,6 +76,12 @@ pub const CREDIT_OVERHEAD: u64 = 64;
 pub const STREAM_RECORD_PLAIN: usize = 16 * 1024;
 /// The shortest frame bound an end of a stream may announce: everything but payload fits below it.
 pub const STREAM_FRAME_LEN_MIN: usize = 4096;
+/// What a stream's frame bound of 0 stands for.
+pub const STREAM_FRAME_LEN_DEFAULT: usize = 64 * 1024;
+/// Shortest heartbeat interval of a stream.
+pub const STREAM_HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+/// What a stream's heartbeat interval of 0 stands for.
+pub const STREAM_HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
 /// Most routes one backend serves.
 pub const ROUTES_MAX: usize = 64;
 /// Longest name of a gateway, in bytes.

@@ -9,8 +9,8 @@ use crate::CloseCode;
 use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{
-    BOOT_ID_LEN, GATEWAY_NAME_LEN_MAX, HEARTBEAT_MAX, HEARTBEAT_MIN, RECORD_LEN_MAX,
-    RECORD_LEN_MAX_UNAUTHENTICATED,
+    BOOT_ID_LEN, GATEWAY_NAME_LEN_MAX, HEARTBEAT_MAX, RECORD_LEN_MAX, RECORD_LEN_MAX_UNAUTHENTICATED,
+    STREAM_HEARTBEAT_DEFAULT, STREAM_HEARTBEAT_MIN,
 };
 use crate::noise::PublicKey;
 use crate::stream::end::{End, Phase};
@@ -32,6 +32,9 @@ pub struct BackendStream {
     ready: proto::Ready,
     hello: proto::Hello,
     peer: Option<PublicKey>,
+    /// When it was last looked whether anything had been said.
+    ticked: Time,
+    nonce: u32,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,8 @@ impl BackendStream {
             ready,
             hello: proto::Hello::default(),
             peer: None,
+            ticked: now,
+            nonce: 0,
         }
     }
 
@@ -134,6 +139,10 @@ impl BackendStream {
         }
         self.end.digest(&frame, now)?;
         Ok(Some(match frame {
+            StreamFrame::Request(StreamRequest { call: 0, .. })
+            | StreamFrame::Authenticate(Authenticate { call: 0, .. }) => {
+                return Err(Error::Field("call"));
+            }
             StreamFrame::Request(request) => ToBackend::Request(request),
             StreamFrame::Credit { .. } => ToBackend::Credited,
             StreamFrame::Ping { .. } | StreamFrame::Pong { .. } => ToBackend::Alive,
@@ -245,16 +254,30 @@ impl BackendStream {
     /// When [`BackendStream::expire`] wants to be called; may move with every call.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.end.deadline()
+        let deadline = self.end.deadline()?;
+        Some(if self.is_live() { deadline.min(self.next_tick()) } else { deadline })
     }
 
-    /// Lets time pass.
+    /// Lets time pass: pings when nothing has been said for an interval. It is looked twice per interval, so that no
+    /// frame has to note its time.
     ///
     /// # Errors
     /// [`Error::HandshakeTimeout`], [`Error::HeartbeatTimeout`], or [`Error::Stalled`] when the gateway has not
     /// taken anything for too long.
     pub fn expire(&mut self, now: Time) -> Result<(), Error> {
-        self.end.expire(now)
+        self.end.expire(now)?;
+        if self.is_live() && now >= self.next_tick() {
+            self.ticked = now;
+            if !std::mem::take(&mut self.end.spoke) {
+                self.nonce = self.nonce.wrapping_add(1);
+                self.end.control(&StreamFrame::Ping { nonce: self.nonce });
+            }
+        }
+        Ok(())
+    }
+
+    fn next_tick(&self) -> Time {
+        self.ticked + self.end.heartbeat / 2
     }
 
     fn greeted(&mut self, frame: &StreamFrame<'_>, now: Time) -> Result<(), Error> {
@@ -262,19 +285,23 @@ impl BackendStream {
             return Err(Error::Unexpected(frame.name()));
         };
         let hello: proto::Hello = Rare::decode(inner)?;
-        let frame_len_max = announced(hello.frame_len_max, hello.credit)?;
+        let frame_len_max = announced(hello.frame_len_max)?;
         if hello.boot_id.len() != BOOT_ID_LEN {
             return Err(Error::Field("boot_id"));
         }
         if hello.gateway.len() > GATEWAY_NAME_LEN_MAX {
             return Err(Error::Field("gateway"));
         }
-        let heartbeat = Duration::from_millis(hello.heartbeat_ms.into());
-        if !(HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&heartbeat) {
+        let heartbeat = match hello.heartbeat_ms {
+            0 => STREAM_HEARTBEAT_DEFAULT,
+            millis => Duration::from_millis(millis.into()),
+        };
+        if !(STREAM_HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&heartbeat) {
             return Err(Error::Field("heartbeat_ms"));
         }
         self.end.live(hello.credit, frame_len_max, heartbeat, now);
         self.hello = hello;
+        self.ticked = now;
         let ready = std::mem::take(&mut self.ready);
         let records = self.end.records.as_mut().expect("a frame came out of a record");
         self.end.outgoing.append(records, |out| Rare::Ready.encode(&ready, out));

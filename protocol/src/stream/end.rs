@@ -27,6 +27,8 @@ pub(super) struct End {
     peer_frame_len_max: usize,
     /// When the stream began; once live, when the last frame was heard.
     heard: Time,
+    /// Whether anything was said since it was last taken back.
+    pub(super) spoke: bool,
     /// Zero until both ends know it.
     pub(super) heartbeat: Duration,
 }
@@ -54,6 +56,7 @@ impl End {
             window: Window::new(params.window),
             peer_frame_len_max: 0,
             heard: now,
+            spoke: false,
             heartbeat: Duration::ZERO,
         }
     }
@@ -140,6 +143,7 @@ impl End {
             return Err(Blocked::Credit);
         }
         self.outgoing.frame(records, frame);
+        self.spoke = true;
         Ok(())
     }
 
@@ -148,6 +152,7 @@ impl End {
     pub(super) fn control(&mut self, frame: &StreamFrame<'_>) {
         if let Some(records) = self.records.as_mut().filter(|_| self.phase == Phase::Live) {
             self.outgoing.frame(records, frame);
+            self.spoke = true;
         }
     }
 

@@ -145,10 +145,14 @@ impl GatewayStream {
         self.end.digest(&frame, now)?;
         Ok(Some(match frame {
             StreamFrame::Response(response) => ToGateway::Response(response),
-            StreamFrame::Push(push) => ToGateway::Push(push),
+            StreamFrame::Push(push) if has_one_target(&push) => ToGateway::Push(push),
+            StreamFrame::Push(_) => return Err(Error::Field("target")),
             StreamFrame::Credit { .. } => ToGateway::Credited,
             StreamFrame::Ping { .. } | StreamFrame::Pong { .. } => ToGateway::Alive,
             StreamFrame::ReportAck { number } => ToGateway::ReportAck { number },
+            StreamFrame::AuthResult(result) if result.accepted && result.user.is_empty() => {
+                return Err(Error::Field("user"));
+            }
             StreamFrame::AuthResult(result) => ToGateway::AuthResult(result),
             StreamFrame::Kick(kick) => ToGateway::Kick(kick),
             StreamFrame::Rare(kind @ (Rare::Ban | Rare::Join | Rare::Leave | Rare::EndSession), inner) => {
@@ -279,7 +283,7 @@ impl GatewayStream {
             return Err(Error::Unexpected(frame.name()));
         };
         let ready: proto::Ready = Rare::decode(inner)?;
-        let frame_len_max = announced(ready.frame_len_max, ready.credit)?;
+        let frame_len_max = announced(ready.frame_len_max)?;
         if ready.instance.is_empty() || ready.instance.len() > INSTANCE_LEN_MAX {
             return Err(Error::Field("instance"));
         }
@@ -292,4 +296,9 @@ impl GatewayStream {
         self.ready = ready;
         Ok(())
     }
+}
+
+fn has_one_target(push: &StreamPush<'_>) -> bool {
+    let targets = [push.link != 0, !push.user.is_empty(), !push.room.is_empty()];
+    targets.into_iter().filter(|named| *named).count() == 1
 }

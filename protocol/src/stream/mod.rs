@@ -40,7 +40,8 @@ pub use gateway::{GatewayStream, ToGateway};
 pub use hello::{Access, Mode};
 
 use crate::limits::{
-    CREDIT_OVERHEAD, FRAME_LEN_CEILING, FRAME_LEN_MAX, HEARTBEAT_MAX, HEARTBEAT_MIN, STREAM_FRAME_LEN_MIN,
+    CREDIT_OVERHEAD, FRAME_LEN_CEILING, FRAME_LEN_MAX, HEARTBEAT_MAX, STREAM_FRAME_LEN_DEFAULT,
+    STREAM_FRAME_LEN_MIN, STREAM_HEARTBEAT_DEFAULT, STREAM_HEARTBEAT_MIN,
 };
 
 /// What one end of a stream asks of the other, and grants it.
@@ -64,7 +65,7 @@ impl Default for Params {
         Self {
             frame_len_max: FRAME_LEN_MAX + STREAM_FRAME_LEN_MIN,
             window: 1024 * 1024,
-            heartbeat: Duration::from_secs(5),
+            heartbeat: STREAM_HEARTBEAT_DEFAULT,
             handshake_deadline: Duration::from_secs(5),
             pending_bytes_max: 4 * 1024 * 1024,
         }
@@ -84,10 +85,10 @@ impl Params {
         if self.window < 2 * (self.frame_len_max as u64 + CREDIT_OVERHEAD) {
             return Err("the window of a stream must hold two of its longest frames");
         }
-        if self.heartbeat.as_millis() < HEARTBEAT_MIN.as_millis()
+        if self.heartbeat.as_millis() < STREAM_HEARTBEAT_MIN.as_millis()
             || self.heartbeat.as_millis() > HEARTBEAT_MAX.as_millis()
         {
-            return Err("the heartbeat of a stream must lie between 1 s and 1 h");
+            return Err("the heartbeat of a stream must lie between 0.1 s and 1 h");
         }
         if self.pending_bytes_max < self.frame_len_max {
             return Err("pending_bytes_max of a stream must hold its longest frame");
@@ -114,14 +115,11 @@ pub enum Blocked {
     TooLarge,
 }
 
-/// A frame bound and a credit as the peer announced them, if they can be.
-fn announced(frame_len_max: u32, credit: u64) -> Result<usize, crate::Error> {
-    let frame_len_max = frame_len_max as usize;
-    if frame_len_max < STREAM_FRAME_LEN_MIN {
-        return Err(crate::Error::Field("frame_len_max"));
+/// A frame bound as the peer announced it, if it can be one.
+fn announced(frame_len_max: u32) -> Result<usize, crate::Error> {
+    match frame_len_max as usize {
+        0 => Ok(STREAM_FRAME_LEN_DEFAULT),
+        len if len < STREAM_FRAME_LEN_MIN => Err(crate::Error::Field("frame_len_max")),
+        len => Ok(len.min(FRAME_LEN_CEILING)),
     }
-    if credit < frame_len_max as u64 + CREDIT_OVERHEAD {
-        return Err(crate::Error::Field("credit"));
-    }
-    Ok(frame_len_max.min(FRAME_LEN_CEILING))
 }

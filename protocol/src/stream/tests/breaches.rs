@@ -7,7 +7,7 @@ use crate::limits::PREAMBLE_LEN;
 use crate::noise::preamble::{Hello, Preamble, VERSIONS};
 use crate::noise::{Gate, KeyId, Suites};
 use crate::wire::proto::stream as proto;
-use crate::wire::stream::{Rare, credit_cost};
+use crate::wire::stream::{AuthResult, Authenticate, Rare, credit_cost};
 
 fn hello() -> proto::Hello {
     proto::Hello {
@@ -64,9 +64,8 @@ fn a_hello_out_of_bounds_is_refused() {
         Some(Error::Field("boot_id"))
     );
     assert_eq!(refused(proto::Hello { gateway: "g".repeat(65), ..hello() }), Some(Error::Field("gateway")));
-    assert_eq!(refused(proto::Hello { credit: 4159, ..hello() }), Some(Error::Field("credit")));
     assert_eq!(refused(proto::Hello { frame_len_max: 4095, ..hello() }), Some(Error::Field("frame_len_max")));
-    assert_eq!(refused(proto::Hello { heartbeat_ms: 0, ..hello() }), Some(Error::Field("heartbeat_ms")));
+    assert_eq!(refused(proto::Hello { heartbeat_ms: 99, ..hello() }), Some(Error::Field("heartbeat_ms")));
 }
 
 #[test]
@@ -90,7 +89,8 @@ fn a_ready_out_of_bounds_is_refused() {
         refused(proto::Ready { routes: vec!["r".repeat(33)], ..ready() }),
         Some(Error::Field("routes"))
     );
-    assert_eq!(refused(proto::Ready { credit: 0, ..ready() }), Some(Error::Field("credit")));
+    assert_eq!(refused(proto::Ready { frame_len_max: 1, ..ready() }), Some(Error::Field("frame_len_max")));
+    assert_eq!(refused(proto::Ready { frame_len_max: 0, ..ready() }), None);
 }
 
 #[test]
@@ -109,10 +109,16 @@ fn frames_of_the_wrong_direction_are_refused() {
     assert_eq!(told(StreamFrame::Response(StreamResponse::default())), Some(Error::Unexpected("response")));
     assert_eq!(told(StreamFrame::Push(StreamPush::default())), Some(Error::Unexpected("push")));
     assert_eq!(told(StreamFrame::Rare(Rare::EndSession, b"")), Some(Error::Unexpected("end_session")));
+    assert_eq!(told(StreamFrame::Request(request(0, b""))), Some(Error::Field("call")));
+    assert_eq!(told(StreamFrame::Authenticate(Authenticate::default())), Some(Error::Field("call")));
     let greeting = rare_record(Rare::Ready, &ready());
     let told = |frame| gateway_told(&[greeting.clone(), clear_record(&[frame])].concat()).err();
     assert_eq!(told(StreamFrame::Request(request(1, b""))), Some(Error::Unexpected("request")));
     assert_eq!(told(StreamFrame::LinkOpened(Default::default())), Some(Error::Unexpected("link_opened")));
+    assert_eq!(told(StreamFrame::Push(StreamPush::default())), Some(Error::Field("target")));
+    assert_eq!(told(StreamFrame::Push(StreamPush { link: 1, ..push(1, b"") })), Some(Error::Field("target")));
+    let nobody = AuthResult { accepted: true, ..Default::default() };
+    assert_eq!(told(StreamFrame::AuthResult(nobody)), Some(Error::Field("user")));
 }
 
 #[test]
@@ -121,7 +127,7 @@ fn more_than_the_granted_credit_ends_the_stream() {
     let fits = usize::try_from(PARAMS.window / credit_cost(payload.len())).unwrap();
     let told = |count| {
         let mut records = rare_record(Rare::Hello, &hello());
-        for call in 0..count {
+        for call in 1..=count {
             records.extend(clear_record(&[StreamFrame::Request(request(call as u64, &payload))]));
         }
         backend_told(&records)
@@ -358,7 +364,7 @@ proptest! {
     fn damage_inside_clear_records_never_panics(hits in proptest::collection::vec((0..2000usize, any::<u8>()), 1..6)) {
         let mut pair = Pair::live(&Mode::Clear);
         for call in 0..4 {
-            pair.gateway.request(&request(call, &[call as u8; 200])).unwrap();
+            pair.gateway.request(&request(1 + call, &[call as u8; 200])).unwrap();
         }
         let mut bytes = Vec::new();
         pair.gateway.seal(&mut bytes);
