@@ -1,17 +1,20 @@
 //! The access gateway: many encrypted client links in, few streams to the backends out.
 //!
-//! Layers, each importing only from those below it: control · worker · upstream, directory, session · link ·
-//! config · collections, id, clock, counters. Only `clock` reads a clock, only `control` and `worker` name a
+//! Layers, each importing only from those below it: cli, doctor · control · worker · upstream, directory, session ·
+//! link · config · collections, id, clock, counters. Only `clock` reads a clock, only `control` and `worker` name a
 //! thread, and only `worker` uses a driver's operations.
 
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod cli;
 pub mod clock;
 pub mod collections;
 pub mod config;
+pub mod control;
 pub mod counters;
 pub mod directory;
+pub mod doctor;
 pub mod id;
 pub mod link;
 pub mod session;

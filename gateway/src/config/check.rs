@@ -246,7 +246,9 @@ fn cores(
     let mut cores = Vec::with_capacity(count);
     for i in 0..count {
         let keys = listed.get(i);
-        let cpu = keys.and_then(|keys| keys.cpu).unwrap_or(machine.cpus[i % machine.cpus.len()]);
+        let in_turn = machine.cpus[i % machine.cpus.len()];
+        let named = keys.and_then(|keys| keys.cpu).and_then(|cpu| u32::try_from(cpu).ok());
+        let cpu = named.unwrap_or(in_turn);
         let slots = keys.and_then(|keys| keys.slots).map_or(slots_default, |slots| slots as u64);
         check_core(reader, i, cpu, slots, machine);
         let slots = u32::try_from(slots.min(SLOTS_MAX)).expect("2^20 fits");
@@ -256,7 +258,7 @@ fn cores(
     Some(cores)
 }
 
-fn check_core(reader: &mut Reader<'_>, i: usize, cpu: usize, slots: u64, machine: &Machine) {
+fn check_core(reader: &mut Reader<'_>, i: usize, cpu: u32, slots: u64, machine: &Machine) {
     if !machine.cpus.contains(&cpu) {
         let fix = format!("choose one of {:?}", machine.cpus);
         reader.error(&format!("core[{i}].cpu"), format!("this process may not run on CPU {cpu}"), fix);

@@ -74,7 +74,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Core {
     /// CPU its thread is bound to.
-    pub cpu: usize,
+    pub cpu: u32,
     /// Sockets it may have, of all kinds.
     pub slots: u32,
 }
@@ -176,7 +176,7 @@ pub struct Upstream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// CPUs this process may run on; never empty.
-    pub cpus: Vec<usize>,
+    pub cpus: Vec<u32>,
     /// Open files this process may have (`RLIMIT_NOFILE`, after it was raised as far as allowed).
     pub open_files: u64,
     /// Bytes of memory this process may use; 0 if not known.

@@ -20,8 +20,8 @@ fn an_entry_expires_within_one_tick_and_never_early() {
     let mut wheel = wheel();
     wheel.arm(3, at(250));
     assert_eq!(wheel.deadline(3), Some(at(300)));
-    assert_eq!(due(&mut wheel, at(250)), []);
-    assert_eq!(due(&mut wheel, at(299)), []);
+    assert!(due(&mut wheel, at(250)).is_empty());
+    assert!(due(&mut wheel, at(299)).is_empty());
     assert_eq!(due(&mut wheel, at(300)), [3]);
     assert!(!wheel.is_armed(3));
     assert!(wheel.is_empty());
@@ -34,7 +34,7 @@ fn a_deadline_moves_back_without_being_refiled_and_forth_at_once() {
     wheel.arm(0, at(1_000));
     wheel.arm(0, at(9_000));
     assert_eq!(wheel.next_deadline(), Some(at(1_000)), "it wakes where it was filed");
-    assert_eq!(due(&mut wheel, at(1_000)), []);
+    assert!(due(&mut wheel, at(1_000)).is_empty());
     assert_eq!(wheel.deadline(0), Some(at(9_000)));
     wheel.arm(0, at(2_000));
     assert_eq!(wheel.next_deadline(), Some(at(2_000)));
@@ -59,7 +59,7 @@ fn a_cancelled_entry_does_not_expire_and_its_slot_is_not_woken_for() {
 #[test]
 fn a_deadline_in_the_past_expires_at_the_next_call() {
     let mut wheel = wheel();
-    assert_eq!(due(&mut wheel, at(10_000)), []);
+    assert!(due(&mut wheel, at(10_000)).is_empty());
     wheel.arm(1, at(3));
     assert!(wheel.next_deadline() <= Some(at(10_000)));
     assert_eq!(due(&mut wheel, at(10_000)), [1]);

@@ -1,0 +1,116 @@
+//! `keygen`, which makes key files, and `keys`, which explains the config.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::config::{Config, Key, Secret, Takes, hex};
+use crate::control::{Exit, tell};
+
+/// Makes a private key and prints its public half.
+pub(super) fn keygen(out: Option<&Path>) -> Exit {
+    let mut bytes = [0; 32];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        tell(crate::config::Level::Error, &format!("the system has no randomness: {error}"));
+        return Exit::Failed;
+    }
+    let secret = Secret::new(bytes);
+    let (text, public) = key_file(&secret);
+    let Some(path) = out else { return super::print(&text) };
+    // create_new: overwriting a gateway's key would lock out every client that pinned it.
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    match written {
+        Ok(()) => super::print(&format!("{public}\n")),
+        Err(error) => {
+            tell(crate::config::Level::Error, &format!("{}: {error}", path.display()));
+            Exit::Failed
+        }
+    }
+}
+
+/// The text of a key file, and the public key in hex.
+fn key_file(secret: &Secret) -> (String, String) {
+    let public = secret.prepare().public();
+    let (key, id) = (hex::encode(&public.0), hex::encode(&public.key_id().0));
+    let secret = hex::encode(secret.bytes());
+    (
+        format!(
+            "# X25519 private key of an access gateway: keep it secret\n# public key {key}\n# key id {id}\n{secret}\n"
+        ),
+        key,
+    )
+}
+
+/// Every key of the config file.
+pub(super) fn reference() -> String {
+    let mut text = String::new();
+    for (table, keys) in Config::keys() {
+        match table {
+            "" => {}
+            "core" | "route" | "endpoint" => {
+                writeln!(text, "[[{table}]]").expect("a string takes everything")
+            }
+            _ => writeln!(text, "[{table}]").expect("a string takes everything"),
+        }
+        for key in keys {
+            explain(&mut text, key);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn explain(text: &mut String, key: &Key) {
+    let default = match (key.default, key.required) {
+        ("", true) => "required".to_owned(),
+        ("", false) => "absent".to_owned(),
+        (default, _) => format!("default {}", default.replace('\'', "\"")),
+    };
+    let takes = match key.takes {
+        Takes::Live => "live",
+        Takes::Restart => "restart",
+    };
+    let Key { name, doc, written, memory, .. } = key;
+    let written = writeln!(
+        text,
+        "{name}  ({default}; {takes})\n   {}\n    write {written}; memory: {memory}",
+        doc.trim_end()
+    );
+    written.expect("a string takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_reads_back_and_names_its_public_key() {
+        let secret = Secret::new([9; 32]);
+        let (text, public) = key_file(&secret);
+        assert_eq!(Secret::from_file(&text), Ok(secret.clone()));
+        assert!(text.contains(&public));
+        assert_eq!(public, hex::encode(&secret.prepare().public().0));
+    }
+
+    #[test]
+    fn the_reference_names_every_key() {
+        let text = reference();
+        for (_, keys) in Config::keys() {
+            for key in keys {
+                assert!(
+                    text.contains(&format!("\n{}  (", key.name)) || text.starts_with(key.name),
+                    "{}",
+                    key.name
+                );
+            }
+        }
+        assert!(text.contains("frame_len_max  (default \"64KiB\"; restart)"));
+    }
+}

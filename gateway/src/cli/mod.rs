@@ -1,0 +1,229 @@
+//! The command line: `gateway VERB …`. Each verb is a function that ends in an exit code.
+
+mod keys;
+mod status;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Auth, Ceiling, Checked, Config, Level, Overrides, Problems, load};
+use crate::control::{
+    DevOptions, Exit, Options, dev, machine, read_key_file, reference_service, run, spawn, tell,
+};
+use crate::doctor;
+
+/// Holds many encrypted client links and connects them to a few backends.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, after_help = EXIT_CODES)]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done or stopped as asked · 1 failed while running · 2 wrong command line · \
+                          3 config has errors · 4 io_uring can't be used here · 5 couldn't start";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a gateway.
+    Run {
+        /// The config file.
+        #[arg(long)]
+        config: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Run a gateway for development, with keys, a token and a reference service made at start.
+    Dev {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check a config file and print what it amounts to.
+    Check {
+        /// The config file.
+        file: PathBuf,
+    },
+    /// Print every key of the config file with its meaning, default and cost.
+    Keys,
+    /// Make a private key.
+    Keygen {
+        /// File to write, readable by its owner only; standard output if absent. An existing file is kept.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Print the token of a gateway in development mode.
+    Token {
+        /// The config file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Look at this machine: what is needed, what was found, and what to do about it.
+    Doctor {
+        /// Compare with what this config needs.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Ask a running gateway for its state.
+    Status {
+        /// Its admin socket.
+        #[arg(long)]
+        socket: PathBuf,
+        /// In JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The reference service of `dev`; ends with its standard input.
+    #[command(hide = true, name = crate::control::SERVICE_VERB)]
+    ReferenceService {
+        /// The Unix socket to listen on.
+        socket: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Address for clients, instead of the config's. Port 0 takes a free one.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Number of workers, instead of the config's.
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Written when every worker serves: JSON with pid, listen, server_key, token (`dev` only) and admin.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> Exit {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Clean };
+            let _ = error.print();
+            return exit;
+        }
+    };
+    match line.verb {
+        Verb::Run { config, place } => run_verb(&config, place),
+        Verb::Dev { place } => {
+            let Place { listen, workers, ready_file } = place;
+            dev(DevOptions { listen, workers, ready_file }, spawn::spawn)
+        }
+        Verb::Check { file } => check(&file),
+        Verb::Keys => print(&keys::reference()),
+        Verb::Keygen { out } => keys::keygen(out.as_deref()),
+        Verb::Token { config } => token(&config),
+        Verb::Doctor { config } => doctor_verb(config.as_deref()),
+        Verb::Status { socket, json } => status::status(&socket, json),
+        Verb::ReferenceService { socket } => reference_service(&socket),
+    }
+}
+
+fn run_verb(file: &Path, place: Place) -> Exit {
+    let overrides = Overrides { listen: place.listen, workers: place.workers };
+    match read_config(file, overrides) {
+        Ok(config) => {
+            run(config, Options { ready_file: place.ready_file, ..Options::default() }, spawn::spawn)
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn check(file: &Path) -> Exit {
+    match read_config(file, Overrides::default()) {
+        Ok(config) => print(&summary(&config)),
+        Err(exit) => exit,
+    }
+}
+
+/// What a config amounts to.
+fn summary(config: &Config) -> String {
+    let slots: u64 = config.cores.iter().map(|core| u64::from(core.slots)).sum();
+    let not_links = config.cores.len() * (config.endpoints.len() + config.receive.parked_accepts);
+    let links = slots.saturating_sub(not_links as u64);
+    format!(
+        "{} workers, {slots} slots: at most {links} links\n{} routes, {} endpoints, {} streams\n{}\n",
+        config.cores.len(),
+        config.routes.len(),
+        config.endpoints.len(),
+        config.cores.len() * config.endpoints.len(),
+        Ceiling::of(config)
+    )
+}
+
+fn token(file: &Path) -> Exit {
+    match read_config(file, Overrides::default()) {
+        Ok(config) => match &config.auth {
+            Auth::Development { token } => print(&format!("{}\n", token.text())),
+            Auth::Delegated { .. } => {
+                tell(Level::Error, "auth.mode is \"delegated\": tokens come from the backend that decides");
+                Exit::Config
+            }
+        },
+        Err(exit) => exit,
+    }
+}
+
+fn doctor_verb(file: Option<&Path>) -> Exit {
+    let config = match file.map(|file| read_config(file, Overrides::default())) {
+        Some(Err(exit)) => return exit,
+        Some(Ok(config)) => Some(config),
+        None => None,
+    };
+    let findings = doctor::findings(&doctor::Facts::look(), config.as_deref());
+    let printed = print(&doctor::report(&findings));
+    if printed == Exit::Clean { doctor::verdict(&findings) } else { printed }
+}
+
+/// Reads and checks a config; problems go to standard error.
+fn read_config(file: &Path, overrides: Overrides) -> Result<Checked<Config>, Exit> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        tell(Level::Error, &format!("{name}: {error}"));
+        Exit::Config
+    })?;
+    let show = |problems: &Problems| {
+        let _ = io::stderr().write_all(problems.to_string().as_bytes());
+    };
+    // Files named in the config are meant relative to it, wherever the gateway was started.
+    let beside = |path: &Path| read_key_file(&file.parent().unwrap_or(Path::new("")).join(path));
+    match load(&name, &text, overrides, &machine(), &beside) {
+        Ok((config, warnings)) => {
+            show(&warnings);
+            Ok(config)
+        }
+        Err(problems) => {
+            show(&problems);
+            Err(Exit::Config)
+        }
+    }
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Clean,
+        Err(_) => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_takes_what_scripts_give() {
+        use clap::CommandFactory;
+        Line::command().debug_assert();
+        let words = "gateway run --config g.toml --listen 127.0.0.1:0 --workers 2 --ready-file r.json";
+        let line = Line::try_parse_from(words.split(' ')).unwrap();
+        let Verb::Run { place, .. } = line.verb else { panic!("the verb is run") };
+        assert_eq!((place.workers, place.ready_file), (Some(2), Some(PathBuf::from("r.json"))));
+        assert!(Line::try_parse_from(["gateway", "dev", "--listen", "localhost"]).is_err());
+        assert!(Line::try_parse_from(["gateway", "reference-service", "/s"]).is_ok());
+    }
+}

@@ -1,0 +1,245 @@
+//! `gateway dev`: a whole gateway from nothing. Keys live in memory, files in a private folder that goes with the
+//! process, and the reference service runs as a process of its own, so that the gateway's figures are its own.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use super::{Exit, Options, Ready, Workers, machine, run, tell};
+use crate::config::{Checked, Config, Development, DevelopmentToken, Level, Secret, hex};
+
+/// The verb by which this binary starts itself as the reference service; followed by the socket's path.
+pub const SERVICE_VERB: &str = "reference-service";
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct DevOptions {
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--workers`.
+    pub workers: Option<usize>,
+    /// `--ready-file`; in the private folder if absent.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Runs a gateway for development until a signal ends it.
+pub fn dev<S>(options: DevOptions, spawn: S) -> Exit
+where
+    S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
+{
+    match prepare(options) {
+        Ok(Prepared { config, options, service, folder }) => {
+            let exit = run(config, options, spawn);
+            drop(service);
+            drop(folder);
+            exit
+        }
+        Err((exit, reason)) => {
+            tell(Level::Error, &reason);
+            exit
+        }
+    }
+}
+
+struct Prepared {
+    config: Checked<Config>,
+    options: Options,
+    service: Service,
+    folder: Folder,
+}
+
+fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
+    let start = |what: &str, error: io::Error| (Exit::Start, format!("{what}: {error}"));
+    // Before anything is left behind that a failed start would have to clean up.
+    driver::probe().map_err(|blocked| (Exit::Blocked, format!("{}\nfix: {}", blocked.cause, blocked.fix)))?;
+    let server = Secret::new(random().map_err(|error| start("randomness", error))?);
+    let folder = Folder::create().map_err(|error| start("a private folder", error))?;
+    let with = Development {
+        listen: options.listen,
+        workers: options.workers,
+        server: server.clone(),
+        service: folder.0.join("service.sock"),
+        admin: Some(folder.0.join("admin.sock")),
+        http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+    };
+    let socket = with.service.clone();
+    let config =
+        Config::development(with, &machine()).map_err(|problems| (Exit::Config, problems.to_string()))?;
+    let service = Service::start(&socket).map_err(|error| start("the reference service", error))?;
+    let ready_file = options.ready_file.unwrap_or_else(|| folder.0.join("target.json"));
+    let hints = Hints { target: ready_file.clone(), service: service.pid, folder: folder.0.clone() };
+    let options = Options {
+        ready_file: Some(ready_file),
+        token: Some(DevelopmentToken::new(&server).text()),
+        when_ready: Some(Box::new(move |ready| hints.print(ready))),
+    };
+    Ok(Prepared { config, options, service, folder })
+}
+
+/// A folder only this user can enter; removed with everything in it when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> io::Result<Self> {
+        let parent = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
+        let name = format!("access-gateway-dev-{}", hex::encode(&random::<8>()?));
+        let path = parent.unwrap_or_else(std::env::temp_dir).join(name);
+        // Fails if somebody was there first: nothing of a stranger's is trusted.
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// The reference service's process. It lives exactly as long as its standard input stays open, so it ends with
+/// this process even if nobody gets to say so.
+struct Service {
+    pid: u32,
+    input: Option<ChildStdin>,
+    stopping: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    fn start(socket: &Path) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(SERVICE_VERB)
+            .arg(socket)
+            .stdin(Stdio::piped())
+            // Ctrl-C in the terminal is for the gateway, which ends the service last.
+            .process_group(0)
+            .spawn()?;
+        let (pid, input) = (child.id(), child.stdin.take());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopping);
+        let watcher = std::thread::Builder::new().name("service-watch".to_owned());
+        let watcher = watcher.spawn(move || watch(&mut child, &flag))?;
+        Ok(Self { pid, input, stopping, watcher: Some(watcher) })
+    }
+}
+
+fn watch(child: &mut Child, stopping: &AtomicBool) {
+    let ended = child.wait();
+    if !stopping.load(Ordering::Acquire) {
+        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        tell(Level::Error, &format!("the reference service ended ({how}); requests will be refused"));
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        drop(self.input.take());
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
+    }
+}
+
+/// Runs the reference service on a Unix socket until standard input ends.
+#[must_use]
+pub fn reference_service(socket: &Path) -> Exit {
+    let watched = std::thread::Builder::new().name("parent-watch".to_owned()).spawn(|| {
+        let mut byte = [0];
+        while io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
+        std::process::exit(0);
+    });
+    if let Err(error) = watched {
+        tell(Level::Error, &format!("the reference service: {error}"));
+        return Exit::Start;
+    }
+    match serve(socket) {
+        Ok(()) => Exit::Clean,
+        Err(error) => {
+            tell(Level::Error, &format!("the reference service on {}: {error}", socket.display()));
+            Exit::Start
+        }
+    }
+}
+
+fn serve(_: &Path) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this build has no reference service"))
+}
+
+/// What is printed when everything runs: lines to paste.
+struct Hints {
+    target: PathBuf,
+    service: u32,
+    folder: PathBuf,
+}
+
+impl Hints {
+    fn print(&self, ready: &Ready) {
+        // Nobody may be reading; the gateway runs all the same.
+        let _ = io::stdout().write_all(self.text(ready).as_bytes());
+    }
+
+    fn text(&self, ready: &Ready) -> String {
+        let target = self.target.display();
+        let admin = self.folder.join("admin.sock");
+        let http = ready
+            .http
+            .map_or(String::new(), |address| format!("\nMetrics:\n  curl http://{address}/metrics\n"));
+        format!(
+            "\nThe gateway serves on {listen}. Routes \"echo\" and \"chat\" go to the reference service,\n\
+             process {service}. For development only: whoever has the token can be any user, and peers on\n\
+             loopback addresses are exempt from limits.\n\
+             \nChat, in two more terminals:\n\
+             \x20 cargo run --release -p client -- chat --target-file {target} --name alice\n\
+             \x20 cargo run --release -p client -- chat --target-file {target} --name bob\n\
+             \nLoad:\n\
+             \x20 cargo run --release -p loadgen -- echo --target-file {target} --links 100 --duration 10s\n\
+             \nState:\n\
+             \x20 cargo run --release -p gateway -- status --socket {admin}\n{http}\
+             \nCtrl-C ends everything.\n\n",
+            listen = ready.listen,
+            service = self.service,
+            admin = admin.display(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn the_private_folder_is_private_and_goes_away() {
+        let folder = Folder::create().unwrap();
+        let path = folder.0.clone();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        fs::write(path.join("target.json"), "{}").unwrap();
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_hints_name_the_target_file_and_what_is_not_protected() {
+        let hints = Hints { target: "/run/t.json".into(), service: 42, folder: "/run/x".into() };
+        let ready = Ready { listen: "127.0.0.1:7400".parse().unwrap(), http: None };
+        let text = hints.text(&ready);
+        assert!(text.contains("chat --target-file /run/t.json --name alice"));
+        assert!(text.contains("status --socket /run/x/admin.sock"));
+        assert!(text.contains("exempt from limits") && !text.contains("curl"));
+    }
+}

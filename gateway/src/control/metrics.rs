@@ -1,0 +1,177 @@
+//! Counters as text for Prometheus and everything that reads its formats.
+
+use std::fmt::Write;
+
+use super::status::Snapshot;
+use crate::counters::{Counters, Form, Metric, Sample};
+
+/// Which of the two formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exposition {
+    /// Prometheus text 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// The format to answer with, by the value of the `Accept` header.
+    #[must_use]
+    pub(super) fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// All metrics of the process.
+#[must_use]
+pub(super) fn render(snapshot: &Snapshot<'_>, exposition: Exposition) -> String {
+    let mut page = Page { text: String::with_capacity(16 << 10), exposition };
+    page.process(snapshot);
+    let samples: Vec<Vec<Sample>> = snapshot.counters.iter().map(|counters| counters.samples()).collect();
+    for (i, metric) in Counters::METRICS.iter().enumerate() {
+        page.head(metric);
+        for (worker, samples) in samples.iter().enumerate() {
+            match &samples[i] {
+                Sample::One(number) => page.line(metric, &format!("worker=\"{worker}\""), *number),
+                Sample::Split(label, values) => {
+                    for (value, number) in values {
+                        page.line(metric, &format!("worker=\"{worker}\",{label}=\"{value}\""), *number);
+                    }
+                }
+            }
+        }
+    }
+    if exposition == Exposition::OpenMetrics {
+        page.text.push_str("# EOF\n");
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    exposition: Exposition,
+}
+
+impl Page {
+    fn process(&mut self, snapshot: &Snapshot<'_>) {
+        let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+        self.gauge("build_info", "Version of the gateway; always 1.", &version, 1);
+        self.gauge("ready", "Whether every worker serves.", "", u64::from(snapshot.ready));
+        let started = snapshot.started.0 / 1000;
+        self.gauge("start_time_seconds", "When the process started, in Unix time.", "", started);
+        let ceiling = snapshot.ceiling.user();
+        self.gauge("memory_ceiling_bytes", "The sum of all limits in user space.", "", ceiling);
+        let slots = Metric { name: "slots", help: "Sockets a worker may have.", form: Form::Gauge };
+        self.head(&slots);
+        for (worker, core) in snapshot.cores.iter().enumerate() {
+            self.line(&slots, &format!("worker=\"{worker}\""), u64::from(core.slots));
+        }
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, labels: &str, number: u64) {
+        let metric = Metric { name, help, form: Form::Gauge };
+        self.head(&metric);
+        self.line(&metric, labels, number);
+    }
+
+    /// OpenMetrics names a counter's family without `_total`, the older format with it.
+    fn head(&mut self, metric: &Metric) {
+        let (form, suffix) = match (metric.form, self.exposition) {
+            (Form::Gauge, _) => ("gauge", ""),
+            (Form::Counter, Exposition::OpenMetrics) => ("counter", ""),
+            (Form::Counter, Exposition::Text) => ("counter", "_total"),
+        };
+        let Metric { name, help, .. } = metric;
+        let written =
+            writeln!(self.text, "# HELP gateway_{name}{suffix} {help}\n# TYPE gateway_{name}{suffix} {form}");
+        written.expect("a string takes everything");
+    }
+
+    fn line(&mut self, metric: &Metric, labels: &str, number: u64) {
+        let suffix = if metric.form == Form::Counter { "_total" } else { "" };
+        let name = metric.name;
+        let written = if labels.is_empty() {
+            writeln!(self.text, "gateway_{name}{suffix} {number}")
+        } else {
+            writeln!(self.text, "gateway_{name}{suffix}{{{labels}}} {number}")
+        };
+        written.expect("a string takes everything");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use protocol::CloseCode;
+
+    use super::super::status::tests::with_snapshot;
+    use super::*;
+
+    #[test]
+    fn counters_of_all_workers_appear_with_their_labels() {
+        with_snapshot(|snapshot| {
+            snapshot.counters[1].handshakes.add(7);
+            snapshot.counters[0].closed.of(CloseCode::SlowReader).add(3);
+            let text = render(snapshot, Exposition::Text);
+            assert!(text.contains("gateway_handshakes_total{worker=\"0\"} 0\n"));
+            assert!(text.contains("gateway_handshakes_total{worker=\"1\"} 7\n"));
+            assert!(text.contains("gateway_closed_total{worker=\"0\",code=\"slow_reader\"} 3\n"));
+            assert!(text.contains("# TYPE gateway_links gauge\n"));
+            assert!(text.contains("# TYPE gateway_handshakes_total counter\n"));
+        });
+    }
+
+    #[test]
+    fn openmetrics_names_families_without_total_and_ends_with_eof() {
+        with_snapshot(|snapshot| {
+            let text = render(snapshot, Exposition::OpenMetrics);
+            assert!(text.contains("# TYPE gateway_handshakes counter\n"));
+            assert!(text.contains("gateway_handshakes_total{worker=\"0\"} 0\n"));
+            assert!(text.ends_with("\n# EOF\n"));
+            assert_eq!(text.matches("# EOF").count(), 1);
+        });
+    }
+
+    /// The grammar both formats share: help, type, then that family's samples, all together, none twice.
+    #[test]
+    fn every_line_follows_the_grammar_and_no_series_appears_twice() {
+        for exposition in [Exposition::Text, Exposition::OpenMetrics] {
+            with_snapshot(|snapshot| {
+                let text = render(snapshot, exposition);
+                let (mut family, mut families, mut series) = (String::new(), HashSet::new(), HashSet::new());
+                for line in text.lines().filter(|line| *line != "# EOF") {
+                    if let Some(rest) = line.strip_prefix("# HELP ") {
+                        family = rest.split_once(' ').expect("a help text").0.to_owned();
+                        assert!(families.insert(family.clone()), "{family} is torn apart");
+                    } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                        assert_eq!(rest.split(' ').next(), Some(family.as_str()));
+                    } else {
+                        let (name, number) = line.rsplit_once(' ').expect("a number");
+                        assert!(name.starts_with(&family), "{line}");
+                        assert!(number.parse::<u64>().is_ok(), "{line}");
+                        assert!(series.insert(name.to_owned()), "{name} appears twice");
+                        let plain = name.split('{').next().expect("a name");
+                        assert!(plain.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn the_format_follows_the_accept_header() {
+        assert_eq!(Exposition::accepted("*/*"), Exposition::Text);
+        let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3";
+        assert_eq!(Exposition::accepted(prometheus), Exposition::OpenMetrics);
+    }
+}

@@ -1,0 +1,233 @@
+//! The control thread: signals, the admin socket, HTTP for probes and metrics, and the life of the process.
+//!
+//! It runs on tokio-uring and is never on the data path. Of the workers it knows only [`Workers`]: their counters,
+//! how far they are, and how to stop them.
+
+mod dev;
+mod exit;
+mod http;
+mod log;
+mod machine;
+mod metrics;
+mod ready;
+mod serve;
+mod sockets;
+pub mod spawn;
+mod status;
+mod verbs;
+mod workers;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
+pub use exit::Exit;
+pub use log::{set_level, tell};
+pub use machine::{machine, read_key_file};
+pub use sockets::Sockets;
+pub use workers::{Progress, UntilEnded, Workers};
+
+use self::ready::ReadyFile;
+use self::serve::State;
+use crate::clock::Clock;
+use crate::config::{Checked, Config, Level};
+
+/// What the command line says besides the config.
+#[derive(Default)]
+pub struct Options {
+    /// Where to write the ready file.
+    pub ready_file: Option<PathBuf>,
+    /// The token that goes into the ready file; `dev` only.
+    pub token: Option<String>,
+    /// Called once when every worker serves.
+    pub when_ready: Option<WhenReady>,
+}
+
+/// What to do once when every worker serves.
+pub type WhenReady = Box<dyn FnOnce(&Ready) + Send>;
+
+/// What is known when every worker serves.
+pub struct Ready {
+    /// The address clients connect to.
+    pub listen: std::net::SocketAddr,
+    /// The address of /metrics.
+    pub http: Option<std::net::SocketAddr>,
+}
+
+/// Runs a gateway until a signal or a failure ends it. `spawn` starts the workers; it is called once, after
+/// everything that can fail without them.
+pub fn run<S>(config: Checked<Config>, options: Options, spawn: S) -> Exit
+where
+    S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
+{
+    set_level(config.log.level);
+    // tokio-uring panics where io_uring is forbidden, so this comes before its runtime.
+    if let Err(blocked) = driver::probe() {
+        tell(Level::Error, &blocked.cause);
+        tell(Level::Error, &format!("fix: {}", blocked.fix));
+        return Exit::Blocked;
+    }
+    if let Some(path) = &options.ready_file {
+        // Whoever waits for the file must not find an old one.
+        ready::remove_stale(path);
+    }
+    let config = Arc::new(config);
+    let sockets = match Sockets::bind(&config.admin) {
+        Ok(sockets) => sockets,
+        Err(reason) => return cannot_start(&reason),
+    };
+    let workers = match spawn(&config) {
+        Ok(workers) => workers,
+        Err(reason) => return cannot_start(&reason),
+    };
+    tokio_uring::start(live(config, options, sockets, workers))
+}
+
+fn cannot_start(reason: &str) -> Exit {
+    tell(Level::Error, reason);
+    Exit::Start
+}
+
+async fn live(
+    config: Arc<Checked<Config>>,
+    options: Options,
+    sockets: Sockets,
+    mut workers: Workers,
+) -> Exit {
+    let state = Rc::new(State::new(Arc::clone(&config), &workers, Clock::start()));
+    let http = sockets.http_address();
+    // The socket's file disappears with this guard, at the very end.
+    let _admin_file = match serve::start(sockets, &state) {
+        Ok(guard) => guard,
+        Err(error) => {
+            stop(&mut workers, &state, None).await;
+            return cannot_start(&format!("the admin sockets: {error}"));
+        }
+    };
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            stop(&mut workers, &state, None).await;
+            return cannot_start(&format!("the signal handlers: {error}"));
+        }
+    };
+    let ready = Ready { listen: workers.listen, http };
+    let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals).await;
+    let stopped = stop(&mut workers, &state, Some(&mut signals)).await;
+    if exit == Exit::Clean && stopped == Exit::Clean {
+        tell(Level::Info, "stopped");
+    }
+    if exit == Exit::Clean { stopped } else { exit }
+}
+
+/// Waits until there is a reason to stop: a signal, or a worker that ended unasked.
+async fn watch(
+    config: &Config,
+    mut options: Options,
+    ready: &Ready,
+    workers: &Workers,
+    signals: &mut Signals,
+) -> (Exit, Option<ReadyFile>) {
+    let mut ready_file = None;
+    let mut announced = false;
+    loop {
+        tokio::select! {
+            name = signals.next() => {
+                tell(Level::Info, &format!("{name}: stopping"));
+                return (Exit::Clean, ready_file);
+            }
+            () = workers.progress.changed() => {
+                if workers.progress.count_ended() > 0 {
+                    tell(Level::Error, "a worker ended unasked: stopping");
+                    return (Exit::Failed, ready_file);
+                }
+                if announced || !workers.ready() {
+                    continue;
+                }
+                announced = true;
+                match announce(config, &mut options, ready) {
+                    Ok(file) => ready_file = file,
+                    Err(reason) => {
+                        tell(Level::Error, &reason);
+                        return (Exit::Start, None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn announce(config: &Config, options: &mut Options, ready: &Ready) -> Result<Option<ReadyFile>, String> {
+    let file = match &options.ready_file {
+        Some(path) => Some(ReadyFile::write(path, config, ready, options.token.as_deref())?),
+        None => None,
+    };
+    tell(Level::Info, &format!("ready on {} with {} workers", ready.listen, config.cores.len()));
+    if let Some(when_ready) = options.when_ready.take() {
+        when_ready(ready);
+    }
+    Ok(file)
+}
+
+/// Asks the workers to end and waits for them, but not for ever; a second signal ends the patience.
+async fn stop(workers: &mut Workers, state: &State, signals: Option<&mut Signals>) -> Exit {
+    state.stopping.set(true);
+    (workers.stop)();
+    let all_ended = async {
+        while workers.progress.count_ended() < workers.counters.len() {
+            workers.progress.changed().await;
+        }
+    };
+    let again = async {
+        match signals {
+            Some(signals) => signals.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(STOP_DEADLINE, all_ended) => {
+            if ended.is_err() {
+                tell(Level::Error, "workers did not end in time");
+                return Exit::Failed;
+            }
+        }
+        name = again => {
+            tell(Level::Warning, &format!("{name} again: not waiting for the workers"));
+            return Exit::Failed;
+        }
+    }
+    let failures = workers.join();
+    for failure in &failures {
+        tell(Level::Error, failure);
+    }
+    if failures.is_empty() { Exit::Clean } else { Exit::Failed }
+}
+
+/// How long workers have to close their links.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The ready file: how a script learns that the gateway serves, and where.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::Ready;
+use crate::config::{Config, hex};
+
+/// A written ready file; removed when dropped.
+#[derive(Debug)]
+pub(super) struct ReadyFile(PathBuf);
+
+impl ReadyFile {
+    /// Writes it beside its place and renames it, so that a reader finds it whole or not at all. It may hold a
+    /// token, so only its owner may read it.
+    pub(super) fn write(
+        path: &Path,
+        config: &Config,
+        ready: &Ready,
+        token: Option<&str>,
+    ) -> Result<Self, String> {
+        let text = format!("{}\n", contents(config, ready, token));
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&beside, path));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&beside);
+            return Err(format!("the ready file {}: {error}", path.display()));
+        }
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Removes what an earlier process may have left.
+pub(super) fn remove_stale(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+/// Absent means: there is none.
+fn contents(config: &Config, ready: &Ready, token: Option<&str>) -> serde_json::Value {
+    let mut fields = json!({
+        "pid": std::process::id(),
+        "listen": ready.listen.to_string(),
+        "server_key": hex::encode(&config.keys.server.public().0),
+    });
+    let optional = [
+        ("token", token.map(str::to_owned)),
+        ("admin", config.admin.socket.as_ref().map(|path| path.display().to_string())),
+        ("http", ready.http.map(|address| address.to_string())),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            fields[name] = value.into();
+        }
+    }
+    fields
+}

@@ -1,0 +1,170 @@
+//! Serves the two sockets. Everything is bounded: connections, bytes read, and time.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::UnixMillis;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::sockets::{SocketFile, Sockets};
+use super::status::Snapshot;
+use super::verbs::LINE_LEN_MAX;
+use super::workers::{Progress, Workers};
+use super::{http, verbs};
+use crate::clock::Clock;
+use crate::config::{Ceiling, Checked, Config};
+use crate::counters::Counters;
+
+/// What the answers are made of.
+pub(super) struct State {
+    config: Arc<Checked<Config>>,
+    counters: Vec<Arc<Counters>>,
+    progress: Arc<Progress>,
+    listen: SocketAddr,
+    ceiling: Ceiling,
+    clock: Clock,
+    started: UnixMillis,
+    /// Whether the gateway is on its way out.
+    pub(super) stopping: Cell<bool>,
+    open: Cell<usize>,
+}
+
+impl State {
+    pub(super) fn new(config: Arc<Checked<Config>>, workers: &Workers, clock: Clock) -> Self {
+        Self {
+            ceiling: Ceiling::of(&config),
+            config,
+            counters: workers.counters.clone(),
+            progress: Arc::clone(&workers.progress),
+            listen: workers.listen,
+            clock,
+            started: clock.unix(),
+            stopping: Cell::new(false),
+            open: Cell::new(0),
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot<'_> {
+        let serving =
+            self.progress.count_serving() == self.counters.len() && self.progress.count_ended() == 0;
+        Snapshot {
+            ready: serving && !self.stopping.get(),
+            stopping: self.stopping.get(),
+            started: self.started,
+            now: self.clock.unix(),
+            listen: self.listen,
+            cores: &self.config.cores,
+            counters: &self.counters,
+            ceiling: &self.ceiling,
+        }
+    }
+}
+
+/// One of the few places for connections; given back when dropped.
+struct Place(Rc<State>);
+
+impl Place {
+    fn take(state: &Rc<State>) -> Option<Self> {
+        let open = state.open.get();
+        (open < state.config.admin.connections).then(|| {
+            state.open.set(open + 1);
+            Self(Rc::clone(state))
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+/// Starts serving; the guard removes the admin socket's file.
+pub(super) fn start(sockets: Sockets, state: &Rc<State>) -> io::Result<Option<SocketFile>> {
+    if let Some(listener) = sockets.http {
+        tokio_uring::spawn(serve_http(TcpListener::from_std(listener)?, Rc::clone(state)));
+    }
+    let Some(admin) = sockets.admin else { return Ok(None) };
+    let listener = UnixListener::from_std(admin.listener)?;
+    tokio_uring::spawn(serve_admin(listener, admin.uid, Rc::clone(state)));
+    Ok(Some(admin.file))
+}
+
+async fn serve_http(listener: TcpListener, state: Rc<State>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => with_place(&state, |place| talk_http(stream, place)),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn serve_admin(listener: UnixListener, uid: u32, state: Rc<State>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // The file's rights say the same; a file can be moved or its rights be changed, credentials can't.
+                let allowed = stream.peer_cred().is_ok_and(|peer| peer.uid() == uid || peer.uid() == 0);
+                if allowed {
+                    with_place(&state, |place| talk_admin(stream, place));
+                }
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Runs one conversation if there is a place and until its time is up. Without a place the socket is dropped.
+fn with_place<F>(state: &Rc<State>, talk: impl FnOnce(Place) -> F)
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    if let Some(place) = Place::take(state) {
+        let talk = tokio::time::timeout(state.config.admin.deadline, talk(place));
+        // How it ends concerns only the peer, who sees it.
+        tokio_uring::spawn(async move { drop(talk.await) });
+    }
+}
+
+async fn talk_http(mut stream: TcpStream, place: Place) -> io::Result<()> {
+    let mut head = Vec::with_capacity(1024);
+    let answer = loop {
+        match http::parse(&head) {
+            Ok(Some(request)) => break http::answer(&request, &place.0.snapshot()),
+            Err(refused) => break http::refuse(refused),
+            Ok(None) => {}
+        }
+        let room = (http::HEAD_LEN_MAX - head.len()) as u64;
+        if (&mut stream).take(room).read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    };
+    stream.write_all(&answer).await?;
+    stream.shutdown().await
+}
+
+async fn talk_admin(mut stream: UnixStream, place: Place) -> io::Result<()> {
+    let mut line = Vec::with_capacity(128);
+    while !line.contains(&b'\n') {
+        let room = (LINE_LEN_MAX - line.len()) as u64;
+        if (&mut stream).take(room).read_buf(&mut line).await? == 0 {
+            break;
+        }
+    }
+    let end = line.iter().position(|byte| *byte == b'\n');
+    let text = end.and_then(|end| std::str::from_utf8(&line[..end]).ok());
+    let answer = match text {
+        Some(text) => verbs::answer(text, &place.0.snapshot()),
+        None => format!("error: send one line of UTF-8, at most {LINE_LEN_MAX} bytes\n"),
+    };
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// After a failed accept (no descriptors left): trying again at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,175 @@
+//! The state of the whole process at one moment, for people and for scripts.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use protocol::UnixMillis;
+use serde_json::{Map, Value, json};
+
+use crate::config::{Ceiling, Core};
+use crate::counters::{Counters, Form, Sample};
+
+/// What can be told at one moment.
+pub(super) struct Snapshot<'s> {
+    /// Whether every worker serves.
+    pub(super) ready: bool,
+    /// Whether the gateway is on its way out.
+    pub(super) stopping: bool,
+    /// When the process started.
+    pub(super) started: UnixMillis,
+    /// Now.
+    pub(super) now: UnixMillis,
+    /// The address clients connect to.
+    pub(super) listen: SocketAddr,
+    /// Workers' places, in order.
+    pub(super) cores: &'s [Core],
+    /// Workers' numbers, in the same order.
+    pub(super) counters: &'s [Arc<Counters>],
+    /// The sum of all limits.
+    pub(super) ceiling: &'s Ceiling,
+}
+
+impl Snapshot<'_> {
+    /// One JSON object; its fields are only ever added to.
+    #[must_use]
+    pub(super) fn json(&self) -> Value {
+        let workers: Vec<Value> = self
+            .cores
+            .iter()
+            .zip(self.counters)
+            .enumerate()
+            .map(|(worker, (core, counters))| {
+                let numbers = numbers(&counters.samples());
+                json!({ "worker": worker, "cpu": core.cpu, "slots": core.slots, "counters": numbers })
+            })
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "ready": self.ready,
+            "stopping": self.stopping,
+            "started_unix_ms": self.started.0,
+            "uptime_s": self.now.0.saturating_sub(self.started.0) / 1000,
+            "listen": self.listen.to_string(),
+            "memory_ceiling_bytes": self.ceiling.user(),
+            "totals": numbers(&self.totals()),
+            "workers": workers,
+        })
+    }
+
+    /// The same for a person: what is not zero.
+    #[must_use]
+    pub(super) fn text(&self) -> String {
+        let state = match (self.stopping, self.ready) {
+            (true, _) => "stopping",
+            (false, true) => "ready",
+            (false, false) => "starting",
+        };
+        let uptime = self.now.0.saturating_sub(self.started.0) / 1000;
+        let mut text = format!(
+            "gateway {} · {state} · {} · {} workers · up {uptime} s\n",
+            env!("CARGO_PKG_VERSION"),
+            self.listen,
+            self.cores.len()
+        );
+        for (metric, sample) in Counters::METRICS.iter().zip(self.totals()) {
+            let mut line = |name: &str, number: u64| {
+                if number != 0 || metric.form == Form::Gauge {
+                    writeln!(text, "{name:<36} {number:>16}").expect("a string takes everything");
+                }
+            };
+            match sample {
+                Sample::One(number) => line(metric.name, number),
+                Sample::Split(_, values) => {
+                    for (value, number) in values {
+                        line(&format!("{} {value}", metric.name), number);
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    /// Sums over all workers, in the order of [`Counters::METRICS`].
+    fn totals(&self) -> Vec<Sample> {
+        let mut workers = self.counters.iter().map(|counters| counters.samples());
+        let mut totals = workers.next().unwrap_or_default();
+        for samples in workers {
+            for (total, sample) in totals.iter_mut().zip(samples) {
+                match (total, sample) {
+                    (Sample::One(total), Sample::One(number)) => *total = total.wrapping_add(number),
+                    (Sample::Split(_, totals), Sample::Split(_, numbers)) => {
+                        for ((_, total), (_, number)) in totals.iter_mut().zip(numbers) {
+                            *total = total.wrapping_add(number);
+                        }
+                    }
+                    _ => unreachable!("all workers have the same metrics"),
+                }
+            }
+        }
+        totals
+    }
+}
+
+fn numbers(samples: &[Sample]) -> Value {
+    let mut fields = Map::new();
+    for (metric, sample) in Counters::METRICS.iter().zip(samples) {
+        let value = match sample {
+            Sample::One(number) => json!(number),
+            Sample::Split(_, values) => values.iter().map(|(name, number)| (*name, *number)).collect(),
+        };
+        fields.insert(metric.name.to_owned(), value);
+    }
+    Value::Object(fields)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use protocol::Refusal;
+
+    use super::*;
+
+    /// A gateway with two workers.
+    pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
+        let counters = [Arc::new(Counters::default()), Arc::new(Counters::default())];
+        let ceiling = Ceiling { parts: vec![("links", 1 << 20)], kernel_idle: 0, kernel_full: 0 };
+        look(&Snapshot {
+            ready: true,
+            stopping: false,
+            started: UnixMillis(1_000_000),
+            now: UnixMillis(1_090_500),
+            listen: "127.0.0.1:7400".parse().unwrap(),
+            cores: &[Core { cpu: 0, slots: 100 }, Core { cpu: 3, slots: 200 }],
+            counters: &counters,
+            ceiling: &ceiling,
+        });
+    }
+
+    #[test]
+    fn totals_are_the_sums_of_all_workers() {
+        with_snapshot(|snapshot| {
+            snapshot.counters[0].links.add(2);
+            snapshot.counters[1].links.add(3);
+            snapshot.counters[1].refusals.of(Refusal::Busy).add(9);
+            let json = snapshot.json();
+            assert_eq!(json["totals"]["links"], 5);
+            assert_eq!(json["totals"]["refusals"]["busy"], 9);
+            assert_eq!(json["workers"][0]["counters"]["links"], 2);
+            assert_eq!(json["workers"][1]["cpu"], 3);
+            assert_eq!(json["uptime_s"], 90);
+            assert_eq!(json["ready"], true);
+        });
+    }
+
+    #[test]
+    fn the_text_shows_gauges_and_what_has_happened() {
+        with_snapshot(|snapshot| {
+            snapshot.counters[0].refusals.of(Refusal::NoRoute).add(1);
+            let text = snapshot.text();
+            assert!(text.starts_with("gateway ") && text.contains(" · ready · 127.0.0.1:7400 · 2 workers"));
+            assert!(text.contains("refusals no_route") && !text.contains("refusals busy"));
+            assert!(text.contains("sessions") && !text.contains("handshakes_resumed"));
+        });
+    }
+}

@@ -1,0 +1,154 @@
+//! The life of a gateway whose workers only count, and its sockets as clients see them.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::sync::{Condvar, Mutex};
+
+use super::*;
+use crate::config::{Development, Machine, Secret};
+use crate::counters::Counters;
+
+/// A new folder for one test.
+pub(super) fn folder(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("gateway-test-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir(&path).unwrap();
+    path
+}
+
+fn config(folder: &std::path::Path) -> Checked<Config> {
+    let with = Development {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        workers: Some(2),
+        server: Secret::new([5; 32]),
+        service: folder.join("service.sock"),
+        admin: Some(folder.join("admin.sock")),
+        http: Some("127.0.0.1:0".parse().unwrap()),
+    };
+    Config::development(with, &Machine { cpus: vec![0], open_files: 1000, memory: 0 }).unwrap()
+}
+
+/// Threads that serve at once and end when they are told to, or with `failure`.
+fn idle_workers(
+    failure: Option<&'static str>,
+) -> impl FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String> {
+    move |config| {
+        let progress = Arc::new(Progress::default());
+        let told = Arc::new((Mutex::new(false), Condvar::new()));
+        let mut threads = Vec::new();
+        for _ in &config.cores {
+            let (progress, told) = (Arc::clone(&progress), Arc::clone(&told));
+            threads.push(std::thread::spawn(move || {
+                let _until_ended = progress.until_ended();
+                progress.serving();
+                if let Some(reason) = failure {
+                    return Err(reason.to_owned());
+                }
+                let stopped = told.0.lock().unwrap();
+                drop(told.1.wait_while(stopped, |stopped| !*stopped).unwrap());
+                Ok(())
+            }));
+        }
+        let stop = Box::new(move || {
+            *told.0.lock().unwrap() = true;
+            told.1.notify_all();
+        });
+        let counters: Vec<_> = config.cores.iter().map(|_| Arc::new(Counters::default())).collect();
+        counters[1].links.set(17);
+        Ok(Workers { listen: "127.0.0.1:9".parse().unwrap(), counters, progress, stop, threads })
+    }
+}
+
+fn get(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request).unwrap();
+    let mut text = String::new();
+    // A refusal may come with a reset, because the rest of the request was not read.
+    let _ = stream.read_to_string(&mut text);
+    text
+}
+
+fn ask(path: &std::path::Path, line: &str) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.write_all(line.as_bytes()).unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    text
+}
+
+/// Ends this process's gateway as an operator would. The handlers of tokio are installed by then.
+fn terminate() {
+    let status = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// One test for the whole life, because a signal reaches every gateway of the process.
+#[test]
+fn a_gateway_becomes_ready_answers_and_ends_by_signal() {
+    if let Err(blocked) = driver::probe() {
+        eprintln!("NOT RUN: {}", blocked.cause);
+        return;
+    }
+    let folder = folder("life");
+    let (ready_file, admin) = (folder.join("ready.json"), folder.join("admin.sock"));
+    fs::write(&ready_file, "old").unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let options = Options {
+        ready_file: Some(ready_file.clone()),
+        token: Some("dev1.x".to_owned()),
+        when_ready: Some(Box::new(move |ready| sender.send(ready.http.unwrap()).unwrap())),
+    };
+    let config = config(&folder);
+    let gateway = std::thread::spawn(move || run(config, options, idle_workers(None)));
+    let http = receiver.recv().unwrap();
+
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
+    assert_eq!(written["pid"], std::process::id());
+    assert_eq!(written["listen"], "127.0.0.1:9");
+    assert_eq!(written["token"], "dev1.x");
+    assert_eq!(written["admin"], admin.display().to_string());
+    assert_eq!(written["server_key"].as_str().map(str::len), Some(64));
+
+    assert!(get(http, b"GET /readyz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    assert!(get(http, b"GET /metrics HTTP/1.1\r\n\r\n").contains("gateway_links{worker=\"1\"} 17\n"));
+    assert!(get(http, b"BREW / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    assert!(get(http, &[b'x'; http::HEAD_LEN_MAX]).starts_with("HTTP/1.1 431 "));
+    let status: serde_json::Value = serde_json::from_str(&ask(&admin, "status --json\n")).unwrap();
+    assert_eq!(status["totals"]["links"], 17);
+    assert_eq!(status["ready"], true);
+    assert!(ask(&admin, "no\n").starts_with("error: "));
+    assert!(ask(&admin, &"x".repeat(verbs::LINE_LEN_MAX)).starts_with("error: send one line"));
+
+    terminate();
+    assert_eq!(gateway.join().unwrap(), Exit::Clean);
+    assert!(!ready_file.exists() && !admin.exists());
+    fs::remove_dir(&folder).unwrap();
+}
+
+#[test]
+fn a_worker_that_dies_ends_the_gateway_with_a_failure() {
+    if let Err(blocked) = driver::probe() {
+        eprintln!("NOT RUN: {}", blocked.cause);
+        return;
+    }
+    let folder = folder("death");
+    let exit = run(config(&folder), Options::default(), idle_workers(Some("out of rings")));
+    assert_eq!(exit, Exit::Failed);
+    fs::remove_dir(&folder).unwrap();
+}
+
+#[test]
+fn what_cannot_be_bound_keeps_the_gateway_from_starting() {
+    if let Err(blocked) = driver::probe() {
+        eprintln!("NOT RUN: {}", blocked.cause);
+        return;
+    }
+    let folder = folder("taken");
+    let _other = std::os::unix::net::UnixListener::bind(folder.join("admin.sock")).unwrap();
+    let spawn = |_: &Arc<Checked<Config>>| -> Result<Workers, String> { panic!("nothing may be started") };
+    assert_eq!(run(config(&folder), Options::default(), spawn), Exit::Start);
+    fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,55 @@
+//! The admin socket's language: one line in, text or JSON out, then the end.
+
+use super::metrics::{Exposition, render};
+use super::status::Snapshot;
+
+/// Longest line a client of the admin socket may send, its end included.
+pub(super) const LINE_LEN_MAX: usize = 1024;
+
+const HELP: &str = "status           the gateway's state for a person\n\
+                    status --json    the same for a script\n\
+                    metrics          all numbers, in OpenMetrics\n\
+                    help             this text\n";
+
+/// The answer to one line.
+#[must_use]
+pub(super) fn answer(line: &str, snapshot: &Snapshot<'_>) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["status"] => snapshot.text(),
+        ["status", "--json"] => format!("{}\n", snapshot.json()),
+        ["metrics"] => render(snapshot, Exposition::OpenMetrics),
+        ["help"] => HELP.to_owned(),
+        [] => format!("error: empty line\n{HELP}"),
+        [verb, ..] => format!("error: no such verb: {}\n{HELP}", verb.escape_debug()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::tests::with_snapshot;
+    use super::*;
+
+    #[test]
+    fn each_verb_answers_in_its_form() {
+        with_snapshot(|snapshot| {
+            assert!(answer("status\n", snapshot).starts_with("gateway "));
+            let json: serde_json::Value =
+                serde_json::from_str(&answer(" status  --json\r\n", snapshot)).unwrap();
+            assert_eq!(json["listen"], "127.0.0.1:7400");
+            assert!(answer("metrics", snapshot).ends_with("# EOF\n"));
+            assert!(answer("help", snapshot).contains("status --json"));
+        });
+    }
+
+    #[test]
+    fn what_is_no_verb_gets_an_error_and_the_list() {
+        with_snapshot(|snapshot| {
+            for line in ["", "\n", "stat", "status --yaml", "status --json now", "\u{1b}[2J"] {
+                let said = answer(line, snapshot);
+                assert!(said.starts_with("error: ") && said.contains("status --json"), "{line:?}: {said}");
+                assert!(!said.contains('\u{1b}'), "a terminal is not at the client's mercy");
+            }
+        });
+    }
+}

@@ -1,0 +1,94 @@
+//! What the control thread knows of the workers: their numbers, whether they serve, and how to stop them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::Notify;
+
+use crate::counters::Counters;
+
+/// How far the workers are. They write it, the control thread waits on it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    serving: AtomicUsize,
+    ended: AtomicUsize,
+    changed: Notify,
+}
+
+impl Progress {
+    /// A worker listens and serves. Called once by each, from its thread.
+    pub fn serving(&self) {
+        self.serving.fetch_add(1, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// A guard that notes the end of a worker's thread, however it ends.
+    #[must_use]
+    pub fn until_ended(self: &Arc<Self>) -> UntilEnded {
+        UntilEnded(Arc::clone(self))
+    }
+
+    /// Workers that have begun to serve, ended ones included.
+    #[must_use]
+    pub fn count_serving(&self) -> usize {
+        self.serving.load(Ordering::Acquire)
+    }
+
+    /// Workers whose threads are over.
+    #[must_use]
+    pub fn count_ended(&self) -> usize {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until a count changed. One waiter only; a change that came before is not missed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// Notes the end of a worker when it is dropped, by return or by panic.
+#[derive(Debug)]
+pub struct UntilEnded(Arc<Progress>);
+
+impl Drop for UntilEnded {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Release);
+        self.0.changed.notify_one();
+    }
+}
+
+/// The workers of a running gateway.
+pub struct Workers {
+    /// The address they listen on; the port is the real one.
+    pub listen: SocketAddr,
+    /// Each worker's numbers, in order.
+    pub counters: Vec<Arc<Counters>>,
+    /// How far they are.
+    pub progress: Arc<Progress>,
+    /// Asks all of them to close their links and end. Must not block.
+    pub stop: Box<dyn Fn() + Send>,
+    /// Their threads; an error says in one line what the worker died of.
+    pub threads: Vec<JoinHandle<Result<(), String>>>,
+}
+
+impl Workers {
+    /// Whether all of them serve and none has ended.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.progress.count_serving() == self.counters.len() && self.progress.count_ended() == 0
+    }
+
+    /// Joins the threads, all of which must have ended, and says what they died of.
+    pub(super) fn join(&mut self) -> Vec<String> {
+        let ended = self.threads.drain(..).map(JoinHandle::join);
+        ended
+            .filter_map(|result| match result {
+                Ok(Ok(())) => None,
+                Ok(Err(reason)) => Some(reason),
+                Err(_) => Some("a worker panicked, which is a bug".to_owned()),
+            })
+            .collect()
+    }
+}

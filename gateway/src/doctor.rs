@@ -1,0 +1,300 @@
+//! `gateway doctor`: looks at the machine and says, line by line, what was found, what is needed, why, and which
+//! command changes it.
+
+use std::fmt::Write;
+use std::fs;
+
+use driver::limits::OpenFiles;
+use driver::{Blocked, Report};
+
+use crate::config::Config;
+use crate::control::Exit;
+
+/// What the machine looks like.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the driver found.
+    pub probe: Result<Report, Blocked>,
+    /// The limit of open files, as the process was started with it.
+    pub open_files: Option<OpenFiles>,
+    /// CPUs this process may run on.
+    pub cpus: Vec<u32>,
+    /// `net.core.somaxconn`.
+    pub somaxconn: Option<u64>,
+    /// `net.ipv4.ip_local_port_range`.
+    pub ports: Option<(u64, u64)>,
+    /// What the kernel reads the time from.
+    pub clock_source: Option<String>,
+}
+
+impl Facts {
+    /// Looks.
+    #[must_use]
+    pub fn look() -> Self {
+        let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+        let ports = read("/proc/sys/net/ipv4/ip_local_port_range").and_then(|text| {
+            let (first, last) = text.split_once(char::is_whitespace)?;
+            Some((first.parse().ok()?, last.trim().parse().ok()?))
+        });
+        Self {
+            probe: driver::probe(),
+            open_files: driver::limits::open_files().ok(),
+            cpus: driver::thread::allowed_cpus().unwrap_or_default(),
+            somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
+            ports,
+            clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        }
+    }
+}
+
+/// How serious it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// As it should be.
+    Good,
+    /// The gateway runs, but not at its best.
+    Weak,
+    /// The gateway can't run, or not with this config.
+    Bad,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: &'static str,
+    /// How serious it is.
+    pub grade: Grade,
+    /// What was found.
+    pub found: String,
+    /// What is needed.
+    pub needed: String,
+    /// Why.
+    pub why: &'static str,
+    /// What to do, if anything.
+    pub fix: String,
+}
+
+/// Judges the facts, against a config's needs or against the defaults.
+#[must_use]
+pub fn findings(facts: &Facts, config: Option<&Config>) -> Vec<Finding> {
+    let mut findings = io_uring(&facts.probe);
+    findings.push(open_files(facts.open_files, config));
+    findings.push(cpus(&facts.cpus, config));
+    findings.push(backlog(facts.somaxconn, config));
+    findings.push(ports(facts.ports));
+    findings.push(clock(facts.clock_source.as_deref()));
+    findings
+}
+
+fn io_uring(probe: &Result<Report, Blocked>) -> Vec<Finding> {
+    let why = "all sockets of clients and backends are driven by it";
+    match probe {
+        Err(blocked) => vec![Finding {
+            what: "io_uring",
+            grade: Grade::Bad,
+            found: blocked.cause.clone(),
+            needed: "usable, Linux 6.6 or later".to_owned(),
+            why,
+            fix: blocked.fix.clone(),
+        }],
+        Ok(report) => {
+            let weak = [
+                (report.min_timeout, "gathering waits", "6.12", "fewer system calls per message under load"),
+                (
+                    report.socket_options,
+                    "socket options",
+                    "6.7",
+                    "streams to backends get their own buffer sizes",
+                ),
+            ];
+            let mut findings = vec![Finding {
+                what: "io_uring",
+                grade: Grade::Good,
+                found: format!("Linux {}, up to {} sockets per ring", report.kernel, report.slots_max),
+                needed: "usable, Linux 6.6 or later".to_owned(),
+                why,
+                fix: String::new(),
+            }];
+            findings.extend(weak.into_iter().map(|(there, what, release, why)| Finding {
+                what,
+                grade: if there { Grade::Good } else { Grade::Weak },
+                found: if there { "there" } else { "missing" }.to_owned(),
+                needed: format!("Linux {release} or later"),
+                why,
+                fix: if there { String::new() } else { format!("run on Linux {release} or later") },
+            }));
+            findings
+        }
+    }
+}
+
+fn open_files(limit: Option<OpenFiles>, config: Option<&Config>) -> Finding {
+    let most = config.and_then(|config| config.cores.iter().map(|core| core.slots).max());
+    let needed = u64::from(most.unwrap_or(20_000));
+    let hard = limit.map_or(0, |limit| limit.hard);
+    let grade = match (hard >= needed, most) {
+        (true, _) => Grade::Good,
+        (false, Some(_)) => Grade::Bad,
+        (false, None) => Grade::Weak,
+    };
+    Finding {
+        what: "open files",
+        grade,
+        found: limit.map_or("unknown".to_owned(), |limit| {
+            format!("{} now, {} at most (the gateway raises it itself)", limit.soft, limit.hard)
+        }),
+        needed: format!("{needed} at most"),
+        why: "it bounds the sockets of each worker, though not their sum",
+        fix: fix(grade, || {
+            format!("LimitNOFILE={needed} in the unit, or `ulimit -Hn {needed}` as root; or more workers")
+        }),
+    }
+}
+
+fn cpus(cpus: &[u32], config: Option<&Config>) -> Finding {
+    let workers = config.map_or(1, |config| config.cores.len());
+    let grade = if cpus.len() >= workers { Grade::Good } else { Grade::Weak };
+    Finding {
+        what: "CPUs",
+        grade,
+        found: format!("{} this process may run on", cpus.len()),
+        needed: format!("{workers}, one per worker"),
+        why: "workers that share a CPU wait for each other; more of them hold more links all the same",
+        fix: fix(grade, || "fewer workers, a wider CPUAffinity= in the unit, or more CPUs".to_owned()),
+    }
+}
+
+fn backlog(somaxconn: Option<u64>, config: Option<&Config>) -> Finding {
+    let needed = config.map_or(4096, |config| config.listen.backlog as u64);
+    let grade = if somaxconn.is_some_and(|found| found >= needed) { Grade::Good } else { Grade::Weak };
+    Finding {
+        what: "net.core.somaxconn",
+        grade,
+        found: somaxconn.map_or("unknown".to_owned(), |found| found.to_string()),
+        needed: needed.to_string(),
+        why: "connections beyond it are dropped in a storm of reconnects",
+        fix: fix(grade, || format!("sysctl -w net.core.somaxconn={needed} (and in /etc/sysctl.d)")),
+    }
+}
+
+fn ports(range: Option<(u64, u64)>) -> Finding {
+    let count = range.map_or(0, |(first, last)| (last + 1).saturating_sub(first));
+    let grade = if count >= 28_000 { Grade::Good } else { Grade::Weak };
+    Finding {
+        what: "local ports",
+        grade,
+        found: format!("{count} for each pair of addresses"),
+        needed: "28000".to_owned(),
+        why: "a load generator on this machine needs one per link and destination address",
+        fix: fix(grade, || "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned()),
+    }
+}
+
+fn clock(source: Option<&str>) -> Finding {
+    let slow = matches!(source, Some("hpet" | "acpi_pm" | "pit" | "jiffies"));
+    let grade = if slow { Grade::Weak } else { Grade::Good };
+    Finding {
+        what: "clock source",
+        grade,
+        found: source.unwrap_or("unknown").to_owned(),
+        needed: "one that is read without a system call".to_owned(),
+        why: "the time is read once per turn of a worker",
+        fix: fix(grade, || {
+            "see /sys/devices/system/clocksource/clocksource0/available_clocksource".to_owned()
+        }),
+    }
+}
+
+fn fix(grade: Grade, text: impl FnOnce() -> String) -> String {
+    if grade == Grade::Good { String::new() } else { text() }
+}
+
+/// The findings as text.
+#[must_use]
+pub fn report(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.grade {
+            Grade::Good => "good",
+            Grade::Weak => "weak",
+            Grade::Bad => "BAD ",
+        };
+        let Finding { what, found, needed, why, fix, .. } = finding;
+        writeln!(text, "{mark}  {what}: {found}").expect("a string takes everything");
+        writeln!(text, "      needed: {needed}; {why}").expect("a string takes everything");
+        if !fix.is_empty() {
+            writeln!(text, "      fix: {fix}").expect("a string takes everything");
+        }
+    }
+    text
+}
+
+/// The exit code: bad findings fail, weak ones don't.
+#[must_use]
+pub fn verdict(findings: &[Finding]) -> Exit {
+    let bad = || findings.iter().filter(|finding| finding.grade == Grade::Bad);
+    match (bad().next(), bad().any(|finding| finding.what == "io_uring")) {
+        (None, _) => Exit::Clean,
+        (Some(_), true) => Exit::Blocked,
+        (Some(_), false) => Exit::Start,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driver::Errno;
+    use driver::probe::{Step, Surroundings, explain};
+
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            probe: Ok(Report {
+                kernel: "6.18.0".to_owned(),
+                slots_max: 20_000,
+                min_timeout: true,
+                socket_options: true,
+            }),
+            open_files: Some(OpenFiles { soft: 1024, hard: 524_288 }),
+            cpus: vec![0, 1],
+            somaxconn: Some(4096),
+            ports: Some((32_768, 60_999)),
+            clock_source: Some("tsc".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_good_machine_passes_without_a_fix() {
+        let findings = findings(&facts(), None);
+        assert!(findings.iter().all(|finding| finding.grade == Grade::Good && finding.fix.is_empty()));
+        assert_eq!(verdict(&findings), Exit::Clean);
+    }
+
+    #[test]
+    fn forbidden_io_uring_has_its_own_exit_code_and_names_cause_and_fix() {
+        let around = Surroundings { io_uring_disabled: Some(2), ..Surroundings::default() };
+        let probe = Err(explain(Step::Setup, Errno(1), &around));
+        let findings = findings(&Facts { probe, ..facts() }, None);
+        assert_eq!(verdict(&findings), Exit::Blocked);
+        let text = report(&findings);
+        assert!(text.contains("BAD   io_uring: ") && text.contains("kernel.io_uring_disabled=0"), "{text}");
+    }
+
+    #[test]
+    fn weak_findings_name_a_command_and_do_not_fail() {
+        let facts = Facts {
+            open_files: Some(OpenFiles { soft: 1024, hard: 1024 }),
+            somaxconn: Some(128),
+            ports: Some((60_000, 60_999)),
+            clock_source: Some("hpet".to_owned()),
+            ..facts()
+        };
+        let findings = findings(&facts, None);
+        assert_eq!(verdict(&findings), Exit::Clean);
+        let text = report(&findings);
+        for fix in ["LimitNOFILE=20000", "net.core.somaxconn=4096", "ip_local_port_range=", "clocksource"] {
+            assert!(text.contains(fix), "{text}");
+        }
+    }
+}
