@@ -77,10 +77,13 @@ fn explain(text: &mut String, key: &Key) {
         Takes::Live => "live",
         Takes::Restart => "restart",
     };
+    let bounds = key.bounds.first().map_or(String::new(), |bounds| {
+        format!("; {} to {}", (key.show)(*bounds.start()), (key.show)(*bounds.end()))
+    });
     let Key { name, doc, written, memory, .. } = key;
     let written = writeln!(
         text,
-        "{name}  ({default}; {takes})\n   {}\n    write {written}; memory: {memory}",
+        "{name}  ({default}{bounds}; {takes})\n   {}\n    write {written}; memory: {memory}",
         doc.trim_end()
     );
     written.expect("a string takes everything");
@@ -111,6 +114,6 @@ mod tests {
                 );
             }
         }
-        assert!(text.contains("frame_len_max  (default \"64KiB\"; restart)"));
+        assert!(text.contains("frame_len_max  (default \"64KiB\"; 1KiB to 1MiB; restart)"));
     }
 }

@@ -29,6 +29,10 @@ pub struct Key {
     pub written: &'static str,
     /// The default, as TOML; empty when the key is required or optional without one.
     pub default: &'static str,
+    /// Least and greatest value, as numbers `show` can print; empty without bounds.
+    pub bounds: &'static [RangeInclusive<u64>],
+    /// Shows a number in the key's unit.
+    pub show: fn(u64) -> String,
     /// Whether the file must give it.
     pub required: bool,
     /// When a change takes effect.
@@ -63,6 +67,8 @@ macro_rules! section {
                 doc: concat!($($doc),+),
                 written: <$kind as $crate::config::value::Kind>::WRITTEN,
                 default: $default,
+                bounds: &[$($bounds)?],
+                show: <$kind as $crate::config::value::Kind>::show,
                 required: $crate::config::section::required::<$kind>($default),
                 takes: $crate::config::section::Takes::$takes,
                 memory: $memory,

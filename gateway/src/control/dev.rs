@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::{Exit, Options, Ready, Workers, machine, run, tell};
+use super::{Exit, Options, Ready, Workers, cannot_use, machine, run, tell};
 use crate::config::{Checked, Config, Development, DevelopmentToken, Level, Secret, hex};
 
 /// The verb by which this binary starts itself as the reference service; followed by the socket's path.
@@ -34,6 +34,10 @@ pub fn dev<S>(options: DevOptions, spawn: S) -> Exit
 where
     S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
 {
+    // Before anything is left behind that a failed start would have to clean up.
+    if let Err(blocked) = driver::probe() {
+        return cannot_use(&blocked);
+    }
     match prepare(options) {
         Ok(Prepared { config, options, service, folder }) => {
             let exit = run(config, options, spawn);
@@ -57,8 +61,6 @@ struct Prepared {
 
 fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
     let start = |what: &str, error: io::Error| (Exit::Start, format!("{what}: {error}"));
-    // Before anything is left behind that a failed start would have to clean up.
-    driver::probe().map_err(|blocked| (Exit::Blocked, format!("{}\nfix: {}", blocked.cause, blocked.fix)))?;
     let server = Secret::new(random().map_err(|error| start("randomness", error))?);
     let folder = Folder::create().map_err(|error| start("a private folder", error))?;
     let with = Development {

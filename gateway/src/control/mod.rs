@@ -67,9 +67,7 @@ where
     set_level(config.log.level);
     // tokio-uring panics where io_uring is forbidden, so this comes before its runtime.
     if let Err(blocked) = driver::probe() {
-        tell(Level::Error, &blocked.cause);
-        tell(Level::Error, &format!("fix: {}", blocked.fix));
-        return Exit::Blocked;
+        return cannot_use(&blocked);
     }
     if let Some(path) = &options.ready_file {
         // Whoever waits for the file must not find an old one.
@@ -85,6 +83,13 @@ where
         Err(reason) => return cannot_start(&reason),
     };
     tokio_uring::start(live(config, options, sockets, workers))
+}
+
+/// One line with the cause, one with the fix.
+fn cannot_use(blocked: &driver::Blocked) -> Exit {
+    tell(Level::Error, &blocked.cause);
+    tell(Level::Error, &format!("fix: {}", blocked.fix));
+    Exit::Blocked
 }
 
 fn cannot_start(reason: &str) -> Exit {
