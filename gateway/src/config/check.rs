@@ -420,17 +420,32 @@ fn secret(reader: &mut Reader<'_>, key: &str, path: &Path, read: ReadFile<'_>) -
 
 fn auth(reader: &mut Reader<'_>, tables: &Tables, server: Option<&Secret>) -> Option<Auth> {
     let keys = &tables.auth;
-    match keys.mode {
-        AuthMode::Development => {
-            if !keys.endpoints.is_empty() {
-                let fix = "remove `endpoints`, or set mode = \"delegated\"".to_owned();
-                reader.error("auth.endpoints", "has no meaning in development mode".to_owned(), fix);
-            }
+    match (keys.mode, &keys.route) {
+        (AuthMode::Development, None) => {
             server.map(|server| Auth::Development { token: DevelopmentToken::new(server) })
         }
-        AuthMode::Delegated => {
-            let endpoints = resolve(reader, "auth.endpoints", &keys.endpoints, tables)?;
-            Some(Auth::Delegated { endpoints, deadline: keys.deadline, in_flight_max: keys.in_flight_max })
+        (AuthMode::Development, Some(_)) => {
+            let fix = "remove `route`, or set mode = \"delegated\"".to_owned();
+            reader.error("auth.route", "has no meaning in development mode".to_owned(), fix);
+            None
+        }
+        (AuthMode::Delegated, None) => {
+            let fix = "add `route`: the name of the [[route]] whose backends decide".to_owned();
+            reader.error("auth.mode", "\"delegated\" needs a route".to_owned(), fix);
+            None
+        }
+        (AuthMode::Delegated, Some(route)) => {
+            let known = || tables.routes.iter().map(|route| route.name.as_str());
+            if known().any(|name| name == route) {
+                let (deadline, in_flight_max) = (keys.deadline, keys.in_flight_max);
+                return Some(Auth::Delegated { route: route.clone(), deadline, in_flight_max });
+            }
+            let fix = match nearest(route, known()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add a [[route]] with name = \"{route}\""),
+            };
+            reader.error("auth.route", format!("no route is called \"{route}\""), fix);
+            None
         }
     }
 }

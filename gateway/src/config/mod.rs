@@ -100,9 +100,9 @@ pub enum Auth {
     },
     /// A backend decides.
     Delegated {
-        /// Indices into [`Config::endpoints`]; never empty.
-        endpoints: Vec<u16>,
-        /// Time they have.
+        /// Name of one of [`Config::routes`].
+        route: String,
+        /// Time its backends have.
         deadline: Duration,
         /// Authentications under way per worker.
         in_flight_max: usize,

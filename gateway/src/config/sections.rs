@@ -171,8 +171,8 @@ section! {
     pub(super) AuthKeys {
         /// "development": one shared token, and every client asserts its own user. "delegated": a backend decides.
         mode: AuthMode as OneOf<AuthMode> = "", Restart, "none";
-        /// Endpoints that decide, in "delegated" mode; users are spread over them by hash.
-        endpoints: Vec<String> as ListOf<Name> = "[]", Restart, "none";
+        /// Name of the route whose backends decide, in "delegated" mode.
+        route: Option<String> as Optional<Name> = "", Restart, "none";
         /// Time they have; then the client is told to try later.
         deadline: Duration as Span = "'3s'" in 10..=60 * SECOND, Live, "none";
         /// Authentications under way per worker; over it clients are told to try later.

@@ -10,12 +10,16 @@ server = "server.key"
 
 [auth]
 mode = "delegated"
-endpoints = ["accounts"]
+route = "accounts"
 
 [[route]]
 name = "chat"
 endpoints = ["chat-1", "chat-2"]
 presence = true
+
+[[route]]
+name = "accounts"
+endpoints = ["accounts"]
 
 [[endpoint]]
 name = "accounts"
@@ -77,7 +81,7 @@ fn a_small_file_is_enough_and_everything_else_has_a_default() {
     assert_eq!(config.suites.bits(), 0b1_1001_1110);
     assert_eq!(config.routes[0].endpoints, [1, 2]);
     assert_eq!(config.routes[0].deadline, Duration::from_secs(10));
-    assert!(matches!(&config.auth, Auth::Delegated { endpoints, .. } if endpoints == &[0]));
+    assert!(matches!(&config.auth, Auth::Delegated { route, .. } if route == "accounts"));
     assert_eq!(config.endpoints[0].security, Security::Clear);
     assert_eq!(config.endpoint("chat-2"), Some(2));
     assert_eq!(config.limits.frame_len_max, protocol::limits::FRAME_LEN_MAX);
@@ -206,6 +210,15 @@ fn names_must_resolve_and_be_unique() {
     );
     let said = problem(&GOOD.replace("[\"chat-1\", \"chat-2\"]", "[\"chat-1\", \"chat-1\"]"));
     assert!(said.contains("names \"chat-1\" twice"), "{said}");
+    let said = problem(&GOOD.replace("route = \"accounts\"", "route = \"acounts\""));
+    assert!(
+        said.contains("no route is called \"acounts\"") && said.contains("did you mean \"accounts\"?"),
+        "{said}"
+    );
+    let said = problem(&GOOD.replace("route = \"accounts\"", ""));
+    assert!(said.contains("\"delegated\" needs a route"), "{said}");
+    let said = problem(&GOOD.replace("\"delegated\"", "\"development\""));
+    assert!(said.contains("auth.route: has no meaning in development mode"), "{said}");
     let said = problem(&GOOD.replace("[\"chat-1\", \"chat-2\"]", "[]"));
     assert!(said.contains("names no endpoint"), "{said}");
     let said = check(&GOOD.replace("name = \"chat-2\"", "name = \"chat-1\"")).expect_err("twice").to_string();
@@ -290,7 +303,7 @@ fn more_workers_than_cpus_share_them_in_turn() {
 
 #[test]
 fn what_is_open_to_the_network_is_warned_about() {
-    let text = GOOD.replace("mode = \"delegated\"\nendpoints = [\"accounts\"]", "mode = \"development\"");
+    let text = GOOD.replace("mode = \"delegated\"\nroute = \"accounts\"", "mode = \"development\"");
     let (_, problems) = check(&text).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(problems.to_string().contains("warning: auth.mode: in development mode"), "{problems}");
     let (_, problems) =

@@ -46,8 +46,8 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
     claims.claim(&claim("bob", "phone", 3), at(0));
     assert_eq!(links(&claims, "alice", None), [1, 2]);
     assert_eq!(links(&claims, "alice", Some("desk")), [2]);
-    assert_eq!(links(&claims, "alice", Some("watch")), []);
-    assert_eq!(links(&claims, "carol", None), []);
+    assert!(links(&claims, "alice", Some("watch")).is_empty());
+    assert!(links(&claims, "carol", None).is_empty());
     assert_eq!((claims.len(), claims.users()), (3, 2));
 }
 
@@ -123,7 +123,7 @@ fn one_device_too_many_takes_the_place_of_the_first_login() {
     let claimed = claims.claim(&claim("alice", "watch", 7), at(2));
     assert_eq!(claimed.outcome, Outcome::Replaced { epoch: 3, loser: LinkId::new(0, 2, 1) });
     assert_eq!(links(&claims, "alice", None), [5, 7]);
-    assert_eq!(links(&claims, "alice", Some("desk")), []);
+    assert!(links(&claims, "alice", Some("desk")).is_empty());
     assert_eq!(claims.claim(&claim("alice", "desk", 2), at(3)).outcome, Outcome::Superseded);
 }
 
