@@ -55,6 +55,12 @@ impl Preamble {
         bytes
     }
 
+    /// Whether this opens a clear stream, which has no handshake.
+    #[must_use]
+    pub const fn is_clear(&self) -> bool {
+        self.version == VERSION && self.suite == CLEAR_SUITE
+    }
+
     /// The preamble as it travels.
     #[must_use]
     pub fn encode(&self) -> [u8; PREAMBLE_LEN] {
@@ -112,7 +118,7 @@ impl<'b> Hello<'b> {
     pub fn decode(bytes: &'b [u8]) -> Result<Option<(Self, usize)>, Error> {
         let Some(preamble) = Preamble::decode(bytes)? else { return Ok(None) };
         let rest = &bytes[PREAMBLE_LEN..];
-        if preamble.version == VERSION && preamble.suite == CLEAR_SUITE {
+        if preamble.is_clear() {
             if preamble.ticket_len != 0 {
                 return Err(Error::Preamble);
             }
@@ -138,7 +144,7 @@ impl<'b> Hello<'b> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         debug_assert_eq!(usize::from(self.preamble.ticket_len), self.ticket.len());
         out.extend_from_slice(&self.preamble.encode());
-        if self.preamble.suite == CLEAR_SUITE {
+        if self.preamble.is_clear() {
             return;
         }
         let length = u16::try_from(self.message_1.len()).expect("message 1 has at most 96 bytes");
