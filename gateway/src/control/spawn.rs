@@ -1,14 +1,355 @@
-//! Starts the workers: listeners, rings and threads.
+//! Starts the workers: one listener, one ring and one thread for each core of the config.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use super::Workers;
-use crate::config::{Checked, Config};
+use driver::{Doorbells, Endpoint, ListenOptions, PoolSize, Uring, Waker};
+use protocol::UnixMillis;
+use protocol::limits::TAG_LEN;
+use protocol::link::{Acceptor, Rules};
+use protocol::noise::ticket::TicketKeys;
+use protocol::stream::{Mode, Params};
+
+use super::{Progress, Workers};
+use crate::clock::Clock;
+use crate::collections::HashKey;
+use crate::config::{self, Checked, Config, Secret, Security};
+use crate::counters::Counters;
+use crate::session::Grant;
+use crate::upstream::route::{Balance, Route};
+use crate::upstream::{StreamIndex, park, pending, redial};
+use crate::worker::settings::{Auth, Backend, Heartbeat, Settings};
+use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Worker};
 
 /// Starts one thread per core of the config.
 ///
 /// # Errors
 /// One line: what could not be made, and why.
-pub fn spawn(_: &Arc<Checked<Config>>) -> Result<Workers, String> {
-    Err("this build has no worker".to_owned())
+pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
+    let process = Process::new(config)?;
+    let progress = Arc::new(Progress::default());
+    let mut workers = Workers {
+        listen: process.listen,
+        counters: Vec::new(),
+        progress: Arc::clone(&progress),
+        stop: Box::new(|| {}),
+        threads: Vec::new(),
+    };
+    let mut wakers = Vec::new();
+    let mut mailboxes = process.mailboxes;
+    let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
+    for ((index, listener), mailbox) in process.listeners.into_iter().enumerate().zip(mailboxes.drain(..)) {
+        let counters = Arc::new(Counters::default());
+        workers.counters.push(Arc::clone(&counters));
+        let start = Start {
+            index: index as u32,
+            config: Arc::clone(config),
+            doorbells: process.doorbells.clone(),
+            listener,
+            counters,
+            mailbox,
+            posts: posts.clone(),
+            secrets: process.secrets.clone(),
+            clock: process.clock,
+        };
+        let (started, waker) = mpsc::sync_channel(1);
+        let ended = progress.until_ended();
+        let serving = Arc::clone(&progress);
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _ended = ended;
+            start.run(|waker| {
+                let sent = started.send(waker);
+                serving.serving();
+                sent.is_ok()
+            })
+        });
+        workers.threads.push(thread.map_err(|error| format!("a worker's thread: {error}"))?);
+        // A worker that could not start says so when it is joined.
+        if let Ok(waker) = waker.recv() {
+            wakers.push(waker);
+        }
+    }
+    workers.stop = Box::new(move || stop(&posts, &wakers));
+    Ok(workers)
 }
+
+/// Tells every worker to stop. A full mailbox is read by a worker that is awake; it is tried again until it takes.
+fn stop(posts: &[Post], wakers: &[Waker]) {
+    for (post, waker) in posts.iter().zip(wakers) {
+        while post.send(Letter::Stop).is_err() {
+            waker.wake();
+            std::thread::yield_now();
+        }
+        waker.wake();
+    }
+}
+
+/// What all workers of a process share.
+struct Process {
+    listen: SocketAddr,
+    listeners: Vec<OwnedFd>,
+    mailboxes: Vec<Mailbox>,
+    doorbells: Doorbells,
+    secrets: Secrets,
+    clock: Clock,
+}
+
+/// Random values made once per start.
+#[derive(Clone)]
+struct Secrets {
+    hash: HashKey,
+    boot_id: [u8; 16],
+    /// The sealing one first.
+    tickets: Vec<Secret>,
+}
+
+impl Secrets {
+    fn ticket_keys(&self, now: UnixMillis) -> TicketKeys {
+        let (first, others) = self.tickets.split_first().expect("one is made when none is configured");
+        let mut keys = TicketKeys::new(*first.bytes(), now);
+        for key in others {
+            keys.accept(*key.bytes(), UnixMillis(u64::MAX));
+        }
+        keys
+    }
+}
+
+impl Process {
+    fn new(config: &Config) -> Result<Self, String> {
+        let cores = config.cores.len();
+        let options = ListenOptions {
+            backlog: config.listen.backlog as u32,
+            reuse_port: true,
+            send_buffer: Some(config.listen.send_buffer as u32),
+            receive_buffer: Some(config.listen.receive_buffer as u32),
+            user_timeout: Some(config.listen.user_timeout),
+        };
+        let failed = |error: std::io::Error| format!("listening on {}: {error}", config.listen.address);
+        let first = driver::listen(&Endpoint::Tcp(config.listen.address), &options).map_err(failed)?;
+        // With port 0 the first listener chooses, and the others follow.
+        let listen = driver::local_address(&first).map_err(failed)?.unwrap_or(config.listen.address);
+        let mut listeners = vec![first];
+        for _ in 1..cores {
+            listeners.push(driver::listen(&Endpoint::Tcp(listen), &options).map_err(failed)?);
+        }
+        let clock = Clock::start();
+        let mut tickets = config.keys.tickets.clone();
+        if tickets.is_empty() {
+            tickets.push(Secret::new(random()?));
+        }
+        Ok(Self {
+            listen,
+            listeners,
+            mailboxes: (0..cores).map(|_| Mailbox::new(LETTERS_MAX)).collect(),
+            doorbells: Doorbells::new(cores as u32),
+            secrets: Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets },
+            clock,
+        })
+    }
+}
+
+/// What one worker's thread is started with.
+struct Start {
+    index: u32,
+    config: Arc<Checked<Config>>,
+    doorbells: Doorbells,
+    listener: OwnedFd,
+    counters: Arc<Counters>,
+    mailbox: Mailbox,
+    posts: Vec<Post>,
+    secrets: Secrets,
+    clock: Clock,
+}
+
+impl Start {
+    /// The thread: a ring of its own, then turns until it is told to stop.
+    fn run(self, serving: impl FnOnce(Waker) -> bool) -> Result<(), String> {
+        let config = &self.config;
+        let core = config.cores[self.index as usize];
+        driver::thread::pin(core.cpu).map_err(|error| format!("binding to CPU {}: {error}", core.cpu))?;
+        let driver = Uring::new(ring(config, self.listener, core.slots), self.doorbells, self.index)
+            .map_err(|blocked| format!("{}; {}", blocked.cause, blocked.fix))?;
+        let waker = driver.waker();
+        let settings = settings(config, self.index, self.secrets.boot_id);
+        let surroundings = Surroundings {
+            acceptor: Acceptor::new(
+                config.keys.server.clone(),
+                config.suites,
+                &config.keys.retired,
+                Some(self.secrets.ticket_keys(self.clock.unix())),
+            ),
+            counters: self.counters,
+            mailbox: self.mailbox,
+            posts: self.posts,
+            hash: self.secrets.hash,
+            // Fixed, so that all gateways place a user on the same backend; it protects nothing.
+            placement: HashKey::new(*b"access-gateway v1"[..16].first_chunk().expect("sixteen bytes")),
+            random: system_random(),
+        };
+        let clock = self.clock;
+        let mut worker = Worker::new(driver, settings, surroundings, clock.now());
+        worker.turn(clock.now(), clock.unix());
+        if !serving(waker) {
+            return Ok(());
+        }
+        loop {
+            worker.wait().map_err(|error| format!("worker {}: {error}", self.index))?;
+            if !worker.turn(clock.now(), clock.unix()) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn ring(config: &Config, listener: OwnedFd, slots: u32) -> driver::Config {
+    let receive = &config.receive;
+    driver::Config {
+        listeners: vec![listener],
+        slots,
+        links: PoolSize { count: receive.link_buffers as u16, size: receive.link_buffer_len as u32 },
+        streams: PoolSize { count: receive.stream_buffers as u16, size: receive.stream_buffer_len as u32 },
+        connect_timeout: Some(config.upstream.dial_deadline),
+        user_timeout: Some(config.listen.user_timeout),
+        ..driver::Config::default()
+    }
+}
+
+/// The values of the config, as one worker needs them.
+fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
+    let Config { limits, requests, receive, upstream, heartbeat, .. } = config;
+    let workers = config.cores.len() as u32;
+    let slots = config.cores[index as usize].slots;
+    let share = |node: usize| (node as u32).div_ceil(workers);
+    Settings {
+        worker: index,
+        workers,
+        slots,
+        parked: receive.parked_accepts as u32,
+        slots_reserved: 64.min(slots / 8).max(config.endpoints.len() as u32),
+        rules: Rules {
+            record_len_max: limits.record_len_max,
+            frame_len_max: limits.frame_len_max,
+            handshake_deadline: limits.handshake_deadline,
+            auth_deadline: limits.auth_deadline,
+            glitches_max: limits.glitches as u8,
+        },
+        handshakes_per_turn: limits.handshakes_per_turn as u32,
+        strangers_max: if limits.loopback_exempt { slots as usize } else { limits.strangers },
+        replay_filter_len: REPLAY_FILTER_LEN,
+        partial_bytes_max: limits.partial_bytes,
+        outgoing_len_max: limits.outbox_hard,
+        outgoing_len_soft: limits.outbox_soft,
+        outgoing_soft_time: limits.outbox_soft_time,
+        outgoing_bytes_max: limits.outbox_pool,
+        lingering_max: limits.lingering,
+        record_plain_max: limits.record_len_max - TAG_LEN,
+        promote_after: receive.promote_after.min(255) as u8,
+        demote_after: receive.demote_after,
+        heartbeat: Heartbeat { min: heartbeat.min, max: heartbeat.max, default: heartbeat.default },
+        grant: Grant { requests: requests.link_count as u32, bytes: requests.link_bytes as u32 },
+        in_flight: pending::Caps {
+            link_max: requests.link_count as u32,
+            stream_max: requests.stream_count as u32,
+            worker_max: share(requests.node_count),
+        },
+        waiting: park::Bounds { requests_max: share(requests.node_count), bytes_max: requests.parked_bytes },
+        waiting_max: requests.deadline / 2,
+        buffers_idle_max: BUFFERS_IDLE_MAX,
+        devices_max: DEVICES_MAX,
+        tombstones_max: TOMBSTONES_MAX,
+        tombstone_time: TOMBSTONE_TIME,
+        auth: auth(config),
+        routes: config.routes.iter().map(route).collect(),
+        endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
+        gateway: "gateway".to_owned(),
+        boot_id,
+        redial: redial::Rules {
+            dial_deadline: upstream.dial_deadline,
+            pause_first: upstream.redial_min,
+            pause_max: upstream.redial_max,
+            misses_max: upstream.eject_after as u32,
+            eject_first: upstream.eject_time,
+            ..redial::Rules::default()
+        },
+    }
+}
+
+fn auth(config: &Config) -> Auth {
+    match &config.auth {
+        config::Auth::Development { token } => Auth::Development { token: token.clone() },
+        config::Auth::Delegated { route, deadline, in_flight_max } => Auth::Delegated {
+            route: route.clone(),
+            deadline: *deadline,
+            in_flight_max: *in_flight_max as u32,
+        },
+    }
+}
+
+fn route(route: &config::Route) -> Route {
+    Route {
+        name: route.name.clone(),
+        streams: route.endpoints.iter().copied().map(StreamIndex).collect(),
+        balance: match route.balance {
+            config::Balance::User => Balance::User,
+            config::Balance::Key => Balance::Key,
+            config::Balance::Least => Balance::Least,
+        },
+        presence: route.presence,
+        deadline: route.deadline,
+    }
+}
+
+fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
+    let mode = match endpoint.security {
+        Security::Clear => Mode::Clear,
+        Security::Kk { key, suite } => {
+            let local =
+                config.upstream.key.clone().expect("a checked config has a key for encrypted streams");
+            Mode::Kk { suite, local, remote: key }
+        }
+    };
+    let params = Params {
+        window: endpoint.credit_window as u64,
+        heartbeat: config.upstream.heartbeat,
+        handshake_deadline: config.upstream.dial_deadline,
+        pending_bytes_max: config.upstream.outbox,
+        ..Params::default()
+    };
+    Backend { name: endpoint.name.clone(), address: endpoint.address.clone(), mode, params }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| format!("randomness: {error}"))?;
+    Ok(bytes)
+}
+
+/// The operating system's randomness, drawn in blocks so that a handshake costs no system call.
+fn system_random() -> Random {
+    let mut block = zeroize::Zeroizing::new([0u8; 4096]);
+    let mut used = block.len();
+    Box::new(move |out: &mut [u8]| {
+        if block.len() - used < out.len() {
+            getrandom::fill(&mut *block).expect("the operating system gives randomness once it has booted");
+            used = 0;
+        }
+        out.copy_from_slice(&block[used..used + out.len()]);
+        block[used..used + out.len()].fill(0);
+        used += out.len();
+    })
+}
+
+/// Letters that may wait for one worker, 100 bytes each.
+const LETTERS_MAX: usize = 16 * 1024;
+/// Fingerprints of ticket handshakes remembered per worker, 32 bytes each.
+const REPLAY_FILTER_LEN: usize = 64 * 1024;
+/// Idle buffers kept per worker.
+const BUFFERS_IDLE_MAX: usize = 8 * 1024 * 1024;
+/// Devices of one user.
+const DEVICES_MAX: u32 = 16;
+/// Tombstones of replaced logins per worker.
+const TOMBSTONES_MAX: usize = 16 * 1024;
+/// SPEC.md, section "Sessions": at least the resume window, at least ten minutes.
+const TOMBSTONE_TIME: Duration = Duration::from_secs(600);

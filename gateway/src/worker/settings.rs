@@ -82,8 +82,6 @@ pub struct Settings {
     pub boot_id: [u8; 16],
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
-    /// Letters that may wait for this worker.
-    pub letters_max: usize,
 }
 
 /// Heartbeat intervals a client may choose from.
