@@ -107,7 +107,7 @@ section! {
         /// Bytes queued for all links of a worker; over it the largest queue's link is closed.
         outbox_pool: usize as Size = "'64MiB'" in MIB..=64 * GIB, Restart, "itself, per worker";
         /// Unknown frames and other oddities a link may send before it is closed.
-        glitches: usize as Count = "100" in 1..=1_000_000, Live, "none";
+        glitches: usize as Count = "100" in 1..=255, Live, "none";
         /// Closing links of a worker whose input is still read, so that their close frame arrives.
         lingering: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "none beyond their slots";
         /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
