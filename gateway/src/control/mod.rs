@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use protocol::noise::ticket::TICKET_KEY_ROTATION;
+
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use exit::Exit;
 pub use log::{set_level, tell};
@@ -34,7 +36,7 @@ pub use workers::{Progress, UntilEnded, Workers};
 use self::ready::ReadyFile;
 use self::serve::State;
 use crate::clock::Clock;
-use crate::config::{Checked, Config, Level};
+use crate::config::{Checked, Config, Level, Secret};
 
 /// What the command line says besides the config.
 #[derive(Default)]
@@ -139,8 +141,11 @@ async fn watch(
 ) -> (Exit, Option<ReadyFile>) {
     let mut ready_file = None;
     let mut announced = false;
+    let mut rotation = tokio::time::interval(TICKET_KEY_ROTATION);
+    rotation.tick().await; // the first tick comes at once
     loop {
         tokio::select! {
+            _ = rotation.tick() => rotate_tickets(workers),
             name = signals.next() => {
                 tell(Level::Info, &format!("{name}: stopping"));
                 return (Exit::Clean, ready_file);
@@ -163,6 +168,16 @@ async fn watch(
                 }
             }
         }
+    }
+}
+
+/// Without fresh randomness the present key goes on; the next tick tries again.
+fn rotate_tickets(workers: &Workers) {
+    let mut key = zeroize::Zeroizing::new([0; 32]);
+    match (&workers.rotate_tickets, getrandom::fill(&mut *key)) {
+        (Some(rotate), Ok(())) => rotate(Secret::new(*key)),
+        (Some(_), Err(error)) => tell(Level::Warning, &format!("no new ticket key: {error}")),
+        (None, _) => {}
     }
 }
 

@@ -35,6 +35,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
         counters: Vec::new(),
         progress: Arc::clone(&progress),
         stop: Box::new(|| {}),
+        rotate_tickets: None,
         threads: Vec::new(),
     };
     let mut wakers = Vec::new();
@@ -71,14 +72,22 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
             wakers.push(waker);
         }
     }
-    workers.stop = Box::new(move || stop(&posts, &wakers));
+    // Keys from the config are shared with other nodes, so rotating them is the operator's part.
+    if config.keys.tickets.is_empty() {
+        let (posts, wakers) = (posts.clone(), wakers.clone());
+        workers.rotate_tickets =
+            Some(Box::new(move |key| tell_all(&posts, &wakers, || Letter::TicketKey(key.clone()))));
+    }
+    workers.stop = Box::new(move || tell_all(&posts, &wakers, || Letter::Stop));
     Ok(workers)
 }
 
-/// Tells every worker to stop. A full mailbox is read by a worker that is awake; it is tried again until it takes.
-fn stop(posts: &[Post], wakers: &[Waker]) {
+/// Sends every worker a letter. A full mailbox is read by a worker that is awake; it is tried again until it takes.
+fn tell_all(posts: &[Post], wakers: &[Waker], letter: impl Fn() -> Letter) {
     for (post, waker) in posts.iter().zip(wakers) {
-        while post.send(Letter::Stop).is_err() {
+        let mut unsent = letter();
+        while let Err(returned) = post.send(unsent) {
+            unsent = returned;
             waker.wake();
             std::thread::yield_now();
         }

@@ -58,7 +58,14 @@ fn idle_workers(
         });
         let counters: Vec<_> = config.cores.iter().map(|_| Arc::new(Counters::default())).collect();
         counters[1].links.set(17);
-        Ok(Workers { listen: "127.0.0.1:9".parse().unwrap(), counters, progress, stop, threads })
+        Ok(Workers {
+            listen: "127.0.0.1:9".parse().unwrap(),
+            counters,
+            progress,
+            stop,
+            rotate_tickets: None,
+            threads,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 
+use crate::config::Secret;
 use crate::counters::Counters;
 
 /// How far the workers are. They write it, the control thread waits on it.
@@ -69,6 +70,8 @@ pub struct Workers {
     pub progress: Arc<Progress>,
     /// Asks all of them to close their links and end. Must not block.
     pub stop: Box<dyn Fn() + Send>,
+    /// Hands all of them a new key to seal tickets with; `None` when the keys come from the config.
+    pub rotate_tickets: Option<Box<dyn Fn(Secret) + Send>>,
     /// Their threads; an error says in one line what the worker died of.
     pub threads: Vec<JoinHandle<Result<(), String>>>,
 }

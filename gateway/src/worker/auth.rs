@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Core;
 use super::settings::{self, Farewell};
+use crate::config::Secret;
 use crate::id::LinkId;
 use crate::link::SessionIndex;
 use crate::session::{Login, RANDOM_LEN, Session};
@@ -176,6 +177,15 @@ impl Core {
             });
         }
         tickets
+    }
+
+    /// A new group key seals; earlier ones open for one lifetime longer, then they are erased.
+    pub(super) fn rotate_tickets(&mut self, key: &Secret) {
+        let wall = self.wall;
+        if let Some(keys) = self.acceptor.tickets_mut() {
+            keys.rotate(*key.bytes(), wall);
+            keys.expire(wall);
+        }
     }
 
     fn ticket_identity(&mut self, token: Token, psk: Zeroizing<[u8; 32]>) -> Option<Ticketed> {

@@ -53,7 +53,7 @@ impl Core {
             do_not_reconnect: farewell.do_not_reconnect,
             text: farewell.code.name(),
         });
-        self.send_frame(token, &close);
+        self.queue(token, |out| close.encode(out));
         self.linger(token);
     }
 

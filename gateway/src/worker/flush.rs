@@ -18,22 +18,7 @@ impl Core {
 
     /// Queues what `encode` appends, which must be whole frames.
     pub(super) fn send_with(&mut self, token: Token, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let Some(link) = self.links.get(token) else { return false };
-        if link.ending != Ending::No || !link.machine.is_open() {
-            return false;
-        }
-        let before = link.outgoing.len();
-        if before == 0 {
-            link.outgoing = self.buffers.take(BATCH_LEN);
-            link.outgoing.extend_from_slice(&HOLE);
-        }
-        encode(&mut link.outgoing);
-        let len = link.outgoing.len();
-        self.outgoing_bytes += len - before;
-        if !link.dirty {
-            link.dirty = true;
-            self.dirty.push(token);
-        }
+        let Some(len) = self.queue(token, encode) else { return false };
         if len > self.settings.outgoing_len_soft {
             self.note_slow(token);
         }
@@ -45,6 +30,28 @@ impl Core {
             self.cut_largest();
         }
         true
+    }
+
+    /// Queues without looking at the bounds; how much waits then, or `None` when the link takes nothing any more.
+    pub(super) fn queue(&mut self, token: Token, encode: impl FnOnce(&mut Vec<u8>)) -> Option<usize> {
+        let link = self.links.get(token)?;
+        if link.ending != Ending::No || !link.machine.is_open() {
+            return None;
+        }
+        let before = link.outgoing.len();
+        if before == 0 {
+            link.outgoing = self.buffers.take(BATCH_LEN);
+            link.outgoing.extend_from_slice(&HOLE);
+        }
+        encode(&mut link.outgoing);
+        let len = link.outgoing.len();
+        self.outgoing_bytes += len - before;
+        self.counters.frames_out.add(1);
+        if !link.dirty {
+            link.dirty = true;
+            self.dirty.push(token);
+        }
+        Some(len)
     }
 
     /// One send for each link and stream that has something to say and nothing in flight.

@@ -41,6 +41,7 @@ impl Core {
             }
             Letter::Push(parcel) => self.deliver(*parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::TicketKey(key) => self.rotate_tickets(&key),
             Letter::Stop => self.stop(),
         }
     }

@@ -7,6 +7,7 @@ use crossbeam::queue::ArrayQueue;
 use protocol::Undelivered;
 
 use crate::collections::Identity;
+use crate::config::Secret;
 use crate::directory::claims::{Claim, Claimed};
 use crate::id::LinkId;
 use crate::worker::settings::Farewell;
@@ -45,6 +46,8 @@ pub enum Letter {
         /// Why.
         reason: Undelivered,
     },
+    /// From control: seal tickets with this key from now on.
+    TicketKey(Secret),
     /// From control: close all links and streams, then stop.
     Stop,
 }

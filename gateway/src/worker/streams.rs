@@ -282,12 +282,14 @@ impl Core {
 
     /// The backend has said `Ready`: requests may go.
     pub(super) fn stream_ready(&mut self, stream: StreamIndex) {
-        if self.streams[usize::from(stream.0)].redial.ready(self.now) {
-            self.routes.set_ready(stream, true);
-            self.streams[usize::from(stream.0)].announced_to = Some(0);
-            self.counters.streams_opened.add(1);
-            self.schedule_stream(stream.0);
+        if !self.streams[usize::from(stream.0)].redial.ready(self.now) {
+            // The dial was given up before it succeeded; the next one is set.
+            return self.end_stream(stream.0);
         }
+        self.routes.set_ready(stream, true);
+        self.streams[usize::from(stream.0)].announced_to = Some(0);
+        self.counters.streams_opened.add(1);
+        self.schedule_stream(stream.0);
     }
 
     /// The endpoint let a request run into its deadline.
