@@ -1,1 +1,36 @@
-//! Placeholder until the first step of this room lands.
+//! The SDK of a backend service: accept the streams of gateways, answer requests, push to links and users.
+//!
+//! A thin Tokio shell around [`protocol::stream::BackendStream`], which holds all the rules; this crate adds sockets,
+//! a clock, randomness and tasks.
+//!
+//! ```no_run
+//! use backend::{Listen, Reply, Security, Server};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let server = Server::builder()
+//!     .route("upper", |request| async move { Reply::ok(request.payload.to_ascii_uppercase()) })
+//!     .route_now("echo", |request, _gateway, answer| answer.payload().extend_from_slice(request.payload))
+//!     .bind(&Listen::Unix("/run/service.sock".into()), Security::Clear)?;
+//! server.serve(async { _ = tokio::signal::ctrl_c().await }).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here queues without bound. A request's credit is given back when it has been answered, so what is under
+//! way on a stream never exceeds its window; pushes wait in a bounded queue, and [`Gateway::push`] waits with them.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod gateway;
+mod listen;
+pub mod reference;
+mod server;
+mod service;
+mod stream;
+
+pub use gateway::{Gateway, Push, PushError, Target};
+pub use listen::{Listen, Security};
+pub use protocol;
+pub use server::{Bounds, Builder, Server};
+pub use service::{Answer, Ask, Ended, Event, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict};

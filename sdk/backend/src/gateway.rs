@@ -1,0 +1,237 @@
+//! A gateway as a service sees it: who it is, and the way to push through it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use protocol::CloseCode;
+use protocol::limits::{CREDIT_OVERHEAD, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN};
+use protocol::noise::PublicKey;
+use protocol::wire::proto::stream as proto;
+use protocol::wire::stream::StreamPush;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+/// A handle on one stream of a gateway; cheap to clone. Each worker of a gateway has a stream of its own, and any
+/// of them reaches all links and users of that gateway; the one a link came on reaches it fastest.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    hello: proto::Hello,
+    key: Option<PublicKey>,
+    frame_len_max: usize,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What a handle asks of its stream.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Push(Push),
+    Kick { target: Target, code: CloseCode, do_not_reconnect: bool },
+}
+
+/// Whom a push or kick is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One link.
+    Link(u64),
+    /// All links of a user, 1 to 64 bytes.
+    User(Bytes),
+    /// One device of a user, each 1 to 64 bytes.
+    Device(Bytes, Bytes),
+    /// Everybody in a room, 1 to 64 bytes.
+    Room(Bytes),
+}
+
+/// A message for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// Whom it is for.
+    pub target: Target,
+    /// Handed to the client, at most 16 bytes.
+    pub id: Bytes,
+    /// The message.
+    pub payload: Bytes,
+    /// Names the push in a report, on this stream; 0 wants no report.
+    pub number: u64,
+}
+
+/// Why a push was not taken. Nothing has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// The stream is over.
+    Closed,
+    /// Too many pushes wait for credit.
+    Full,
+    /// The payload is longer than the gateway takes.
+    TooLarge,
+    /// The target or id is longer than allowed, or empty where it must not be.
+    Invalid,
+}
+
+impl Push {
+    /// A message for a target, without id and report.
+    #[must_use]
+    pub fn new(target: Target, payload: impl Into<Bytes>) -> Self {
+        Self { target, id: Bytes::new(), payload: payload.into(), number: 0 }
+    }
+
+    pub(crate) fn frame(&self) -> StreamPush<'_> {
+        let mut frame =
+            StreamPush { number: self.number, id: &self.id, payload: &self.payload, ..StreamPush::default() };
+        match &self.target {
+            Target::Link(link) => frame.link = *link,
+            Target::User(user) => frame.user = user,
+            Target::Device(user, device) => (frame.user, frame.device) = (user, device),
+            Target::Room(room) => frame.room = room,
+        }
+        frame
+    }
+}
+
+impl Target {
+    fn is_valid(&self) -> bool {
+        let id = |bytes: &Bytes| (1..=ID_LEN_MAX).contains(&bytes.len());
+        match self {
+            Self::Link(link) => *link != 0,
+            Self::User(user) => id(user),
+            Self::Device(user, device) => id(user) && id(device),
+            Self::Room(room) => (1..=ROOM_LEN_MAX).contains(&room.len()),
+        }
+    }
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        id: u64,
+        hello: &proto::Hello,
+        key: Option<PublicKey>,
+        orders: mpsc::Sender<Order>,
+    ) -> Self {
+        let frame_len_max = match hello.frame_len_max as usize {
+            0 => protocol::limits::STREAM_FRAME_LEN_DEFAULT,
+            len => len.max(STREAM_FRAME_LEN_MIN),
+        };
+        Self(Arc::new(Inner { id, hello: hello.clone(), key, frame_len_max, orders }))
+    }
+
+    /// Names the stream within this process; never used again.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The gateway's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.hello.gateway
+    }
+
+    /// New at each start of the gateway, 16 bytes; the same for all of its streams.
+    #[must_use]
+    pub fn boot_id(&self) -> &[u8] {
+        &self.0.hello.boot_id
+    }
+
+    /// The gateway's worker at the other end.
+    #[must_use]
+    pub fn worker(&self) -> u32 {
+        self.0.hello.worker
+    }
+
+    /// The gateway's key; `None` on a clear stream.
+    #[must_use]
+    pub fn key(&self) -> Option<&PublicKey> {
+        self.0.key.as_ref()
+    }
+
+    /// Sends a push; waits while too many others wait for credit.
+    ///
+    /// # Errors
+    /// [`PushError`], but never [`PushError::Full`].
+    pub async fn push(&self, push: Push) -> Result<(), PushError> {
+        self.check(&push)?;
+        self.0.orders.send(Order::Push(push)).await.map_err(|_| PushError::Closed)
+    }
+
+    /// Sends a push if there is room for it; for handlers that must not wait.
+    ///
+    /// # Errors
+    /// [`PushError`]; nothing has happened then.
+    pub fn try_push(&self, push: Push) -> Result<(), PushError> {
+        self.check(&push)?;
+        self.0.orders.try_send(Order::Push(push)).map_err(|error| match error {
+            TrySendError::Full(_) => PushError::Full,
+            TrySendError::Closed(_) => PushError::Closed,
+        })
+    }
+
+    /// Closes a link, or the links of a user or of one device.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`], or [`PushError::Invalid`] for a room.
+    pub async fn kick(
+        &self,
+        target: Target,
+        code: CloseCode,
+        do_not_reconnect: bool,
+    ) -> Result<(), PushError> {
+        if !target.is_valid() || matches!(target, Target::Room(_)) {
+            return Err(PushError::Invalid);
+        }
+        let order = Order::Kick { target, code, do_not_reconnect };
+        self.0.orders.send(order).await.map_err(|_| PushError::Closed)
+    }
+
+    fn check(&self, push: &Push) -> Result<(), PushError> {
+        if !push.target.is_valid() || push.id.len() > PUSH_ID_LEN_MAX {
+            return Err(PushError::Invalid);
+        }
+        // Generous to the other fields, so that what is taken here never fails later.
+        let fields = CREDIT_OVERHEAD as usize + 4 * ID_LEN_MAX;
+        if push.payload.len() + fields > self.0.frame_len_max { Err(PushError::TooLarge) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gateway({} worker {} stream {})", self.name(), self.worker(), self.id())
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "the stream to the gateway is over",
+            Self::Full => "too many pushes wait for credit",
+            Self::TooLarge => "the payload is longer than the gateway takes",
+            Self::Invalid => "the target or id has a length that is not allowed",
+        })
+    }
+}
+
+impl std::error::Error for PushError {}
+
+/// The live streams of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<Vec<Gateway>>);
+
+impl Registry {
+    pub(crate) fn all(&self) -> Vec<Gateway> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn insert(&self, gateway: Gateway) {
+        self.lock().push(gateway);
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        self.lock().retain(|gateway| gateway.id() != id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Gateway>> {
+        // A list of handles is never half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,158 @@
+//! The reference service: two routes to show, test and measure a gateway with.
+//!
+//! * `echo` answers with the request's payload.
+//! * `chat` delivers text to a user. Request payload: the receiver's name, a line feed, the text, all of it UTF-8.
+//!   The receiver gets a push: the sender's name, a line feed, the text; its id is the request's. The answer's
+//!   status says what happened: [`DELIVERED`], [`OFFLINE`] or [`MALFORMED`]; its payload is empty. When nothing more
+//!   can be taken, the request is refused as busy.
+//!
+//! `chat` knows who is online from the gateway's link events, so its route needs `presence = true`. *Delivered*
+//! means handed to the gateway the receiver is linked to; at most once is what this version of the protocol gives.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::Refusal;
+use protocol::wire::stream::StreamRequest;
+
+use crate::gateway::{Gateway, Push, PushError, Target};
+use crate::listen::{Listen, Security};
+use crate::server::{Builder, Server};
+use crate::service::{Answer, Event};
+
+/// Status of `chat`: handed to the receiver's gateway.
+pub const DELIVERED: u32 = 0;
+/// Status of `chat`: the receiver has no link.
+pub const OFFLINE: u32 = 1;
+/// Status of `chat`: the payload is not a name, a line feed and a text.
+pub const MALFORMED: u32 = 2;
+
+/// Runs the service on this thread until `stop` is over; `ready` is called when it listens.
+///
+/// # Errors
+/// Whatever the system or `ready` says at the start.
+pub fn run(
+    listen: &Listen,
+    security: Security,
+    ready: impl FnOnce(&Listen) -> io::Result<()>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = service().bind(listen, security)?;
+        ready(&server.place()?)?;
+        server.serve(stop).await;
+        Ok(())
+    })
+}
+
+/// The service without a place, to be bound with other numbers.
+#[must_use]
+pub fn service() -> Builder {
+    let chat = Arc::new(Online::default());
+    let ear = Arc::clone(&chat);
+    Server::builder()
+        .route_now("echo", |request, _, answer| answer.payload().extend_from_slice(request.payload))
+        .route_now("chat", move |request, _, answer| chat.chat(request, answer))
+        .events(move |event, gateway| ear.hear(&event, gateway))
+}
+
+/// Who is linked, and through which streams.
+#[derive(Default)]
+struct Online(Mutex<HashMap<Bytes, Vec<Place>>>);
+
+/// One link of a user.
+struct Place {
+    gateway: Gateway,
+    link: u64,
+}
+
+impl Online {
+    fn hear(&self, event: &Event<'_>, gateway: &Gateway) {
+        match event {
+            Event::LinkOpened(opened) => {
+                let place = Place { gateway: gateway.clone(), link: opened.link };
+                self.lock().entry(Bytes::copy_from_slice(opened.user)).or_default().push(place);
+            }
+            Event::LinkClosed(closed) => {
+                let mut online = self.lock();
+                let Some(places) = online.get_mut(closed.user) else { return };
+                places.retain(|place| (place.gateway.id(), place.link) != (gateway.id(), closed.link));
+                if places.is_empty() {
+                    online.remove(closed.user);
+                }
+            }
+            Event::Closed(_) => self.lock().retain(|_, places| {
+                places.retain(|place| place.gateway.id() != gateway.id());
+                !places.is_empty()
+            }),
+            Event::Opened | Event::LinkDetached(_) | Event::Report(_) => {}
+        }
+    }
+
+    fn chat(&self, request: &StreamRequest<'_>, answer: &mut Answer) {
+        let Some((to, text)) = parse(request.payload) else { return answer.set_status(MALFORMED) };
+        let mut payload = Vec::with_capacity(request.user.len() + 1 + text.len());
+        payload.extend_from_slice(request.user);
+        payload.push(b'\n');
+        payload.extend_from_slice(text.as_bytes());
+        let (id, payload) = (Bytes::copy_from_slice(&request.id), Bytes::from(payload));
+        let delivered = self.deliver(to, |gateway| {
+            let target = Target::User(Bytes::copy_from_slice(to.as_bytes()));
+            gateway.try_push(Push { target, id: id.clone(), payload: payload.clone(), number: 0 })
+        });
+        match delivered {
+            Ok(true) => answer.set_status(DELIVERED),
+            Ok(false) | Err(PushError::Closed) => answer.set_status(OFFLINE),
+            Err(PushError::Full) => answer.refuse(Refusal::Busy, Duration::from_millis(100)),
+            Err(PushError::TooLarge) => answer.refuse(Refusal::TooLarge, Duration::ZERO),
+            Err(PushError::Invalid) => answer.set_status(MALFORMED),
+        }
+    }
+
+    /// Pushes once per gateway: a push by user reaches all links the user has there. Whether there was one.
+    fn deliver(
+        &self,
+        user: &str,
+        push: impl Fn(&Gateway) -> Result<(), PushError>,
+    ) -> Result<bool, PushError> {
+        let online = self.lock();
+        let Some(places) = online.get(user.as_bytes()) else { return Ok(false) };
+        for (index, place) in places.iter().enumerate() {
+            let boot_id = place.gateway.boot_id();
+            if !places[..index].iter().any(|earlier| earlier.gateway.boot_id() == boot_id) {
+                push(&place.gateway)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, Vec<Place>>> {
+        // Every change is one call that does not panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Receiver and text.
+fn parse(payload: &[u8]) -> Option<(&str, &str)> {
+    let (to, text) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
+    (!to.is_empty()).then_some((to, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chat_payload_is_a_name_and_a_text() {
+        assert_eq!(parse(b"bob\nhi\nthere"), Some(("bob", "hi\nthere")));
+        assert_eq!(parse(b"bob\n"), Some(("bob", "")));
+        assert_eq!(parse(b"\nhi"), None);
+        assert_eq!(parse(b"bob"), None);
+        assert_eq!(parse(b"\xff\nhi"), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! The server: what it is built from, and the loop that accepts streams.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocol::limits::{INSTANCE_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
+use protocol::stream::{Access, Params};
+use protocol::wire::stream::StreamRequest;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::gateway::{Gateway, Registry};
+use crate::listen::{Listen, Listener, Security};
+use crate::service::{Answer, Ask, Event, Handler, Reply, Request, Service, Verdict};
+use crate::stream;
+
+/// How much a server takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Streams at once; more are closed at once.
+    pub streams_max: usize,
+    /// Handlers of one stream that take their time, at once; more requests are refused as busy.
+    pub handlers_max: usize,
+    /// Tokens of one stream judged at once; more are told to try later.
+    pub judges_max: usize,
+    /// Pushes of one stream that may wait for credit.
+    pub pushes_max: usize,
+    /// How long a stopping server waits for its handlers.
+    pub drain_deadline: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            streams_max: 1024,
+            handlers_max: 4096,
+            judges_max: 1024,
+            pushes_max: 4096,
+            drain_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Builds a [`Server`].
+#[derive(Debug)]
+pub struct Builder {
+    service: Service,
+    params: Params,
+    bounds: Bounds,
+    instance: Vec<u8>,
+}
+
+/// Accepts streams of gateways and serves them.
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    shared: Arc<Shared>,
+}
+
+/// What all streams of a server have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) service: Service,
+    pub(crate) access: Arc<Access>,
+    pub(crate) params: Params,
+    pub(crate) bounds: Bounds,
+    pub(crate) instance: Vec<u8>,
+    pub(crate) gateways: Registry,
+    pub(crate) clock: Clock,
+    streams: AtomicU64,
+}
+
+impl Shared {
+    /// A name no other stream of this process has.
+    pub(crate) fn next_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Builder {
+    /// Serves a route with a handler that takes its time; each request runs as a task of its own.
+    #[must_use]
+    pub fn route<F, R>(mut self, name: &str, handler: F) -> Self
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Reply> + Send + 'static,
+    {
+        let handler = Handler::Later(Box::new(move |request| Box::pin(handler(request))));
+        self.service.routes.push((name.to_owned(), handler));
+        self
+    }
+
+    /// Serves a route with a handler that answers at once, on the stream's own task and without allocating. It must
+    /// not block.
+    #[must_use]
+    pub fn route_now<F>(mut self, name: &str, handler: F) -> Self
+    where
+        F: Fn(&StreamRequest<'_>, &Gateway, &mut Answer) + Send + Sync + 'static,
+    {
+        self.service.routes.push((name.to_owned(), Handler::Now(Box::new(handler))));
+        self
+    }
+
+    /// Judges tokens. Without it every question is answered with `try_later`.
+    #[must_use]
+    pub fn authenticate<F, R>(mut self, judge: F) -> Self
+    where
+        F: Fn(Ask) -> R + Send + Sync + 'static,
+        R: Future<Output = Verdict> + Send + 'static,
+    {
+        self.service.judge = Some(Box::new(move |ask| Box::pin(judge(ask))));
+        self
+    }
+
+    /// Listens to everything beside requests: streams, links, reports.
+    #[must_use]
+    pub fn events<F>(mut self, ear: F) -> Self
+    where
+        F: Fn(Event<'_>, &Gateway) + Send + Sync + 'static,
+    {
+        self.service.ear = Some(Box::new(ear));
+        self
+    }
+
+    /// What is asked of gateways and granted to them.
+    #[must_use]
+    pub fn params(mut self, params: Params) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// How much is taken on.
+    #[must_use]
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Names this process towards gateways, 1 to 64 bytes; random unless set.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<Vec<u8>>) -> Self {
+        self.instance = instance.into();
+        self
+    }
+
+    /// Binds the listener. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// Whatever the system says; `InvalidInput` for names, numbers or a security that are not allowed.
+    pub fn bind(mut self, listen: &Listen, security: Security) -> io::Result<Server> {
+        self.check().map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        if self.instance.is_empty() {
+            self.instance = random::<8>()?.to_vec();
+        }
+        let listener = Listener::bind(listen, &security)?;
+        let shared = Shared {
+            service: self.service,
+            access: Arc::new(security.access()),
+            params: self.params,
+            bounds: self.bounds,
+            instance: self.instance,
+            gateways: Registry::default(),
+            clock: Clock::start(),
+            streams: AtomicU64::new(1),
+        };
+        Ok(Server { listener, shared: Arc::new(shared) })
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let names: Vec<&str> = self.service.routes.iter().map(|(name, _)| name.as_str()).collect();
+        if names.len() > ROUTES_MAX || !names.iter().all(|name| (1..=ROUTE_LEN_MAX).contains(&name.len())) {
+            return Err("at most 64 routes, with names of 1 to 32 bytes");
+        }
+        if (1..names.len()).any(|index| names[..index].contains(&names[index])) {
+            return Err("two handlers for one route");
+        }
+        if self.instance.len() > INSTANCE_LEN_MAX {
+            return Err("an instance's name has at most 64 bytes");
+        }
+        if self.bounds.pushes_max == 0 {
+            return Err("pushes_max must be at least 1");
+        }
+        self.params.check()
+    }
+}
+
+impl Server {
+    /// A server without routes yet.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            service: Service::default(),
+            params: Params::default(),
+            bounds: Bounds::default(),
+            instance: Vec::new(),
+        }
+    }
+
+    /// Where it listens, with the port that was taken.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn place(&self) -> io::Result<Listen> {
+        self.listener.place()
+    }
+
+    /// The live streams at this moment; see [`Server::watch`] to look later.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<Gateway> {
+        self.shared.gateways.all()
+    }
+
+    /// A look at the live streams that outlives the call to [`Server::serve`].
+    pub fn watch(&self) -> impl Fn() -> Vec<Gateway> + Clone + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.gateways.all()
+    }
+
+    /// Serves until `stop` is over. Then nothing new is accepted, new requests are refused as draining, and each
+    /// stream is closed when its handlers have answered, or after [`Bounds::drain_deadline`].
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let Self { listener, shared } = self;
+        let (stopping, stopped) = watch::channel(false);
+        let mut streams = JoinSet::new();
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                socket = accept(&listener) => match socket {
+                    Ok(socket) if streams.len() < shared.bounds.streams_max => {
+                        streams.spawn(socket.serve(Arc::clone(&shared), stopped.clone()));
+                    }
+                    Ok(_) => {} // Closed by being dropped; the gateway dials again, backed off.
+                    // Out of descriptors, most likely: accepting again at once would spin.
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                },
+                Some(_) = streams.join_next(), if !streams.is_empty() => {}
+            }
+        }
+        drop(listener);
+        // Streams that ended by themselves need not be told.
+        _ = stopping.send(true);
+        while streams.join_next().await.is_some() {}
+    }
+}
+
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+async fn accept(listener: &Listener) -> io::Result<Socket> {
+    match listener {
+        Listener::Unix(listener, _, allowed) => loop {
+            let (socket, _) = listener.accept().await?;
+            if allowed.allows(&socket) {
+                return Ok(Socket::Unix(socket));
+            }
+        },
+        Listener::Tcp(listener) => {
+            let (socket, _) = listener.accept().await?;
+            socket.set_nodelay(true)?;
+            Ok(Socket::Tcp(socket))
+        }
+    }
+}
+
+impl Socket {
+    async fn serve(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+        match self {
+            Self::Unix(mut socket) => {
+                let (reader, writer) = socket.split();
+                stream::serve(reader, writer, &shared, stop).await;
+            }
+            Self::Tcp(mut socket) => {
+                let (reader, writer) = socket.split();
+                stream::serve(reader, writer, &shared, stop).await;
+            }
+        }
+    }
+}
+
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}

@@ -1,0 +1,303 @@
+//! What a service is made of: handlers by route, a judge of tokens, and an ear for events.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::wire::proto::stream as proto;
+use protocol::wire::stream::{
+    AuthResult, Authenticate, LinkClosed, LinkOpened, Report, StreamRequest, StreamResponse,
+};
+use protocol::{CloseCode, Error, Refusal, UnixMillis};
+
+use crate::gateway::Gateway;
+
+/// The status of a reply that was longer than the gateway takes: the handler ran, its payload is lost. It is this
+/// SDK's own choice among the statuses, which otherwise belong to the routes.
+pub const STATUS_REPLY_TOO_LARGE: u32 = u32::MAX;
+
+/// A client's request, owned, for handlers that take their time.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The stream it came on; pushes to `link` go through it fastest.
+    pub gateway: Gateway,
+    /// The link it came on.
+    pub link: u64,
+    /// Made by the client. With user and device it is the key of idempotency: the work must not be done twice.
+    pub id: [u8; 16],
+    /// Who asks; authenticated.
+    pub user: Bytes,
+    /// On which device.
+    pub device: Bytes,
+    /// The route.
+    pub route: String,
+    /// The client's ordering key.
+    pub key: Bytes,
+    /// What is asked.
+    pub payload: Bytes,
+    /// How long the gateway waits. A handler that takes longer is dropped where it stands.
+    pub deadline: Duration,
+    /// The client says that it asked this before.
+    pub again: bool,
+    /// The client's session, 16 bytes or none.
+    pub session: Bytes,
+}
+
+impl Request {
+    pub(crate) fn new(request: &StreamRequest<'_>, gateway: &Gateway) -> Self {
+        let copy = Bytes::copy_from_slice;
+        Self {
+            gateway: gateway.clone(),
+            link: request.link,
+            id: request.id,
+            user: copy(request.user),
+            device: copy(request.device),
+            route: request.route.to_owned(),
+            key: copy(request.key),
+            payload: copy(request.payload),
+            deadline: Duration::from_millis(request.deadline_ms.into()),
+            again: request.again,
+            session: copy(request.session),
+        }
+    }
+}
+
+/// The answer of a handler that took its time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    pub(crate) head: Head,
+    pub(crate) payload: Bytes,
+}
+
+/// The answer of a handler that answers at once, written in place: its payload's buffer is used again and again.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub(crate) head: Head,
+    payload: Vec<u8>,
+}
+
+/// An answer without its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    status: u32,
+    refused: bool,
+    retry_after_ms: u32,
+}
+
+impl Head {
+    pub(crate) const fn status(status: u32) -> Self {
+        Self { status, refused: false, retry_after_ms: 0 }
+    }
+
+    pub(crate) fn refused(refusal: Refusal, retry_after: Duration) -> Self {
+        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+        Self { status: refusal.number(), refused: true, retry_after_ms }
+    }
+
+    pub(crate) fn frame(self, call: u64, trace: u64, payload: &[u8]) -> StreamResponse<'_> {
+        let Self { status, refused, retry_after_ms } = self;
+        StreamResponse { call, status, payload, refused, retry_after_ms, trace }
+    }
+}
+
+impl Reply {
+    /// Success.
+    #[must_use]
+    pub fn ok(payload: impl Into<Bytes>) -> Self {
+        Self { head: Head::status(0), payload: payload.into() }
+    }
+
+    /// A status of the route's own; 0 is success.
+    #[must_use]
+    pub fn status(status: u32, payload: impl Into<Bytes>) -> Self {
+        Self { head: Head::status(status), payload: payload.into() }
+    }
+
+    /// Nothing has happened; the client may send the same request again.
+    #[must_use]
+    pub fn refused(refusal: Refusal, retry_after: Duration) -> Self {
+        Self { head: Head::refused(refusal, retry_after), payload: Bytes::new() }
+    }
+}
+
+impl Answer {
+    /// The payload to send, empty at first.
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.payload
+    }
+
+    /// A status of the route's own; 0, which is success, unless set.
+    pub fn set_status(&mut self, status: u32) {
+        self.head = Head::status(status);
+    }
+
+    /// Nothing has happened; the client may send the same request again. The payload is dropped.
+    pub fn refuse(&mut self, refusal: Refusal, retry_after: Duration) {
+        self.head = Head::refused(refusal, retry_after);
+        self.payload.clear();
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.head = Head::default();
+        self.payload.clear();
+        // One long answer must not hold memory for ever.
+        self.payload.shrink_to(ANSWER_KEPT_MAX);
+    }
+
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+/// How much of an answer's buffer is kept for the next one.
+const ANSWER_KEPT_MAX: usize = 64 * 1024;
+
+/// A question whether a token is good, owned.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The stream it came on.
+    pub gateway: Gateway,
+    /// The link.
+    pub link: u64,
+    /// The token.
+    pub token: Bytes,
+    /// The device, as the client calls it.
+    pub device: Bytes,
+    /// Who the client claims to be; may be empty.
+    pub user: Bytes,
+    /// The link's handshake hash, to which a bound token's proof belongs.
+    pub handshake: Bytes,
+    /// The device key, proved by the handshake; empty unless the suite has one.
+    pub peer_key: Bytes,
+    /// The link's suite byte.
+    pub suite: u32,
+    /// The client's IP address, 4 or 16 bytes, or none.
+    pub address: Bytes,
+    /// How long the gateway waits. A judge that takes longer is dropped where it stands.
+    pub deadline: Duration,
+    /// Proof of possession for a bound token.
+    pub signature: Bytes,
+}
+
+impl Ask {
+    pub(crate) fn new(ask: &Authenticate<'_>, gateway: &Gateway) -> Self {
+        let copy = Bytes::copy_from_slice;
+        Self {
+            gateway: gateway.clone(),
+            link: ask.link,
+            token: copy(ask.token),
+            device: copy(ask.device),
+            user: copy(ask.user),
+            handshake: copy(ask.handshake),
+            peer_key: copy(ask.peer_key),
+            suite: ask.suite,
+            address: copy(ask.address),
+            deadline: Duration::from_millis(ask.deadline_ms.into()),
+            signature: copy(ask.signature),
+        }
+    }
+}
+
+/// Whether a link may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Accepted {
+        /// Who it is, 1 to 64 bytes, whatever it claimed.
+        user: Bytes,
+        /// The end of the token, if it has one.
+        expires: Option<UnixMillis>,
+    },
+    /// It may not.
+    Refused {
+        /// Why, for the client.
+        code: CloseCode,
+        /// When it may try again.
+        retry_after: Duration,
+    },
+}
+
+impl Verdict {
+    pub(crate) fn frame(&self, call: u64) -> AuthResult<'_> {
+        match self {
+            Self::Accepted { user, expires } => {
+                let expires_ms = expires.map_or(0, |expires| expires.0);
+                AuthResult { call, accepted: true, user, expires_ms, ..AuthResult::default() }
+            }
+            Self::Refused { code, retry_after } => {
+                let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+                AuthResult { call, code: code.number(), retry_after_ms, ..AuthResult::default() }
+            }
+        }
+    }
+}
+
+/// What happens on a stream beside requests. Told in order, on the stream's own task: the ear must not block.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'b> {
+    /// A gateway's stream is live.
+    Opened,
+    /// A user has come. Only on routes with presence.
+    LinkOpened(LinkOpened<'b>),
+    /// A user has gone.
+    LinkClosed(LinkClosed<'b>),
+    /// A session waits for a new link.
+    LinkDetached(&'b proto::LinkDetached),
+    /// What became of a push with a number.
+    Report(Report),
+    /// The stream is over: its links are forgotten, and those still there are told again on the next stream.
+    Closed(Ended),
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The gateway said so, with this close code.
+    ByGateway(u32),
+    /// This server stopped.
+    Stopped,
+    /// The connection broke or was closed without a word.
+    Broken,
+    /// The gateway broke a rule.
+    Breach(Error),
+}
+
+type Later<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
+type Now = Box<dyn Fn(&StreamRequest<'_>, &Gateway, &mut Answer) + Send + Sync>;
+
+type Ear = Box<dyn Fn(Event<'_>, &Gateway) + Send + Sync>;
+
+/// How a route answers.
+pub(crate) enum Handler {
+    Now(Now),
+    Later(Later<Request, Reply>),
+}
+
+/// All of a service.
+#[derive(Default)]
+pub(crate) struct Service {
+    pub(crate) routes: Vec<(String, Handler)>,
+    pub(crate) judge: Option<Later<Ask, Verdict>>,
+    pub(crate) ear: Option<Ear>,
+}
+
+impl Service {
+    pub(crate) fn handler(&self, route: &str) -> Option<&Handler> {
+        // A service has a handful of routes, so comparing names is faster than hashing one.
+        self.routes.iter().find(|(name, _)| name == route).map(|(_, handler)| handler)
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>, gateway: &Gateway) {
+        if let Some(ear) = &self.ear {
+            ear(event, gateway);
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.routes.iter().map(|(name, _)| name)).finish()
+    }
+}

@@ -1,0 +1,443 @@
+//! One stream: a socket, the machine that knows the rules, and the handlers that are at work.
+//!
+//! ```text
+//!   read ──► machine ──► handler at once ──► answer ──┐
+//!                  └───► task ──► reply ──► unsent ───┼──► machine ──► one write for all of it
+//!   handles ──► orders (bounded) ──► push ────────────┘
+//! ```
+//!
+//! Everything runs on one task, so nothing is locked. Every wake-up does all there is to do and then writes once.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::limits::{LINGER_BYTES_MAX, LINGER_MAX};
+use protocol::stream::{BackendStream, Blocked, ToBackend};
+use protocol::wire::proto::stream as proto;
+use protocol::wire::stream::{Authenticate, Kick, Rare, Report, StreamRequest};
+use protocol::{CloseCode, Error, Refusal, Time};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::{sleep_until, timeout};
+
+use crate::gateway::{Gateway, Order, Target};
+use crate::server::{Shared, random};
+use crate::service::{
+    Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
+};
+
+/// Serves one stream from accept to close.
+pub(crate) async fn serve<R, W>(mut reader: R, mut writer: W, shared: &Shared, stop: watch::Receiver<bool>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    // Without randomness there can be no handshake; the gateway dials again.
+    let Ok(ephemeral) = random() else { return };
+    let mut shell = Shell::new(shared, ephemeral);
+    let ended = shell.run(&mut reader, &mut writer, stop).await;
+    shell.forget(ended);
+    shell.tasks.abort_all();
+    if shell.say_goodbye(ended) {
+        // The gateway may be gone already.
+        _ = timeout(LINGER_MAX, shell.linger(&mut reader, &mut writer)).await;
+    }
+}
+
+struct Shell<'s> {
+    shared: &'s Shared,
+    stream: BackendStream,
+    /// Once the gateway has introduced itself.
+    gateway: Option<Gateway>,
+    handles: mpsc::Sender<Order>,
+    orders: mpsc::Receiver<Order>,
+    /// The order that waits for credit; while there is one, no other is taken.
+    order: Option<Order>,
+    /// Answers that wait for credit. Their requests' credit is not given back yet, which bounds them.
+    unsent: VecDeque<(Asked, Head, Bytes)>,
+    tasks: JoinSet<Done>,
+    running: HashMap<task::Id, Running>,
+    judging: usize,
+    answer: Answer,
+    /// The batch that is being written, and how much of it was.
+    batch: Vec<u8>,
+    written: usize,
+    /// Set when the server stops.
+    drain_until: Option<Time>,
+}
+
+/// What of a request is needed to answer it.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    call: u64,
+    trace: u64,
+    payload_len: usize,
+}
+
+/// Whom a task answers.
+#[derive(Clone, Copy, Debug)]
+enum Running {
+    Request(Asked),
+    Ask { call: u64 },
+}
+
+/// What a task came to; `None` when its deadline passed.
+enum Done {
+    Reply(Option<Reply>),
+    Verdict(Option<Verdict>),
+}
+
+/// Bytes read at once.
+const READ_LEN: usize = 64 * 1024;
+
+impl<'s> Shell<'s> {
+    fn new(shared: &'s Shared, ephemeral: [u8; 32]) -> Self {
+        let routes = shared.service.routes.iter().map(|(name, _)| name.clone()).collect();
+        let (access, now) = (Arc::clone(&shared.access), shared.clock.now());
+        let (handles, orders) = mpsc::channel(shared.bounds.pushes_max);
+        Self {
+            shared,
+            stream: BackendStream::new(access, shared.params, &shared.instance, routes, ephemeral, now),
+            gateway: None,
+            handles,
+            orders,
+            order: None,
+            unsent: VecDeque::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            judging: 0,
+            answer: Answer::default(),
+            batch: Vec::new(),
+            written: 0,
+            drain_until: None,
+        }
+    }
+
+    async fn run<R, W>(&mut self, reader: &mut R, writer: &mut W, mut stop: watch::Receiver<bool>) -> Ended
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut buffer = vec![0; READ_LEN];
+        let mut timer = pin!(sleep_until(self.wake_at()));
+        loop {
+            self.catch_up();
+            if self.flush(writer).await.is_err() {
+                return Ended::Broken;
+            }
+            if self.is_drained() {
+                return Ended::Stopped;
+            }
+            // Deadlines mostly move away; a timer that fires too early costs less than one that is always moved.
+            let wake_at = self.wake_at();
+            if wake_at < timer.deadline() {
+                timer.as_mut().reset(wake_at);
+            }
+            tokio::select! {
+                read = reader.read(&mut buffer) => match read {
+                    Ok(0) | Err(_) => return Ended::Broken,
+                    Ok(len) => match self.receive(&mut buffer[..len]) {
+                        Ok(None) => {}
+                        Ok(Some(ended)) => return ended,
+                        Err(error) => return Ended::Breach(error),
+                    },
+                },
+                written = writer.write(&self.batch[self.written..]), if self.written < self.batch.len() => {
+                    match written {
+                        Ok(0) | Err(_) => return Ended::Broken,
+                        Ok(len) => self.written += len,
+                    }
+                }
+                Some(order) = self.orders.recv(), if self.order.is_none() && self.unsent.is_empty() => {
+                    self.order = Some(order);
+                }
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
+                () = &mut timer => {
+                    if let Err(error) = self.stream.expire(self.shared.clock.now()) {
+                        return Ended::Breach(error);
+                    }
+                    timer.as_mut().reset(self.wake_at());
+                }
+                // An error means that the server is gone.
+                _ = stop.wait_for(|stopped| *stopped), if self.drain_until.is_none() => {
+                    self.drain_until = Some(self.shared.clock.now() + self.shared.bounds.drain_deadline);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
+        let now = self.shared.clock.now();
+        let mut ended = None;
+        let mut input = self.stream.input(bytes);
+        while let Some(event) = self.stream.receive(&mut input, now)? {
+            match event {
+                ToBackend::Hello => self.opened(),
+                ToBackend::Request(request) => self.asked(&request),
+                ToBackend::Authenticate(ask) => self.judge(&ask),
+                ToBackend::Report(report) => self.reported(report),
+                ToBackend::LinkOpened(opened) => self.tell(Event::LinkOpened(opened)),
+                ToBackend::LinkClosed(closed) => self.tell(Event::LinkClosed(closed)),
+                ToBackend::LinkDetached(inner) => {
+                    let detached: proto::LinkDetached = Rare::decode(inner)?;
+                    self.tell(Event::LinkDetached(&detached));
+                }
+                ToBackend::Close(close) => ended = Some(Ended::ByGateway(close.code)),
+                ToBackend::Credited | ToBackend::Alive | ToBackend::Unknown => {}
+            }
+        }
+        self.stream.keep(input);
+        Ok(ended)
+    }
+
+    fn opened(&mut self) {
+        let id = self.shared.next_stream();
+        let gateway =
+            Gateway::new(id, self.stream.gateway(), self.stream.peer().copied(), self.handles.clone());
+        self.shared.gateways.insert(gateway.clone());
+        self.gateway = Some(gateway);
+        self.tell(Event::Opened);
+    }
+
+    /// Tells the service that the stream is over, once.
+    fn forget(&mut self, ended: Ended) {
+        if let Some(gateway) = self.gateway.take() {
+            self.shared.gateways.remove(gateway.id());
+            self.shared.service.tell(Event::Closed(ended), &gateway);
+        }
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        if let Some(gateway) = &self.gateway {
+            self.shared.service.tell(event, gateway);
+        }
+    }
+
+    fn reported(&mut self, report: Report) {
+        self.stream.report_ack(report.number);
+        self.tell(Event::Report(report));
+    }
+
+    fn asked(&mut self, request: &StreamRequest<'_>) {
+        let asked = Asked { call: request.call, trace: request.trace, payload_len: request.payload.len() };
+        let Some(gateway) = self.gateway.as_ref().filter(|_| self.drain_until.is_none()) else {
+            return self.refuse(asked, Refusal::Draining);
+        };
+        match self.shared.service.handler(request.route) {
+            None => self.refuse(asked, Refusal::NoRoute),
+            Some(Handler::Now(handler)) => {
+                let mut answer = std::mem::take(&mut self.answer);
+                answer.reset();
+                handler(request, gateway, &mut answer);
+                self.respond(asked, answer.head, answer.written());
+                self.answer = answer;
+            }
+            Some(Handler::Later(_))
+                if self.running.len() - self.judging >= self.shared.bounds.handlers_max =>
+            {
+                self.refuse(asked, Refusal::Busy);
+            }
+            Some(Handler::Later(handler)) => {
+                let request = Request::new(request, gateway);
+                let limit = limit(request.deadline);
+                let work = handler(request);
+                let task = self.tasks.spawn(async move { Done::Reply(timeout(limit, work).await.ok()) });
+                self.running.insert(task.id(), Running::Request(asked));
+            }
+        }
+    }
+
+    fn judge(&mut self, ask: &Authenticate<'_>) {
+        let away = Verdict::Refused { code: CloseCode::TryLater, retry_after: Duration::ZERO };
+        let (Some(gateway), Some(judge)) = (&self.gateway, &self.shared.service.judge) else {
+            return self.stream.auth_result(&away.frame(ask.call));
+        };
+        if self.judging >= self.shared.bounds.judges_max || self.drain_until.is_some() {
+            return self.stream.auth_result(&away.frame(ask.call));
+        }
+        let owned = Ask::new(ask, gateway);
+        let limit = limit(owned.deadline);
+        let work = judge(owned);
+        let task = self.tasks.spawn(async move { Done::Verdict(timeout(limit, work).await.ok()) });
+        self.running.insert(task.id(), Running::Ask { call: ask.call });
+        self.judging += 1;
+    }
+
+    /// A task is over. One that panicked or ran out of time answers nothing: whether something has happened is not
+    /// known here, and that is what the gateway will say.
+    fn done(&mut self, done: Result<(task::Id, Done), JoinError>) {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(running) = self.running.remove(&id) else { return };
+        match (running, done) {
+            (Running::Request(asked), Ok((_, Done::Reply(Some(reply))))) => {
+                self.respond(asked, reply.head, &reply.payload);
+            }
+            (Running::Request(asked), _) => self.stream.consumed(asked.payload_len),
+            (Running::Ask { call }, verdict) => {
+                self.judging -= 1;
+                if let Ok((_, Done::Verdict(Some(verdict)))) = verdict {
+                    self.stream.auth_result(&verdict.frame(call));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, asked: Asked, refusal: Refusal) {
+        self.respond(asked, Head::refused(refusal, Duration::ZERO), &[]);
+    }
+
+    /// Answers, or lets the answer wait behind those that wait for credit already.
+    fn respond(&mut self, asked: Asked, head: Head, payload: &[u8]) {
+        if !self.unsent.is_empty() || !self.try_respond(asked, head, payload) {
+            self.unsent.push_back((asked, head, Bytes::copy_from_slice(payload)));
+        }
+    }
+
+    /// Whether the answer needs no further care.
+    fn try_respond(&mut self, asked: Asked, head: Head, payload: &[u8]) -> bool {
+        let Asked { call, trace, payload_len } = asked;
+        let result = match self.stream.response(&head.frame(call, trace, payload)) {
+            Err(Blocked::TooLarge) => {
+                self.stream.response(&Head::status(STATUS_REPLY_TOO_LARGE).frame(call, trace, &[]))
+            }
+            result => result,
+        };
+        if matches!(result, Err(Blocked::Credit | Blocked::Pending)) {
+            return false;
+        }
+        self.stream.consumed(payload_len);
+        true
+    }
+
+    /// Does everything that has become possible.
+    fn catch_up(&mut self) {
+        while let Some(done) = self.tasks.try_join_next_with_id() {
+            self.done(done);
+        }
+        while let Some((asked, head, payload)) = self.unsent.pop_front() {
+            if !self.try_respond(asked, head, &payload) {
+                return self.unsent.push_front((asked, head, payload));
+            }
+        }
+        while let Some(order) = self.order.take().or_else(|| self.orders.try_recv().ok()) {
+            if !self.obey(&order) {
+                self.order = Some(order);
+                return;
+            }
+        }
+    }
+
+    /// Whether the order was carried out.
+    fn obey(&mut self, order: &Order) -> bool {
+        match order {
+            Order::Push(push) => {
+                !matches!(self.stream.push(&push.frame()), Err(Blocked::Credit | Blocked::Pending))
+            }
+            Order::Kick { target, code, do_not_reconnect } => {
+                let mut kick =
+                    Kick { code: code.number(), do_not_reconnect: *do_not_reconnect, ..Kick::default() };
+                match target {
+                    Target::Link(link) => kick.link = *link,
+                    Target::User(user) => kick.user = user,
+                    Target::Device(user, device) => (kick.user, kick.device) = (user, device),
+                    Target::Room(_) => return true,
+                }
+                self.stream.kick(&kick);
+                true
+            }
+        }
+    }
+
+    /// Writes as much as the socket takes at once.
+    async fn flush<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> io::Result<()> {
+        poll_fn(|context| {
+            loop {
+                if !self.next_batch() {
+                    return Poll::Ready(Ok(()));
+                }
+                match Pin::new(&mut *writer).poll_write(context, &self.batch[self.written..]) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(len)) => self.written += len,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Ready(Ok(())),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether there is something to write; seals what is pending when the last batch is through.
+    fn next_batch(&mut self) -> bool {
+        if self.written == self.batch.len() {
+            self.batch.clear();
+            self.written = 0;
+            self.stream.seal(&mut self.batch);
+        }
+        self.written < self.batch.len()
+    }
+
+    fn wake_at(&self) -> tokio::time::Instant {
+        let deadlines = [self.stream.deadline(), self.drain_until];
+        let first = deadlines.into_iter().flatten().min();
+        self.shared.clock.instant(first.unwrap_or(Time::ZERO + FAR))
+    }
+
+    /// Whether a stopping server has nothing more to do here, or no more time for it.
+    fn is_drained(&self) -> bool {
+        let Some(until) = self.drain_until else { return false };
+        let idle = self.running.is_empty() && self.unsent.is_empty() && self.order.is_none();
+        idle || self.shared.clock.now() >= until
+    }
+
+    /// Whether there is still something to say.
+    fn say_goodbye(&mut self, ended: Ended) -> bool {
+        match ended {
+            Ended::Broken | Ended::ByGateway(_) => return false,
+            Ended::Stopped => self.stream.close(CloseCode::Normal, Duration::ZERO, ""),
+            Ended::Breach(error) => {
+                if let Some(code) = error.close_code() {
+                    self.stream.close(code, Duration::ZERO, &error.to_string());
+                }
+            }
+        }
+        self.next_batch()
+    }
+
+    /// Writes the rest and waits for the gateway to hang up: closing with unread input would reset the connection
+    /// and might destroy the last words on their way.
+    async fn linger<R, W>(&mut self, reader: &mut R, writer: &mut W) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        while self.next_batch() {
+            writer.write_all(&self.batch[self.written..]).await?;
+            self.written = self.batch.len();
+        }
+        writer.shutdown().await?;
+        tokio::io::copy(&mut reader.take(LINGER_BYTES_MAX as u64), &mut tokio::io::sink()).await?;
+        Ok(())
+    }
+}
+
+/// However the task ends, even by a handler's panic, its stream is not live any more.
+impl Drop for Shell<'_> {
+    fn drop(&mut self) {
+        self.forget(Ended::Broken);
+    }
+}
+
+/// A deadline of 0 is none.
+fn limit(deadline: Duration) -> Duration {
+    if deadline.is_zero() { FAR } else { deadline }
+}
+
+/// Longer than any process runs.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
