@@ -64,7 +64,9 @@ impl Pool {
         if len <= BUFFER_LEN_MAX {
             let len = len.next_power_of_two().max(BUFFER_LEN_MIN);
             let shelf = len.ilog2() - SHELF_FIRST;
-            if let Some(buffer) = self.shelves[shelf as usize].pop() {
+            // A larger buffer serves as well: a batch that grew while it was in use comes back to a higher shelf, and
+            // would be missed on its own one for ever.
+            if let Some(buffer) = self.shelves[shelf as usize..].iter_mut().find_map(Vec::pop) {
                 self.idle_bytes -= buffer.capacity();
                 return buffer;
             }
