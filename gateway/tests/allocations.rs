@@ -39,7 +39,7 @@ const WINDOW: usize = 8;
 #[test]
 fn a_message_in_steady_state_allocates_nothing() {
     if let Err(blocked) = driver::probe() {
-        println!("NOT RUN: {}", blocked.cause);
+        eprintln!("NOT RUN: {}", blocked.cause);
         return;
     }
     let folder = Folder::new();
