@@ -37,6 +37,8 @@ pub const REKEY_INTERVAL: u64 = 1 << 16;
 
 /// Longest frame body unless configured otherwise.
 pub const FRAME_LEN_MAX: usize = 64 * 1024;
+/// Longest frame body before authentication, whatever is configured: it is a stranger's.
+pub const FRAME_LEN_MAX_UNAUTHENTICATED: usize = 4096;
 /// The most a frame may ever be configured to.
 pub const FRAME_LEN_CEILING: usize = 1024 * 1024;
 /// Longest varint on the wire.

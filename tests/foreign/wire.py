@@ -124,7 +124,7 @@ def read_message_2(read, noise, suite):
     except Exception as broken:  # noiseprotocol lets several kinds of exceptions through
         raise Violation("handshake") from broken
     versions, suites = struct.unpack(">HH", payload[:4])
-    if not versions >> VERSION & 1 or not suites >> suite & 1 or versions >> (VERSION + 1):
+    if not versions >> VERSION & 1 or not suites >> suite & 1:
         raise Violation("downgrade")
     return versions, suites
 

@@ -68,32 +68,33 @@ def free_port():
 
 def drive_dev(binary, folder):
     file = folder / "dev.json"
-    listen = f"127.0.0.1:{free_port()}"
-    with Process(binary, "dev", "--listen", listen, "--workers", 1, "--ready-file", file, cwd=folder) as gateway:
+    with Process(binary, "dev", "--listen", "127.0.0.1:0", "--workers", 1, "--ready-file", file, cwd=folder) as gateway:
         target = test_foreign.Target(wait_for("gateway dev", lambda: ready(file), gateway))
         return test_foreign.run(target)
 
 
-def drive_backend(binary, folder, encrypted):
+def converse(target):
+    test_foreign.conversation(target, wire.NK)
+
+
+def drive_backend(binary, folder, encrypted, converse=converse):
     """A conversation through `gateway run` to the Python backend."""
-    file, config, token = folder / "run.json", folder / "gateway.toml", secrets.token_hex(16)
+    file, config = folder / "run.json", folder / "gateway.toml"
     keys = {name: secrets.token_bytes(32) for name in ("server", "upstream", "backend")}
     for name, key in keys.items():
         path = folder / f"{name}.key"
         path.write_text(key.hex() + "\n", encoding="utf-8")
         path.chmod(0o600)
-    (folder / "token").write_text(token + "\n", encoding="utf-8")
-    (folder / "token").chmod(0o600)
     if encrypted:
         where = f"127.0.0.1:{free_port()}"
         gateway_key = wire.public_of(keys["upstream"]).hex()
         serve = ["--tcp", where, "--key", folder / "backend.key", "--gateway-key", gateway_key]
-        endpoint = f'address = "{where}"\nkey = "{wire.public_of(keys["backend"]).hex()}"'
+        endpoint = f'address = "tcp:{where}"\nkey = "{wire.public_of(keys["backend"]).hex()}"'
     else:
         path = folder / "backend.sock"
         serve = ["--unix", path]
         endpoint = f'address = "unix:{path}"\nclear = true'
-    config.write_text(CONFIG.format(endpoint=endpoint, port=free_port(), token="token"), encoding="utf-8")
+    config.write_text(CONFIG.format(endpoint=endpoint), encoding="utf-8")
     file.unlink(missing_ok=True)
     with Process(sys.executable, HERE / "backend.py", *serve, stdout=subprocess.PIPE) as backend:
         if backend.stdout.readline() != b"listening\n":
@@ -101,27 +102,27 @@ def drive_backend(binary, folder, encrypted):
         command = (binary, "run", "--config", config, "--workers", 1, "--ready-file", file)
         with Process(*command, cwd=folder) as gateway:
             target = wait_for("gateway run", lambda: ready(file), gateway)
-            target = test_foreign.Target({**target, "token": token})
+            token = subprocess.run([binary, "token", "--config", config], capture_output=True, check=True, text=True)
+            target = test_foreign.Target({**target, "token": token.stdout.strip()})
             client = target.login()
             # The stream may still be on its way up: refused as long as that lasts, and then answered.
             def answered():
                 return client.request("echo", b"by way of python").payload == b"by way of python"
             wait_for("the backend's answer", answered, gateway)
-            test_foreign.conversation(target, wire.NK)
             client.close()
+            converse(target)
     print(f"ok       the Python backend answers over {'KK' if encrypted else 'a clear Unix socket'}", flush=True)
 
 
 CONFIG = """\
 [listen]
-address = "127.0.0.1:{port}"
+address = "127.0.0.1:0"
 
 [keys]
 server = "server.key"
 
 [auth]
 mode = "development"
-token = "{token}"
 
 [[route]]
 name = "echo"

@@ -76,7 +76,9 @@ impl Acceptor {
             return Err(Error::Version);
         }
         match Suite::from_byte(hello.preamble.suite) {
-            Some(suite) if self.suites.contains(suite) && !suite.is_stream() => Ok(suite),
+            Some(suite) if self.suites.contains(suite) && !suite.is_stream() => {
+                if suite.is_ticket() == hello.ticket.is_empty() { Err(Error::Preamble) } else { Ok(suite) }
+            }
             _ => Err(Error::Suite),
         }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::buffer::{Bounds, Input, count_frames};
 use crate::error::Error;
 use crate::limits::{
-    HANDSHAKE_LINGER, HELD_BYTES_MAX, HELD_FRAMES_MAX, LINGER_MAX, RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
+    FRAME_LEN_MAX_UNAUTHENTICATED, HANDSHAKE_LINGER, HELD_BYTES_MAX, HELD_FRAMES_MAX, LINGER_MAX,
+    RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
 };
 use crate::link::hello::{self, Acceptor};
 use crate::noise::preamble::{Hello, VERSIONS, encode_offer};
@@ -193,7 +194,11 @@ impl ServerLink {
             Phase::Live => rules.record_len_max,
             _ => rules.record_len_max.min(RECORD_LEN_MAX_UNAUTHENTICATED),
         };
-        let bounds = Bounds { record_len_max, frame_len_max: rules.frame_len_max, tag_len: TAG_LEN };
+        let frame_len_max = match phase {
+            Phase::Greeting => rules.frame_len_max.min(FRAME_LEN_MAX_UNAUTHENTICATED),
+            _ => rules.frame_len_max,
+        };
+        let bounds = Bounds { record_len_max, frame_len_max, tag_len: TAG_LEN };
         let mut open_record = |record: &mut [u8]| transport.open_in_place(record).map(|_| ());
         if let Phase::Authenticating { full } = phase {
             let enough = |plain: &[u8]| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::buffer::{Input, Partials, Place};
 use crate::limits::{HELD_FRAMES_MAX, RECORD_LEN_MAX_UPLINK};
+use crate::noise::preamble::Hello;
 use crate::noise::{Gate, PublicKey, StaticKey, Suite, Suites};
 use crate::wire::frame::{Auth, Close, Frame, Ping, Request, Response};
 use crate::{Error, Time, UnixMillis};
@@ -76,6 +77,33 @@ fn before_auth_a_record_is_short() {
     pair.connect();
     assert!(matches!(pair.up(&[AUTH, long]), Err(Error::RecordLength(_))));
     assert_eq!(Pair::live().up(&[long]), Ok(vec!["request"]));
+}
+
+#[test]
+fn before_auth_a_frame_is_short_however_many_records_it_spans() {
+    let mut out = vec![0; 2];
+    crate::wire::varint::encode(4097, &mut out);
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    pair.client.seal(&mut out, 0, 1024);
+    assert_eq!(pair.deliver_up(&out), Err(Error::FrameLength(4097)));
+}
+
+#[test]
+fn a_ticket_where_the_suite_has_none_is_met_with_silence() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    let gate = Gate::new(&pair.acceptor.public());
+    let (hello, _) = Hello::decode(&pair.hello).expect("well formed").expect("whole");
+    let ticket = [1; 4];
+    let mut preamble = hello.preamble;
+    preamble.ticket_len = 4;
+    preamble.tag = gate.tag(&preamble.fixed(), &ticket, hello.message_1);
+    let mut other = Vec::new();
+    Hello { preamble, ticket: &ticket, message_1: hello.message_1 }.encode(&mut other);
+    pair.hello = other;
+    let mut reply = Vec::new();
+    assert_eq!(pair.hail(&mut reply), Err(Error::Preamble));
+    assert!(reply.is_empty());
 }
 
 #[test]
