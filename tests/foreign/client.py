@@ -37,6 +37,8 @@ class Client(Records):
         super().__init__(sock, noise, link.Frame)
         self.versions, self.suites = wire.read_message_2(self.read, noise, suite)
         self.h = noise.get_handshake_hash()
+        self.frame_len_max = wire.FRAME_LEN_MAX_DOWN
+        self.frame_len_max_up = wire.FRAME_LEN_MAX
         self.record_len_max = wire.RECORD_LEN_MAX_UNAUTHENTICATED
         self.welcome = None
         self.pushes = []
@@ -52,7 +54,7 @@ class Client(Records):
         if frame.WhichOneof("kind") != "welcome":
             raise wire.Violation("unexpected")
         self.welcome = frame.welcome
-        self.frame_len_max = self.welcome.frame_len_max or wire.FRAME_LEN_MAX
+        self.frame_len_max_up = self.welcome.frame_len_max or wire.FRAME_LEN_MAX
         self.record_len_max = self.welcome.record_len_max or 16_384
         return self.welcome
 

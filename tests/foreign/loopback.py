@@ -105,6 +105,7 @@ class Link(Records):
         super().__init__(sock, noise, link.Frame)
         self.gateway = gateway
         self.open = False
+        self.frame_len_max = 4_096
         self.glitches = 0
 
     def record_len_max_in(self):
@@ -145,6 +146,7 @@ class Link(Records):
         if not good:
             raise Violation("auth_failed")
         self.open = True
+        self.frame_len_max = wire.FRAME_LEN_MAX
         tickets = [self.ticket(), self.ticket()]
         self.send(
             link.Frame(

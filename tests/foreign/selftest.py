@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import test_foreign
@@ -58,6 +59,59 @@ def type_word(field):
         return "repeated"
     words = ("bytes", "string", "bool", "uint32", "uint64", "fixed64", "message", "enum")
     return next(word for word in words if getattr(field, f"TYPE_{word.upper()}") == field.type)
+
+
+def the_walkthrough_of_the_spec_is_what_foreign_hands_compute():
+    """Every byte of section 18 again, from its keys, with this Noise and this protobuf."""
+    steps = walkthrough()
+    keys = steps[0]
+    public = wire.public_of(keys["server secret"])
+    assert public == keys["server public"]
+    said = steps[1]
+    fixed = wire.fixed_part(wire.NK, public)
+    assert (wire.key_id(public), fixed) == (said["key id"], said["fixed"])
+    noise = {}
+    for name, initiator, fixed_keys in (
+        ("client", True, {"remote": public, "ephemeral": keys["client ephemeral secret"]}),
+        ("server", False, {"local": keys["server secret"], "ephemeral": keys["server ephemeral secret"]}),
+    ):
+        noise[name] = wire.handshake(wire.NK, initiator, fixed, b"", **fixed_keys)
+    message_1 = bytes(noise["client"].write_message(b""))
+    assert message_1 == said["message 1"]
+    tag = wire.gate_tag(public, fixed, b"", message_1)
+    assert fixed + tag + struct.pack(">H", 48) + message_1 == said["hello"]
+    noise["server"].read_message(message_1)
+    message_2 = bytes(noise["server"].write_message(steps[2]["offer"]))
+    assert struct.pack(">H", len(message_2)) + message_2 == steps[2]["message 2"]
+    assert bytes(noise["client"].read_message(message_2)) == steps[2]["offer"]
+    assert noise["client"].get_handshake_hash() == steps[2]["h"]
+    ends = {name: Records(None, keyed, link.Frame) for name, keyed in noise.items()}
+    kinds = []
+    for step in steps[3:]:
+        up = step["heading"].endswith("up")
+        sender, receiver = (ends["client"], ends["server"]) if up else (ends["server"], ends["client"])
+        assert sender.seal(step["frames"]) == step["record"], step["heading"]
+        receiver.read = Feed(step["record"]).read
+        receiver.open_record()
+        plain = b""
+        while (frame := receiver.take_frame()) is not None:
+            kinds.append(frame.WhichOneof("kind"))
+            plain += wire.framed(frame)
+        assert plain == step["frames"], step["heading"]
+    assert kinds == ["auth", "welcome", "ping", "request", "pong", "response", "close"]
+
+
+def walkthrough():
+    """The steps of section 18: names and bytes."""
+    text = SPEC.read_text(encoding="utf-8").split("<!-- walkthrough:begin -->")[1]
+    steps = []
+    for line in text.split("```")[1].splitlines()[1:]:
+        if line.startswith("# "):
+            steps.append({"heading": line})
+        elif line:
+            name = line[:24].strip() or name
+            steps[-1][name] = steps[-1].get(name, b"") + bytes.fromhex(line[24:])
+    return steps
 
 
 def varints_are_cut_where_protobuf_cuts_them():
@@ -138,30 +192,41 @@ def the_backend_echoes_over_clear_and_kk():
         assert not thread.is_alive()
 
 
-def the_client_refuses_a_worse_offer():
-    """Message 2 without the suite in use, or with a higher version, is a downgrade."""
-    for versions, suites in ((2, 1 << wire.IK), (2 | 4, 1 << wire.NK), (0, 1 << wire.NK)):
+def the_client_notices_when_it_was_talked_down():
+    """An offer without what is in use, or with a suite the client prefers; more versions are nothing to it."""
+    nk, ik = 1 << wire.NK, 1 << wire.IK
+    for versions, suites, better, good in (
+        (2, nk, 0, True),
+        (2 | 4, nk | ik, 0, True),
+        (2, nk, ik, True),
+        (2, nk | ik, ik, False),
+        (2, ik, 0, False),
+        (0, nk, 0, False),
+    ):
         private = secrets.token_bytes(32)
-        hello, client = wire.hello(wire.NK, wire.public_of(private))
+        hello, client = wire.hello(wire.NK, wire.public_of(private), suites=nk | better)
         server = wire.handshake(wire.NK, False, hello[:16], b"", local=private)
         server.read_message(hello[-48:])
         message_2 = bytes(server.write_message(struct.pack(">HH", versions, suites)))
         feed = Feed(struct.pack(">H", len(message_2)) + message_2)
         try:
-            wire.read_message_2(feed.read, client, wire.NK)
+            wire.read_message_2(feed.read, client, wire.NK, better)
+            accepted = True
         except wire.Violation as broken:
-            assert broken.error == "downgrade"
-        else:
-            raise AssertionError(f"accepted {versions:x} {suites:x}")
+            accepted = broken.error != "downgrade"
+        assert accepted == good, f"{versions:x} {suites:x} {better:x}"
 
 
 def main():
+    # The walkthrough fixes its ephemeral keys, and nothing else does.
+    warnings.filterwarnings("ignore", "One of ephemeral keypairs is already set")
     for check in (
         the_tables_of_the_spec_name_the_fields_of_the_proto_files,
+        the_walkthrough_of_the_spec_is_what_foreign_hands_compute,
         varints_are_cut_where_protobuf_cuts_them,
         the_nonce_of_a_clear_ping_is_where_it_belongs,
         both_directions_renew_their_keys,
-        the_client_refuses_a_worse_offer,
+        the_client_notices_when_it_was_talked_down,
         the_backend_echoes_over_clear_and_kk,
     ):
         check()

@@ -168,6 +168,16 @@ def a_message_1_that_does_not_open_meets_silence(target):
 
 
 @test
+def a_ticket_where_the_suite_has_none_meets_silence(target):
+    ticket = bytes(16)
+    fixed = wire.fixed_part(wire.NK, target.key, ticket)
+    noise = wire.handshake(wire.NK, True, fixed, ticket, remote=target.key)
+    message_1 = bytes(noise.write_message(b""))
+    tag = wire.gate_tag(target.key, fixed, ticket, message_1)
+    expect_silence(dial(target.address), fixed + tag + ticket + struct.pack(">H", 48) + message_1)
+
+
+@test
 def bytes_behind_message_1_meet_silence(target):
     hello, _ = wire.hello(wire.NK, target.key)
     expect_silence(dial(target.address), hello + b"\0")
@@ -314,12 +324,19 @@ def the_longest_frame_passes_and_a_longer_one_is_too_large(target):
     client = target.login()
     frame = client.request_frame("echo", b"")
     overhead = len(client.request_frame("echo", bytes(60_000)).SerializeToString()) - 60_000
-    frame.request.payload = bytes(client.frame_len_max - overhead)
-    expect("exactly the limit", len(frame.SerializeToString()) == client.frame_len_max)
+    frame.request.payload = bytes(client.frame_len_max_up - overhead)
+    expect("exactly the limit", len(frame.SerializeToString()) == client.frame_len_max_up)
     client.send(frame)
     response = client.wait_for("response")
     expect("answered, or refused by a shorter stream", (response.outcome, response.code) in ((0, 0), (1, 5)))
-    client.send_plain(wire.varint(client.frame_len_max + 1))
+    client.send_plain(wire.varint(client.frame_len_max_up + 1))
+    expect_close(client, TOO_LARGE)
+
+
+@test
+def the_first_frame_is_short(target):
+    client = target.connect()
+    client.send_plain(wire.varint(4_097))
     expect_close(client, TOO_LARGE)
 
 

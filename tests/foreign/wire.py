@@ -36,6 +36,7 @@ SUITES = {
 REKEY_INTERVAL = 65_536
 TAG_LEN = 16
 FRAME_LEN_MAX = 65_536
+FRAME_LEN_MAX_DOWN = 1_048_576
 RECORD_LEN_MAX = 65_535
 RECORD_LEN_MAX_UNAUTHENTICATED = 4_096
 
@@ -84,8 +85,11 @@ def gate_tag(public, fixed, ticket, message_1):
     return hmac.digest(gate_key, covered, "sha256")[:16]
 
 
-def handshake(suite, initiator, fixed, ticket, *, local=None, remote=None, psk=None):
-    """A Noise handshake that is ready to write or read message 1. `local` is a private key, `remote` a public one."""
+def handshake(suite, initiator, fixed, ticket, *, local=None, remote=None, psk=None, ephemeral=None):
+    """A Noise handshake that is ready for message 1. `local` and `ephemeral` are private keys, `remote` is public.
+
+    `ephemeral` is given in tests only; else it is random.
+    """
     pattern, cipher, _ = SUITES[suite]
     noise = NoiseConnection.from_name(f"Noise_{pattern}_25519_{cipher}_SHA256".encode())
     noise.set_as_initiator() if initiator else noise.set_as_responder()
@@ -94,6 +98,8 @@ def handshake(suite, initiator, fixed, ticket, *, local=None, remote=None, psk=N
         noise.set_keypair_from_private_bytes(Keypair.STATIC, local)
     if remote is not None:
         noise.set_keypair_from_public_bytes(Keypair.REMOTE_STATIC, remote)
+    if ephemeral is not None:
+        noise.set_keypair_from_private_bytes(Keypair.EPHEMERAL, ephemeral)
     if psk is not None:
         noise.set_psks(psk=psk)
     noise.start_handshake()
@@ -111,8 +117,11 @@ def hello(suite, public, *, local=None, ticket=b"", psk=None, **fixed_fields):
     return fixed + tag + ticket + struct.pack(">H", len(message_1)) + message_1, noise
 
 
-def read_message_2(read, noise, suite):
-    """Reads message 2 with `read(n)` and checks the offer in it. Returns versions and suites of the responder."""
+def read_message_2(read, noise, suite, better=0):
+    """Reads message 2 with `read(n)` and checks the offer in it. Returns versions and suites of the responder.
+
+    `better` is the set of suites the caller would rather have used.
+    """
     head = read(2)
     if head == MAGIC[:2]:
         raise Rejected(head + read(14))
@@ -124,7 +133,7 @@ def read_message_2(read, noise, suite):
     except Exception as broken:  # noiseprotocol lets several kinds of exceptions through
         raise Violation("handshake") from broken
     versions, suites = struct.unpack(">HH", payload[:4])
-    if not versions >> VERSION & 1 or not suites >> suite & 1:
+    if suites & better or not versions >> VERSION & 1 or not suites >> suite & 1:
         raise Violation("downgrade")
     return versions, suites
 
@@ -184,7 +193,7 @@ class Records:
         self.sent = 0
         self.received = 0
         self.plain = bytearray()
-        self.frame_len_max = FRAME_LEN_MAX
+        self.frame_len_max = FRAME_LEN_MAX  # of what comes in
         self.record_len_max = RECORD_LEN_MAX
         self.tag_len = TAG_LEN if noise else 0
 
