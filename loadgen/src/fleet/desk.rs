@@ -1,0 +1,205 @@
+//! What all links of a fleet share: orders, plan, counters, buffers, tickets.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use driver::{Batch, Op};
+use protocol::Time;
+
+use super::ledger::Ledger;
+use super::link::Link;
+use super::{Leg, Load, Order, Settings};
+use crate::payload::Stamp;
+use crate::plan::Plan;
+use crate::tally::{LATE_MAX, LegTally, Tally};
+
+pub(crate) struct Desk {
+    pub(crate) settings: Settings,
+    pub(crate) stage: Option<Order>,
+    pub(crate) tally: Tally,
+    /// Operations for the driver.
+    pub(crate) ops: VecDeque<Op>,
+    /// Pings and messages whose answer is awaited, of all links.
+    pub(crate) awaited: u64,
+    /// Cycles are due and there is no free place.
+    pub(crate) held: bool,
+    /// Closed loop: the first packets of this leg are planned.
+    pub(crate) primed: bool,
+    plan: Plan,
+    /// The last leg that was begun; answers may come after it is over.
+    leg: Option<Leg>,
+    /// Closed loop: when the packets in flight left, `window` of each link.
+    left: Vec<Time>,
+    /// One per place of a cycle.
+    pub(crate) tickets: Vec<Option<Ticket>>,
+    batches: Vec<Batch>,
+    /// A payload under construction.
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// A ticket and its secret.
+#[derive(Clone)]
+pub(crate) struct Ticket {
+    pub(crate) ticket: Vec<u8>,
+    pub(crate) psk: [u8; 32],
+}
+
+/// Batches kept for later sends, and the largest that is kept.
+const BATCHES_MAX: usize = 1024;
+const BATCH_LEN_MAX: usize = 64 * 1024;
+
+impl Desk {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let links = settings.links as usize;
+        let left = match settings.load {
+            Load::Window { packets } => links * packets as usize,
+            _ => 0,
+        };
+        let tickets = if settings.load.keeps_tickets() { links } else { 0 };
+        Self {
+            stage: None,
+            tally: Tally::default(),
+            ops: VecDeque::new(),
+            awaited: 0,
+            held: false,
+            primed: false,
+            plan: Plan::new(0, Duration::ZERO, 0),
+            leg: None,
+            left: vec![Time::ZERO; left],
+            tickets: vec![None; tickets],
+            batches: Vec::new(),
+            scratch: Vec::new(),
+            settings,
+        }
+    }
+
+    pub(crate) fn begin_leg(&mut self, leg: Leg) {
+        let Settings { links, seed, .. } = self.settings;
+        self.plan = match self.settings.load {
+            Load::Planned { interval } => Plan::new(links, interval, seed),
+            // Cycles are planned for the fleet as a whole: whichever place is free takes the next.
+            Load::Cycle { interval: Some(interval), .. } => Plan::new(1, interval, seed),
+            _ => Plan::new(0, Duration::ZERO, seed),
+        };
+        self.leg = Some(leg);
+        (self.held, self.primed) = (false, false);
+        self.tally.legs.push(LegTally::default());
+    }
+
+    /// The leg that is being run.
+    pub(crate) fn running(&self) -> Option<Leg> {
+        match self.stage {
+            Some(Order::Run(leg)) => Some(leg),
+            _ => None,
+        }
+    }
+
+    /// When the plan wants the next packet or cycle, if it still does.
+    pub(crate) fn next_planned(&self) -> Option<Time> {
+        let leg = self.running()?;
+        Some(leg.start + self.plan.next()?).filter(|&planned| planned < leg.to)
+    }
+
+    /// The link (0 for cycles) that is next in the plan, if it is planned for no later than `until`.
+    pub(crate) fn take_planned(&mut self, until: Time) -> Option<(u32, Time)> {
+        let planned = self.next_planned().filter(|&planned| planned <= until)?;
+        Some((self.plan.take(Duration::MAX)?, planned))
+    }
+
+    /// When a packet was to leave (open loop), or left (closed loop).
+    pub(crate) fn base(&self, index: u32, packet: u32, link: &Link) -> Time {
+        match self.settings.load {
+            Load::Planned { .. } => {
+                let start = self.leg.map_or(Time::ZERO, |leg| leg.start);
+                start + self.plan.offset(index, packet)
+            }
+            Load::Window { packets } => self.left[(index * packets + packet % packets) as usize],
+            Load::Cycle { .. } | Load::Idle => link.begun,
+        }
+    }
+
+    /// A packet leaves.
+    pub(crate) fn leave(&mut self, index: u32, packet: u32, now: Time) {
+        if let Load::Window { packets } = self.settings.load {
+            self.left[(index * packets + packet % packets) as usize] = now;
+        }
+    }
+
+    /// The tally of the running leg, if `base` lies in its measured part.
+    pub(crate) fn measured(&mut self, base: Time) -> Option<&mut LegTally> {
+        let leg = self.leg?;
+        (leg.from <= base && base < leg.to).then(|| self.tally.legs.last_mut())?
+    }
+
+    /// Something planned for `base` is done at `now`. `held`: it had to wait for the gateway, which is no fault of
+    /// the generator's.
+    pub(crate) fn was_planned(&mut self, base: Time, now: Time, held: bool, count: u64) {
+        let Some(leg) = self.measured(base) else { return };
+        leg.planned += count;
+        if held {
+            return;
+        }
+        let late = now.since(base);
+        leg.record_late(late);
+        if late > LATE_MAX {
+            leg.missed += count;
+            self.tally.counts.missed += count;
+        }
+    }
+
+    /// Something planned for `base` will never be done.
+    pub(crate) fn was_skipped(&mut self, base: Time, held: bool, count: u64) {
+        let Some(leg) = self.measured(base) else { return };
+        leg.planned += count;
+        if !held {
+            leg.missed += count;
+            self.tally.counts.missed += count;
+        }
+    }
+
+    /// The most messages a link may have in flight.
+    pub(crate) fn in_flight_max(&self, link: &Link) -> u32 {
+        match self.settings.load {
+            Load::Window { packets } => link.grant.min(packets * self.settings.batch),
+            _ => link.grant,
+        }
+    }
+
+    pub(crate) fn stamp(&self, index: u32, link: &Link, sequence: u32) -> Stamp {
+        Stamp { run: self.settings.run, link: self.settings.first + index, life: link.life, sequence }
+    }
+
+    /// The answers a link still awaited will not come.
+    pub(crate) fn write_off(&mut self, link: &mut Link) {
+        let open = u64::from(link.ledger.open());
+        link.ledger = Ledger::NEW;
+        self.tally.counts.unanswered += open;
+        self.awaited -= open;
+        self.write_off_ping(link);
+    }
+
+    pub(crate) fn write_off_ping(&mut self, link: &mut Link) {
+        if std::mem::take(&mut link.ping_open) {
+            self.tally.counts.pings_unanswered += 1;
+            self.awaited -= 1;
+        }
+    }
+
+    pub(crate) fn take_batch(&mut self) -> Batch {
+        self.batches.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_batch(&mut self, mut batch: Batch) {
+        if self.batches.len() < BATCHES_MAX && batch.bytes.capacity() <= BATCH_LEN_MAX {
+            batch.bytes.clear();
+            batch.sent = 0;
+            self.batches.push(batch);
+        }
+    }
+}
+
+impl Load {
+    fn keeps_tickets(self) -> bool {
+        matches!(self, Self::Cycle { tickets: true, .. })
+    }
+}

@@ -1,0 +1,189 @@
+//! Out: planned packets become due, and each link that has something to say sends once per turn.
+
+use driver::{Batch, Op, Sent, Token};
+use protocol::Time;
+use protocol::code::CloseCode;
+use protocol::wire::frame::{Auth, Close, Frame, Ping, Request};
+
+use super::desk::Desk;
+use super::link::{Link, Owes, Phase};
+use super::{Fleet, Load};
+
+/// No packet is added to a send that is longer than this.
+const SEND_LEN_MAX: usize = 32 * 1024;
+
+impl Fleet {
+    /// Hands every packet that is due to its link.
+    pub(super) fn follow_plan(&mut self, now: Time) {
+        let Some(leg) = self.desk.running() else { return };
+        match self.desk.settings.load {
+            Load::Planned { .. } => {
+                while let Some((index, _)) = self.desk.take_planned(now) {
+                    let link = &mut self.links[index as usize];
+                    link.planned += 1;
+                    let room = link.ledger.room(self.desk.in_flight_max(link));
+                    link.held |= link.sending || room < self.desk.settings.batch;
+                    self.mark(index);
+                }
+            }
+            Load::Window { packets } if now >= leg.start && !self.desk.primed => {
+                // Once per leg; from here on it is the answers that plan.
+                self.desk.primed = true;
+                for index in 0..self.desk.settings.links {
+                    self.links[index as usize].planned = packets;
+                    self.mark(index);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The leg is over: what was planned in it and has not left never will.
+    pub(super) fn give_up_planned(&mut self) {
+        let batch = u64::from(self.desk.settings.batch);
+        if let (Some(leg), Load::Planned { .. }) = (self.desk.running(), self.desk.settings.load) {
+            while let Some((index, _)) = self.desk.take_planned(leg.to) {
+                self.links[index as usize].planned += 1;
+            }
+            for (index, link) in (0..).zip(&mut self.links) {
+                for packet in link.packets..link.planned {
+                    let base = self.desk.base(index, packet, link);
+                    self.desk.was_skipped(base, link.held || link.phase != Phase::Live, batch);
+                }
+            }
+        } else if let Load::Cycle { interval: Some(_), .. } = self.desk.settings.load {
+            while let Some((_, planned)) = self.desk.running().and_then(|leg| self.desk.take_planned(leg.to))
+            {
+                self.desk.was_skipped(planned, self.desk.held, 1);
+            }
+        }
+        for link in &mut self.links {
+            link.planned = link.packets;
+        }
+    }
+
+    /// Sends for every link that was marked.
+    pub(super) fn flush(&mut self, now: Time) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            self.links[index as usize].dirty = false;
+            self.flush_link(index, now);
+        }
+        self.dirty = dirty;
+    }
+
+    fn flush_link(&mut self, index: u32, now: Time) {
+        let link = &mut self.links[index as usize];
+        if link.sending || !matches!(link.phase, Phase::Greeting | Phase::Live | Phase::Leaving) {
+            return;
+        }
+        let mut batch = self.desk.take_batch();
+        batch.bytes.extend_from_slice(&[0; 2]);
+        self.desk.compose(link, index, now, &mut batch.bytes);
+        if batch.bytes.len() == 2 {
+            return self.desk.give_batch(batch);
+        }
+        let machine = link.machine.as_mut().expect("an open link has a machine");
+        machine.seal(&mut batch.bytes, 0, link.record_plain_max.into());
+        self.send(index, batch);
+    }
+
+    pub(super) fn send(&mut self, index: u32, batch: Batch) {
+        let link = &mut self.links[index as usize];
+        link.sending = true;
+        let token = link.token;
+        self.submit(Op::Send { token, batch });
+    }
+
+    pub(super) fn sent(&mut self, token: Token, batch: Batch, result: Sent) {
+        let Some(index) = self.find(token) else { return self.desk.give_batch(batch) };
+        let link = &mut self.links[index as usize];
+        (link.sending, link.unsending) = (false, false);
+        if link.phase == Phase::Closing {
+            self.desk.give_batch(batch);
+            return self.shut(index);
+        }
+        match result {
+            Sent::Broken(errno) => {
+                self.desk.give_batch(batch);
+                let error = std::io::Error::from_raw_os_error(errno.0);
+                self.end(index, format!("broken while sending: {error}"));
+            }
+            Sent::Bytes(_) if batch.rest().is_empty() => {
+                let waiting = !link.owes.is_empty() || link.packets < link.planned;
+                self.desk.give_batch(batch);
+                if waiting {
+                    self.mark(index);
+                }
+            }
+            Sent::Bytes(_) | Sent::Again | Sent::Cancelled => self.send(index, batch),
+        }
+    }
+}
+
+impl Desk {
+    /// Appends every frame the link may send now.
+    fn compose(&mut self, link: &mut Link, index: u32, now: Time, out: &mut Vec<u8>) {
+        if link.owes.take(Owes::AUTH) {
+            self.compose_auth(link, index, out);
+        }
+        if link.owes.take(Owes::PING) {
+            Frame::Ping(Ping { nonce: link.ping.into(), heartbeat_ms: 0 }).encode(out);
+        }
+        let in_flight_max = self.in_flight_max(link);
+        while link.phase == Phase::Live
+            && link.packets < link.planned
+            && link.ledger.room(in_flight_max) >= self.settings.batch
+            && out.len() < SEND_LEN_MAX
+        {
+            self.compose_packet(link, index, now, out);
+        }
+        link.held &= link.packets < link.planned;
+        if link.owes.take(Owes::CLOSE) {
+            Frame::Close(Close { code: CloseCode::Normal.number(), ..Close::default() }).encode(out);
+        }
+    }
+
+    fn compose_auth(&self, link: &Link, index: u32, out: &mut Vec<u8>) {
+        let heartbeat_ms = u32::try_from(self.settings.heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let user = format!("u{}", self.settings.first + index);
+        let agent = concat!("loadgen/", env!("CARGO_PKG_VERSION"));
+        let (token, user) =
+            if link.resumed { (&[][..], &[][..]) } else { (self.settings.token.as_slice(), user.as_bytes()) };
+        Frame::Auth(Auth { token, user, device: DEVICE, heartbeat_ms, agent, ..Auth::default() }).encode(out);
+    }
+
+    fn compose_packet(&mut self, link: &mut Link, index: u32, now: Time, out: &mut Vec<u8>) {
+        let mut payload = std::mem::take(&mut self.scratch);
+        for _ in 0..self.settings.batch {
+            let sequence = link.ledger.send();
+            let stamp = self.stamp(index, link, sequence);
+            stamp.fill(self.settings.size, &mut payload);
+            let request = Request {
+                id: stamp.to_id(),
+                route: ROUTE,
+                // Without a key no order is promised, and order is checked.
+                key: &stamp.link.to_be_bytes(),
+                payload: &payload,
+                counter: u64::from(sequence) + 1,
+                again: false,
+            };
+            Frame::Request(request).encode(out);
+        }
+        self.scratch = payload;
+        let messages = u64::from(self.settings.batch);
+        self.awaited += messages;
+        self.tally.counts.sent += messages;
+        if let Load::Planned { .. } = self.settings.load {
+            let base = self.base(index, link.packets, link);
+            self.was_planned(base, now, link.held, messages);
+        }
+        self.leave(index, link.packets, now);
+        link.packets += 1;
+    }
+}
+
+/// The route of the reference service that answers with what it was sent.
+const ROUTE: &str = "echo";
+/// Every link is another user with this device.
+const DEVICE: &[u8] = b"loadgen";

@@ -1,0 +1,141 @@
+//! What a frame from the gateway means to its link.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use protocol::Time;
+use protocol::code::{CloseCode, Refusal};
+use protocol::limits::{CREDIT_OVERHEAD, TAG_LEN};
+use protocol::wire::frame::{Close, Frame, Outcome, Response};
+use protocol::wire::proto::link::Welcome;
+
+use super::Load;
+use super::desk::{Desk, Ticket};
+use super::ledger::{Ledger, Verdict};
+use super::link::{Link, Phase};
+use crate::payload::Stamp;
+use crate::plan::mix;
+
+/// What a link has to do after a frame.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Nothing,
+    /// It may have something to send.
+    Flush,
+    /// Its cycle is over.
+    Leave,
+    /// The gateway ended it, or broke a rule.
+    Ended(String),
+}
+
+impl Desk {
+    pub(crate) fn hear(&mut self, link: &mut Link, index: u32, frame: &Frame<'_>, now: Time) -> Heard {
+        match (frame, link.phase) {
+            (Frame::Close(close), Phase::Hailing | Phase::Greeting | Phase::Live) => {
+                Heard::Ended(closed_because(close))
+            }
+            (Frame::Welcome(body), Phase::Greeting) => match Welcome::decode(*body) {
+                Ok(welcome) => self.welcomed(link, index, welcome, now),
+                Err(_) => Heard::Ended("broke the protocol: welcome".to_owned()),
+            },
+            (Frame::Response(response), Phase::Live) => self.answered(link, index, response, now),
+            (Frame::Pong { nonce }, Phase::Live) => {
+                if link.ping_open && *nonce == u32::from(link.ping) {
+                    link.ping_open = false;
+                    self.awaited -= 1;
+                    self.tally.counts.pongs += 1;
+                }
+                Heard::Nothing
+            }
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn welcomed(&mut self, link: &mut Link, index: u32, mut welcome: Welcome, now: Time) -> Heard {
+        let phase = mix(self.settings.seed, u64::from(self.settings.first + index)) as u8;
+        let interval = Duration::from_millis(welcome.heartbeat_ms.into());
+        link.machine.as_mut().expect("it has just been heard").welcomed(interval, phase, now);
+        link.phase = Phase::Live;
+        link.grant = self.grant(&welcome);
+        if let Ok(record_len_max @ 64..) = u16::try_from(welcome.record_len_max) {
+            link.record_plain_max = record_len_max - TAG_LEN as u16;
+        }
+        self.tally.counts.opening -= 1;
+        self.tally.counts.welcomed += 1;
+        if link.grant < self.settings.batch {
+            return Heard::Ended(format!("the gateway grants a link only {} messages in flight", link.grant));
+        }
+        if let Some(place) = self.tickets.get_mut(index as usize)
+            && let Some(ticket) = welcome.tickets.pop()
+            && let Ok(psk) = <[u8; 32]>::try_from(&*ticket.psk)
+        {
+            *place = Some(Ticket { ticket: ticket.ticket.to_vec(), psk });
+        }
+        if matches!(self.settings.load, Load::Cycle { .. }) {
+            link.planned = 1;
+        }
+        Heard::Flush
+    }
+
+    /// Messages in flight, from a welcome's grants; zero there means that none is stated.
+    fn grant(&self, welcome: &Welcome) -> u32 {
+        let cost = self.settings.size as u64 + CREDIT_OVERHEAD;
+        let requests = if welcome.grant_requests == 0 { u32::MAX } else { welcome.grant_requests };
+        let by_bytes =
+            if welcome.grant_bytes == 0 { u64::MAX } else { u64::from(welcome.grant_bytes) / cost };
+        let by_bytes = u32::try_from(by_bytes).unwrap_or(u32::MAX);
+        requests.min(by_bytes).min(Ledger::IN_FLIGHT_MAX)
+    }
+
+    fn answered(&mut self, link: &mut Link, index: u32, response: &Response<'_>, now: Time) -> Heard {
+        let stamp = Stamp::from_id(&response.id);
+        if stamp != self.stamp(index, link, stamp.sequence) {
+            self.tally.counts.corrupted += 1;
+            return Heard::Nothing;
+        }
+        match link.ledger.receive(stamp.sequence) {
+            Verdict::InOrder => {}
+            Verdict::Misordered => self.tally.counts.misordered += 1,
+            Verdict::Duplicated => {
+                self.tally.counts.duplicated += 1;
+                return Heard::Nothing;
+            }
+            Verdict::Foreign => {
+                self.tally.counts.corrupted += 1;
+                return Heard::Nothing;
+            }
+        }
+        self.awaited -= 1;
+        match response.outcome {
+            Outcome::Answered
+                if response.code == 0 && stamp.matches(self.settings.size, response.payload) =>
+            {
+                self.tally.counts.received += 1;
+                let base = self.base(index, stamp.sequence / self.settings.batch, link);
+                if let Some(leg) = self.measured(base) {
+                    leg.record_latency(now.since(base));
+                }
+            }
+            Outcome::Answered => self.tally.counts.corrupted += 1,
+            Outcome::Refused => {
+                self.tally.counts.refused += 1;
+                let reason = Refusal::from_number(response.code).map_or("for no known reason", Refusal::name);
+                self.tally.blame(format!("request refused: {reason}"));
+            }
+            Outcome::Unknown => self.tally.counts.unknown += 1,
+        }
+        match self.settings.load {
+            Load::Cycle { .. } => Heard::Leave,
+            Load::Window { packets } if self.running().is_some_and(|leg| now < leg.to) => {
+                link.planned = packets + link.ledger.answered() / self.settings.batch;
+                Heard::Flush
+            }
+            _ => Heard::Flush,
+        }
+    }
+}
+
+fn closed_because(close: &Close<'_>) -> String {
+    let code = CloseCode::from_number(close.code).map_or("for no known reason", CloseCode::name);
+    format!("closed by the gateway: {code}")
+}

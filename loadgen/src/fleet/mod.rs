@@ -1,0 +1,215 @@
+//! Many client links as one state machine over a driver: completions and time go in, operations come out. It reads no
+//! clock and draws no randomness, so that it runs in a simulator as it runs on a ring.
+//!
+//! | step | file |
+//! |---|---|
+//! | connect, hello, keys, auth; the ramp and the cycles | `open.rs` |
+//! | bytes in, frames, answers checked against the ledger | `receive.rs` → `hear.rs` → `ledger.rs` |
+//! | what is planned becomes due; one send per link and turn | `flush.rs` |
+//! | heartbeats and deadlines | `timers.rs` |
+//! | the end of a link, for any reason | `close.rs` |
+
+mod close;
+mod desk;
+mod flush;
+mod hear;
+mod ledger;
+mod link;
+mod open;
+mod receive;
+mod settings;
+mod timers;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use driver::{Completion, Driver, Full, Op, Token};
+use protocol::Time;
+use protocol::buffer::Partials;
+
+use self::desk::Desk;
+use self::link::Link;
+use self::timers::Timers;
+use crate::tally::{Counts, Tally};
+
+pub use self::settings::{Leg, Load, Order, Settings};
+
+/// Gives 32 fresh random bytes for a handshake.
+pub type Entropy = Box<dyn FnMut() -> [u8; 32] + Send>;
+
+/// The links of one driver.
+pub struct Fleet {
+    desk: Desk,
+    entropy: Entropy,
+    links: Vec<Link>,
+    timers: Timers,
+    partials: Partials,
+    /// Which link has a slot of the driver.
+    by_slot: Vec<u32>,
+    /// Links that have something to send.
+    dirty: Vec<u32>,
+    /// Links whose receive ended because the pool was empty.
+    starved: Vec<u32>,
+    /// Places for the next cycles.
+    free: VecDeque<u32>,
+    /// The next link of the ramp, or the next one to be closed.
+    next: u32,
+    /// Links that are not absent.
+    present: u32,
+    /// Links that are leaving or closing.
+    going: u32,
+    /// Cycles started in this leg.
+    started: u64,
+}
+
+/// A fleet at rest looks around this often.
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of partial records of all links of a fleet together.
+const PARTIAL_BYTES_MAX: usize = 16 << 20;
+
+impl Fleet {
+    /// A fleet at rest.
+    #[must_use]
+    pub fn new(settings: Settings, entropy: Entropy) -> Self {
+        let count = settings.links as usize;
+        let cycles = matches!(settings.load, Load::Cycle { .. });
+        Self {
+            links: (0..count).map(|_| Link::new()).collect(),
+            timers: Timers::new(count),
+            partials: Partials::new(PARTIAL_BYTES_MAX),
+            by_slot: Vec::new(),
+            dirty: Vec::new(),
+            starved: Vec::new(),
+            free: if cycles { (0..settings.links).collect() } else { VecDeque::new() },
+            next: 0,
+            present: 0,
+            going: 0,
+            started: 0,
+            desk: Desk::new(settings),
+            entropy,
+        }
+    }
+
+    /// Begins the next stage.
+    pub fn order(&mut self, order: Order) {
+        match order {
+            Order::Run(leg) => {
+                self.started = 0;
+                self.desk.begin_leg(leg);
+            }
+            Order::Drain => self.give_up_planned(),
+            Order::Ramp | Order::Close => self.next = 0,
+        }
+        self.desk.stage = Some(order);
+    }
+
+    /// Whether the last order is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let cycles = matches!(self.desk.settings.load, Load::Cycle { .. });
+        match self.desk.stage {
+            None => true,
+            Some(Order::Ramp) => {
+                cycles || (self.next == self.desk.settings.links && self.desk.tally.counts.opening == 0)
+            }
+            Some(Order::Run(leg)) => cycles && self.present == 0 && self.cannot_start(&leg),
+            Some(Order::Drain) => self.desk.awaited == 0 && (!cycles || self.present == 0),
+            Some(Order::Close) => self.present == 0,
+        }
+    }
+
+    /// One turn: learns every completion, lets time pass, sends what is due. Afterwards [`Driver::wait`] for at most
+    /// [`Fleet::rest`].
+    pub fn turn(&mut self, driver: &mut impl Driver, now: Time) {
+        while let Some(completion) = driver.next() {
+            self.complete(driver, completion, now);
+        }
+        self.pass(now);
+        self.launch(now);
+        self.follow_plan(now);
+        self.flush(now);
+        for index in std::mem::take(&mut self.starved) {
+            self.arm(index);
+        }
+        while let Some(op) = self.desk.ops.pop_front() {
+            if let Err(Full(op)) = driver.submit(op) {
+                self.desk.ops.push_front(op);
+                break;
+            }
+        }
+    }
+
+    /// How long there is nothing to do unless a completion arrives.
+    #[must_use]
+    pub fn rest(&self, now: Time) -> Duration {
+        if !self.desk.ops.is_empty() {
+            return Duration::ZERO;
+        }
+        let start = self.desk.running().map(|leg| leg.start).filter(|&start| start > now);
+        let planned = self.desk.next_planned().filter(|_| !self.desk.held);
+        [start, planned, self.timers.next()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(REST_MAX, |next| next.since(now))
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.desk.tally.counts
+    }
+
+    /// The end: whatever still awaits an answer is counted as unanswered.
+    #[must_use]
+    pub fn finish(mut self) -> Tally {
+        for link in &mut self.links {
+            self.desk.write_off(link);
+        }
+        let counts = &mut self.desk.tally.counts;
+        counts.failed += std::mem::take(&mut counts.opening);
+        self.desk.tally
+    }
+
+    fn complete(&mut self, driver: &mut impl Driver, completion: Completion, now: Time) {
+        match completion {
+            Completion::Connected { tag, result } => self.connected(tag, result, now),
+            Completion::Readable { token } => self.readable(token),
+            Completion::Received { token, chunk, more } => self.received(driver, token, chunk, more, now),
+            Completion::Ended { token, why, .. } => self.ended(token, why),
+            Completion::Sent { token, batch, result } => self.sent(token, batch, result),
+            Completion::Closed { token } => self.closed(token),
+            // Nothing is ever parked, and a ring only says that an order has come.
+            Completion::Accepted { .. } | Completion::AcceptFailed { .. } | Completion::Rung => {}
+        }
+    }
+
+    fn find(&self, token: Token) -> Option<u32> {
+        let &index = self.by_slot.get(token.slot as usize)?;
+        let link = self.links.get(index as usize)?;
+        (link.token == token && !link.is_absent()).then_some(index)
+    }
+
+    fn mark(&mut self, index: u32) {
+        let link = &mut self.links[index as usize];
+        if !link.dirty {
+            link.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    fn submit(&mut self, op: Op) {
+        self.desk.ops.push_back(op);
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet")
+            .field("settings", &self.desk.settings)
+            .field("stage", &self.desk.stage)
+            .field("present", &self.present)
+            .finish_non_exhaustive()
+    }
+}

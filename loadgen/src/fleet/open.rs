@@ -1,0 +1,146 @@
+//! Opening links: the paced ramp, the cycles, and a link's way from connect to its first record.
+
+use driver::{Batch, Endpoint, Errno, Op, Token};
+use protocol::Time;
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::{Cipher, Suite, Suites};
+
+use super::link::{Phase, Reading};
+use super::{Fleet, Leg, Load, Order};
+
+impl Fleet {
+    /// Starts what the stage wants started, within its bound on links that are opening.
+    pub(super) fn launch(&mut self, now: Time) {
+        match (self.desk.stage, self.desk.settings.load) {
+            (Some(Order::Run(leg)), Load::Cycle { interval, .. }) => {
+                self.launch_cycles(leg, interval.is_some(), now);
+            }
+            (Some(Order::Ramp), load) if !matches!(load, Load::Cycle { .. }) => {
+                let opening_max = u64::from(self.desk.settings.opening_max);
+                while self.next < self.desk.settings.links && self.desk.tally.counts.opening < opening_max {
+                    self.begin(self.next, now);
+                    self.next += 1;
+                }
+            }
+            (Some(Order::Close), _) => self.launch_closes(now),
+            _ => {}
+        }
+    }
+
+    fn launch_cycles(&mut self, leg: Leg, planned: bool, now: Time) {
+        if now < leg.start || now >= leg.to {
+            return;
+        }
+        while self.started < leg.cycles_max {
+            if planned && self.desk.next_planned().is_none_or(|next| next > now) {
+                self.desk.held = false;
+                return;
+            }
+            let Some(index) = self.take_place(leg) else {
+                self.desk.held = true;
+                return;
+            };
+            let begun = if planned {
+                let (_, begun) = self.desk.take_planned(now).expect("looked at above");
+                self.desk.was_planned(begun, now, self.desk.held, 1);
+                begun
+            } else {
+                now
+            };
+            self.started += 1;
+            self.begin(index, begun);
+        }
+    }
+
+    /// A free place; with a ticket if the leg resumes. Places without one sit that leg out.
+    fn take_place(&mut self, leg: Leg) -> Option<u32> {
+        loop {
+            let index = self.free.pop_front()?;
+            if !leg.resume || self.desk.tickets[index as usize].is_some() {
+                return Some(index);
+            }
+        }
+    }
+
+    /// Whether the leg can start no further cycle, whatever the time.
+    pub(super) fn cannot_start(&self, leg: &Leg) -> bool {
+        self.started >= leg.cycles_max || (self.free.is_empty() && self.present == 0)
+    }
+
+    fn begin(&mut self, index: u32, begun: Time) {
+        let link = &mut self.links[index as usize];
+        link.revive(begun);
+        let place = u64::from(self.desk.settings.first) + u64::from(index) + u64::from(link.life);
+        let destinations = &self.desk.settings.destinations;
+        let to = Endpoint::Tcp(destinations[(place % destinations.len() as u64) as usize]);
+        self.present += 1;
+        self.desk.tally.counts.opening += 1;
+        self.submit(Op::Connect { tag: index, to: Box::new(to) });
+    }
+
+    pub(super) fn connected(&mut self, index: u32, result: Result<Token, Errno>, now: Time) {
+        let token = match result {
+            Ok(token) => token,
+            Err(Errno(errno)) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                self.fail(index, format!("connect: {error}"));
+                return self.vanish(index);
+            }
+        };
+        let slot = token.slot as usize;
+        if self.by_slot.len() <= slot {
+            self.by_slot.resize(slot + 1, u32::MAX);
+        }
+        self.by_slot[slot] = index;
+        self.links[index as usize].token = token;
+        if self.desk.stage == Some(Order::Close) {
+            self.fail(index, "given up while connecting".to_owned());
+            return self.shut(index);
+        }
+        self.dial(index, now);
+    }
+
+    /// Sends the hello and listens for message 2.
+    fn dial(&mut self, index: u32, now: Time) {
+        let settings = &self.desk.settings;
+        let resume = self.desk.running().is_some_and(|leg| leg.resume);
+        let ticket = if resume { self.desk.tickets[index as usize].take() } else { None };
+        let suite = if ticket.is_some() { with_ticket(settings.suite) } else { settings.suite };
+        let dial = Dial {
+            server: &settings.server,
+            gate: &settings.gate,
+            suite,
+            better: Suites::NONE,
+            device_key: settings.device_key.as_ref(),
+            ticket: ticket.as_ref().map(|ticket| (ticket.ticket.as_slice(), &ticket.psk)),
+        };
+        let ephemeral = (self.entropy)();
+        let deadline = now + settings.opening_deadline;
+        let mut batch = Batch::default();
+        match ClientLink::dial(&dial, ephemeral, now, &mut batch.bytes) {
+            Ok(machine) => {
+                let link = &mut self.links[index as usize];
+                link.machine = Some(machine);
+                link.phase = Phase::Hailing;
+                link.resumed = ticket.is_some();
+                self.timers.set(index, Some(deadline));
+                self.send(index, batch);
+                debug_assert_eq!(self.links[index as usize].reading, Reading::Nothing);
+                self.arm(index);
+            }
+            Err(error) => {
+                self.desk.give_batch(batch);
+                self.fail(index, format!("hello: {error}"));
+                self.shut(index);
+            }
+        }
+    }
+}
+
+/// The suite that resumes with the same cipher.
+fn with_ticket(suite: Suite) -> Suite {
+    match suite.cipher() {
+        Cipher::ChaChaPoly => Suite::Nnpsk0ChaChaPoly,
+        Cipher::AesGcm => Suite::Nnpsk0AesGcm,
+    }
+}

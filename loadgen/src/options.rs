@@ -1,0 +1,266 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::noise::{PublicKey, Suite};
+
+use crate::target::{ReadyFile, Target, parse_key};
+
+/// Drives many encrypted client links against a gateway and says what they cost both ends.
+///
+/// Exit codes: 0 all is well; 1 links failed or were lost, or messages were lost, doubled, misordered, refused or
+/// damaged; 2 the run could not take place; 3 the generator was the limit (more than 1 % of the planned sends missed).
+#[derive(Clone, Debug, Parser)]
+#[command(name = "loadgen", version)]
+pub struct Options {
+    /// What to do.
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Scenario {
+    /// Holds authenticated links, has every heartbeat answered, and measures memory per link.
+    Idle(Idle),
+    /// Sends messages that a backend sends back, and checks each of them.
+    Echo(Echo),
+    /// Connects, shakes hands, authenticates, echoes once and closes, again and again.
+    Connect(Connect),
+}
+
+/// Options of `idle`.
+#[derive(Clone, Debug, Args)]
+pub struct Idle {
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Number of links.
+    #[arg(long, default_value_t = 1000)]
+    pub links: u32,
+    /// How long all links are held once they are up.
+    #[arg(long, value_parser = parse_duration, default_value = "30s")]
+    pub duration: Duration,
+}
+
+/// Options of `echo`.
+#[derive(Clone, Debug, Args)]
+pub struct Echo {
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Number of links.
+    #[arg(long, default_value_t = 100)]
+    pub links: u32,
+    /// Open loop: messages per second over all links, sent when planned whatever the answers do; latency counts from
+    /// the planned time. Default: one per link and second.
+    #[arg(long, conflicts_with = "window")]
+    pub rate: Option<f64>,
+    /// Closed loop instead: packets each link keeps in flight. Each answer allows the next packet, so a slow gateway
+    /// is asked less; latency counts from the sending.
+    #[arg(long)]
+    pub window: Option<u32>,
+    /// Bytes of payload per message.
+    #[arg(long, default_value_t = 64)]
+    pub size: usize,
+    /// Messages per packet, sent as one record.
+    #[arg(long, default_value_t = 1)]
+    pub batch: u32,
+    /// How long to measure.
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    pub duration: Duration,
+    /// Load before the measuring begins.
+    #[arg(long, value_parser = parse_duration, default_value = "1s")]
+    pub warmup: Duration,
+}
+
+/// Options of `connect`.
+#[derive(Clone, Debug, Args)]
+pub struct Connect {
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Links that may be under way at once.
+    #[arg(long, default_value_t = 64)]
+    pub links: u32,
+    /// Open loop: cycles per second, begun when planned; latency counts from the planned time. Default: closed loop,
+    /// each place begins its next cycle when the one before is over.
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Stop after so many cycles.
+    #[arg(long)]
+    pub count: Option<u64>,
+    /// A second part of the same length in which links are opened with tickets from the first; both are reported.
+    #[arg(long)]
+    pub resume: bool,
+    /// Bytes of payload of the echo.
+    #[arg(long, default_value_t = 64)]
+    pub size: usize,
+    /// How long to measure at most.
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    pub duration: Duration,
+    /// Load before the measuring begins.
+    #[arg(long, value_parser = parse_duration, default_value = "1s")]
+    pub warmup: Duration,
+}
+
+/// Options of all scenarios.
+#[derive(Clone, Debug, Args)]
+pub struct Shared {
+    /// The gateway's ready file: gives address, key, token and process.
+    #[arg(long, required_unless_present_all = ["addr", "server_key"])]
+    pub target_file: Option<PathBuf>,
+    /// Where the gateway listens. With 0.0.0.0 the links are spread over as many of 127.0.0.1, .2 and so on as their
+    /// number needs.
+    #[arg(long)]
+    pub addr: Option<SocketAddr>,
+    /// The gateway's public key, 64 hex digits.
+    #[arg(long, value_parser = parse_key)]
+    pub server_key: Option<PublicKey>,
+    /// The development token.
+    #[arg(long)]
+    pub token: Option<String>,
+    /// The gateway's process, to measure its CPU and memory.
+    #[arg(long)]
+    pub watch_pid: Option<u32>,
+    /// Threads, each with a ring of its own. Default: one per processor, more where a ring's table holds too few links.
+    #[arg(long)]
+    pub workers: Option<u32>,
+    /// Processors to pin the threads to, in turn.
+    #[arg(long, value_delimiter = ',')]
+    pub pin: Vec<u32>,
+    /// Handshake pattern and cipher.
+    #[arg(long, value_enum, default_value_t = SuiteName::NkChacha)]
+    pub suite: SuiteName,
+    /// Links that may be between connect and welcome at once.
+    #[arg(long, default_value_t = 256)]
+    pub ramp: u32,
+    /// Heartbeat interval to ask for; the gateway's choice by default.
+    #[arg(long, value_parser = parse_duration, default_value = "0s")]
+    pub heartbeat: Duration,
+    /// How long a link may take from connect to welcome.
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    pub timeout: Duration,
+    /// Writes the result here.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// Handshake pattern and cipher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SuiteName {
+    /// Pinned server key, ChaCha20-Poly1305.
+    NkChacha,
+    /// Pinned server key, AES-256-GCM.
+    NkAes,
+    /// Device key as well, ChaCha20-Poly1305. All links show the same key.
+    IkChacha,
+    /// Device key as well, AES-256-GCM. All links show the same key.
+    IkAes,
+}
+
+impl SuiteName {
+    /// The suite of this name.
+    #[must_use]
+    pub const fn suite(self) -> Suite {
+        match self {
+            Self::NkChacha => Suite::NkChaChaPoly,
+            Self::NkAes => Suite::NkAesGcm,
+            Self::IkChacha => Suite::IkChaChaPoly,
+            Self::IkAes => Suite::IkAesGcm,
+        }
+    }
+}
+
+impl Shared {
+    /// The target, from the ready file and the options that override it.
+    ///
+    /// # Errors
+    /// One line that says what is missing or wrong.
+    pub fn target(&self) -> Result<Target, String> {
+        let file = self.target_file.as_deref().map(ReadyFile::read).transpose()?;
+        let from_file = file.as_ref();
+        let server_key = match (self.server_key, from_file) {
+            (Some(key), _) => key,
+            (None, Some(file)) => parse_key(&file.server_key)?,
+            (None, None) => return Err("--server-key or --target-file is needed".to_owned()),
+        };
+        Ok(Target {
+            address: self
+                .addr
+                .or(from_file.map(|file| file.listen))
+                .ok_or("--addr or --target-file is needed")?,
+            server_key,
+            token: self.token.clone().or_else(|| file.as_ref()?.token.clone()).unwrap_or_default(),
+            pid: self.watch_pid.or(file.as_ref().map(|file| file.pid)),
+        })
+    }
+}
+
+/// A duration with its unit: `250ms`, `30s`, `5m`, `1h`.
+///
+/// # Errors
+/// One line that says what a duration looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("{text:?} needs a unit: 250ms, 30s, 5m, 1h")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} needs a number before its unit"))?;
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .filter(|&duration| duration <= DURATION_MAX)
+        .ok_or_else(|| format!("{text:?} is longer than a run may be (24h)"))
+}
+
+/// No run lasts longer.
+const DURATION_MAX: Duration = Duration::from_hours(24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_carry_their_unit() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
+        for wrong in ["", "5", "m", "-1s", "5 s", "25h", "99999999999999999999s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_names_a_target() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+        assert!(Options::try_parse_from(["loadgen", "idle"]).is_err());
+        assert!(Options::try_parse_from(["loadgen", "idle", "--addr", "127.0.0.1:1"]).is_err());
+        assert!(
+            Options::try_parse_from([
+                "loadgen",
+                "echo",
+                "--target-file",
+                "f",
+                "--rate",
+                "1",
+                "--window",
+                "1"
+            ])
+            .is_err()
+        );
+        let key = "0a".repeat(32);
+        let line = ["loadgen", "idle", "--addr", "127.0.0.1:1", "--server-key", &key, "--pin", "0,1"];
+        let Scenario::Idle(idle) = Options::try_parse_from(line).unwrap().scenario else { panic!() };
+        assert_eq!(idle.shared.pin, [0, 1]);
+        assert_eq!(idle.shared.target().unwrap().pid, None);
+    }
+}

@@ -1,0 +1,168 @@
+//! The result as text.
+
+use std::fmt::{self, Write as _};
+
+use crate::result::{Latency, Report};
+
+impl Report {
+    /// Everything a person needs, in a few lines.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text).expect("a string takes whatever is written");
+        text
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let setup = &self.setup;
+        write!(out, "loadgen {}: {} links", self.scenario, setup.links)?;
+        if let Some(rate) = setup.rate {
+            write!(out, ", open loop, {rate} per second")?;
+        }
+        if let Some(window) = setup.window {
+            write!(out, ", CLOSED LOOP, {window} in flight")?;
+        }
+        if let Some(size) = setup.size {
+            write!(out, ", {size} B")?;
+        }
+        if let Some(batch) = setup.batch.filter(|&batch| batch > 1) {
+            write!(out, ", {batch} messages per packet")?;
+        }
+        writeln!(out, ", {} s, {} workers, {}", setup.duration_s, setup.workers, setup.suite)?;
+        let links = &self.links;
+        writeln!(out, "links      up {}  failed {}  lost {}", links.up, links.failed, links.lost)?;
+        self.write_traffic(out)?;
+        self.write_costs(out)?;
+        for (reason, count) in &self.reasons {
+            writeln!(out, "reason     {count} × {reason}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "warning    {warning}")?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "PROBLEM    {problem}")?;
+        }
+        if self.generator.limited == Some(true) {
+            writeln!(out, "GENERATOR-LIMITED: the figures above say nothing about the gateway")?;
+        }
+        Ok(())
+    }
+
+    fn write_traffic(&self, out: &mut String) -> fmt::Result {
+        if let Some(heartbeats) = &self.heartbeats {
+            let (sent, answered) = (heartbeats.sent, heartbeats.answered);
+            writeln!(
+                out,
+                "heartbeats sent {sent}  answered {answered}  unanswered {}",
+                heartbeats.unanswered
+            )?;
+        }
+        if let Some(m) = &self.messages {
+            write!(out, "messages   sent {}  received {}  lost {}", m.sent, m.received, m.lost)?;
+            writeln!(out, "  duplicated {}  misordered {}", m.duplicated, m.misordered)?;
+            if m.corrupted + m.refused + m.unknown > 0 {
+                writeln!(
+                    out,
+                    "           corrupted {}  refused {}  unknown {}",
+                    m.corrupted, m.refused, m.unknown
+                )?;
+            }
+        }
+        if let Some(rate) = self.rate_per_second {
+            writeln!(out, "rate       {rate:.0} messages per second")?;
+        }
+        let since = match self.setup.pacing {
+            Some("open") => "from the planned time",
+            _ => "from the sending, closed loop: a slow gateway was asked less",
+        };
+        if let Some(latency) = &self.latency_us {
+            writeln!(out, "latency    {latency} ({since})")?;
+        }
+        if let Some(connects) = self.connects {
+            writeln!(out, "connects   {connects} with a full handshake")?;
+        }
+        if let Some(resumed) = &self.resumed {
+            writeln!(out, "resumed    {} by ticket", resumed.connects)?;
+            if let Some(latency) = &resumed.latency_us {
+                writeln!(out, "           {latency}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_costs(&self, out: &mut String) -> fmt::Result {
+        if let Some(gateway) = &self.gateway {
+            figure(out, "gateway", gateway.cpu_us_per_message, "µs CPU per message")?;
+            figure(
+                out,
+                "gateway",
+                gateway.cpu_us_per_connect,
+                "µs CPU per connect, handshake, auth, echo, close",
+            )?;
+            figure(
+                out,
+                "gateway",
+                gateway.cpu_us_per_connect_resumed,
+                "µs CPU for the same, resumed by ticket",
+            )?;
+            figure(
+                out,
+                "gateway",
+                gateway.pss_bytes_per_link,
+                "B of user space per link (PSS over the empty process)",
+            )?;
+        }
+        if let Some(kernel) = &self.kernel {
+            writeln!(
+                out,
+                "kernel     per end of a link; both ends are on this machine, so growth is halved:"
+            )?;
+            figure(out, "", kernel.socket_bytes_per_link, "B sockets")?;
+            figure(
+                out,
+                "",
+                kernel.io_uring_bytes_per_link,
+                "B io_uring (io_kiocb and all growth of kmalloc)",
+            )?;
+            figure(out, "", kernel.other_bytes_per_link, "B other")?;
+        }
+        let generator = &self.generator;
+        figure(out, "generator", generator.cpu_us_per_message, "µs CPU per message")?;
+        figure(out, "generator", generator.cpu_us_per_connect, "µs CPU per connect")?;
+        figure(out, "generator", generator.pss_bytes_per_link, "B of user space per link")?;
+        if let (Some(planned), Some(missed)) = (generator.planned, generator.missed) {
+            let late = generator.late_us_p99.unwrap_or_default();
+            writeln!(out, "generator  planned {planned}  missed {missed}  late p99 {late:.0} µs")?;
+        }
+        Ok(())
+    }
+}
+
+fn figure(out: &mut String, whose: &str, value: Option<f64>, what: &str) -> fmt::Result {
+    value.map_or(Ok(()), |value| writeln!(out, "{whose:<10} {value:.1} {what}"))
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p99, p999, max } = self;
+        write!(f, "p50 {p50:.0} µs  p99 {p99:.0} µs  p99.9 {p999:.0} µs  max {max:.0} µs")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::{Generator, Pacing};
+
+    #[test]
+    fn a_closed_loop_and_a_limited_generator_are_stamped() {
+        let mut report =
+            Report { scenario: "echo", latency_us: Some(Latency::default()), ..Report::default() };
+        report.setup.pace(Pacing::Closed { window: 2 });
+        assert!(report.text().contains("CLOSED LOOP, 2 in flight"));
+        assert!(report.text().contains("a slow gateway was asked less"));
+        assert!(!report.text().contains("GENERATOR-LIMITED"));
+        report.generator = Generator { limited: Some(true), ..Generator::default() };
+        assert!(report.text().contains("GENERATOR-LIMITED"));
+    }
+}

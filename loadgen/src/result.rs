@@ -1,0 +1,390 @@
+//! The result of a run: what the JSON file holds. A figure that was not measured is absent, never zero.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::options::Shared;
+use crate::tally::{Counts, LegTally, Tally};
+
+/// Everything a run has to say.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// `idle`, `echo` or `connect`.
+    pub scenario: &'static str,
+    /// What was asked for.
+    pub setup: Setup,
+    /// What became of the links; in `connect`, of all of them one after the other.
+    pub links: Links,
+    /// What became of the messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Messages>,
+    /// What became of the heartbeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeats: Option<Heartbeats>,
+    /// Messages answered per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// Cycles within the measured part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connects: Option<u64>,
+    /// From the planned time (open loop) or the sending (closed loop) to the answer; in `connect`, from the planned or
+    /// actual begin of the connect to the answer of the echo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<Latency>,
+    /// The part of `connect` with tickets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+    /// What it cost the gateway's process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
+    /// What one end of a link costs the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
+    /// What it cost this process.
+    pub generator: Generator,
+    /// Why links failed or were lost and requests were refused, and how often.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
+    /// What could not be measured or waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What went wrong; empty if nothing did.
+    pub problems: Vec<String>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Setup {
+    /// Number of links; in `connect`, at once.
+    pub links: u32,
+    /// Threads of the generator.
+    pub workers: u32,
+    /// Seconds of the measured part.
+    pub duration_s: f64,
+    /// Name of the Noise protocol.
+    pub suite: &'static str,
+    /// `open` or `closed`.
+    #[serde(rename = "loop", skip_serializing_if = "Option::is_none")]
+    pub pacing: Option<&'static str>,
+    /// Open loop: messages (in `connect`, cycles) planned per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// Closed loop: packets in flight per link (in `connect`, links under way).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// Bytes of payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Messages per packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+}
+
+/// Who decides when the next message leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pacing {
+    /// The plan.
+    Open {
+        /// Per second.
+        rate: f64,
+    },
+    /// The answers.
+    Closed {
+        /// In flight at once.
+        window: u32,
+    },
+}
+
+/// What became of the links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Links {
+    /// Welcomed, and not lost.
+    pub up: u64,
+    /// Never welcomed.
+    pub failed: u64,
+    /// Ended after their welcome although this side wanted them to live.
+    pub lost: u64,
+}
+
+/// What became of the messages, warm-up included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Messages {
+    /// Requests sent.
+    pub sent: u64,
+    /// Answered with the payload they carried.
+    pub received: u64,
+    /// Left without any answer.
+    pub lost: u64,
+    /// Answers beyond the first to a request.
+    pub duplicated: u64,
+    /// Answers that came after the answer to a later request of their link.
+    pub misordered: u64,
+    /// Answers with another payload, or to no request.
+    pub corrupted: u64,
+    /// Refused by the gateway.
+    pub refused: u64,
+    /// Ended as unknown.
+    pub unknown: u64,
+}
+
+/// What became of the heartbeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Heartbeats {
+    /// Pings sent.
+    pub sent: u64,
+    /// Pings answered.
+    pub answered: u64,
+    /// Pings whose answer did not come before the next one was due, the link ended or the run was over.
+    pub unanswered: u64,
+}
+
+/// A distribution in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Half are at most this.
+    pub p50: f64,
+    /// 99 of 100.
+    pub p99: f64,
+    /// 999 of 1000.
+    pub p999: f64,
+    /// All.
+    pub max: f64,
+}
+
+/// The part of `connect` with tickets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Resumed {
+    /// Cycles within the measured part.
+    pub connects: u64,
+    /// As for the full handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<Latency>,
+}
+
+/// What it cost the gateway's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Gateway {
+    /// Microseconds of CPU, user and system, per message answered (request and response together).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_message: Option<f64>,
+    /// Microseconds of CPU per cycle of connect, handshake, authentication, echo, close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_connect: Option<f64>,
+    /// The same for links opened with a ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_connect_resumed: Option<f64>,
+    /// Growth of its proportional set size per link, over the process before the first connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_bytes_per_link: Option<f64>,
+}
+
+/// Kernel memory of one end of a link: growth of slab caches, halved because both ends are on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Kernel {
+    /// Socket, inode, file and what else belongs to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_bytes_per_link: Option<f64>,
+    /// Armed operations and their companions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_uring_bytes_per_link: Option<f64>,
+    /// All other caches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_bytes_per_link: Option<f64>,
+}
+
+/// What it cost this process, and whether it kept up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Generator {
+    /// Open loop: more than 1 % of the planned sends were missed through this process's own fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited: Option<bool>,
+    /// Open loop: sends planned within the measured part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned: Option<u64>,
+    /// Open loop: of those, left more than 10 ms late, or never, without waiting for the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// Open loop: 99 of 100 sends were at most so late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_us_p99: Option<f64>,
+    /// Microseconds of CPU per message answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_message: Option<f64>,
+    /// Microseconds of CPU per cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_connect: Option<f64>,
+    /// Growth of this process's proportional set size per link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_bytes_per_link: Option<f64>,
+}
+
+/// Above this part of missed sends the generator is the limit.
+const MISSED_MAX: f64 = 0.01;
+
+impl Report {
+    pub(crate) fn new(scenario: &'static str, setup: Setup, tally: &Tally, warnings: Vec<String>) -> Self {
+        let Counts { welcomed, failed, lost, .. } = tally.counts;
+        Self {
+            scenario,
+            setup,
+            links: Links { up: welcomed - lost, failed, lost },
+            reasons: tally.reasons.clone(),
+            warnings,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn count_messages(&mut self, counts: &Counts) {
+        self.messages = Some(Messages {
+            sent: counts.sent,
+            received: counts.received,
+            lost: counts.unanswered,
+            duplicated: counts.duplicated,
+            misordered: counts.misordered,
+            corrupted: counts.corrupted,
+            refused: counts.refused,
+            unknown: counts.unknown,
+        });
+    }
+
+    pub(crate) fn count_heartbeats(&mut self, counts: &Counts) {
+        let Counts { pings, pongs, pings_unanswered, .. } = *counts;
+        self.heartbeats =
+            (pings > 0).then_some(Heartbeats { sent: pings, answered: pongs, unanswered: pings_unanswered });
+    }
+
+    /// Says whether the generator kept up with its plan.
+    pub(crate) fn judge_generator(&mut self, leg: &LegTally) {
+        let generator = &mut self.generator;
+        generator.planned = Some(leg.planned);
+        generator.missed = Some(leg.missed);
+        generator.limited = Some(leg.missed as f64 > MISSED_MAX * leg.planned as f64);
+        generator.late_us_p99 = Latency::of(&leg.late).map(|late| late.p99);
+    }
+
+    /// Lists what went wrong.
+    pub(crate) fn judge(mut self) -> Self {
+        let Messages { lost, duplicated, misordered, corrupted, refused, unknown, .. } =
+            self.messages.unwrap_or_default();
+        let unanswered = self.heartbeats.map_or(0, |heartbeats| heartbeats.unanswered);
+        for (count, what) in [
+            (self.links.failed, "links failed"),
+            (self.links.lost, "links lost"),
+            (lost, "messages lost"),
+            (duplicated, "messages duplicated"),
+            (misordered, "messages misordered"),
+            (corrupted, "messages corrupted"),
+            (refused, "messages refused"),
+            (unknown, "messages unknown"),
+            (unanswered, "heartbeats unanswered"),
+        ] {
+            if count > 0 {
+                self.problems.push(format!("{count} {what}"));
+            }
+        }
+        if self.messages.is_some_and(|messages| messages.received == 0) {
+            self.problems.push("no message was answered".to_owned());
+        }
+        self
+    }
+
+    /// What the process ends with: 0 well, 1 something went wrong, 3 the generator was the limit.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.problems.is_empty(), self.generator.limited) {
+            (false, _) => 1,
+            (true, Some(true)) => 3,
+            (true, _) => 0,
+        }
+    }
+}
+
+impl Setup {
+    pub(crate) fn new(shared: &Shared, links: u32, workers: u32, duration: Duration) -> Self {
+        let suite = shared.suite.suite().name();
+        Self { links, workers, duration_s: duration.as_secs_f64(), suite, ..Self::default() }
+    }
+
+    pub(crate) fn pace(&mut self, pacing: Pacing) {
+        match pacing {
+            Pacing::Open { rate } => (self.pacing, self.rate) = (Some("open"), Some(rate)),
+            Pacing::Closed { window } => (self.pacing, self.window) = (Some("closed"), Some(window)),
+        }
+    }
+}
+
+impl Latency {
+    /// Of a histogram in nanoseconds; nothing if it is empty.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let micros = |nanos: u64| nanos as f64 / 1000.0;
+        let at = |quantile| micros(histogram.value_at_quantile(quantile));
+        (!histogram.is_empty()).then(|| Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: micros(histogram.max()),
+        })
+    }
+}
+
+impl Gateway {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Kernel {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Microseconds per thing, if there was any.
+pub(crate) fn micros_per(spent: Option<Duration>, count: u64) -> Option<f64> {
+    spent.filter(|_| count > 0).map(|spent| spent.as_secs_f64() * 1e6 / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_is_absent() {
+        let json = serde_json::to_value(Report::default()).unwrap();
+        for absent in ["messages", "latency_us", "gateway", "kernel", "resumed", "heartbeats", "reasons"] {
+            assert_eq!(json.get(absent), None, "{absent}");
+        }
+        assert_eq!(json["generator"], serde_json::json!({}));
+        let report = Report {
+            gateway: Some(Gateway { cpu_us_per_message: Some(2.5), ..Gateway::default() }),
+            ..Report::default()
+        };
+        let json = serde_json::to_value(report).unwrap();
+        assert_eq!(json["gateway"], serde_json::json!({ "cpu_us_per_message": 2.5 }));
+        assert_eq!(micros_per(Some(Duration::from_secs(1)), 0), None);
+    }
+
+    #[test]
+    fn anything_wrong_is_a_problem_and_comes_before_a_limited_generator() {
+        let limited = Generator { limited: Some(true), ..Generator::default() };
+        let well = Report { generator: limited, ..Report::default() }.judge();
+        assert_eq!((well.exit_code(), well.problems.len()), (3, 0));
+        let messages = Messages { received: 1, misordered: 2, ..Messages::default() };
+        let wrong = Report { messages: Some(messages), ..well }.judge();
+        assert_eq!((wrong.exit_code(), wrong.problems), (1, vec!["2 messages misordered".to_owned()]));
+        assert_eq!(Report::default().judge().exit_code(), 0);
+    }
+
+    #[test]
+    fn the_generator_is_limited_above_one_percent() {
+        for (missed, limited) in [(10, false), (11, true)] {
+            let mut report = Report::default();
+            report.judge_generator(&LegTally { planned: 1000, missed, ..LegTally::default() });
+            assert_eq!(report.generator.limited, Some(limited), "{missed} of 1000");
+        }
+    }
+}

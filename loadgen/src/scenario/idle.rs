@@ -1,0 +1,56 @@
+//! `idle`: a population of links that does nothing but answer for itself, and what each of them costs.
+
+use std::time::Duration;
+
+use super::{Course, Memory, Stretch};
+use crate::fleet::Load;
+use crate::options::Idle;
+use crate::result::{Gateway, Generator, Kernel, Report, Setup};
+
+pub(super) fn run(options: &Idle) -> Result<Report, String> {
+    let course = Course {
+        scenario: "idle",
+        links: options.links,
+        load: Box::new(|_| Load::Idle),
+        size: 1,
+        batch: 1,
+        legs: vec![Stretch {
+            warmup: Duration::ZERO,
+            duration: options.duration,
+            cycles_max: 0,
+            resume: false,
+        }],
+        memory: true,
+    };
+    let outcome = course.run(&options.shared)?;
+    let setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);
+    let mut report = Report::new("idle", setup, &outcome.tally, outcome.warnings);
+    report.count_heartbeats(&outcome.tally.counts);
+    if let Some(memory) = &outcome.memory {
+        let kernel = kernel(memory);
+        report.kernel = (!kernel.is_empty()).then_some(kernel);
+        report.gateway = memory.gateway_pss.map(|bytes| Gateway {
+            pss_bytes_per_link: Some(per_link(bytes, memory.links)),
+            ..Gateway::default()
+        });
+        report.generator = Generator {
+            pss_bytes_per_link: memory.own_pss.map(|bytes| per_link(bytes, memory.links)),
+            ..Generator::default()
+        };
+    }
+    Ok(report.judge())
+}
+
+/// Both ends of every link are on this machine and cost the kernel the same: half is one end's.
+fn kernel(memory: &Memory) -> Kernel {
+    let half = |bytes: i64| per_link(bytes, 2 * memory.links);
+    Kernel {
+        socket_bytes_per_link: memory.slab.map(|slab| half(slab.sockets)),
+        io_uring_bytes_per_link: memory.slab.map(|slab| half(slab.io_uring)),
+        other_bytes_per_link: memory.slab.map(|slab| half(slab.other)),
+    }
+}
+
+fn per_link(bytes: i64, links: u64) -> f64 {
+    bytes as f64 / links as f64
+}

@@ -1,0 +1,190 @@
+//! What a fleet has counted, and the part of it that others may look at while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Everything a fleet counts. Tallies of several fleets add up.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// The plain numbers.
+    pub counts: Counts,
+    /// One entry per [`Leg`](crate::fleet::Leg) that was run.
+    pub legs: Vec<LegTally>,
+    /// Why links failed or were lost, and how often.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// What is measured within one leg.
+#[derive(Clone, Debug)]
+pub struct LegTally {
+    /// Nanoseconds from the planned time (open loop) or the sending (closed loop) to the answer.
+    pub latency: Histogram<u64>,
+    /// Nanoseconds from the planned time to the sending, where nothing but the generator stood between.
+    pub late: Histogram<u64>,
+    /// Messages (for cycles: links) planned within the measured part, open loop only.
+    pub planned: u64,
+    /// Of those, the ones that left more than [`LATE_MAX`] late by the generator's own fault, or never.
+    pub missed: u64,
+}
+
+/// A planned send that is later than this counts as missed.
+pub const LATE_MAX: Duration = Duration::from_millis(10);
+
+/// Latencies above this are recorded as this.
+const LATENCY_MAX: Duration = Duration::from_secs(120);
+
+impl Default for LegTally {
+    fn default() -> Self {
+        let max = nanos(LATENCY_MAX);
+        let histogram = || Histogram::new_with_bounds(1, max, 3).expect("the bounds are constants that fit");
+        Self { latency: histogram(), late: histogram(), planned: 0, missed: 0 }
+    }
+}
+
+impl LegTally {
+    pub(crate) fn record_latency(&mut self, latency: Duration) {
+        self.latency.saturating_record(nanos(latency));
+    }
+
+    pub(crate) fn record_late(&mut self, late: Duration) {
+        self.late.saturating_record(nanos(late));
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.latency.add(&other.latency).expect("all histograms have the same bounds");
+        self.late.add(&other.late).expect("all histograms have the same bounds");
+        self.planned += other.planned;
+        self.missed += other.missed;
+    }
+}
+
+impl Tally {
+    /// Counts one link that failed or was lost.
+    pub(crate) fn blame(&mut self, reason: String) {
+        *self.reasons.entry(reason).or_default() += 1;
+    }
+
+    /// Adds another fleet's tally.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.legs.resize_with(self.legs.len().max(other.legs.len()), LegTally::default);
+        for (leg, theirs) in self.legs.iter_mut().zip(&other.legs) {
+            leg.add(theirs);
+        }
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Declares the counters once: as plain numbers, as atomics, and the ways between them.
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// Counters; each only grows but `opening`.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts { $($(#[$doc])* pub $name: u64,)+ }
+
+        impl Counts {
+            /// Adds another fleet's counters.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)+
+            }
+
+            /// What was added since `earlier`; for what has shrunk, zero.
+            #[must_use]
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self { $($name: self.$name.saturating_sub(earlier.$name),)+ }
+            }
+        }
+
+        /// A fleet's counters as of its last turn, for other threads.
+        #[derive(Debug, Default)]
+        pub struct Board { $($name: AtomicU64,)+ }
+
+        impl Board {
+            /// Shows the counters. One writer only.
+            pub fn publish(&self, counts: &Counts) {
+                $(self.$name.store(counts.$name, Ordering::Relaxed);)+
+            }
+
+            /// The counters last shown; several of them may be from neighbouring turns.
+            #[must_use]
+            pub fn read(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Links between the start of their connect and their welcome.
+    opening,
+    /// Links that were welcomed.
+    welcomed,
+    /// Links that were not welcomed.
+    failed,
+    /// Links that ended after their welcome although nobody here wanted it.
+    lost,
+    /// Cycles of connect, echo and close that went through.
+    cycles,
+    /// Requests sent.
+    sent,
+    /// Requests answered with the payload they carried, each counted once.
+    received,
+    /// Answers to requests that had been answered before.
+    duplicated,
+    /// Answers that came after the answer to a later request of their link.
+    misordered,
+    /// Answers to requests that were never sent, or with another payload.
+    corrupted,
+    /// Requests the gateway refused.
+    refused,
+    /// Requests of which the gateway does not know what became of them.
+    unknown,
+    /// Requests left without any answer: at the end, or when their link was lost.
+    unanswered,
+    /// Pings sent.
+    pings,
+    /// Pings answered with their nonce.
+    pongs,
+    /// Pings whose answer can no longer come, because the link ended or the next ping was due.
+    pings_unanswered,
+    /// Planned sends that were missed so far.
+    missed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_add_up_with_legs_of_different_number() {
+        let mut sum = Tally::default();
+        for (latency, legs) in [(1, 1), (3, 2)] {
+            let mut one = Tally { counts: Counts { sent: latency, ..Counts::default() }, ..Tally::default() };
+            one.blame("eof".to_owned());
+            for _ in 0..legs {
+                one.legs.push(LegTally::default());
+                one.legs.last_mut().unwrap().record_latency(Duration::from_millis(latency));
+            }
+            sum.add(&one);
+        }
+        assert_eq!((sum.counts.sent, sum.reasons["eof"]), (4, 2));
+        assert_eq!((sum.legs[0].latency.len(), sum.legs[1].latency.len()), (2, 1));
+    }
+
+    #[test]
+    fn the_board_shows_what_was_published() {
+        let board = Board::default();
+        let counts = Counts { opening: 3, pongs: 4, ..Counts::default() };
+        board.publish(&counts);
+        assert_eq!(board.read(), counts);
+    }
+}

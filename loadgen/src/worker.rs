@@ -1,0 +1,100 @@
+//! One thread: a ring, its fleet, and orders from the crew.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+
+use driver::{Blocked, Config, Doorbells, Driver, PoolSize, Uring, Waker};
+
+use crate::clock::Clock;
+use crate::fleet::{Entropy, Fleet, Order, Settings};
+use crate::tally::{Board, Tally};
+
+/// What a worker tells the crew.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The ring is built. The waker interrupts its wait.
+    Ready { worker: usize, waker: Waker },
+    /// So many orders have come, and the last of them is done.
+    Done { orders: u32 },
+    /// The worker cannot go on.
+    Broken(String),
+}
+
+/// What the thread is made of.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) worker: usize,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) cpu: Option<u32>,
+    pub(crate) board: Arc<Board>,
+    /// Ends the thread when its sender is dropped.
+    pub(crate) orders: Receiver<Order>,
+    pub(crate) events: Sender<Event>,
+}
+
+impl Job {
+    pub(crate) fn run(self) -> Tally {
+        let events = self.events.clone();
+        self.try_run().unwrap_or_else(|error| {
+            // The crew may be gone already; then nobody is left to be told.
+            let _nobody_listens = events.send(Event::Broken(error.to_string()));
+            Tally::default()
+        })
+    }
+
+    fn try_run(self) -> io::Result<Tally> {
+        if let Some(cpu) = self.cpu {
+            driver::thread::pin(cpu)?;
+        }
+        let mut ring = build(self.settings.links)?;
+        let mut fleet = Fleet::new(self.settings, entropy());
+        let ready = Event::Ready { worker: self.worker, waker: ring.waker() };
+        let _crew_is_gone = self.events.send(ready);
+        let (mut orders, mut told) = (0, true);
+        loop {
+            match self.orders.try_recv() {
+                Ok(order) => {
+                    fleet.order(order);
+                    orders += 1;
+                    told = false;
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(fleet.finish()),
+            }
+            fleet.turn(&mut ring, self.clock.now());
+            self.board.publish(fleet.counts());
+            if !told && fleet.is_done() {
+                told = true;
+                let _crew_is_gone = self.events.send(Event::Done { orders });
+            }
+            ring.wait(1, Some(fleet.rest(self.clock.now())))?;
+        }
+    }
+}
+
+/// A ring for so many links, and no more memory than they need.
+fn build(links: u32) -> Result<Uring, Blocked> {
+    let config = Config {
+        slots: links + SLOTS_SPARE,
+        submissions: 4096,
+        completions: 16_384,
+        links: PoolSize { count: 2048, size: 2048 },
+        streams: PoolSize { count: 1, size: 4096 },
+        ..Config::default()
+    };
+    Uring::new(config, Doorbells::new(1), 0)
+}
+
+/// Slots beyond the links: with cycles, an old socket may be closing while the next one connects.
+pub(crate) const SLOTS_SPARE: u32 = 64;
+
+/// Randomness of the operating system.
+fn entropy() -> Entropy {
+    Box::new(|| {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the kernel has random bytes once it has booted");
+        bytes
+    })
+}
