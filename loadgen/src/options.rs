@@ -39,7 +39,7 @@ pub struct Idle {
     #[command(flatten)]
     pub shared: Shared,
     /// Number of links.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub links: u32,
     /// How long all links are held once they are up.
     #[arg(long, value_parser = parse_duration, default_value = "30s")]
@@ -53,7 +53,7 @@ pub struct Echo {
     #[command(flatten)]
     pub shared: Shared,
     /// Number of links.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub links: u32,
     /// Open loop: messages per second over all links, sent when planned whatever the answers do; latency counts from
     /// the planned time. Default: one per link and second.
@@ -84,7 +84,7 @@ pub struct Connect {
     #[command(flatten)]
     pub shared: Shared,
     /// Links that may be under way at once.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub links: u32,
     /// Open loop: cycles per second, begun when planned; latency counts from the planned time. Default: closed loop,
     /// each place begins its next cycle when the one before is over.
@@ -127,7 +127,7 @@ pub struct Shared {
     #[arg(long)]
     pub watch_pid: Option<u32>,
     /// Threads, each with a ring of its own. Default: one per processor, more where a ring's table holds too few links.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: Option<u32>,
     /// Processors to pin the threads to, in turn.
     #[arg(long, value_delimiter = ',')]
@@ -144,6 +144,9 @@ pub struct Shared {
     /// How long a link may take from connect to welcome.
     #[arg(long, value_parser = parse_duration, default_value = "10s")]
     pub timeout: Duration,
+    /// How long answers are awaited once the load is over; what has not come by then is lost.
+    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    pub drain: Duration,
     /// Writes the result here.
     #[arg(long)]
     pub json: Option<PathBuf>,

@@ -90,7 +90,6 @@ struct MemoryBaseline {
 /// The bounds of a run's stages; none can hang.
 const RAMP_MAX: Duration = Duration::from_secs(60);
 const RAMP_MAX_PER_LINK: Duration = Duration::from_millis(3);
-const DRAIN_MAX: Duration = Duration::from_secs(10);
 const CLOSE_MAX: Duration = Duration::from_secs(20);
 const CLOSE_MAX_PER_LINK: Duration = Duration::from_millis(1);
 /// From the order to run until the load begins, so that all workers begin together.
@@ -106,7 +105,7 @@ impl Course {
         let progress = Progress::new(self.scenario, self.links);
         let mut run = Run { clock, crew, watch, progress };
         let baseline = self.memory.then(|| run.watch.baseline());
-        let outcome = self.stages(&mut run, baseline);
+        let outcome = self.stages(&mut run, baseline, shared.drain);
         let workers = run.crew.len() as u32;
         let tally = run.crew.finish();
         let (legs, memory) = outcome?;
@@ -117,6 +116,7 @@ impl Course {
         &self,
         run: &mut Run,
         baseline: Option<MemoryBaseline>,
+        drain: Duration,
     ) -> Result<(Vec<LegCost>, Option<Memory>), String> {
         let ramp_max = RAMP_MAX + RAMP_MAX_PER_LINK * self.links;
         if !run.stage("ramp", |_| Order::Ramp, ramp_max)? {
@@ -133,10 +133,8 @@ impl Course {
                 let counts = run.crew.counts();
                 memory = Some(run.watch.memory(baseline, counts.welcomed - counts.lost));
             }
-            if !run.stage("drain", |_| Order::Drain, DRAIN_MAX)? {
-                run.watch
-                    .warnings
-                    .push(format!("answers were still awaited after {} s", DRAIN_MAX.as_secs()));
+            if !run.stage("drain", |_| Order::Drain, drain)? {
+                run.watch.warnings.push(format!("answers were still awaited after {} ms", drain.as_millis()));
             }
         }
         if !run.stage("close", |_| Order::Close, CLOSE_MAX + CLOSE_MAX_PER_LINK * self.links)? {
@@ -172,9 +170,6 @@ impl Course {
 
     /// Splits the links among the workers.
     fn shares(&self, shared: &Shared, target: &Target) -> Result<Vec<Settings>, String> {
-        if self.links == 0 {
-            return Err("--links must be at least 1".to_owned());
-        }
         if !(1..=PAYLOAD_MAX).contains(&self.size) {
             return Err(format!("--size must be from 1 to {PAYLOAD_MAX}"));
         }

@@ -1,0 +1,166 @@
+//! The generator against a responder that is told what to do wrong: each fault is found, and none is found where
+//! there is none.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
+
+mod responder;
+
+use std::sync::atomic::Ordering;
+
+use clap::Parser;
+use loadgen::options::Options;
+use loadgen::result::{Messages, Report};
+use responder::{Fault, Responder, start};
+
+/// Runs a line of options against the responder; the run must take place.
+fn run(responder: &Responder, line: &str) -> Report {
+    let words = ["loadgen"].into_iter().chain(line.split_whitespace()).map(str::to_owned);
+    let options = Options::try_parse_from(words.chain(responder.options())).unwrap();
+    loadgen::scenario::run(&options).unwrap()
+}
+
+const CLOSED: &str = "echo --links 4 --window 4 --duration 300ms --warmup 100ms --drain 300ms";
+
+fn messages(report: &Report) -> Messages {
+    report.messages.unwrap()
+}
+
+#[test]
+fn an_honest_echo_has_no_problem_in_any_suite_and_loop() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    for line in [
+        "echo --links 20 --rate 2000 --duration 500ms --warmup 100ms --workers 2",
+        "echo --links 20 --window 1 --duration 300ms --suite nk-aes",
+        "echo --links 4 --window 2 --batch 8 --size 1 --duration 300ms --suite ik-chacha",
+        "echo --links 3 --window 1 --size 60000 --duration 300ms --suite ik-aes",
+    ] {
+        let report = run(&responder, line);
+        // On a busy machine the generator may be the limit, which is no problem of the run's.
+        assert_eq!(report.problems, [""; 0], "{line}: {}", report.text());
+        assert_eq!((report.links.failed, report.links.lost), (0, 0));
+        let Messages { sent, received, .. } = messages(&report);
+        assert_eq!(sent, received, "{line}");
+        assert!(received > 10 && report.latency_us.unwrap().p50 > 0.0, "{line}: {}", report.text());
+    }
+}
+
+#[test]
+fn an_open_loop_sends_what_was_planned() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let report = run(&responder, "echo --links 10 --rate 1000 --duration 1s --warmup 200ms");
+    let planned = report.generator.planned.unwrap();
+    assert!((990..=1010).contains(&planned), "a second at 1000 per second: {planned}");
+    assert_eq!((report.setup.pacing, report.setup.window), (Some("open"), None));
+}
+
+#[test]
+fn a_lost_answer_is_found() {
+    let Some(responder) = start(Fault::Drop(3)) else { return };
+    let report = run(&responder, CLOSED);
+    assert_eq!((messages(&report).lost, report.exit_code()), (4, 1), "one of each link: {}", report.text());
+    let one = run(&responder, "echo --links 2 --rate 100 --duration 300ms --warmup 0s --drain 300ms");
+    assert_eq!((messages(&one).lost, messages(&one).misordered), (2, 0), "{}", one.text());
+}
+
+#[test]
+fn a_doubled_answer_is_found() {
+    let Some(responder) = start(Fault::Duplicate(3)) else { return };
+    let report = run(&responder, CLOSED);
+    let Messages { sent, received, lost, duplicated, .. } = messages(&report);
+    assert_eq!((duplicated, lost, sent - received, report.exit_code()), (4, 0, 0, 1), "{}", report.text());
+}
+
+#[test]
+fn answers_out_of_order_are_found() {
+    let Some(responder) = start(Fault::Reorder(3)) else { return };
+    let report = run(&responder, CLOSED);
+    let Messages { sent, received, misordered, .. } = messages(&report);
+    assert_eq!((misordered, sent - received, report.exit_code()), (4, 0, 1), "{}", report.text());
+}
+
+#[test]
+fn a_flipped_bit_is_found() {
+    let Some(responder) = start(Fault::Corrupt(3)) else { return };
+    let report = run(&responder, CLOSED);
+    let Messages { sent, received, corrupted, lost, .. } = messages(&report);
+    assert_eq!((corrupted, sent - received, lost, report.exit_code()), (4, 4, 0, 1), "{}", report.text());
+}
+
+#[test]
+fn a_refusal_is_counted_and_is_no_loss() {
+    let Some(responder) = start(Fault::Refuse(3)) else { return };
+    let report = run(&responder, CLOSED);
+    let Messages { refused, lost, .. } = messages(&report);
+    assert_eq!((refused, lost, report.exit_code()), (4, 0, 1), "{}", report.text());
+}
+
+#[test]
+fn a_link_that_is_hung_up_on_is_lost_with_what_it_awaited() {
+    let Some(responder) = start(Fault::HangUp(3)) else { return };
+    let report = run(&responder, CLOSED);
+    assert_eq!((report.links.up, report.links.lost, report.exit_code()), (0, 4, 1), "{}", report.text());
+    assert!(messages(&report).lost >= 4, "{}", report.text());
+    assert_eq!(report.reasons.values().sum::<u64>(), 4, "{}", report.text());
+}
+
+#[test]
+fn idle_links_have_every_heartbeat_answered() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let report = run(&responder, "idle --links 30 --duration 1s --workers 2");
+    assert_eq!((report.links.up, report.exit_code()), (30, 0), "{}", report.text());
+    let heartbeats = report.heartbeats.unwrap();
+    assert_eq!((heartbeats.answered, heartbeats.unanswered), (heartbeats.sent, 0));
+    assert!(heartbeats.sent >= 30, "a second has two and a half intervals: {heartbeats:?}");
+    assert_eq!((report.messages, report.latency_us, report.gateway), (None, None, None));
+}
+
+#[test]
+fn pings_without_pongs_are_found() {
+    let Some(responder) = start(Fault::Mute) else { return };
+    let report = run(&responder, "idle --links 5 --duration 700ms --drain 300ms");
+    assert_eq!(report.heartbeats.unwrap().answered, 0);
+    assert!(report.heartbeats.unwrap().unanswered >= 5, "{}", report.text());
+    assert_eq!(report.exit_code(), 1);
+}
+
+#[test]
+fn links_that_are_refused_have_failed() {
+    let Some(responder) = start(Fault::Deny) else { return };
+    let report = run(&responder, "idle --links 5 --duration 5s");
+    assert_eq!((report.links.up, report.links.failed, report.exit_code()), (0, 5, 1));
+    assert_eq!(report.reasons["closed by the gateway: auth_failed"], 5);
+}
+
+#[test]
+fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
+    let Some(mut responder) = start(Fault::Nothing) else { return };
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    responder.address = unused;
+    for line in ["idle --links 5 --duration 60s", "connect --links 5 --duration 60s --warmup 0s"] {
+        let report = run(&responder, line);
+        assert_eq!((report.links.failed, report.exit_code()), (5, 1), "{line}: {}", report.text());
+    }
+}
+
+#[test]
+fn cycles_go_round_and_are_counted() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let report = run(&responder, "connect --links 8 --count 50 --duration 20s --warmup 0s --workers 2");
+    let Messages { sent, received, .. } = messages(&report);
+    assert_eq!((sent, received, report.links.up, report.exit_code()), (50, 50, 50, 0), "{}", report.text());
+    assert_eq!((report.connects, report.resumed), (Some(50), None));
+    let open = run(&responder, "connect --links 8 --rate 100 --duration 1s --warmup 0s");
+    assert!((98..=102).contains(&open.generator.planned.unwrap()), "{}", open.text());
+    assert_eq!(open.problems, [""; 0], "{}", open.text());
+}
+
+#[test]
+fn tickets_of_the_first_part_open_the_links_of_the_second() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let report = run(&responder, "connect --links 4 --count 20 --resume --duration 20s --warmup 0s");
+    assert_eq!(report.exit_code(), 0, "{}", report.text());
+    assert_eq!(report.resumed.unwrap().connects, 20);
+    assert_eq!(responder.resumed.load(Ordering::Relaxed), 20);
+    let Some(stingy) = start(Fault::Stingy) else { return };
+    let report = run(&stingy, "connect --links 4 --count 20 --resume --duration 20s --warmup 0s");
+    assert_eq!((report.resumed.unwrap().connects, report.exit_code()), (0, 1), "{}", report.text());
+}

@@ -1,0 +1,278 @@
+//! A gateway in miniature for tests: the protocol's server end over blocking sockets, a thread per link, which answers
+//! authentication, pings and echoes itself, and can be told to answer wrongly.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use protocol::buffer::{Input, Rest};
+use protocol::limits::{FRAME_LEN_MAX, RECORD_LEN_MAX_UPLINK, RECORD_PLAIN_MAX};
+use protocol::link::{Acceptor, Rules, ServerLink};
+use protocol::noise::ticket::{Identity, TicketKeys};
+use protocol::noise::{StaticKey, Suite, Suites};
+use protocol::wire::frame::{Frame, Outcome, RequestId, Response, encode_welcome};
+use protocol::wire::proto::link::{Ticket, Welcome};
+use protocol::{CloseCode, Time, UnixMillis};
+
+/// What the responder does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Nothing,
+    /// The answer to this request of every link is left out.
+    Drop(u64),
+    /// It is sent twice.
+    Duplicate(u64),
+    /// It is sent after the next one.
+    Reorder(u64),
+    /// One bit of it is flipped.
+    Corrupt(u64),
+    /// It says that the request was refused.
+    Refuse(u64),
+    /// The link is ended instead.
+    HangUp(u64),
+    /// No ping is answered.
+    Mute,
+    /// Every token is refused.
+    Deny,
+    /// Welcomes carry no tickets.
+    Stingy,
+}
+
+pub struct Responder {
+    pub address: SocketAddr,
+    pub key: String,
+    /// Links opened with a ticket.
+    pub resumed: Arc<AtomicU32>,
+}
+
+pub const TOKEN: &str = "a token for tests";
+/// What every link is told; short, so that a test sees heartbeats.
+pub const HEARTBEAT: Duration = Duration::from_millis(400);
+
+/// Starts one; it ends with the test's process. `None`, and a line that says why, where io_uring is blocked.
+pub fn start(fault: Fault) -> Option<Responder> {
+    if let Err(blocked) = driver::probe() {
+        eprintln!("NOT RUN: {blocked}");
+        return None;
+    }
+    let key = StaticKey::from_secret([7; 32]);
+    let text = key.public().0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let tickets = TicketKeys::new([8; 32], WALL);
+    let acceptor = Arc::new(Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let resumed = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&resumed);
+    std::thread::spawn(move || {
+        for (number, stream) in (0..).zip(listener.incoming()) {
+            let (acceptor, resumed) = (Arc::clone(&acceptor), Arc::clone(&counter));
+            let stream = stream.unwrap();
+            std::thread::spawn(move || Peer::new(stream, fault, number).serve(&acceptor, &resumed));
+        }
+    });
+    Some(Responder { address, key: text, resumed })
+}
+
+impl Responder {
+    /// The options that name this responder.
+    pub fn options(&self) -> Vec<String> {
+        ["--addr", &self.address.to_string(), "--server-key", &self.key, "--token", TOKEN]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// Writes a ready file with the pid of this process.
+    pub fn ready_file(&self, name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("loadgen-{}-{name}.json", std::process::id()));
+        let (pid, address, key) = (std::process::id(), self.address, &self.key);
+        let json = format!(
+            r#"{{"pid":{pid},"listen":"{address}","server_key":"{key}","token":"{TOKEN}","admin":"/nowhere"}}"#
+        );
+        std::fs::write(&path, json).unwrap();
+        path
+    }
+}
+
+const WALL: UnixMillis = UnixMillis(1_000_000);
+const RULES: Rules = Rules {
+    record_len_max: RECORD_LEN_MAX_UPLINK,
+    frame_len_max: FRAME_LEN_MAX,
+    handshake_deadline: Duration::from_secs(10),
+    auth_deadline: Duration::from_secs(10),
+    glitches_max: 10,
+};
+
+struct Peer {
+    stream: TcpStream,
+    machine: ServerLink,
+    fault: Fault,
+    /// Which link of the responder this is; makes its handshake's key and its tickets its own.
+    number: u64,
+    requests: u64,
+    /// An answer that waits for the next one.
+    late: Option<(RequestId, Vec<u8>)>,
+}
+
+/// What one frame asks for, once it no longer borrows the input.
+enum Asked {
+    Login { user: Vec<u8>, device: Vec<u8>, token: Vec<u8> },
+    Echo { id: RequestId, payload: Vec<u8> },
+    Pong(u32),
+    End,
+    Nothing,
+}
+
+impl Peer {
+    fn new(stream: TcpStream, fault: Fault, number: u64) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self { stream, machine: ServerLink::new(Time::ZERO), fault, number, requests: 0, late: None }
+    }
+
+    /// Until either side ends the link. A client that goes away is no failure of the test.
+    fn serve(mut self, acceptor: &Acceptor, resumed: &AtomicU32) {
+        let (mut chunk, mut rest) = ([0; 4096], Rest::default());
+        loop {
+            let Ok(len @ 1..) = self.stream.read(&mut chunk) else { return };
+            let mut input = Input::new(&mut chunk[..len], rest);
+            if !self.machine.is_open() {
+                let complete = self.machine.hail(&mut input, acceptor, &mut Vec::new()).unwrap();
+                rest = input.into_rest();
+                if complete {
+                    self.shake_hands(&rest, acceptor);
+                    rest = Rest::default();
+                }
+                continue;
+            }
+            loop {
+                let asked = match self.machine.receive(&mut input, &RULES, Time::ZERO).unwrap() {
+                    None => break,
+                    Some(Frame::Auth(auth)) => Asked::Login {
+                        user: auth.user.to_vec(),
+                        device: auth.device.to_vec(),
+                        token: auth.token.to_vec(),
+                    },
+                    Some(Frame::Request(request)) => {
+                        assert_eq!((request.route, request.counter), ("echo", self.requests + 1));
+                        Asked::Echo { id: request.id, payload: request.payload.to_vec() }
+                    }
+                    Some(Frame::Ping(ping)) => Asked::Pong(ping.nonce),
+                    Some(Frame::Close(_)) => Asked::End,
+                    Some(_) => Asked::Nothing,
+                };
+                if !self.answer(asked, acceptor, resumed) {
+                    return;
+                }
+            }
+            rest = input.into_rest();
+        }
+    }
+
+    fn shake_hands(&mut self, hello: &Rest, acceptor: &Acceptor) {
+        let mut ephemeral = [9; 32];
+        ephemeral[..8].copy_from_slice(&self.number.to_be_bytes());
+        let mut out = Vec::new();
+        self.machine.handshake(hello.gathered(), acceptor, ephemeral, Time::ZERO, WALL, &mut out).unwrap();
+        let _gone = self.stream.write_all(&out);
+    }
+
+    /// Whether the link lives on.
+    fn answer(&mut self, asked: Asked, acceptor: &Acceptor, resumed: &AtomicU32) -> bool {
+        let mut out = vec![0; 2];
+        let mut lives = true;
+        match asked {
+            Asked::Login { user, device, token } => {
+                lives = self.login(user, device, &token, acceptor, resumed, &mut out);
+            }
+            Asked::Echo { id, payload } => lives = self.echo(id, payload, &mut out),
+            Asked::Pong(_) if self.fault == Fault::Mute => {}
+            Asked::Pong(nonce) => Frame::Pong { nonce }.encode(&mut out),
+            Asked::End => return false,
+            Asked::Nothing => {}
+        }
+        if out.len() > 2 {
+            self.machine.seal(&mut out, 0, RECORD_PLAIN_MAX);
+            lives &= self.stream.write_all(&out).is_ok();
+        }
+        lives
+    }
+
+    fn login(
+        &mut self,
+        user: Vec<u8>,
+        device: Vec<u8>,
+        token: &[u8],
+        acceptor: &Acceptor,
+        resumed: &AtomicU32,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let identity = self.machine.identity().cloned();
+        let known = identity.is_some() || (token == TOKEN.as_bytes() && user.starts_with(b"u"));
+        if !known || self.fault == Fault::Deny {
+            let code = CloseCode::AuthFailed.number();
+            Frame::Close(protocol::wire::frame::Close { code, ..Default::default() }).encode(out);
+            return false;
+        }
+        if let Some(identity) = &identity {
+            resumed.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(identity.device, device);
+        }
+        let user = identity.map_or(user, |identity| identity.user);
+        let tickets =
+            if self.fault == Fault::Stingy { vec![] } else { vec![self.ticket(user, device, acceptor)] };
+        let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap();
+        self.machine.welcome(HEARTBEAT, Time::ZERO);
+        encode_welcome(&Welcome { heartbeat_ms, tickets, ..Welcome::default() }, out);
+        true
+    }
+
+    fn ticket(&self, user: Vec<u8>, device: Vec<u8>, acceptor: &Acceptor) -> Ticket {
+        let mut psk = [3; 32];
+        psk[..8].copy_from_slice(&self.number.to_be_bytes());
+        let identity = Identity {
+            psk: psk.into(),
+            origin_suite: Suite::NkChaChaPoly,
+            server_key_id: acceptor.public().key_id(),
+            issued: WALL,
+            auth_time: WALL,
+            token_exp: None,
+            epoch: 0,
+            user,
+            device,
+            device_key: None,
+        };
+        let mut salt = [4; 16];
+        salt[..8].copy_from_slice(&self.number.to_be_bytes());
+        let ticket = acceptor.tickets().unwrap().issue(&identity, &salt).unwrap();
+        Ticket { ticket: ticket.into(), psk: psk.to_vec().into(), expires_ms: 0 }
+    }
+
+    fn echo(&mut self, id: RequestId, mut payload: Vec<u8>, out: &mut Vec<u8>) -> bool {
+        self.requests += 1;
+        let number = self.requests;
+        let mut outcome = Outcome::Answered;
+        match self.fault {
+            Fault::Drop(at) if at == number => return true,
+            Fault::HangUp(at) if at == number => return false,
+            Fault::Reorder(at) if at == number => {
+                self.late = Some((id, payload));
+                return true;
+            }
+            Fault::Corrupt(at) if at == number => payload[3] ^= 0x10,
+            Fault::Refuse(at) if at == number => outcome = Outcome::Refused,
+            Fault::Duplicate(at) if at == number => {
+                Frame::Response(Response { id, payload: &payload, ..Response::default() }).encode(out);
+            }
+            _ => {}
+        }
+        Frame::Response(Response { id, outcome, payload: &payload, ..Response::default() }).encode(out);
+        if let Some((id, payload)) = self.late.take() {
+            Frame::Response(Response { id, payload: &payload, ..Response::default() }).encode(out);
+        }
+        true
+    }
+}
