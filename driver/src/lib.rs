@@ -19,6 +19,7 @@ pub mod limits;
 pub mod memory;
 mod ops;
 pub mod probe;
+pub mod sim;
 mod socket;
 pub mod thread;
 mod uring;
