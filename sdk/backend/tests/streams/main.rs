@@ -1,0 +1,8 @@
+//! A server and the gateway's end of its streams, over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod peer;
+mod requests;
+mod service;
+mod stops;

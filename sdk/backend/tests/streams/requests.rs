@@ -1,0 +1,225 @@
+//! Requests and their answers.
+
+use std::sync::Arc;
+
+use backend::protocol::noise::Suite;
+use backend::protocol::stream::Mode;
+use backend::protocol::{CloseCode, Refusal};
+use backend::{Bounds, Builder, Listen, Reply, STATUS_REPLY_TOO_LARGE, Security, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::peer::{PARAMS, Peer, Said, answer, place, refusal, sealed, start, start_with};
+
+fn echo() -> Builder {
+    Server::builder()
+        .route_now("echo", |request, _, answer| answer.payload().extend_from_slice(request.payload))
+        .route("later", |request| async move {
+            tokio::task::yield_now().await;
+            Reply::status(4, request.payload)
+        })
+}
+
+#[tokio::test]
+async fn a_thousand_requests_are_answered_in_clear_and_sealed() {
+    let modes = [(Security::Clear, Mode::Clear), sealed(Suite::KkChaChaPoly), sealed(Suite::KkAesGcm)];
+    for (security, mode) in modes {
+        let server = start_with(echo(), security);
+        let mut peer = Peer::dial(&server.place, &mode).await;
+        assert_eq!(peer.stream.routes(), ["echo", "later"]);
+        for round in 0..20u64 {
+            for call in 1..=50 {
+                peer.ask(round * 50 + call, "echo", &vec![call as u8; call as usize * 10]);
+            }
+            for call in 1..=50 {
+                let payload = vec![call as u8; call as usize * 10];
+                assert_eq!(peer.next().await, answer(round * 50 + call, 0, &payload));
+            }
+        }
+        peer.ask(5000, "later", b"x");
+        assert_eq!(peer.next().await, answer(5000, 4, b"x"));
+    }
+}
+
+#[tokio::test]
+async fn a_loopback_port_works_too() {
+    let server = start_with_tcp();
+    let Listen::Tcp(address) = server.0 else { panic!("{}", server.0) };
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    // A stranger: closed without a word.
+    socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut told = Vec::new();
+    _ = socket.read_to_end(&mut told).await;
+    assert!(told.is_empty());
+}
+
+fn start_with_tcp() -> (Listen, tokio::task::JoinHandle<()>) {
+    let listen = "tcp:127.0.0.1:0".parse().unwrap();
+    assert!(echo().bind(&listen, Security::Clear).is_err(), "clear over TCP is an opt-in");
+    let server = echo().bind(&listen, Security::ClearLoopback).unwrap();
+    let place = server.place().unwrap();
+    assert_ne!(place, listen, "a free port was taken");
+    (place, tokio::spawn(server.serve(std::future::pending())))
+}
+
+#[tokio::test]
+async fn handlers_run_side_by_side_and_answer_in_their_own_time() {
+    let gate = Arc::new(Notify::new());
+    let key = Arc::clone(&gate);
+    let server = start(
+        Server::builder()
+            .route("wait", move |_| {
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.notified().await;
+                    Reply::ok("waited")
+                }
+            })
+            .route("go", move |_| {
+                key.notify_one();
+                async { Reply::ok("gone") }
+            }),
+    );
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "wait", b"");
+    peer.ask(2, "go", b"");
+    let mut answers = [peer.next().await, peer.next().await];
+    answers.sort_by_key(|said| matches!(said, Some(Said::Response { call: 2, .. })));
+    assert_eq!(answers, [answer(1, 0, b"waited"), answer(2, 0, b"gone")]);
+}
+
+#[tokio::test]
+async fn over_the_bound_of_handlers_requests_are_refused_as_busy() {
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = Arc::clone(&gate);
+    let bounds = Bounds { handlers_max: 2, ..Bounds::default() };
+    let server = start(Server::builder().bounds(bounds).route("wait", move |_| {
+        let gate = Arc::clone(&handler);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Reply::ok("")
+        }
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    for call in 1..=3 {
+        peer.ask(call, "wait", b"");
+    }
+    assert_eq!(peer.next().await, refusal(3, Refusal::Busy));
+    gate.add_permits(2);
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let Some(Said::Response { call, refused: false, .. }) = peer.next().await else {
+            panic!("no answer")
+        };
+        calls.push(call);
+    }
+    calls.sort_unstable();
+    assert_eq!(calls, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_route_that_is_not_served_is_refused() {
+    let server = start(echo());
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "nowhere", b"");
+    assert_eq!(peer.next().await, refusal(1, Refusal::NoRoute));
+}
+
+#[tokio::test]
+async fn a_reply_the_gateway_cannot_take_becomes_a_status() {
+    let server = start(Server::builder().route("long", |_| async { Reply::ok(vec![0; 9000]) }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "long", b"");
+    assert_eq!(peer.next().await, answer(1, STATUS_REPLY_TOO_LARGE, b""));
+}
+
+/// The gateway keeps its credit back: answers wait, in order, and none is lost.
+#[tokio::test]
+async fn answers_wait_for_credit() {
+    let server = start(echo());
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.generous = false;
+    let payload = [3; 1000];
+    let fit = PARAMS.window / 1064;
+    for call in 1..=fit + 10 {
+        peer.ask(call, "echo", &payload);
+    }
+    for call in 1..=fit {
+        assert_eq!(peer.next().await, answer(call, 0, &payload));
+    }
+    peer.generous = true;
+    for _ in 0..fit {
+        peer.stream.consumed(payload.len());
+    }
+    for call in fit + 1..=fit + 10 {
+        assert_eq!(peer.next().await, answer(call, 0, &payload));
+    }
+}
+
+/// A handler past its request's deadline, or one that panics, answers nothing, but the credit comes back.
+#[tokio::test]
+async fn who_never_answers_does_not_hold_credit() {
+    let server = start(Server::builder().route("never", |_| std::future::pending()).route(
+        "panic",
+        |request| async move {
+            assert!(request.payload.is_empty(), "as planned");
+            Reply::ok("fine")
+        },
+    ));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let granted = peer.stream.credit_available();
+    let payload = [0; 8000];
+    let id = [1; 16];
+    let mut call = 0;
+    while call < 3 * granted / 8064 {
+        call += 1;
+        let route = if call % 2 == 0 { "never" } else { "panic" };
+        let request = backend::protocol::wire::stream::StreamRequest {
+            call,
+            id,
+            route,
+            payload: &payload,
+            deadline_ms: 1,
+            ..Default::default()
+        };
+        while peer.stream.request(&request).is_err() {
+            peer.hear_credit().await;
+        }
+    }
+    peer.ask(1000, "panic", b"");
+    assert_eq!(peer.next().await, answer(1000, 0, b"fine"));
+}
+
+#[tokio::test]
+async fn who_breaks_a_rule_is_told_and_closed() {
+    let server = start(echo());
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.socket.write_all(&[0, 1, 0]).await.unwrap();
+    assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Malformed.number() }));
+    assert_eq!(peer.next().await, None);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_known_hears_nothing() {
+    let (security, _) = sealed(Suite::KkAesGcm);
+    let Security::Kk { key, .. } = &security else { panic!("sealed") };
+    let stranger = backend::protocol::noise::StaticKey::from_secret([66; 32]);
+    let mode = Mode::Kk { suite: Suite::KkAesGcm, local: stranger, remote: key.public() };
+    let server = start_with(echo(), security);
+    let mut peer = Peer::dial_silently(&server.place, &mode, [1; 16]).await;
+    assert_eq!(peer.next().await, None);
+    let mut clear = Peer::dial_silently(&server.place, &Mode::Clear, [1; 16]).await;
+    assert_eq!(clear.next().await, None);
+}
+
+#[tokio::test]
+async fn names_and_numbers_are_checked_when_bound() {
+    let now = |builder: Builder, name: &str| builder.route_now(name, |_, _, _| {});
+    let refused = |builder: Builder| builder.bind(&place(), Security::Clear).is_err();
+    assert!(refused(now(echo(), "")));
+    assert!(refused(now(echo(), &"r".repeat(33))));
+    assert!(refused(now(echo(), "echo")), "served twice");
+    assert!(refused(echo().instance([0; 65])));
+    assert!(refused((0..65).fold(Server::builder(), |builder, route| now(builder, &format!("r{route}")))));
+    assert!(!refused(echo()));
+}

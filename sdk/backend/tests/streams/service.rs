@@ -1,0 +1,187 @@
+//! Pushes, presence, authentication, and the reference service.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backend::protocol::stream::Mode;
+use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
+use backend::protocol::{CloseCode, UnixMillis};
+use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
+use backend::{Gateway, Push, PushError, Reply, Server, Target, Verdict, reference};
+use tokio::sync::mpsc;
+
+use crate::peer::{Peer, Said, answer, place, run, start};
+
+#[tokio::test]
+async fn a_handler_pushes_to_its_link_and_to_users() {
+    let server = start(Server::builder().route("tell", |request| async move {
+        let gateway = request.gateway.clone();
+        gateway.push(Push::new(Target::Link(request.link), "to the link")).await.unwrap();
+        let push = Push { id: "id".into(), number: 5, ..Push::new(Target::User("bob".into()), "to bob") };
+        gateway.push(push).await.unwrap();
+        gateway.kick(Target::User("eve".into()), CloseCode::Kicked, true).await.unwrap();
+        Reply::ok("")
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "tell", b"");
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        said.push(peer.next().await.unwrap());
+    }
+    let push = |link, user: &[u8], id: &[u8], number, payload: &[u8]| Said::Push {
+        link,
+        user: user.to_vec(),
+        id: id.to_vec(),
+        number,
+        payload: payload.to_vec(),
+    };
+    said.retain(|said| !matches!(said, Said::Response { .. }));
+    assert_eq!(
+        said,
+        [
+            push(7, b"", b"", 0, b"to the link"),
+            push(0, b"bob", b"id", 5, b"to bob"),
+            Said::Kick { user: b"eve".to_vec(), code: CloseCode::Kicked.number() },
+        ]
+    );
+}
+
+#[tokio::test]
+async fn pushes_wait_for_credit_and_handles_wait_with_them() {
+    let server = Server::builder().bind(&place(), backend::Security::Clear).unwrap();
+    let watch = server.watch();
+    let server = run(server);
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.generous = false;
+    let gateway: Gateway = watch().pop().unwrap();
+    assert_eq!((gateway.name(), gateway.worker(), gateway.boot_id()), ("test", 3, &[1; 16][..]));
+    let pusher = gateway.clone();
+    let pushing = tokio::spawn(async move {
+        for number in 1..=10_000u64 {
+            let push = Push { number, ..Push::new(Target::User("u".into()), vec![0; 500]) };
+            pusher.push(push).await.unwrap();
+        }
+    });
+    let mut numbers = Vec::new();
+    while numbers.len() < 10_000 {
+        match peer.next().await {
+            Some(Said::Push { number, .. }) => numbers.push(number),
+            other => panic!("{other:?}"),
+        }
+        // Credit comes back late and in lumps.
+        if numbers.len() % 10 == 0 {
+            (0..10).for_each(|_| peer.stream.consumed(500));
+        }
+    }
+    pushing.await.unwrap();
+    assert!(numbers.is_sorted());
+    assert_eq!(gateway.try_push(Push::new(Target::Link(0), "")), Err(PushError::Invalid));
+    assert_eq!(gateway.try_push(Push::new(Target::Link(1), vec![0; 8192])), Err(PushError::TooLarge));
+    drop(peer);
+    server.stop.send(()).unwrap();
+    server.task.await.unwrap();
+    assert!(watch().is_empty());
+    assert_eq!(gateway.try_push(Push::new(Target::Link(1), "")), Err(PushError::Closed));
+}
+
+#[tokio::test]
+async fn events_are_told_in_order() {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    let server = start(Server::builder().events(move |event, gateway| {
+        ear.send(format!("{} {event:?}", gateway.name())).unwrap();
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.stream.link_opened(&LinkOpened { link: 7, user: b"ann", ..Default::default() });
+    peer.stream.report(Report { number: 9, outcome: PushOutcome::Undelivered, reason: 2 });
+    peer.stream.link_closed(&LinkClosed { link: 7, user: b"ann", code: 1, ..Default::default() });
+    assert_eq!(peer.next().await, Some(Said::ReportAck(9)));
+    peer.stream.close(CloseCode::GoingAway, Duration::ZERO, "");
+    peer.flush().await;
+    for want in [
+        "Opened",
+        "LinkOpened(LinkOpened { link: 7",
+        "Report(Report { number: 9",
+        "LinkClosed(",
+        "Closed(ByGateway(2))",
+    ] {
+        let event = events.recv().await.unwrap();
+        assert!(event.starts_with(&format!("test {want}")), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_judged_and_without_a_judge_nobody_comes_in() {
+    let server = start(Server::builder().authenticate(|ask| async move {
+        if ask.token == "good" {
+            Verdict::Accepted { user: ask.user, expires: Some(UnixMillis(5)) }
+        } else {
+            Verdict::Refused { code: CloseCode::AuthFailed, retry_after: Duration::ZERO }
+        }
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let ask = |call, token| Authenticate { call, token, user: b"ann", ..Default::default() };
+    let verdict =
+        |call, accepted, user: &[u8], code| Said::AuthResult { call, accepted, user: user.to_vec(), code };
+    peer.stream.authenticate(&ask(1, b"good"));
+    assert_eq!(peer.next().await, Some(verdict(1, true, b"ann", 0)));
+    peer.stream.authenticate(&ask(2, b"bad"));
+    assert_eq!(peer.next().await, Some(verdict(2, false, b"", CloseCode::AuthFailed.number())));
+    let without = start(Server::builder());
+    let mut peer = Peer::dial(&without.place, &Mode::Clear).await;
+    peer.stream.authenticate(&ask(3, b"good"));
+    assert_eq!(peer.next().await, Some(verdict(3, false, b"", CloseCode::TryLater.number())));
+}
+
+#[tokio::test]
+async fn two_people_chat_through_the_reference_service() {
+    let server = start(reference::service());
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let link = |link, user| LinkOpened { link, user, ..Default::default() };
+    peer.ask(1, "chat", b"bob\nhello?");
+    assert_eq!(peer.next().await, answer(1, OFFLINE, b""));
+    // Two links of bob, but one push reaches both.
+    peer.stream.link_opened(&link(8, b"bob"));
+    peer.stream.link_opened(&link(9, b"bob"));
+    peer.ask(2, "chat", b"bob\nhello\nbob");
+    assert_eq!(peer.next().await, answer(2, DELIVERED, b""));
+    let payload = b"ann\nhello\nbob".to_vec();
+    let push = Said::Push { link: 0, user: b"bob".to_vec(), id: vec![2; 16], number: 0, payload };
+    assert_eq!(peer.next().await, Some(push));
+    peer.stream.link_closed(&LinkClosed { link: 8, user: b"bob", ..Default::default() });
+    peer.ask(3, "chat", b"bob\nstill there?");
+    assert_eq!(peer.next().await, answer(3, DELIVERED, b""));
+    assert!(matches!(peer.next().await, Some(Said::Push { .. })));
+    peer.stream.link_closed(&LinkClosed { link: 9, user: b"bob", ..Default::default() });
+    peer.ask(4, "chat", b"bob\n");
+    assert_eq!(peer.next().await, answer(4, OFFLINE, b""));
+    peer.ask(5, "chat", b"no line feed");
+    assert_eq!(peer.next().await, answer(5, MALFORMED, b""));
+}
+
+#[tokio::test]
+async fn people_of_two_gateways_chat_and_are_forgotten_with_their_stream() {
+    let server = start(reference::service());
+    let mut here = Peer::dial(&server.place, &Mode::Clear).await;
+    let mut there = Peer::dial_silently(&server.place, &Mode::Clear, [2; 16]).await;
+    assert_eq!(there.next().await, Some(Said::Ready));
+    there.stream.link_opened(&LinkOpened { link: 8, user: b"bob", ..Default::default() });
+    there.ask_as("bob", 1, "echo", b"in order");
+    assert_eq!(there.next().await, answer(1, 0, b"in order"));
+    here.ask(1, "chat", b"bob\nhi");
+    assert_eq!(here.next().await, answer(1, DELIVERED, b""));
+    assert!(matches!(there.next().await, Some(Said::Push { .. })));
+    there.stream.close(CloseCode::Normal, Duration::ZERO, "");
+    there.flush().await;
+    assert_eq!(there.next().await, None);
+    here.ask(2, "chat", b"bob\nhi");
+    assert_eq!(here.next().await, answer(2, OFFLINE, b""));
+}
+
+/// Whether a handle may be kept anywhere and a service shared by threads is part of the API.
+#[test]
+fn handles_may_go_anywhere() {
+    fn anywhere<T: Send + Sync + 'static>() {}
+    anywhere::<Gateway>();
+    anywhere::<Server>();
+    anywhere::<Arc<Mutex<Vec<Gateway>>>>();
+}

@@ -1,0 +1,101 @@
+//! How a server ends, and the reference service's process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use backend::protocol::stream::Mode;
+use backend::protocol::{CloseCode, Refusal};
+use backend::{Listen, Reply, Security, Server};
+use tokio::sync::Notify;
+
+use crate::peer::{Peer, Said, answer, place, refusal, start};
+
+#[tokio::test]
+async fn a_stopping_server_answers_what_it_has_and_refuses_the_rest() {
+    let gate = Arc::new(Notify::new());
+    let handler = Arc::clone(&gate);
+    let server = start(
+        Server::builder()
+            .route("wait", move |_| {
+                let gate = Arc::clone(&handler);
+                async move {
+                    gate.notified().await;
+                    Reply::ok("done")
+                }
+            })
+            .route_now("echo", |_, _, _| {}),
+    );
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let idle = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "wait", b"");
+    peer.ask(2, "echo", b"");
+    assert_eq!(peer.next().await, answer(2, 0, b""));
+    server.stop.send(()).unwrap();
+    // The idle stream is closed at once, which shows that the stop has arrived.
+    let mut idle = idle;
+    assert_eq!(idle.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
+    drop(idle);
+    peer.ask(3, "echo", b"");
+    assert_eq!(peer.next().await, refusal(3, Refusal::Draining));
+    gate.notify_one();
+    assert_eq!(peer.next().await, answer(1, 0, b"done"));
+    assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
+    drop(peer);
+    server.task.await.unwrap();
+    let Listen::Unix(path) = &server.place else { panic!("a Unix socket") };
+    assert!(!path.exists(), "the socket's file is gone");
+}
+
+#[tokio::test]
+async fn a_socket_nobody_answers_on_is_replaced_and_a_live_one_is_not() {
+    let place = place();
+    let Listen::Unix(path) = &place else { panic!("a Unix socket") };
+    drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    assert!(path.exists());
+    let server = Server::builder().bind(&place, Security::Clear).unwrap();
+    let second = Server::builder().bind(&place, Security::Clear);
+    assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    drop(server);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_reference_service_says_when_it_is_ready_and_ends_when_asked() {
+    let place = place();
+    let ready_file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("reference-ready.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reference-service"))
+        .args(["--listen", &place.to_string(), "--ready-file"])
+        .arg(&ready_file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, format!("listening on {place}\n"));
+    let mut peer = Peer::dial(&place, &Mode::Clear).await;
+    assert_eq!(peer.stream.routes(), ["echo", "chat"]);
+    peer.ask(1, "echo", b"over there");
+    assert_eq!(peer.next().await, answer(1, 0, b"over there"));
+    let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready_file).unwrap()).unwrap();
+    assert_eq!(ready["pid"], child.id());
+    assert_eq!(ready["listen"], place.to_string());
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
+    drop(peer);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success(), "{rest}");
+}
+
+#[test]
+fn the_reference_service_refuses_clear_streams_over_tcp() {
+    let tried = Command::new(env!("CARGO_BIN_EXE_reference-service"))
+        .args(["--listen", "tcp:127.0.0.1:0"])
+        .output()
+        .unwrap();
+    assert!(!tried.status.success());
+    assert!(String::from_utf8_lossy(&tried.stderr).contains("clear streams need a Unix socket"));
+}
