@@ -39,7 +39,7 @@ impl Core {
         if !link.machine.is_open() || self.lingering >= self.settings.lingering_max {
             return self.drain(token);
         }
-        self.end_session(token, farewell.code);
+        self.end_session(token, Some(farewell.code));
         let Some(link) = self.links.get(token) else { return };
         // What could not be sent so far will not be: the link is closed for reading too slowly, or the client
         // will learn from the missing responses that they are unknown.
@@ -91,7 +91,7 @@ impl Core {
     /// Ends a link without another word: cancels what is armed, then closes the socket.
     pub(super) fn drain(&mut self, token: Token) {
         self.leave_strangers(token);
-        self.end_session(token, CloseCode::Normal);
+        self.end_session(token, None);
         let Some(link) = self.links.get(token) else { return };
         match link.ending {
             Ending::No => {}
@@ -120,8 +120,9 @@ impl Core {
         }
     }
 
-    /// The link's session is over: its claim, its requests and its presence go with it.
-    pub(super) fn end_session(&mut self, token: Token, code: CloseCode) {
+    /// The link's session is over: its claim, its requests and its presence go with it. `code` is what was said at the
+    /// end, `None` if the link just broke.
+    pub(super) fn end_session(&mut self, token: Token, code: Option<CloseCode>) {
         self.release(token);
         self.forget_auth(token);
         let Some(link) = self.links.get(token) else { return };

@@ -61,6 +61,9 @@ impl Core {
             return self.deliver(*parcel);
         }
         let sender = parcel.sender;
+        if worker >= self.settings.workers {
+            return self.report_undelivered(sender, Undelivered::NoLink);
+        }
         if self.try_post(worker, Letter::Push(parcel)).is_err() {
             self.counters.letters_full.add(1);
             self.report_undelivered(sender, Undelivered::Busy);

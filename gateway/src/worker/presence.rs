@@ -25,7 +25,7 @@ impl Core {
     }
 
     /// The link's session has ended.
-    pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: CloseCode) {
+    pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: Option<CloseCode>) {
         let link = self.link_id(token).number();
         self.presence.clear();
         self.presence.extend(self.routes.presence(self.hash.hash(session.user())));
@@ -34,7 +34,7 @@ impl Core {
             user: session.user(),
             device: session.device(),
             session: session.id(),
-            code: code.number(),
+            code: code.map_or(0, CloseCode::number),
         };
         for index in 0..self.presence.len() {
             let stream = self.presence[index];

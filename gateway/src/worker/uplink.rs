@@ -103,7 +103,7 @@ impl Core {
 
     /// The client has finished. What it has been sent so far may still leave; nothing more is read.
     fn goodbye(&mut self, token: Token) {
-        self.end_session(token, CloseCode::Normal);
+        self.end_session(token, Some(CloseCode::Normal));
         self.counters.closed.of(CloseCode::Normal).add(1);
         self.drain(token);
     }
