@@ -221,10 +221,11 @@ impl<'c> Input<'c> {
         if !self.gather(RECORD_HEADER_LEN + len) {
             return Ok(false);
         }
-        open(&mut self.rest.sealed[RECORD_HEADER_LEN..])?;
-        let end = RECORD_HEADER_LEN + len - bounds.tag_len;
-        self.rest.plain.extend_from_slice(&self.rest.sealed[RECORD_HEADER_LEN..end]);
-        self.rest.sealed.clear();
+        // Behind it there may be more records, when an input was left before its end.
+        let end = RECORD_HEADER_LEN + len;
+        open(&mut self.rest.sealed[RECORD_HEADER_LEN..end])?;
+        self.rest.plain.extend_from_slice(&self.rest.sealed[RECORD_HEADER_LEN..end - bounds.tag_len]);
+        self.rest.sealed.drain(..end);
         Ok(true)
     }
 
@@ -515,6 +516,23 @@ mod tests {
         }
         let every: Vec<usize> = (1..bytes.len()).collect();
         assert_eq!(read(&bytes, &every), Ok(want));
+    }
+
+    #[test]
+    fn records_left_unopened_by_a_hold_are_opened_one_by_one_later() {
+        let mut chunk = records(&[&[1, b'a'], &[1, b'b'], &[1, b'c'], &[2, b'd']]);
+        let mut open = |_: &mut [u8]| Ok(());
+        let mut input = Input::new(&mut chunk, Rest::default());
+        assert_eq!(input.hold(CLEAR, &mut open, |plain| Ok(plain.len() >= 2)), Ok(true));
+        let mut tail = records(&[b"e"]);
+        let rest = input.into_rest();
+        let mut input = Input::new(&mut tail, rest);
+        let mut got = Vec::new();
+        while let Some(span) = input.next_frame(CLEAR, &mut open).unwrap() {
+            got.push(input.body(span).to_vec());
+        }
+        assert_eq!(got, [&b"a"[..], b"b", b"c", b"de"]);
+        assert!(input.into_rest().is_empty());
     }
 
     #[test]
