@@ -122,7 +122,7 @@ impl Report {
                 out,
                 "",
                 kernel.io_uring_bytes_per_link,
-                "B io_uring (io_kiocb and all growth of kmalloc)",
+                "B io_uring (io_kiocb, and kmalloc where it grew with the links)",
             )?;
             figure(out, "", kernel.other_bytes_per_link, "B other")?;
         }

@@ -159,7 +159,7 @@ fn tickets_of_the_first_part_open_the_links_of_the_second() {
     let report = run(&responder, "connect --links 4 --count 20 --resume --duration 20s --warmup 0s");
     assert_eq!(report.exit_code(), 0, "{}", report.text());
     assert_eq!(report.resumed.unwrap().connects, 20);
-    assert_eq!(responder.resumed.load(Ordering::Relaxed), 20);
+    assert_eq!(responder.house.resumed.load(Ordering::Relaxed), 20);
     let Some(stingy) = start(Fault::Stingy) else { return };
     let report = run(&stingy, "connect --links 4 --count 20 --resume --duration 20s --warmup 0s");
     assert_eq!((report.resumed.unwrap().connects, report.exit_code()), (0, 1), "{}", report.text());

@@ -125,7 +125,7 @@ impl Desk {
             Outcome::Unknown => self.tally.counts.unknown += 1,
         }
         match self.settings.load {
-            Load::Cycle { .. } => Heard::Leave,
+            Load::Cycle { .. } if link.ledger.open() == 0 => Heard::Leave,
             Load::Window { packets } if self.running().is_some_and(|leg| now < leg.to) => {
                 link.planned = packets + link.ledger.answered() / self.settings.batch;
                 Heard::Flush

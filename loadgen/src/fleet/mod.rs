@@ -75,8 +75,8 @@ impl Fleet {
         let count = settings.links as usize;
         let cycles = matches!(settings.load, Load::Cycle { .. });
         Self {
-            links: (0..count).map(|_| Link::new()).collect(),
-            timers: Timers::new(count),
+            links: Vec::with_capacity(count),
+            timers: Timers::new(),
             partials: Partials::new(PARTIAL_BYTES_MAX),
             by_slot: Vec::new(),
             dirty: Vec::new(),
@@ -93,6 +93,9 @@ impl Fleet {
 
     /// Begins the next stage.
     pub fn order(&mut self, order: Order) {
+        // Here and not before, so that a baseline taken before the first order lacks them.
+        self.links.resize_with(self.desk.settings.links as usize, Link::new);
+        self.timers.resize(self.desk.settings.links as usize);
         match order {
             Order::Run(leg) => {
                 self.started = 0;

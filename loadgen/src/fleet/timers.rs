@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// When each link wants to be looked at.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// Milliseconds since the origin; the run must not last 49 days.
+    /// Per link: milliseconds since the origin; the run must not last 49 days.
     due: Vec<u32>,
     /// Links with a time set; without any there is nothing to look at.
     set: u32,
@@ -24,8 +24,12 @@ pub(super) struct Timers {
 const NEVER: u32 = u32::MAX;
 
 impl Timers {
-    pub(super) fn new(links: usize) -> Self {
-        Self { due: vec![NEVER; links], set: 0, tick_at: Time::ZERO }
+    pub(super) const fn new() -> Self {
+        Self { due: Vec::new(), set: 0, tick_at: Time::ZERO }
+    }
+
+    pub(super) fn resize(&mut self, links: usize) {
+        self.due.resize(links, NEVER);
     }
 
     pub(super) fn set(&mut self, index: u32, deadline: Option<Time>) {

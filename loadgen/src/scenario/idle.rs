@@ -43,7 +43,7 @@ pub(super) fn run(options: &Idle) -> Result<Report, String> {
 
 /// Both ends of every link are on this machine and cost the kernel the same: half is one end's.
 fn kernel(memory: &Memory) -> Kernel {
-    let half = |bytes: i64| per_link(bytes, 2 * memory.links);
+    let half = |bytes: f64| bytes / (2 * memory.links) as f64;
     Kernel {
         socket_bytes_per_link: memory.slab.map(|slab| half(slab.sockets)),
         io_uring_bytes_per_link: memory.slab.map(|slab| half(slab.io_uring)),

@@ -1,50 +1,54 @@
 //! Kernel memory by what it is for, from `/proc/slabinfo` (readable by root).
 //!
-//! A cache belongs to a kind by its name. Objects in use count with their share of their slab's pages, so that a slab
-//! half empty from an earlier run distorts nothing.
+//! A kernel is never still: caches grow and shrink for reasons of their own. Only what grew along with the sockets is
+//! theirs, so a cache counts when it gained at least one object per `SHARE` TCP sockets, and by its name it is
 //!
-//! * **sockets**: `TCP`, `sock_inode_cache`, `filp`, `dentry` and what else the kernel allocates per TCP socket.
-//! * **io_uring**: `io_kiocb`, one per armed operation, and the `kmalloc-*` classes. io_uring takes its companions (the
-//!   node of a direct descriptor, poll entries and headers of a receive) from those, and a TCP socket at rest takes
-//!   nothing from them; other growth of the kernel ends up here too, so the figure is an upper bound.
-//! * **other**: all other caches together.
+//! * **sockets**: `TCP`, `sock_inode_cache`, `filp`, `dentry` and the like. Of caches that files use too, at most one
+//!   object per socket counts.
+//! * **io_uring**: `io_kiocb`, one per armed operation, and the `kmalloc-*` classes: that is where io_uring takes the
+//!   companions from (the node of each direct descriptor, poll entry and header of a multishot receive), while a TCP
+//!   socket at rest takes nothing there.
+//! * **other**: the rest.
+//!
+//! Connections being opened or ended (`request_sock_TCP`, `tw_sock_TCP`) belong to no live link and never count. An
+//! object counts with its share of its slab's pages.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-/// Bytes in use per cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slab(BTreeMap<String, u64>);
+/// All caches at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slab(BTreeMap<String, Cache>);
 
-/// Growth by kind in bytes; negative when more was freed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// For sockets.
-    pub sockets: i64,
-    /// For operations of rings.
-    pub io_uring: i64,
-    /// For anything else.
-    pub other: i64,
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cache {
+    used: i64,
+    object_len: f64,
 }
 
-const PAGE_LEN: u64 = 4096;
+/// Growth by kind, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// TCP sockets gained, whoever they belong to.
+    pub count: i64,
+    /// For sockets.
+    pub sockets: f64,
+    /// For operations of rings.
+    pub io_uring: f64,
+    /// For anything else.
+    pub other: f64,
+}
 
-/// Caches of which every TCP socket takes objects, or whose names begin so.
-const SOCKET_CACHES: &[&str] = &[
-    "TCP",
-    "MPTCP",
-    "sock_inode_cache",
-    "filp",
-    "dentry",
-    "lsm_file_cache",
-    "lsm_inode_cache",
-    "request_sock_TCP",
-    "tw_sock_TCP",
-    "tcp_",
-    "skbuff_",
-];
-const IO_URING_CACHES: &[&str] = &["io_", "kmalloc-"];
+/// A cache that gained fewer than one object per so many sockets grew for another reason.
+const SHARE: i64 = 8;
+const PAGE_LEN: f64 = 4096.0;
+
+const TCP: [&str; 2] = ["TCP", "TCPv6"];
+const SOCKET_CACHES: [&str; 2] = ["sock_inode_cache", "tcp_"];
+const FILE_CACHES: [&str; 4] = ["filp", "dentry", "lsm_file_cache", "lsm_inode_cache"];
+const IO_URING_CACHES: [&str; 2] = ["io_", "kmalloc-"];
+const PASSING_CACHES: [&str; 2] = ["request_sock_", "tw_sock_"];
 
 impl Slab {
     /// Reads the caches.
@@ -56,20 +60,28 @@ impl Slab {
             .ok_or_else(|| io::Error::other("/proc/slabinfo has another form than expected"))
     }
 
-    /// What has grown since `earlier`.
+    /// What has grown since `earlier` along with the sockets.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Spent {
-        let mut spent = Spent::default();
-        for (name, &bytes) in &self.0 {
-            let before = earlier.0.get(name).copied().unwrap_or_default();
-            let grown = bytes.cast_signed() - before.cast_signed();
-            let starts_with_one_of = |caches: &[&str]| caches.iter().any(|cache| name.starts_with(cache));
-            if starts_with_one_of(SOCKET_CACHES) {
-                spent.sockets += grown;
-            } else if starts_with_one_of(IO_URING_CACHES) {
-                spent.io_uring += grown;
+        let gained =
+            |name: &str, cache: &Cache| cache.used - earlier.0.get(name).map_or(0, |cache| cache.used);
+        let count = TCP.iter().filter_map(|&name| Some(gained(name, self.0.get(name)?))).sum();
+        let mut spent = Spent { count, ..Spent::default() };
+        for (name, cache) in &self.0 {
+            let objects = gained(name, cache);
+            let is_one_of = |caches: &[&str]| caches.iter().any(|cache| name.starts_with(cache));
+            if objects * SHARE < count.max(1) || is_one_of(&PASSING_CACHES) {
+                continue;
+            }
+            let bytes = |objects: i64| objects as f64 * cache.object_len;
+            if TCP.contains(&name.as_str()) || is_one_of(&SOCKET_CACHES) {
+                spent.sockets += bytes(objects);
+            } else if is_one_of(&FILE_CACHES) {
+                spent.sockets += bytes(objects.min(count));
+            } else if is_one_of(&IO_URING_CACHES) {
+                spent.io_uring += bytes(objects);
             } else {
-                spent.other += grown;
+                spent.other += bytes(objects);
             }
         }
         spent
@@ -86,9 +98,10 @@ impl Slab {
         for line in lines.filter(|line| !line.starts_with('#')) {
             let mut fields = line.split_ascii_whitespace();
             let name = fields.next()?;
-            let numbers: Vec<u64> = fields.take(5).map_while(|field| field.parse().ok()).collect();
-            let &[used, _, _, per_slab @ 1..=u64::MAX, pages] = numbers.as_slice() else { return None };
-            caches.insert(name.to_owned(), used * pages * PAGE_LEN / per_slab);
+            let numbers: Vec<i64> = fields.take(5).map_while(|field| field.parse().ok()).collect();
+            let &[used, _, _, per_slab @ 1..=i64::MAX, pages] = numbers.as_slice() else { return None };
+            let object_len = pages as f64 * PAGE_LEN / per_slab as f64;
+            caches.insert(name.to_owned(), Cache { used, object_len });
         }
         Some(Self(caches))
     }
@@ -98,22 +111,28 @@ impl Slab {
 mod tests {
     use super::*;
 
-    fn slab(tcp: u64, kiocb: u64, kmalloc: u64, other: u64) -> Slab {
+    /// Objects in use of five caches, whose objects have 256 bytes each.
+    fn slab([tcp, dentry, kiocb, kmalloc, page]: [u32; 5], passing: u32) -> Slab {
+        let rest = "300 256 16 1 : tunables 0 0 0 : slabdata 10 10 0";
         let text = format!(
-            "slabinfo - version: 2.1\n\
-             # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables\n\
-             TCP {tcp} 200 2368 13 8 : tunables 0 0 0 : slabdata 10 10 0\n\
-             io_kiocb {kiocb} 200 256 16 1 : tunables 0 0 0 : slabdata 10 10 0\n\
-             kmalloc-64 {kmalloc} 640 64 64 1 : tunables 0 0 0 : slabdata 10 10 0\n\
-             vm_area_struct {other} 200 160 16 1 : tunables 0 0 0 : slabdata 10 10 0\n"
+            "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>\n\
+             TCP {tcp} {rest}\ndentry {dentry} {rest}\nio_kiocb {kiocb} {rest}\nkmalloc-64 {kmalloc} {rest}\n\
+             radix_tree_node {page} {rest}\ntw_sock_TCP {passing} {rest}\n"
         );
         Slab::parse(&text).unwrap()
     }
 
     #[test]
-    fn growth_is_told_apart_by_what_it_is_for() {
-        let spent = slab(26, 32, 64, 16).since(&slab(13, 16, 0, 32));
-        assert_eq!(spent, Spent { sockets: 8 * 4096, io_uring: 2 * 4096, other: -4096 });
+    fn growth_along_with_the_sockets_is_told_apart_by_what_it_is_for() {
+        let spent = slab([116, 120, 100, 50, 20], 0).since(&slab([16, 20, 0, 0, 0], 0));
+        let want = Spent { count: 100, sockets: 51_200.0, io_uring: 38_400.0, other: 5120.0 };
+        assert_eq!(spent, want);
+    }
+
+    #[test]
+    fn what_files_take_and_what_moves_a_little_or_passes_is_left_out() {
+        let spent = slab([100, 900, 3, 12, 12], 500).since(&slab([0; 5], 0));
+        assert_eq!(spent, Spent { count: 100, sockets: 51_200.0, io_uring: 0.0, other: 0.0 });
     }
 
     #[test]

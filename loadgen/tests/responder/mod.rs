@@ -46,8 +46,7 @@ pub enum Fault {
 pub struct Responder {
     pub address: SocketAddr,
     pub key: String,
-    /// Links opened with a ticket.
-    pub resumed: Arc<AtomicU32>,
+    pub house: Arc<House>,
 }
 
 pub const TOKEN: &str = "a token for tests";
@@ -60,22 +59,18 @@ pub fn start(fault: Fault) -> Option<Responder> {
         eprintln!("NOT RUN: {blocked}");
         return None;
     }
-    let key = StaticKey::from_secret([7; 32]);
-    let text = key.public().0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let tickets = TicketKeys::new([8; 32], WALL);
-    let acceptor = Arc::new(Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets)));
+    let house = Arc::new(House::new());
+    let key = house.acceptor.public().0.iter().map(|byte| format!("{byte:02x}")).collect();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let resumed = Arc::new(AtomicU32::new(0));
-    let counter = Arc::clone(&resumed);
+    let responder = Responder { address, key, house: Arc::clone(&house) };
     std::thread::spawn(move || {
         for (number, stream) in (0..).zip(listener.incoming()) {
-            let (acceptor, resumed) = (Arc::clone(&acceptor), Arc::clone(&counter));
-            let stream = stream.unwrap();
-            std::thread::spawn(move || Peer::new(stream, fault, number).serve(&acceptor, &resumed));
+            let (house, stream) = (Arc::clone(&house), stream.unwrap());
+            std::thread::spawn(move || serve(stream, Peer::new(fault, number), &house));
         }
     });
-    Some(Responder { address, key: text, resumed })
+    Some(responder)
 }
 
 impl Responder {
@@ -107,9 +102,10 @@ const RULES: Rules = Rules {
     glitches_max: 10,
 };
 
-struct Peer {
-    stream: TcpStream,
+/// The gateway's end of one link: bytes in, bytes out.
+pub struct Peer {
     machine: ServerLink,
+    rest: Rest,
     fault: Fault,
     /// Which link of the responder this is; makes its handshake's key and its tickets its own.
     number: u64,
@@ -127,76 +123,99 @@ enum Asked {
     Nothing,
 }
 
+/// What all peers share.
+pub struct House {
+    pub acceptor: Acceptor,
+    /// Links opened with a ticket.
+    pub resumed: AtomicU32,
+}
+
+impl House {
+    pub fn new() -> Self {
+        let tickets = TicketKeys::new([8; 32], WALL);
+        let key = StaticKey::from_secret([7; 32]);
+        let acceptor = Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets));
+        Self { acceptor, resumed: AtomicU32::new(0) }
+    }
+}
+
+/// Until either side ends the link. A client that goes away is no failure of the test.
+fn serve(mut stream: TcpStream, mut peer: Peer, house: &House) {
+    stream.set_nodelay(true).unwrap();
+    let (mut chunk, mut out) = ([0; 4096], Vec::new());
+    while let Ok(len @ 1..) = stream.read(&mut chunk) {
+        let lives = peer.receive(&mut chunk[..len], house, &mut out);
+        if stream.write_all(&out).is_err() || !lives {
+            return;
+        }
+        out.clear();
+    }
+}
+
 impl Peer {
-    fn new(stream: TcpStream, fault: Fault, number: u64) -> Self {
-        stream.set_nodelay(true).unwrap();
-        Self { stream, machine: ServerLink::new(Time::ZERO), fault, number, requests: 0, late: None }
+    pub fn new(fault: Fault, number: u64) -> Self {
+        let machine = ServerLink::new(Time::ZERO);
+        Self { machine, rest: Rest::default(), fault, number, requests: 0, late: None }
     }
 
-    /// Until either side ends the link. A client that goes away is no failure of the test.
-    fn serve(mut self, acceptor: &Acceptor, resumed: &AtomicU32) {
-        let (mut chunk, mut rest) = ([0; 4096], Rest::default());
+    /// Reads a chunk and appends what is to be sent; whether the link lives on.
+    pub fn receive(&mut self, chunk: &mut [u8], house: &House, out: &mut Vec<u8>) -> bool {
+        let mut input = Input::new(chunk, std::mem::take(&mut self.rest));
+        if !self.machine.is_open() {
+            let complete = self.machine.hail(&mut input, &house.acceptor, &mut Vec::new()).unwrap();
+            self.rest = input.into_rest();
+            if complete {
+                let hello = std::mem::take(&mut self.rest);
+                let mut ephemeral = [9; 32];
+                ephemeral[..8].copy_from_slice(&self.number.to_be_bytes());
+                let (hello, acceptor) = (hello.gathered(), &house.acceptor);
+                self.machine.handshake(hello, acceptor, ephemeral, Time::ZERO, WALL, out).unwrap();
+            }
+            return true;
+        }
         loop {
-            let Ok(len @ 1..) = self.stream.read(&mut chunk) else { return };
-            let mut input = Input::new(&mut chunk[..len], rest);
-            if !self.machine.is_open() {
-                let complete = self.machine.hail(&mut input, acceptor, &mut Vec::new()).unwrap();
-                rest = input.into_rest();
-                if complete {
-                    self.shake_hands(&rest, acceptor);
-                    rest = Rest::default();
+            let asked = match self.machine.receive(&mut input, &RULES, Time::ZERO).unwrap() {
+                None => break,
+                Some(Frame::Auth(auth)) => Asked::Login {
+                    user: auth.user.to_vec(),
+                    device: auth.device.to_vec(),
+                    token: auth.token.to_vec(),
+                },
+                Some(Frame::Request(request)) => {
+                    assert_eq!((request.route, request.counter), ("echo", self.requests + 1));
+                    Asked::Echo { id: request.id, payload: request.payload.to_vec() }
                 }
-                continue;
+                Some(Frame::Ping(ping)) => Asked::Pong(ping.nonce),
+                Some(Frame::Close(_)) => Asked::End,
+                Some(_) => Asked::Nothing,
+            };
+            if !self.answer(asked, house, out) {
+                return false;
             }
-            loop {
-                let asked = match self.machine.receive(&mut input, &RULES, Time::ZERO).unwrap() {
-                    None => break,
-                    Some(Frame::Auth(auth)) => Asked::Login {
-                        user: auth.user.to_vec(),
-                        device: auth.device.to_vec(),
-                        token: auth.token.to_vec(),
-                    },
-                    Some(Frame::Request(request)) => {
-                        assert_eq!((request.route, request.counter), ("echo", self.requests + 1));
-                        Asked::Echo { id: request.id, payload: request.payload.to_vec() }
-                    }
-                    Some(Frame::Ping(ping)) => Asked::Pong(ping.nonce),
-                    Some(Frame::Close(_)) => Asked::End,
-                    Some(_) => Asked::Nothing,
-                };
-                if !self.answer(asked, acceptor, resumed) {
-                    return;
-                }
-            }
-            rest = input.into_rest();
         }
+        self.rest = input.into_rest();
+        true
     }
 
-    fn shake_hands(&mut self, hello: &Rest, acceptor: &Acceptor) {
-        let mut ephemeral = [9; 32];
-        ephemeral[..8].copy_from_slice(&self.number.to_be_bytes());
-        let mut out = Vec::new();
-        self.machine.handshake(hello.gathered(), acceptor, ephemeral, Time::ZERO, WALL, &mut out).unwrap();
-        let _gone = self.stream.write_all(&out);
-    }
-
-    /// Whether the link lives on.
-    fn answer(&mut self, asked: Asked, acceptor: &Acceptor, resumed: &AtomicU32) -> bool {
-        let mut out = vec![0; 2];
-        let mut lives = true;
-        match asked {
-            Asked::Login { user, device, token } => {
-                lives = self.login(user, device, &token, acceptor, resumed, &mut out);
+    fn answer(&mut self, asked: Asked, house: &House, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        out.extend_from_slice(&[0; 2]);
+        let lives = match asked {
+            Asked::Login { user, device, token } => self.login(user, device, &token, house, out),
+            Asked::Echo { id, payload } => self.echo(id, payload, out),
+            Asked::Pong(nonce) => {
+                if self.fault != Fault::Mute {
+                    Frame::Pong { nonce }.encode(out);
+                }
+                true
             }
-            Asked::Echo { id, payload } => lives = self.echo(id, payload, &mut out),
-            Asked::Pong(_) if self.fault == Fault::Mute => {}
-            Asked::Pong(nonce) => Frame::Pong { nonce }.encode(&mut out),
-            Asked::End => return false,
-            Asked::Nothing => {}
-        }
-        if out.len() > 2 {
-            self.machine.seal(&mut out, 0, RECORD_PLAIN_MAX);
-            lives &= self.stream.write_all(&out).is_ok();
+            Asked::End => false,
+            Asked::Nothing => true,
+        };
+        if out.len() == start + 2 {
+            out.truncate(start);
+        } else {
+            self.machine.seal(out, start, RECORD_PLAIN_MAX);
         }
         lives
     }
@@ -206,8 +225,7 @@ impl Peer {
         user: Vec<u8>,
         device: Vec<u8>,
         token: &[u8],
-        acceptor: &Acceptor,
-        resumed: &AtomicU32,
+        house: &House,
         out: &mut Vec<u8>,
     ) -> bool {
         let identity = self.machine.identity().cloned();
@@ -218,12 +236,15 @@ impl Peer {
             return false;
         }
         if let Some(identity) = &identity {
-            resumed.fetch_add(1, Ordering::Relaxed);
+            house.resumed.fetch_add(1, Ordering::Relaxed);
             assert_eq!(identity.device, device);
         }
         let user = identity.map_or(user, |identity| identity.user);
-        let tickets =
-            if self.fault == Fault::Stingy { vec![] } else { vec![self.ticket(user, device, acceptor)] };
+        let tickets = if self.fault == Fault::Stingy {
+            vec![]
+        } else {
+            vec![self.ticket(user, device, &house.acceptor)]
+        };
         let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap();
         self.machine.welcome(HEARTBEAT, Time::ZERO);
         encode_welcome(&Welcome { heartbeat_ms, tickets, ..Welcome::default() }, out);

@@ -1,0 +1,251 @@
+//! The fleet in a simulated network: the same state machine without a ring, under every fault a kernel may have.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
+
+mod responder;
+
+use std::time::Duration;
+
+use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket};
+use driver::{Driver, Endpoint, PoolSize};
+use loadgen::fleet::{Entropy, Fleet, Leg, Load, Order, Settings};
+use loadgen::plan::mix;
+use loadgen::tally::Tally;
+use protocol::Time;
+use protocol::noise::{Gate, Suite};
+use responder::{Fault, House, Peer, TOKEN};
+
+const LINKS: u32 = 6;
+const STEP: Duration = Duration::from_millis(1);
+/// No stage takes longer, whatever the faults.
+const STEPS_MAX: u32 = 30_000;
+
+/// A network with a responder at one end and a fleet at the other.
+struct World {
+    net: Net,
+    backlog: Backlog,
+    house: House,
+    /// Each with what it has not yet been able to write; without a peer once it only has to write that.
+    ends: Vec<(Socket, Option<Peer>, Vec<u8>)>,
+    met: u64,
+    driver: SimDriver,
+    fleet: Fleet,
+    now: Time,
+}
+
+impl World {
+    fn new(seed: u64, load: Load) -> Self {
+        let net = Net::new(seed);
+        let address = "127.0.0.1:7000".parse().unwrap();
+        let buffers = Buffers { send: 512, receive: 512 };
+        let backlog = net.listen(&Endpoint::Tcp(address), buffers);
+        let pool = PoolSize { count: 16, size: 256 };
+        let config = Config { slots: 16, links: pool, streams: pool, listeners: vec![], buffers };
+        let driver = SimDriver::new(&net, config);
+        let house = House::new();
+        let server = house.acceptor.public();
+        let settings = Settings {
+            server,
+            gate: Gate::new(&server),
+            suite: Suite::NkAesGcm,
+            device_key: None,
+            token: TOKEN.into(),
+            heartbeat: Duration::ZERO,
+            destinations: vec![address],
+            first: 100,
+            links: LINKS,
+            opening_max: 3,
+            opening_deadline: Duration::from_secs(5),
+            run: 9,
+            seed,
+            size: 300,
+            batch: 2,
+            load,
+        };
+        let fleet = Fleet::new(settings, entropy(seed));
+        Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO }
+    }
+
+    fn step(&mut self) {
+        self.now = self.now + STEP;
+        self.net.step();
+        while let Some(socket) = self.backlog.accept() {
+            self.ends.push((socket, Some(Peer::new(Fault::Nothing, self.met)), Vec::new()));
+            self.met += 1;
+        }
+        for (socket, peer, pending) in &mut self.ends {
+            let mut chunk = Vec::new();
+            socket.read(&mut chunk, usize::MAX);
+            if let Some(lively) = peer
+                && !chunk.is_empty()
+                && !lively.receive(&mut chunk, &self.house, pending)
+            {
+                *peer = None;
+            }
+            let taken = socket.write(pending);
+            pending.drain(..taken);
+        }
+        let ended = |socket: &Socket| !matches!(socket.state(), driver::sim::State::Open);
+        self.ends.retain(|(socket, peer, pending)| {
+            !(ended(socket) || peer.is_none() && pending.is_empty() && socket.unsent() == 0)
+        });
+        self.fleet.turn(&mut self.driver, self.now);
+        self.driver.wait(0, None).unwrap();
+    }
+
+    /// Gives an order and steps until it is done, or for `most`; whether it is done.
+    fn stage(&mut self, order: Order, most: u32) -> bool {
+        self.fleet.order(order);
+        for _ in 0..most {
+            self.step();
+            if self.fleet.is_done() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn leg(&self, cycles_max: u64, resume: bool) -> Order {
+        let start = self.now + 5 * STEP;
+        let (from, to) = (start + 100 * STEP, start + 1500 * STEP);
+        Order::Run(Leg { start, from, to, cycles_max, resume })
+    }
+
+    /// Drains and closes, and looks at what is left.
+    fn settle(mut self, seed: u64) -> Tally {
+        assert!(
+            self.stage(Order::Drain, STEPS_MAX),
+            "seed {seed}: the drain ends: {:?}",
+            self.fleet.counts()
+        );
+        assert!(
+            self.stage(Order::Close, STEPS_MAX),
+            "seed {seed}: the close ends: {:?}",
+            self.fleet.counts()
+        );
+        let audit = self.net.audit(self.driver.worker());
+        assert_eq!((audit.sockets, audit.sending, audit.chunks_out), (0, 0, 0), "seed {seed}");
+        self.fleet.finish()
+    }
+}
+
+fn entropy(seed: u64) -> Entropy {
+    let mut number = 0;
+    Box::new(move || {
+        number += 1;
+        let mut bytes = [0; 32];
+        for (word, chunk) in (0..).zip(bytes.chunks_mut(8)) {
+            chunk.copy_from_slice(&mix(seed, 4 * number + word).to_be_bytes());
+        }
+        bytes
+    })
+}
+
+/// Everything that delays, and nothing that ends a link.
+fn delays(seed: u64) -> Faults {
+    Faults { reset: 0, connect_failed: 0, accept_failed: 0, ..Faults::swarm(&mut Rng::new(seed)) }
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    let count = std::env::var("SIM_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(40);
+    0..count
+}
+
+#[test]
+fn delays_lose_no_link_and_no_message() {
+    let interval = Duration::from_millis(50);
+    for seed in seeds() {
+        for load in [Load::Idle, Load::Planned { interval }, Load::Window { packets: 3 }] {
+            let mut world = World::new(seed, load);
+            world.net.set_faults(delays(seed));
+            assert!(world.stage(Order::Ramp, STEPS_MAX), "seed {seed}: the ramp ends");
+            let leg = world.leg(0, false);
+            assert!(!world.stage(leg, 1600), "seed {seed}: a leg has no end of its own");
+            let tally = world.settle(seed);
+            let counts = tally.counts;
+            assert_eq!((counts.welcomed, counts.failed, counts.lost), (LINKS.into(), 0, 0), "seed {seed}");
+            assert_eq!((counts.sent, counts.unanswered), (counts.received, 0), "seed {seed} {load:?}");
+            let wrong =
+                [counts.duplicated, counts.misordered, counts.corrupted, counts.refused, counts.unknown];
+            assert_eq!(wrong, [0; 5], "seed {seed} {load:?}");
+            // A pong that is delayed past the next ping counts as unanswered, but each has one outcome.
+            assert!(counts.pongs > 0, "seed {seed} {load:?}: {counts:?}");
+            assert_eq!(counts.pings, counts.pongs + counts.pings_unanswered, "seed {seed} {load:?}");
+            match load {
+                Load::Planned { .. } => {
+                    assert_eq!((tally.legs[0].planned, counts.missed), (6 * 28 * 2, 0), "seed {seed}");
+                    assert!(!tally.legs[0].latency.is_empty());
+                }
+                Load::Window { .. } => assert!(!tally.legs[0].latency.is_empty(), "seed {seed}"),
+                _ => assert_eq!(counts.sent, 0),
+            }
+        }
+    }
+}
+
+#[test]
+fn cycles_leave_nothing_behind_and_tickets_open_the_second_leg() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Load::Cycle { interval: None, tickets: true });
+        world.net.set_faults(delays(seed));
+        for resume in [false, true] {
+            let leg = world.leg(20, resume);
+            assert!(world.stage(leg, STEPS_MAX) || !resume, "seed {seed}: {:?}", world.fleet.counts());
+            assert!(world.stage(Order::Drain, STEPS_MAX), "seed {seed}: the drain ends");
+        }
+        let resumed = world.house.resumed.load(std::sync::atomic::Ordering::Relaxed);
+        let counts = world.settle(seed).counts;
+        assert!(counts.cycles > 0 && counts.failed + counts.lost == 0, "seed {seed}: {counts:?}");
+        assert_eq!(
+            (counts.sent, counts.received, counts.welcomed),
+            (counts.cycles * 2, counts.sent, counts.cycles)
+        );
+        assert!(resumed > 0 && u64::from(resumed) < counts.cycles, "seed {seed}: {resumed} of {counts:?}");
+    }
+}
+
+#[test]
+fn in_a_storm_every_link_and_message_has_one_outcome_and_the_end_is_clean() {
+    let interval = Some(Duration::from_millis(10));
+    let loads = [
+        Load::Idle,
+        Load::Planned { interval: Duration::from_millis(30) },
+        Load::Window { packets: 3 },
+        Load::Cycle { interval, tickets: false },
+    ];
+    for seed in seeds() {
+        for load in loads {
+            let mut world = World::new(seed, load);
+            world.net.set_faults(Faults::storm());
+            world.stage(Order::Ramp, STEPS_MAX);
+            let leg = world.leg(u64::MAX, false);
+            world.stage(leg, 1600);
+            world.net.faults_off();
+            let counts = world.settle(seed).counts;
+            let resolved = counts.received + counts.unanswered;
+            assert_eq!(counts.sent, resolved, "seed {seed} {load:?}: {counts:?}");
+            assert_eq!(counts.pings, counts.pongs + counts.pings_unanswered, "seed {seed} {load:?}");
+            if !matches!(load, Load::Cycle { .. }) {
+                assert_eq!(counts.welcomed + counts.failed, u64::from(LINKS), "seed {seed} {load:?}");
+            }
+            assert_eq!(
+                (counts.corrupted, counts.duplicated, counts.misordered),
+                (0, 0, 0),
+                "seed {seed} {load:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut world = World::new(seed, Load::Window { packets: 2 });
+        world.net.set_faults(Faults::storm());
+        world.stage(Order::Ramp, 2000);
+        let leg = world.leg(0, false);
+        world.stage(leg, 500);
+        (world.net.fingerprint(), *world.fleet.counts())
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).0, run(2).0);
+}
