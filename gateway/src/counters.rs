@@ -158,8 +158,7 @@ counters! {
     strangers_evicted: Counter, "Strangers closed because their pool was full.";
     authentications: Counter, "Authentications that succeeded.";
     authentications_failed: Counter, "Authentications that were refused.";
-    records_in: Counter, "Records opened from clients.";
-    records_out: Counter, "Records sealed for clients.";
+    sends_out: Counter, "Sends to clients: the frames of one turn leave in one.";
     bytes_in: Counter, "Bytes received from clients.";
     bytes_out: Counter, "Bytes sent to clients.";
     frames_in: Counter, "Frames received from clients.";

@@ -1,11 +1,35 @@
 //! The end of a turn: all frames of a link become one record and one send; all frames of a stream one batch.
 
+use std::collections::VecDeque;
+
 use driver::{Batch, Op, Sent, Token};
 use protocol::CloseCode;
 use protocol::wire::frame::Frame;
 
 use super::Core;
 use crate::link::{Ending, Link};
+
+/// Lengths of a batch before and after sealing.
+struct Sealed {
+    plain: usize,
+    sealed: usize,
+}
+
+/// Seals what waits for a link and sends it, unless a send is in flight.
+fn flush_link(link: &mut Link, plain_max: usize, ops: &mut VecDeque<Op>) -> Option<Sealed> {
+    let leaving = matches!(link.ending, Ending::Draining | Ending::Closing);
+    if link.sending || link.outgoing.is_empty() || leaving {
+        return None;
+    }
+    let mut bytes = std::mem::take(&mut link.outgoing);
+    link.slow_since = 0;
+    link.sending = true;
+    let plain = bytes.len();
+    link.machine.seal(&mut bytes, 0, plain_max);
+    let sealed = bytes.len();
+    ops.push_back(Op::Send { token: link.token, batch: Batch { bytes, sent: 0 } });
+    Some(Sealed { plain, sealed })
+}
 
 /// The hole in front of a batch, for its first record's length.
 pub(super) const HOLE: [u8; 2] = [0; 2];
@@ -60,36 +84,18 @@ impl Core {
         for token in dirty.drain(..) {
             if let Some(link) = self.links.get(token) {
                 link.dirty = false;
-                Self::flush_link(
-                    link,
-                    &mut self.outgoing_bytes,
-                    self.settings.record_plain_max,
-                    &mut self.ops,
-                );
+                let sent = flush_link(link, self.settings.record_plain_max, &mut self.ops);
+                if let Some(Sealed { plain, sealed }) = sent {
+                    self.outgoing_bytes -= plain;
+                    self.counters.sends_out.add(1);
+                    self.counters.bytes_out.add(sealed as u64);
+                }
             }
         }
         self.dirty = dirty;
         self.flush_streams();
         self.rearm_starved();
         self.park();
-    }
-
-    fn flush_link(
-        link: &mut Link,
-        outgoing_bytes: &mut usize,
-        plain_max: usize,
-        ops: &mut std::collections::VecDeque<Op>,
-    ) {
-        let leaving = matches!(link.ending, Ending::Draining | Ending::Closing);
-        if link.sending || link.outgoing.is_empty() || leaving {
-            return;
-        }
-        let mut bytes = std::mem::take(&mut link.outgoing);
-        link.slow_since = 0;
-        *outgoing_bytes -= bytes.len();
-        link.machine.seal(&mut bytes, 0, plain_max);
-        link.sending = true;
-        ops.push_back(Op::Send { token: link.token, batch: Batch { bytes, sent: 0 } });
     }
 
     /// A send is over.

@@ -47,9 +47,8 @@ impl Core {
             return Ok(());
         }
         let rest = self.partials.take(link.place)?;
-        if let Some(fingerprint) = link.machine.fingerprint(rest.gathered())
-            && !self.replays.admit(self.hash.hash(fingerprint))
-        {
+        let fingerprint = link.machine.fingerprint(rest.gathered()).map(|bytes| self.hash.hash(bytes));
+        if fingerprint.is_some_and(|fingerprint| !self.replays.admit(fingerprint)) {
             return Err(Error::Replay);
         }
         let mut ephemeral = [0; 32];
@@ -59,6 +58,7 @@ impl Core {
         self.partials.release(std::mem::replace(&mut link.place, protocol::buffer::Place::NONE));
         self.partials.spare(rest);
         self.counters.handshakes.add(1);
+        self.counters.handshakes_resumed.add(u64::from(fingerprint.is_some()));
         self.send_raw(token, out);
         self.schedule(token);
         self.receive_once(token);

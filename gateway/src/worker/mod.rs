@@ -307,6 +307,7 @@ impl Core {
         counters.partial_bytes.set(self.partials.bytes() as u64);
         counters.requests_in_flight.set(self.pending.len().into());
         counters.requests_parked.set(self.park.len() as u64);
+        counters.streams.set(self.streams.iter().filter(|stream| stream.is_ready()).count() as u64);
         counters.driver_system_calls.set(driver.system_calls);
         counters.driver_completions.set(driver.completions);
         counters.driver_starved.set(driver.starved);

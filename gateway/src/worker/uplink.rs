@@ -18,6 +18,7 @@ impl Core {
         if !more {
             link.reading = Reading::Idle;
         }
+        self.counters.bytes_in.add(bytes.len() as u64);
         link.recent = link.recent.saturating_add(1);
         match link.ending {
             Ending::No if link.machine.is_open() => self.read(token, bytes),
@@ -98,6 +99,7 @@ impl Core {
             }
             self.schedule(token);
         }
+        self.counters.pings.add(1);
         self.send_frame(token, &Frame::Pong { nonce: ping.nonce });
     }
 
