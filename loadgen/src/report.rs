@@ -71,8 +71,9 @@ impl Report {
         if let Some(rate) = self.rate_per_second {
             writeln!(out, "rate       {rate:.0} messages per second")?;
         }
-        let since = match self.setup.pacing {
-            Some("open") => "from the planned time",
+        let since = match (self.scenario, self.setup.pacing) {
+            (_, Some("open")) => "from the planned time",
+            ("connect", _) => "from the connect to the answer, closed loop: a slow gateway was asked less",
             _ => "from the sending, closed loop: a slow gateway was asked less",
         };
         if let Some(latency) = &self.latency_us {
@@ -113,18 +114,10 @@ impl Report {
             )?;
         }
         if let Some(kernel) = &self.kernel {
-            writeln!(
-                out,
-                "kernel     per end of a link; both ends are on this machine, so growth is halved:"
-            )?;
-            figure(out, "", kernel.socket_bytes_per_link, "B sockets")?;
-            figure(
-                out,
-                "",
-                kernel.io_uring_bytes_per_link,
-                "B io_uring (io_kiocb, and kmalloc where it grew with the links)",
-            )?;
-            figure(out, "", kernel.other_bytes_per_link, "B other")?;
+            writeln!(out, "kernel     both ends of each link are on this machine; the gateway's end:")?;
+            figure(out, "", kernel.socket_bytes_per_link, "B sockets (half of the growth)")?;
+            figure(out, "", kernel.io_uring_bytes_per_link, "B io_uring (the growth less this end's polls)")?;
+            figure(out, "", kernel.other_bytes_per_link, "B other (half of the growth)")?;
         }
         let generator = &self.generator;
         figure(out, "generator", generator.cpu_us_per_message, "µs CPU per message")?;

@@ -181,13 +181,14 @@ pub struct Gateway {
     pub pss_bytes_per_link: Option<f64>,
 }
 
-/// Kernel memory of one end of a link: growth of slab caches, halved because both ends are on this machine.
+/// Kernel memory of the gateway's end of a link, from the growth of slab caches. Both ends are on this machine: what
+/// they share alike is halved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Kernel {
     /// Socket, inode, file and what else belongs to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_bytes_per_link: Option<f64>,
-    /// Armed operations and their companions.
+    /// Armed operations of the gateway and their companions: the growth less the polls of this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_uring_bytes_per_link: Option<f64>,
     /// All other caches.

@@ -7,7 +7,7 @@ use protocol::wire::frame::{Auth, Close, Frame, Ping, Request};
 
 use super::desk::Desk;
 use super::link::{Link, Owes, Phase};
-use super::{Fleet, Load};
+use super::{Fleet, Load, describe};
 
 /// No packet is added to a send that is longer than this.
 const SEND_LEN_MAX: usize = 32 * 1024;
@@ -106,8 +106,7 @@ impl Fleet {
         match result {
             Sent::Broken(errno) => {
                 self.desk.give_batch(batch);
-                let error = std::io::Error::from_raw_os_error(errno.0);
-                self.end(index, format!("broken while sending: {error}"));
+                self.end(index, format!("broken while sending: {}", describe(errno)));
             }
             Sent::Bytes(_) if batch.rest().is_empty() => {
                 let waiting = !link.owes.is_empty() || link.packets < link.planned;

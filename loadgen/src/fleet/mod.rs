@@ -23,7 +23,7 @@ mod timers;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driver::{Completion, Driver, Full, Op, Token};
+use driver::{Completion, Driver, Errno, Full, Op, Token};
 use protocol::Time;
 use protocol::buffer::Partials;
 
@@ -205,6 +205,11 @@ impl Fleet {
     fn submit(&mut self, op: Op) {
         self.desk.ops.push_back(op);
     }
+}
+
+/// The error in words.
+fn describe(errno: Errno) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno.0)
 }
 
 impl std::fmt::Debug for Fleet {

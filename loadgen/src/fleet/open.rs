@@ -6,7 +6,7 @@ use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Cipher, Suite, Suites};
 
 use super::link::{Phase, Reading};
-use super::{Fleet, Leg, Load, Order};
+use super::{Fleet, Leg, Load, Order, describe};
 
 impl Fleet {
     /// Starts what the stage wants started, within its bound on links that are opening.
@@ -81,9 +81,8 @@ impl Fleet {
     pub(super) fn connected(&mut self, index: u32, result: Result<Token, Errno>, now: Time) {
         let token = match result {
             Ok(token) => token,
-            Err(Errno(errno)) => {
-                let error = std::io::Error::from_raw_os_error(errno);
-                self.fail(index, format!("connect: {error}"));
+            Err(errno) => {
+                self.fail(index, format!("connect: {}", describe(errno)));
                 return self.vanish(index);
             }
         };

@@ -7,7 +7,7 @@ use protocol::buffer::{Input, Partials};
 use super::desk::Desk;
 use super::hear::Heard;
 use super::link::{Link, Owes, Phase, Reading};
-use super::{Fleet, Load};
+use super::{Fleet, Load, describe};
 
 impl Fleet {
     /// Arms what fits the link: idle ones wait with a poll, which costs the kernel a third of a receive; busy ones
@@ -55,7 +55,7 @@ impl Fleet {
         match why {
             End::Eof => self.end(index, "end of stream without close".to_owned()),
             End::Broken(errno) => {
-                self.end(index, format!("broken: {}", std::io::Error::from_raw_os_error(errno.0)));
+                self.end(index, format!("broken: {}", describe(errno)));
             }
             End::Starved => self.starved.push(index),
             End::Cancelled | End::Lapsed => self.arm(index),

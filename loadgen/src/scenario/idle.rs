@@ -41,13 +41,14 @@ pub(super) fn run(options: &Idle) -> Result<Report, String> {
     Ok(report.judge())
 }
 
-/// Both ends of every link are on this machine and cost the kernel the same: half is one end's.
+/// Both ends of every link are on this machine. A socket costs the kernel the same at either end, so that half of it
+/// is one end's. What a ring costs differs with what is armed: this end's part is known and taken off.
 fn kernel(memory: &Memory) -> Kernel {
-    let half = |bytes: f64| bytes / (2 * memory.links) as f64;
+    let links = memory.links as f64;
     Kernel {
-        socket_bytes_per_link: memory.slab.map(|slab| half(slab.sockets)),
-        io_uring_bytes_per_link: memory.slab.map(|slab| half(slab.io_uring)),
-        other_bytes_per_link: memory.slab.map(|slab| half(slab.other)),
+        socket_bytes_per_link: memory.slab.map(|slab| slab.sockets / links / 2.0),
+        io_uring_bytes_per_link: memory.slab.map(|slab| slab.io_uring / links - slab.poll),
+        other_bytes_per_link: memory.slab.map(|slab| slab.other / links / 2.0),
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Spent {
     pub sockets: f64,
     /// For operations of rings.
     pub io_uring: f64,
+    /// What one idle link costs a ring that waits for it with a poll, as this process does: an `io_kiocb`, and the node
+    /// of its direct descriptor.
+    pub poll: f64,
     /// For anything else.
     pub other: f64,
 }
@@ -66,7 +69,8 @@ impl Slab {
         let gained =
             |name: &str, cache: &Cache| cache.used - earlier.0.get(name).map_or(0, |cache| cache.used);
         let count = TCP.iter().filter_map(|&name| Some(gained(name, self.0.get(name)?))).sum();
-        let mut spent = Spent { count, ..Spent::default() };
+        let len = |name: &str| self.0.get(name).map_or(0.0, |cache| cache.object_len);
+        let mut spent = Spent { count, poll: len("io_kiocb") + len("kmalloc-32"), ..Spent::default() };
         for (name, cache) in &self.0 {
             let objects = gained(name, cache);
             let is_one_of = |caches: &[&str]| caches.iter().any(|cache| name.starts_with(cache));
@@ -125,14 +129,14 @@ mod tests {
     #[test]
     fn growth_along_with_the_sockets_is_told_apart_by_what_it_is_for() {
         let spent = slab([116, 120, 100, 50, 20], 0).since(&slab([16, 20, 0, 0, 0], 0));
-        let want = Spent { count: 100, sockets: 51_200.0, io_uring: 38_400.0, other: 5120.0 };
+        let want = Spent { count: 100, sockets: 51_200.0, io_uring: 38_400.0, poll: 256.0, other: 5120.0 };
         assert_eq!(spent, want);
     }
 
     #[test]
     fn what_files_take_and_what_moves_a_little_or_passes_is_left_out() {
         let spent = slab([100, 900, 3, 12, 12], 500).since(&slab([0; 5], 0));
-        assert_eq!(spent, Spent { count: 100, sockets: 51_200.0, io_uring: 0.0, other: 0.0 });
+        assert_eq!(spent, Spent { count: 100, sockets: 51_200.0, poll: 256.0, ..Spent::default() });
     }
 
     #[test]
