@@ -30,6 +30,7 @@ impl Core {
     /// Asks the route's backend for a verdict.
     pub(super) fn delegate_auth(&mut self, token: Token, auth: &Auth<'_>) {
         let settings::Auth::Delegated { route, deadline, .. } = &self.settings.auth else { return };
+        let deadline = *deadline;
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         let affinity = Affinity { user: self.hash.hash(auth.token), key: None, held_by: None };
         let pending = &self.pending;
@@ -66,6 +67,19 @@ impl Core {
         };
         self.streams[usize::from(stream.0)].control(|machine| machine.authenticate(&ask));
         self.mark_stream(stream);
+        self.verdicts_due.push_back((self.now + deadline, key));
+    }
+
+    /// Verdicts that did not come in time: nobody gets in without one.
+    pub(super) fn expire_auths(&mut self) {
+        while let Some(&(deadline, key)) = self.verdicts_due.front()
+            && deadline <= self.now
+        {
+            self.verdicts_due.pop_front();
+            if let Some(judging) = self.judging.remove(key) {
+                self.close(judging.link, CloseCode::TryLater.into());
+            }
+        }
     }
 
     /// A backend's verdict.

@@ -35,7 +35,7 @@ use protocol::link::Acceptor;
 use protocol::{Time, UnixMillis};
 
 use crate::admission::ReplayFilter;
-use crate::collections::{HashKey, Pool, Slab, Wheel};
+use crate::collections::{HashKey, Key, Pool, Slab, Wheel};
 use crate::counters::Counters;
 use crate::directory::claims::{self, Claims};
 use crate::id::LinkId;
@@ -120,6 +120,8 @@ pub(crate) struct Core {
     pending: Pending,
     park: Park,
     judging: Slab<delegated::Judging>,
+    /// All have the same time, so the first to be asked is the first to be due. Verdicts that came leave theirs here.
+    verdicts_due: VecDeque<(Time, Key)>,
     /// Scratch lists, kept for their memory.
     found: Vec<LinkId>,
     presence: Vec<StreamIndex>,
@@ -253,6 +255,7 @@ impl Core {
             pending: Pending::new(settings.in_flight, settings.slots, streams_len, now),
             park: Park::new(settings.waiting, settings.routes.len() as u16, streams_len, now),
             judging: Slab::new(settings.auth.in_flight_max()),
+            verdicts_due: VecDeque::new(),
             streams: streams::all(&settings, now),
             starved_streams: Vec::new(),
             found: Vec::new(),

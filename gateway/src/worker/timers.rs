@@ -38,11 +38,13 @@ impl Core {
             }
         }
         self.expire_requests();
+        self.expire_auths();
     }
 
     /// When the next turn is due at the latest.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        [self.timers.next_deadline(), self.requests_deadline()].into_iter().flatten().min()
+        let verdict = self.verdicts_due.front().map(|&(deadline, _)| deadline);
+        [self.timers.next_deadline(), self.requests_deadline(), verdict].into_iter().flatten().min()
     }
 
     fn expire_link(&mut self, slot: u32) {
