@@ -237,6 +237,23 @@ fn in_a_storm_every_link_and_message_has_one_outcome_and_the_end_is_clean() {
 }
 
 #[test]
+fn a_generator_that_oversleeps_misses_what_was_planned_meanwhile() {
+    let mut world = World::new(1, Load::Planned { interval: Duration::from_millis(50) });
+    assert!(world.stage(Order::Ramp, STEPS_MAX));
+    let leg = world.leg(0, false);
+    world.stage(leg, 500);
+    assert_eq!(world.fleet.counts().missed, 0, "so far it was on time");
+    world.now = world.now + Duration::from_millis(210);
+    for _ in 0..1000 {
+        world.step();
+    }
+    let tally = world.settle(1);
+    // Four packets of each link were due meanwhile; those of the last 10 ms are not late enough.
+    assert!((36..=48).contains(&tally.legs[0].missed), "{} missed", tally.legs[0].missed);
+    assert_eq!((tally.counts.missed, tally.counts.sent), (tally.legs[0].missed, tally.counts.received));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut world = World::new(seed, Load::Window { packets: 2 });
