@@ -205,7 +205,7 @@ pub struct Generator {
     /// Open loop: sends planned within the measured part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned: Option<u64>,
-    /// Open loop: of those, left more than 10 ms late, or never, without waiting for the gateway.
+    /// Open loop: of those, left more than 10 ms late, or never, without waiting for the gateway all the while.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
     /// Open loop: 99 of 100 sends were at most so late.

@@ -25,6 +25,8 @@ pub(crate) struct Desk {
     pub(crate) held: bool,
     /// Closed loop: the first packets of this leg are planned.
     pub(crate) primed: bool,
+    /// When a turn last began much later than it was to.
+    slow_at: Time,
     plan: Plan,
     /// The last leg that was begun; answers may come after it is over.
     leg: Option<Leg>,
@@ -63,6 +65,7 @@ impl Desk {
             awaited: 0,
             held: false,
             primed: false,
+            slow_at: Time::ZERO,
             plan: Plan::new(0, Duration::ZERO, 0),
             leg: None,
             left: vec![Time::ZERO; left],
@@ -131,12 +134,25 @@ impl Desk {
         (leg.from <= base && base < leg.to).then(|| self.tally.legs.last_mut())?
     }
 
-    /// Something planned for `base` is done at `now`. `held`: it had to wait for the gateway, which is no fault of
-    /// the generator's.
+    /// A turn that was to begin at `wanted` begins at `now`.
+    pub(crate) fn begin_turn(&mut self, wanted: Time, now: Time) {
+        if now.since(wanted) > LATE_MAX {
+            self.slow_at = now;
+        }
+    }
+
+    /// Having had to wait for the gateway is no fault of the generator's, unless it was late itself meanwhile: then
+    /// the answer may have lain there unread.
+    fn is_excused(&self, base: Time, held: bool) -> bool {
+        held && base > self.slow_at
+    }
+
+    /// Something planned for `base` is done at `now`. `held`: it had to wait for the gateway.
     pub(crate) fn was_planned(&mut self, base: Time, now: Time, held: bool, count: u64) {
+        let excused = self.is_excused(base, held);
         let Some(leg) = self.measured(base) else { return };
         leg.planned += count;
-        if held {
+        if excused {
             return;
         }
         let late = now.since(base);
@@ -149,9 +165,10 @@ impl Desk {
 
     /// Something planned for `base` will never be done.
     pub(crate) fn was_skipped(&mut self, base: Time, held: bool, count: u64) {
+        let excused = self.is_excused(base, held);
         let Some(leg) = self.measured(base) else { return };
         leg.planned += count;
-        if !held {
+        if !excused {
             leg.missed += count;
             self.tally.counts.missed += count;
         }

@@ -60,6 +60,8 @@ pub struct Fleet {
     going: u32,
     /// Cycles started in this leg.
     started: u64,
+    /// When the next turn is to begin at the latest.
+    wanted: Time,
 }
 
 /// A fleet at rest looks around this often.
@@ -86,6 +88,7 @@ impl Fleet {
             present: 0,
             going: 0,
             started: 0,
+            wanted: Time::ZERO,
             desk: Desk::new(settings),
             entropy,
         }
@@ -125,6 +128,7 @@ impl Fleet {
     /// One turn: learns every completion, lets time pass, sends what is due. Afterwards [`Driver::wait`] for at most
     /// [`Fleet::rest`].
     pub fn turn(&mut self, driver: &mut impl Driver, now: Time) {
+        self.desk.begin_turn(self.wanted, now);
         while let Some(completion) = driver.next() {
             self.complete(driver, completion, now);
         }
@@ -141,6 +145,7 @@ impl Fleet {
                 break;
             }
         }
+        self.wanted = now + self.rest(now);
     }
 
     /// How long there is nothing to do unless a completion arrives.
