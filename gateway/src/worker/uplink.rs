@@ -151,7 +151,8 @@ impl Core {
         if !matches!(link.reading, Reading::Idle | Reading::Starved) || link.machine.is_full() {
             return;
         }
-        if !link.machine.is_live() {
+        // While its claim or token is judged elsewhere a link has nothing urgent to say, and will be idle after.
+        if !link.machine.is_live() && !link.machine.is_authenticating() {
             return self.receive_once(token);
         }
         if link.recent >= promote_after {
