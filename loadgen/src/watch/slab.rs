@@ -44,7 +44,7 @@ pub struct Spent {
 }
 
 /// A cache that gained fewer than one object per so many sockets grew for another reason.
-const SHARE: i64 = 8;
+const SHARE: i64 = 5;
 const PAGE_LEN: f64 = 4096.0;
 
 const TCP: [&str; 2] = ["TCP", "TCPv6"];
