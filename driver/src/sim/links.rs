@@ -227,7 +227,13 @@ impl Links {
             self.carry_to_closed(from);
             return 0;
         }
+        let deaf = self.is_broken(to);
         let pipe = &mut self.side(from).out;
+        if deaf && pipe.reset.is_none() {
+            // What is written after a break must not follow what the break has swallowed.
+            pipe.waiting.clear();
+            return 0;
+        }
         if let Some(errno) = pipe.reset.take() {
             pipe.fin = if pipe.fin == Fin::Arrived { Fin::Arrived } else { Fin::Open };
             self.broke(to, errno);

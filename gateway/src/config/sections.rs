@@ -192,7 +192,7 @@ section! {
         balance: Balance as OneOf<Balance> = "'user'", Live, "none";
         /// Whether one of its endpoints is told when a link opens and closes.
         presence: bool as Flag = "false", Live, "none";
-        /// Time a backend has to answer. Absent: `deadline` of [requests].
+        /// Time a backend has to answer. Absent: `deadline` of `[requests]`.
         deadline: Option<Duration> as Optional<Span> = "" in 10..=HOUR, Live, "none";
     }
 }
@@ -206,7 +206,7 @@ section! {
         address: Endpoint as Backend = "", Live, "none";
         /// Its public key: the stream is encrypted and both sides are proved.
         key: Option<PublicKey> as Optional<PublicHex> = "", Live, "none";
-        /// No encryption. Only for Unix sockets, and for loopback with `clear_on_loopback` of [upstream].
+        /// No encryption. Only for Unix sockets, and for loopback with `clear_on_loopback` of `[upstream]`.
         clear: bool as Flag = "false", Live, "none";
         /// Suite of an encrypted stream.
         suite: Suite as StreamSuite = "'KK_AESGCM'", Live, "none";

@@ -4,7 +4,7 @@ use driver::{Errno, Listener, Mode, Op, Peer, Pool, Token};
 use protocol::link::ServerLink;
 
 use super::Core;
-use crate::link::{Entry, Link, Reading};
+use crate::link::{Ending, Entry, Link, Reading};
 
 /// The one listener of a worker.
 const LISTENER: Listener = Listener(0);
@@ -48,10 +48,11 @@ impl Core {
         self.park_later = true;
     }
 
-    /// Arms a receive of one chunk, unless something is armed already.
+    /// Arms a receive of one chunk, unless something is armed already or the link is leaving.
     pub(super) fn receive_once(&mut self, token: Token) {
         let Some(link) = self.links.get(token) else { return };
-        if link.reading == Reading::Idle || link.reading == Reading::Starved {
+        let leaving = matches!(link.ending, Ending::Draining | Ending::Closing);
+        if !leaving && matches!(link.reading, Reading::Idle | Reading::Starved) {
             link.reading = Reading::Once;
             self.ops.push_back(Op::Receive { token, pool: Pool::Links, mode: Mode::Once });
         }

@@ -4,7 +4,7 @@
 //! wait → learn every completion → (time has passed) → letters → handshakes within budget → flush once
 //! ```
 //!
-//! [`Worker`] is the thin shell over a [`Driver`]; all state is in [`Core`], which knows no driver: completions
+//! [`Worker`] is the thin shell over a [`Driver`]; all state is in its core, which knows no driver: completions
 //! come in as values, operations leave in a queue. The files of this module are the way of a message, in order.
 
 mod accept;

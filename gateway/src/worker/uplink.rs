@@ -145,7 +145,7 @@ impl Core {
     pub(super) fn arm(&mut self, token: Token) {
         let promote_after = self.settings.promote_after;
         let Some(link) = self.links.get(token) else { return };
-        if link.ending == Ending::Draining {
+        if matches!(link.ending, Ending::Draining | Ending::Closing) {
             return self.finish_draining(token);
         }
         if !matches!(link.reading, Reading::Idle | Reading::Starved) || link.machine.is_full() {

@@ -1,0 +1,550 @@
+//! Whole gateways in a storm: workers, clients and backends on a seeded network that shortens, delays, reorders,
+//! starves and resets. Whatever happens, answers reach whom they belong to, every request has one outcome, and when
+//! the storm is over nothing is left behind.
+//!
+//! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver::Endpoint;
+use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket, State};
+use driver::{Peer, PoolSize};
+use gateway::collections::HashKey;
+use gateway::config::{DevelopmentToken, Secret};
+use gateway::counters::Counters;
+use gateway::session::Grant;
+use gateway::upstream::route::{Balance, Route};
+use gateway::upstream::{StreamIndex, park, pending, redial};
+use gateway::worker::settings::{Auth, Backend, Heartbeat, Settings};
+use gateway::worker::{Census, Mailbox, Post, Surroundings, Worker};
+use protocol::buffer::{Input, Rest};
+use protocol::link::{Acceptor, ClientLink, Dial, Rules};
+use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::stream::{Access, BackendStream, Mode, Params, ToBackend};
+use protocol::wire::frame::{self, Frame, Outcome, Request};
+use protocol::wire::stream::{StreamPush, StreamResponse};
+use protocol::{Time, UnixMillis};
+
+const SEEDS: u64 = 200;
+/// Steps a seed may take before it counts as stuck.
+const STEPS_MAX: u64 = 60_000;
+/// Steps with faults.
+const STORM_STEPS: u64 = 1_500;
+
+#[test]
+fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
+    let seeds: Vec<u64> = match (number("SIM_SEED"), number("SIM_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, count) => (1..=count.unwrap_or(SEEDS)).collect(),
+    };
+    let mut totals = Totals::default();
+    for seed in seeds {
+        match catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
+            Ok(seen) => totals.add(&seen),
+            Err(panic) => {
+                eprintln!("SIM_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    // A storm that nothing survives, or that harms nothing, proves nothing.
+    assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
+    assert!(totals.pushed > 0, "{totals:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [3, 17] {
+        let prints = [World::new(seed), World::new(seed)].map(|mut world| {
+            world.run();
+            world.net.fingerprint()
+        });
+        assert_eq!(prints[0], prints[1], "seed {seed}");
+    }
+}
+
+/// What the clients of a run have seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    answered: u64,
+    refused: u64,
+    unknown: u64,
+    /// Requests whose link broke first.
+    lost: u64,
+    pushed: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.lost += other.lost;
+        self.pushed += other.pushed;
+    }
+}
+
+struct World {
+    net: Net,
+    rng: Rng,
+    now: Time,
+    workers: Vec<Worker<SimDriver>>,
+    backend: BackendActor,
+    clients: Vec<Client>,
+    totals: Totals,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let net = Net::new(rng.number());
+        let workers = 1 + rng.below(3);
+        let clients = 1 + rng.below(8);
+        let (front, back) = (place("front"), place("back"));
+        let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
+        net.set_faults(faults);
+        let mailboxes: Vec<_> = (0..workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
+        let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
+        let hash = HashKey::new([5; 16]);
+        let build = |(index, mailbox)| {
+            let config = Config {
+                slots: 64,
+                links: PoolSize { count: 4, size: 64 + 64 * (seed % 8) as u32 },
+                streams: PoolSize { count: 2, size: 512 },
+                listeners: vec![front.clone()],
+                buffers: Buffers { send: 512, receive: 512 },
+            };
+            let mut random = rng.fork();
+            let with = Surroundings {
+                acceptor: Acceptor::new(StaticKey::from_secret(SERVER), SUITES, &[], None),
+                counters: Arc::new(Counters::default()),
+                mailbox,
+                posts: posts.clone(),
+                hash,
+                placement: hash,
+                random: Box::new(move |out| random.fill(out)),
+            };
+            let settings = settings(index as u32, workers as u32, back.clone());
+            Worker::new(SimDriver::new(&net, config), settings, with, Time::ZERO)
+        };
+        let workers = mailboxes.into_iter().enumerate().map(build).collect();
+        let backend = BackendActor::new(&net, back);
+        let clients = (0..clients).map(|index| Client::new(index, front.clone(), rng.fork())).collect();
+        Self { net, rng, now: Time::ZERO, workers, backend, clients, totals: Totals::default() }
+    }
+
+    fn run(&mut self) -> Totals {
+        for step in 0..STEPS_MAX {
+            if step == STORM_STEPS {
+                self.net.faults_off();
+                self.backend.calm = true;
+                self.clients.iter_mut().for_each(|client| client.calm = true);
+            }
+            self.step();
+            if step > STORM_STEPS && self.clients.iter().all(Client::is_done) && self.is_settled() {
+                self.assert_nothing_left();
+                return self.totals;
+            }
+        }
+        let census: Vec<_> = self.workers.iter().map(Worker::census).collect();
+        let clients: Vec<_> =
+            self.clients.iter().map(|c| (c.wanted, c.open.len(), c.link.is_some())).collect();
+        panic!("stuck after {STEPS_MAX} steps: {census:?}, clients {clients:?}");
+    }
+
+    fn step(&mut self) {
+        self.now = self.now + Duration::from_millis(1 + self.rng.below(20) as u64);
+        self.net.step();
+        for client in &mut self.clients {
+            client.step(&self.net, self.now, &mut self.totals);
+        }
+        self.backend.step(&mut self.rng, self.now);
+        let first = self.rng.below(self.workers.len());
+        for at in 0..self.workers.len() {
+            let at = (first + at) % self.workers.len();
+            let worker = &mut self.workers[at];
+            worker.wait().expect("the simulated driver does not break");
+            assert!(worker.turn(self.now, UnixMillis(1_000_000 + self.now.as_millis())), "nobody said stop");
+            assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
+            let census = worker.census();
+            assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
+            assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.workers.iter().all(|worker| {
+            let Census { links, sessions, claims, pending, parked, unsent, streams, .. } = worker.census();
+            links + sessions + claims + pending + parked + unsent == 0 && streams == 1
+        })
+    }
+
+    fn assert_nothing_left(&self) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            assert_eq!(worker.census(), Census { streams: 1, ..Census::default() }, "worker {index}");
+            let audit = self.net.audit(index as u32);
+            assert_eq!((audit.deaf, audit.chunks_out), (0, 0), "worker {index}: {audit:?}");
+        }
+    }
+}
+
+/// One user who sends requests until all of them have been tried, over as many links as it takes.
+struct Client {
+    name: String,
+    place: Endpoint,
+    rng: Rng,
+    /// Requests still to be sent.
+    wanted: u32,
+    next: u64,
+    calm: bool,
+    not_before: Time,
+    link: Option<Link>,
+    /// Requests under way: id and payload.
+    open: BTreeMap<[u8; 16], Vec<u8>>,
+}
+
+struct Link {
+    socket: Socket,
+    machine: ClientLink,
+    rest: Rest,
+    unsent: Vec<u8>,
+    said_auth: bool,
+    welcome: bool,
+    closing: bool,
+}
+
+impl Client {
+    fn new(index: usize, place: Endpoint, mut rng: Rng) -> Self {
+        let wanted = 1 + rng.below(60) as u32;
+        Self {
+            name: format!("user{index}"),
+            place,
+            rng,
+            wanted,
+            next: 0,
+            calm: false,
+            not_before: Time::ZERO,
+            link: None,
+            open: BTreeMap::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.wanted == 0 && self.open.is_empty() && self.link.is_none()
+    }
+
+    fn step(&mut self, net: &Net, now: Time, totals: &mut Totals) {
+        if self.link.is_none() && self.wanted > 0 && now >= self.not_before {
+            self.link = Some(self.dial(net, now));
+        }
+        let Some(mut link) = self.link.take() else { return };
+        self.speak(&mut link, now);
+        let written = link.socket.write(&link.unsent);
+        link.unsent.drain(..written);
+        if !self.calm && self.rng.one_in(2000) {
+            link.socket.reset();
+        }
+        let over = self.listen(&mut link, now, totals);
+        let gone = matches!(link.socket.state(), State::Broken(_) | State::Refused(_) | State::Eof);
+        if over || gone {
+            // What the link carried is unknown to this client, and it does not ask again.
+            totals.lost += self.open.len() as u64;
+            self.open.clear();
+            self.not_before = now + Duration::from_millis(self.rng.below(500) as u64);
+        } else {
+            self.link = Some(link);
+        }
+    }
+
+    fn dial(&mut self, net: &Net, now: Time) -> Link {
+        let server = StaticKey::from_secret(SERVER).public();
+        let gate = Gate::new(&server);
+        let device_key = StaticKey::from_secret([8; 32]);
+        let suite = [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm][self.rng.below(3)];
+        let dial = Dial {
+            server: &server,
+            gate: &gate,
+            suite,
+            better: Suites::NONE,
+            device_key: (suite == Suite::IkAesGcm).then_some(&device_key),
+            ticket: None,
+        };
+        let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
+        self.rng.fill(&mut ephemeral);
+        let machine = ClientLink::dial(&dial, ephemeral, now, &mut unsent).expect("the keys fit the suite");
+        let from = Peer::Tcp(([10, 0, 0, 1], 1000).into());
+        let socket = net.connect(&self.place, from, Buffers { send: 256, receive: 256 });
+        Link {
+            socket,
+            machine,
+            rest: Rest::default(),
+            unsent,
+            said_auth: false,
+            welcome: false,
+            closing: false,
+        }
+    }
+
+    /// `Auth` first, requests behind it without waiting, `Close` when all is said and answered.
+    fn speak(&mut self, link: &mut Link, now: Time) {
+        if !link.machine.is_open() || link.closing || !link.unsent.is_empty() {
+            return;
+        }
+        let mut out = vec![0; 2];
+        if !link.said_auth {
+            link.said_auth = true;
+            let token = token().text();
+            let auth = frame::Auth {
+                token: token.as_bytes(),
+                user: self.name.as_bytes(),
+                device: b"device",
+                ..frame::Auth::default()
+            };
+            Frame::Auth(auth).encode(&mut out);
+        }
+        if link.machine.expire(now).is_ok_and(|due| due) {
+            Frame::Ping(frame::Ping::default()).encode(&mut out);
+        }
+        let window = if link.welcome { GRANT } else { 3 };
+        while self.wanted > 0 && self.open.len() < window && self.rng.below(3) > 0 {
+            self.wanted -= 1;
+            self.next += 1;
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&self.next.to_be_bytes());
+            let mut payload = format!("{}/{}/", self.name, self.next).into_bytes();
+            let longest = if self.rng.one_in(5) { 2000 } else { 40 };
+            payload.resize(payload.len() + self.rng.below(longest), b'x');
+            let request = Request { id, route: "echo", payload: &payload, ..Request::default() };
+            Frame::Request(request).encode(&mut out);
+            self.open.insert(id, payload);
+        }
+        if link.welcome && self.wanted == 0 && self.open.is_empty() {
+            link.closing = true;
+            Frame::Close(frame::Close { code: 1, ..frame::Close::default() }).encode(&mut out);
+        }
+        if out.len() > 2 {
+            link.machine.seal(&mut out, 0, 1000);
+            link.unsent = out;
+        }
+    }
+
+    /// Whether the link is over.
+    fn listen(&mut self, link: &mut Link, now: Time, totals: &mut Totals) -> bool {
+        let mut bytes = Vec::new();
+        link.socket.read(&mut bytes, 1 + self.rng.below(300));
+        let mut input = Input::new(&mut bytes, std::mem::take(&mut link.rest));
+        while let Some(frame) = link.machine.receive(&mut input, now).expect("the gateway keeps the rules") {
+            match frame {
+                Frame::Welcome(_) => {
+                    link.welcome = true;
+                    link.machine.welcomed(Duration::from_secs(20), 0, now);
+                }
+                Frame::Response(response) => {
+                    let asked =
+                        self.open.remove(&response.id).expect("one outcome for each request, and no other");
+                    match response.outcome {
+                        Outcome::Answered => {
+                            assert!(
+                                response.payload == asked,
+                                "{} asked {:?} and got {:?}",
+                                self.name,
+                                String::from_utf8_lossy(&asked),
+                                String::from_utf8_lossy(response.payload)
+                            );
+                            totals.answered += 1;
+                        }
+                        Outcome::Refused => totals.refused += 1,
+                        Outcome::Unknown => totals.unknown += 1,
+                    }
+                }
+                Frame::Push(push) => {
+                    assert!(
+                        push.payload.starts_with(self.name.as_bytes()),
+                        "{} got another's push",
+                        self.name
+                    );
+                    totals.pushed += 1;
+                }
+                Frame::Pong { .. } => {}
+                Frame::Close(_) => return true,
+                other => panic!("unexpected {}", other.name()),
+            }
+        }
+        link.rest = input.into_rest();
+        false
+    }
+}
+
+/// A backend that echoes, pushes to who asks, and is killed now and then.
+struct BackendActor {
+    net: Net,
+    place: Endpoint,
+    backlog: Option<Backlog>,
+    streams: Vec<Carried>,
+    calm: bool,
+    born: u64,
+}
+
+struct Carried {
+    socket: Socket,
+    machine: BackendStream,
+    unsent: Vec<u8>,
+    unread: Vec<u8>,
+}
+
+impl BackendActor {
+    fn new(net: &Net, place: Endpoint) -> Self {
+        Self { net: net.clone(), place, backlog: None, streams: Vec::new(), calm: false, born: 0 }
+    }
+
+    fn step(&mut self, rng: &mut Rng, now: Time) {
+        if !self.calm && self.backlog.is_some() && rng.one_in(400) {
+            self.backlog = None;
+            self.streams.drain(..).for_each(|stream| stream.socket.reset());
+        }
+        if self.backlog.is_none() && (self.calm || rng.one_in(50)) {
+            self.backlog = Some(self.net.listen(&self.place, Buffers { send: 400, receive: 400 }));
+        }
+        while let Some(socket) = self.backlog.as_ref().and_then(Backlog::accept) {
+            self.born += 1;
+            let access = Arc::new(Access::clear());
+            let machine =
+                BackendStream::new(access, Params::default(), b"back", vec!["echo".into()], [1; 32], now);
+            self.streams.push(Carried { socket, machine, unsent: Vec::new(), unread: Vec::new() });
+        }
+        let calm = self.calm;
+        self.streams.retain_mut(|stream| stream.step(rng, now, calm));
+    }
+}
+
+impl Carried {
+    /// Whether the stream lives.
+    fn step(&mut self, rng: &mut Rng, now: Time, calm: bool) -> bool {
+        if !calm && rng.one_in(3) {
+            return true;
+        }
+        self.socket.read(&mut self.unread, 700);
+        let mut bytes = std::mem::take(&mut self.unread);
+        let mut input = self.machine.input(&mut bytes);
+        let mut pushes = Vec::new();
+        loop {
+            match self.machine.receive(&mut input, now) {
+                Ok(Some(ToBackend::Request(request))) => {
+                    let payload = request.payload;
+                    let answer = StreamResponse { call: request.call, payload, ..StreamResponse::default() };
+                    if rng.one_in(8) {
+                        pushes.push((request.link, request.user.to_vec()));
+                    }
+                    let mine = payload.starts_with(request.user);
+                    assert!(mine, "a request carries the user who made it");
+                    // Without credit it stays unanswered, and the gateway's deadline resolves it.
+                    let _ = self.machine.response(&answer);
+                    self.machine.consumed(payload.len());
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => panic!("the gateway breaks the stream's rules: {error}"),
+            }
+        }
+        self.machine.keep(input);
+        for (link, user) in pushes {
+            let by_link = rng.one_in(2);
+            let push = StreamPush {
+                number: 1,
+                link: if by_link { link } else { 0 },
+                user: if by_link { &[] } else { &user },
+                payload: &user,
+                ..StreamPush::default()
+            };
+            let _ = self.machine.push(&push);
+        }
+        if self.machine.expire(now).is_err() {
+            self.socket.reset();
+            return false;
+        }
+        if self.unsent.is_empty() {
+            self.machine.seal(&mut self.unsent);
+        }
+        let written = self.socket.write(&self.unsent);
+        self.unsent.drain(..written);
+        matches!(self.socket.state(), State::Open | State::Connecting)
+    }
+}
+
+const SERVER: [u8; 32] = [9; 32];
+const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
+const GRANT: usize = 8;
+const PARTIAL_BYTES_MAX: usize = 4096;
+const STRANGERS_MAX: usize = 8;
+const IN_FLIGHT_MAX: usize = 32;
+
+fn token() -> DevelopmentToken {
+    DevelopmentToken::new(&Secret::new(SERVER))
+}
+
+fn place(name: &str) -> Endpoint {
+    Endpoint::Unix(name.into())
+}
+
+fn settings(worker: u32, workers: u32, back: Endpoint) -> Settings {
+    let second = Duration::from_secs(1);
+    Settings {
+        worker,
+        workers,
+        slots: 64,
+        parked: 4,
+        slots_reserved: 8,
+        rules: Rules {
+            record_len_max: 16 * 1024,
+            frame_len_max: 4096,
+            handshake_deadline: 5 * second,
+            auth_deadline: 5 * second,
+            glitches_max: 10,
+        },
+        handshakes_per_turn: 2,
+        strangers_max: STRANGERS_MAX,
+        replay_filter_len: 64,
+        partial_bytes_max: PARTIAL_BYTES_MAX,
+        outgoing_len_max: 1 << 16,
+        outgoing_len_soft: 1 << 14,
+        outgoing_soft_time: 10 * second,
+        outgoing_bytes_max: 1 << 18,
+        lingering_max: 16,
+        record_plain_max: 1000,
+        promote_after: 3,
+        demote_after: 2 * second,
+        heartbeat: Heartbeat { min: second, max: 60 * second, default: 20 * second },
+        grant: Grant { requests: GRANT as u32, bytes: 1 << 16 },
+        in_flight: pending::Caps { link_max: GRANT as u32, stream_max: 24, worker_max: IN_FLIGHT_MAX as u32 },
+        waiting: park::Bounds { requests_max: 8, bytes_max: 1 << 14 },
+        waiting_max: 2 * second,
+        buffers_idle_max: 1 << 20,
+        devices_max: 4,
+        tombstones_max: 64,
+        tombstone_time: 600 * second,
+        auth: Auth::Development { token: token() },
+        routes: vec![Route {
+            name: "echo".into(),
+            streams: vec![StreamIndex(0)],
+            balance: Balance::User,
+            presence: true,
+            deadline: 5 * second,
+        }],
+        endpoints: vec![Backend {
+            name: "back".into(),
+            address: back,
+            mode: Mode::Clear,
+            params: Params { heartbeat: 2 * second, ..Params::default() },
+        }],
+        gateway: "sim".into(),
+        boot_id: [1; 16],
+        redial: redial::Rules { pause_first: second / 10, pause_max: second, ..redial::Rules::default() },
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
