@@ -50,7 +50,7 @@ pub(super) enum Readable {
 pub(super) struct Link {
     pub(super) phase: Phase,
     pub(super) from: Peer,
-    /// The place dialled; see [`Links::places`].
+    /// The place dialled; an index into the places of the net.
     pub(super) place: u32,
     sides: [Side; 2],
 }
