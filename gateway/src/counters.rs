@@ -62,6 +62,13 @@ impl<L: Label> Default for Family<L> {
 }
 
 impl<L: Label> Family<L> {
+    /// Shows the name and value of each cell.
+    pub fn each(&self, mut show: impl FnMut(&'static str, u64)) {
+        for (name, cell) in L::names().into_iter().zip(&self.cells) {
+            show(name, cell.get());
+        }
+    }
+
     /// The cell of one value.
     #[must_use]
     #[inline]

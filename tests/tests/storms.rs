@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use driver::Endpoint;
 use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket, State};
-use driver::{Peer, PoolSize};
+use driver::{Chunk, Completion, Driver, Full, Op, Peer, PoolSize};
 use gateway::collections::HashKey;
 use gateway::config::{DevelopmentToken, Secret};
 use gateway::counters::Counters;
@@ -42,7 +42,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     };
     let mut totals = Totals::default();
     for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
+        match catch_unwind(AssertUnwindSafe(|| World::new(seed, None).run())) {
             Ok(seen) => totals.add(&seen),
             Err(panic) => {
                 eprintln!("SIM_SEED={seed}");
@@ -58,11 +58,145 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [3, 17] {
-        let prints = [World::new(seed), World::new(seed)].map(|mut world| {
+        let prints = [World::new(seed, None), World::new(seed, None)].map(|mut world| {
             world.run();
             world.net.fingerprint()
         });
         assert_eq!(prints[0], prints[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed: Vec<Bug> = Bug::ALL
+        .into_iter()
+        .filter(|&bug| !(1..=40).any(|seed| catch_unwind(|| World::new(seed, Some(bug)).run()).is_err()))
+        .collect();
+    let _ = std::panic::take_hook();
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// What a worker or its driver might do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    /// A completion carries the generation of the slot's former tenant.
+    StaleGeneration,
+    /// A poll or receive is not armed.
+    MissedRearm,
+    /// A socket is closed twice.
+    DoubleClose,
+    /// Two sends go to each other's sockets.
+    SwappedSends,
+    /// A send's completion is lost.
+    LostSent,
+    /// A chunk is not given back.
+    KeptChunk,
+    /// Bytes are handed to the worker twice.
+    DoubledReceive,
+    /// A socket is never closed.
+    ForgottenClose,
+}
+
+impl Bug {
+    const ALL: [Self; 8] = [
+        Self::StaleGeneration,
+        Self::MissedRearm,
+        Self::DoubleClose,
+        Self::SwappedSends,
+        Self::LostSent,
+        Self::KeptChunk,
+        Self::DoubledReceive,
+        Self::ForgottenClose,
+    ];
+}
+
+/// A driver that makes a mistake once, some operations or completions after the beginning.
+struct Planted {
+    inner: SimDriver,
+    bug: Option<Bug>,
+    /// Occasions to let pass before the mistake.
+    patience: u32,
+    held: Option<Op>,
+    copy: Vec<u8>,
+    show_again: bool,
+}
+
+impl Planted {
+    fn strikes(&mut self, bug: Bug) -> bool {
+        if self.bug != Some(bug) {
+            return false;
+        }
+        self.patience = self.patience.wrapping_sub(1);
+        self.patience == 0
+    }
+}
+
+impl Driver for Planted {
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        match op {
+            Op::Receive { .. } | Op::Poll { .. } if self.strikes(Bug::MissedRearm) => Ok(()),
+            Op::Close { .. } if self.strikes(Bug::ForgottenClose) => Ok(()),
+            Op::Close { token } if self.strikes(Bug::DoubleClose) => {
+                self.inner.submit(Op::Close { token })?;
+                self.inner.submit(Op::Close { token })
+            }
+            Op::Send { .. } if self.held.is_none() && self.strikes(Bug::SwappedSends) => {
+                self.held = Some(op);
+                Ok(())
+            }
+            Op::Send { token, batch } => match self.held.take() {
+                Some(Op::Send { token: other, batch: others }) if other.slot != token.slot => {
+                    self.inner.submit(Op::Send { token, batch: others })?;
+                    self.inner.submit(Op::Send { token: other, batch })
+                }
+                held => {
+                    self.held = held;
+                    self.inner.submit(Op::Send { token, batch })
+                }
+            },
+            op => self.inner.submit(op),
+        }
+    }
+
+    fn wait(&mut self, least: u32, most: Option<Duration>) -> std::io::Result<()> {
+        self.inner.wait(least, most)
+    }
+
+    fn next(&mut self) -> Option<Completion> {
+        let mut done = self.inner.next()?;
+        match &mut done {
+            Completion::Sent { .. } if self.strikes(Bug::LostSent) => return self.next(),
+            Completion::Received { token, .. } | Completion::Readable { token }
+                if self.strikes(Bug::StaleGeneration) =>
+            {
+                token.generation = token.generation.wrapping_sub(1);
+            }
+            _ => {}
+        }
+        Some(done)
+    }
+
+    fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
+        if std::mem::take(&mut self.show_again) {
+            // The worker is shown the bytes of the chunk before, where new ones have arrived.
+            return &mut self.copy;
+        }
+        if self.strikes(Bug::DoubledReceive) {
+            self.copy = self.inner.bytes(chunk).to_vec();
+            self.show_again = true;
+        }
+        self.inner.bytes(chunk)
+    }
+
+    fn recycle(&mut self, chunk: Chunk) {
+        if !self.strikes(Bug::KeptChunk) {
+            self.inner.recycle(chunk);
+        }
+    }
+
+    fn counters(&self) -> driver::Counters {
+        self.inner.counters()
     }
 }
 
@@ -91,14 +225,15 @@ struct World {
     net: Net,
     rng: Rng,
     now: Time,
-    workers: Vec<Worker<SimDriver>>,
+    workers: Vec<Worker<Planted>>,
+    counters: Vec<Arc<Counters>>,
     backend: BackendActor,
     clients: Vec<Client>,
     totals: Totals,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::new(seed);
         let net = Net::new(rng.number());
         let workers = 1 + rng.below(3);
@@ -109,6 +244,7 @@ impl World {
         let mailboxes: Vec<_> = (0..workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
+        let counters: Vec<_> = (0..workers).map(|_| Arc::new(Counters::default())).collect();
         let build = |(index, mailbox)| {
             let config = Config {
                 slots: 64,
@@ -120,7 +256,7 @@ impl World {
             let mut random = rng.fork();
             let with = Surroundings {
                 acceptor: Acceptor::new(StaticKey::from_secret(SERVER), SUITES, &[], None),
-                counters: Arc::new(Counters::default()),
+                counters: Arc::clone(&counters[index]),
                 mailbox,
                 posts: posts.clone(),
                 hash,
@@ -128,12 +264,16 @@ impl World {
                 random: Box::new(move |out| random.fill(out)),
             };
             let settings = settings(index as u32, workers as u32, back.clone());
-            Worker::new(SimDriver::new(&net, config), settings, with, Time::ZERO)
+            let inner = SimDriver::new(&net, config);
+            let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
+            let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
+            let driver = Planted { inner, bug, patience, held: None, copy: Vec::new(), show_again: false };
+            Worker::new(driver, settings, with, Time::ZERO)
         };
         let workers = mailboxes.into_iter().enumerate().map(build).collect();
         let backend = BackendActor::new(&net, back);
         let clients = (0..clients).map(|index| Client::new(index, front.clone(), rng.fork())).collect();
-        Self { net, rng, now: Time::ZERO, workers, backend, clients, totals: Totals::default() }
+        Self { net, rng, now: Time::ZERO, workers, counters, backend, clients, totals: Totals::default() }
     }
 
     fn run(&mut self) -> Totals {
@@ -144,6 +284,12 @@ impl World {
                 self.clients.iter_mut().for_each(|client| client.calm = true);
             }
             self.step();
+            if step > STORM_STEPS && self.net.is_quiet() {
+                for worker in 0..self.workers.len() {
+                    let audit = self.net.audit(worker as u32);
+                    assert_eq!(audit.deaf, 0, "worker {worker} forgot to arm: {audit:?}");
+                }
+            }
             if step > STORM_STEPS && self.clients.iter().all(Client::is_done) && self.is_settled() {
                 self.assert_nothing_left();
                 return self.totals;
@@ -168,8 +314,15 @@ impl World {
             let worker = &mut self.workers[at];
             worker.wait().expect("the simulated driver does not break");
             assert!(worker.turn(self.now, UnixMillis(1_000_000 + self.now.as_millis())), "nobody said stop");
-            assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
+            assert_eq!(worker.driver().inner.chunks_out(), 0, "chunks are given back in their turn");
             let census = worker.census();
+            self.counters[at].errors.each(|name, count| {
+                let honest = ["handshake_timeout", "auth_timeout", "heartbeat_timeout", "partial_evicted"];
+                assert!(
+                    count == 0 || honest.contains(&name),
+                    "{count} × {name}, and nobody breaks a rule here"
+                );
+            });
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
             assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
         }
