@@ -137,6 +137,11 @@ impl ClientLink {
         self.heard = now;
     }
 
+    /// Grants one full deadline from `now`, after the client itself did not read: silence is no sign of death then.
+    pub fn grace(&mut self, now: Time) {
+        self.heard = now;
+    }
+
     /// Turns `out[start..]` into records: a two-byte hole and plaintext on entry. Does nothing without keys.
     pub fn seal(&mut self, out: &mut Vec<u8>, start: usize, plain_max: usize) {
         if let State::Open { transport, .. } = &mut self.state {

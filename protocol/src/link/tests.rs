@@ -205,6 +205,15 @@ fn a_client_pings_each_interval_and_gives_up_after_two_missed_pongs() {
 }
 
 #[test]
+fn a_client_that_did_not_read_does_not_take_silence_for_death() {
+    let mut pair = Pair::live();
+    pair.client.welcomed(HEARTBEAT, 0, Time::ZERO);
+    pair.client.grace(Time::ZERO + 2 * HEARTBEAT);
+    assert_eq!(pair.client.expire(Time::ZERO + 4 * HEARTBEAT), Ok(true));
+    assert_eq!(pair.client.expire(Time::ZERO + 5 * HEARTBEAT), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
 fn after_close_input_is_discarded() {
     let mut pair = Pair::live();
     pair.server.close(pair.now);

@@ -1,1 +1,26 @@
-//! Placeholder until the first step of this room lands.
+//! The SDK of a native client: connect to a gateway, stay linked, send requests, take pushes.
+//!
+//! A thin Tokio shell around [`protocol::link::ClientLink`], which holds the rules; this crate adds a socket, a clock,
+//! randomness and one task per client. It runs on current-thread and multi-thread runtimes.
+//!
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod client;
+mod clock;
+mod config;
+mod error;
+mod ledger;
+mod link;
+mod pins;
+mod request;
+mod shell;
+mod tickets;
+
+pub use client::{Client, Push, Pushes, Session, State};
+pub use config::{Config, Credentials, Occasion};
+pub use error::{Closed, Error};
+pub use pins::ServerKey;
+pub use protocol;
+pub use protocol::link::backoff::Backoff;
+pub use request::{Outcome, Reason, Request};

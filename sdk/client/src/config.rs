@@ -1,0 +1,189 @@
+//! What a client needs to know before it can connect, and what it may be told.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::CloseCode;
+use protocol::limits::{AGENT_LEN_MAX, ID_LEN_MAX, TOKEN_LEN_MAX};
+use protocol::link::backoff::Backoff;
+use protocol::noise::{Pattern, PublicKey, StaticKey, Suite};
+
+use crate::error::Error;
+use crate::pins::{KEYS_MAX, ServerKey};
+
+/// How to connect. [`Config::new`] fills in the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `host:port` of the gateways of one trust set; at least one. After a failure the next one is tried.
+    pub addresses: Vec<String>,
+    /// The gateway's keys: those that came with the app, and those of earlier [`Session`](crate::Session)s that the
+    /// application stored. 1 to 8; the first one is tried first.
+    pub server_keys: Vec<ServerKey>,
+    /// The suites this client may use, best first: NK or IK. Default: NK_ChaChaPoly, then NK_AESGCM. What is not on
+    /// this list is never used, whatever a gateway asks for.
+    pub suites: Vec<Suite>,
+    /// The device key; required with an IK suite.
+    pub device_key: Option<StaticKey>,
+    /// How the user is proved.
+    pub credentials: Credentials,
+    /// Who the user is, at most 64 bytes; with delegated authentication it may be empty.
+    pub user: Bytes,
+    /// Names this installation, 1 to 64 bytes. A second client of the same user and device replaces the first.
+    pub device: Bytes,
+    /// Whether to come back with the gateway's tickets, which saves the token and most of the handshake's cost.
+    /// Default: yes.
+    pub tickets: bool,
+    /// The wanted heartbeat interval. Default: zero, which lets the gateway choose.
+    pub heartbeat: Duration,
+    /// The pauses between attempts. Default: 0 to 0.5 s, doubling up to 0 to 60 s.
+    pub backoff: Backoff,
+    /// What connecting, handshake and authentication may take together. Default: 10 s. The credentials' callback is
+    /// not part of it.
+    pub attempt_timeout: Duration,
+    /// Name and version of the application, for operators; at most 64 bytes.
+    pub agent: String,
+    /// Pushes that wait for the application. When as many wait, reading stops. Default: 64.
+    pub pushes_max: usize,
+    /// Requests that wait for the link or for its grant; a further [`Client::request`](crate::Client::request) waits
+    /// outside. Default: 64.
+    pub requests_max: usize,
+}
+
+impl Config {
+    /// For one gateway and one of its keys, with defaults for the rest.
+    #[must_use]
+    pub fn new(
+        address: impl Into<String>,
+        server_key: PublicKey,
+        credentials: Credentials,
+        user: impl Into<Bytes>,
+        device: impl Into<Bytes>,
+    ) -> Self {
+        Self {
+            addresses: vec![address.into()],
+            server_keys: vec![server_key.into()],
+            suites: vec![Suite::NkChaChaPoly, Suite::NkAesGcm],
+            device_key: None,
+            credentials,
+            user: user.into(),
+            device: device.into(),
+            tickets: true,
+            heartbeat: Duration::ZERO,
+            backoff: Backoff::default(),
+            attempt_timeout: Duration::from_secs(10),
+            agent: concat!("client-rs/", env!("CARGO_PKG_VERSION")).to_owned(),
+            pushes_max: 64,
+            requests_max: 64,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let link = |suite: &Suite| matches!(suite.pattern(), Pattern::Nk | Pattern::Ik);
+        let needs_key = self.suites.iter().any(|suite| suite.pattern() == Pattern::Ik);
+        let rules = [
+            (!self.addresses.is_empty(), "there is no address"),
+            ((1..=KEYS_MAX).contains(&self.server_keys.len()), "there have to be 1 to 8 server keys"),
+            (!self.suites.is_empty(), "there is no suite"),
+            (self.suites.iter().all(link), "only NK and IK suites open a link"),
+            (!needs_key || self.device_key.is_some(), "IK needs a device key"),
+            (self.user.len() <= ID_LEN_MAX, "the user has more than 64 bytes"),
+            ((1..=ID_LEN_MAX).contains(&self.device.len()), "the device has to have 1 to 64 bytes"),
+            (self.agent.len() <= AGENT_LEN_MAX, "the agent has more than 64 bytes"),
+            (self.pushes_max > 0 && self.requests_max > 0, "a queue of no length"),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, text)| Err(Error::Config(text)))
+    }
+}
+
+/// How the user is proved: a token, or a callback that gets one.
+#[derive(Clone)]
+pub struct Credentials(Arc<Callback>);
+
+type Callback = dyn Fn(Occasion) -> Asked + Send + Sync;
+type Asked = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
+
+/// Why credentials are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// A handshake without a ticket; a token kept from before will do.
+    Connect,
+    /// The gateway refused the last token or ended its session. A fresh one is needed.
+    Refused(CloseCode),
+}
+
+impl Credentials {
+    /// Always the same token, at most 2048 bytes.
+    #[must_use]
+    pub fn token(token: impl Into<Bytes>) -> Self {
+        let token = token.into();
+        Self::ask(move |_| std::future::ready(Ok::<_, String>(token.clone())))
+    }
+
+    /// Asks for a token, at most 2048 bytes, before each handshake that has no ticket. An error counts as a failed
+    /// attempt. It may take its time, but while it does the client is not linked.
+    pub fn ask<C, F, E>(callback: C) -> Self
+    where
+        C: Fn(Occasion) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        Self(Arc::new(move |occasion| {
+            let asked = callback(occasion);
+            Box::pin(async move { asked.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    pub(crate) async fn get(&self, occasion: Occasion) -> Result<Bytes, Error> {
+        let token = (self.0)(occasion).await.map_err(Error::Credentials)?;
+        if token.len() > TOKEN_LEN_MAX {
+            return Err(Error::Credentials("the token has more than 2048 bytes".to_owned()));
+        }
+        Ok(token)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let key = StaticKey::from_secret([1; 32]).public();
+        Config::new("127.0.0.1:1", key, Credentials::token("secret"), "alice", "phone")
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_before_anything_is_dialled() {
+        assert_eq!(config().check(), Ok(()));
+        let wrong: [fn(&mut Config); 9] = [
+            |config| config.addresses.clear(),
+            |config| config.server_keys.clear(),
+            |config| config.suites.clear(),
+            |config| config.suites.push(Suite::KkAesGcm),
+            |config| config.suites.push(Suite::IkAesGcm),
+            |config| config.user = vec![0; 65].into(),
+            |config| config.device = Bytes::new(),
+            |config| config.agent = "x".repeat(65),
+            |config| config.pushes_max = 0,
+        ];
+        for (index, spoil) in wrong.iter().enumerate() {
+            let mut config = config();
+            spoil(&mut config);
+            assert!(matches!(config.check(), Err(Error::Config(_))), "number {index}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        assert!(!format!("{:?}", config()).contains("secret"));
+    }
+}

@@ -1,0 +1,382 @@
+//! The requests of a client: those that wait for the gateway's grant, and those that are open.
+//!
+//! ```text
+//! orders ──► waiting ──grant──► open ──Response──► outcome
+//!               ▲                 │ └─ link lost ─► unknown
+//!               └─ sent before Welcome and over the grant
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+
+use protocol::Refusal;
+use protocol::limits::{CREDIT_OVERHEAD, FRAME_LEN_MAX, HELD_BYTES_MAX, HELD_FRAMES_MAX};
+use protocol::wire::frame::{self, Frame, RequestId};
+use tokio::sync::oneshot;
+
+use crate::request::{Outcome, Reason, Request};
+
+/// A request on its way from a handle to the link.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) request: Request,
+    /// Its number in the session, once it was sent; a retry keeps it.
+    counter: u64,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// What a gateway lets a link have open (SPEC.md, section 8.5), and the longest frame it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) requests: usize,
+    pub(crate) cost: u64,
+    pub(crate) frame_len_max: usize,
+}
+
+/// The least a gateway can be configured to: what may be assumed before the first `Welcome`.
+const GRANT_LEAST: Grant = Grant { requests: 1, cost: 1024, frame_len_max: FRAME_LEN_MAX };
+
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    waiting: VecDeque<Ask>,
+    open: HashMap<RequestId, Open>,
+    cost: u64,
+    grant: Grant,
+    phase: Phase,
+    /// Requests of this link's session so far.
+    counter: u64,
+}
+
+/// Until the `Welcome` only as much is sent as every gateway holds without ceasing to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Early { frames: usize, bytes: usize },
+    Welcomed,
+}
+
+#[derive(Debug)]
+struct Open {
+    cost: u64,
+    /// Kept of requests sent before the `Welcome`, when the grant was a guess.
+    early: Option<(Request, u64)>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+enum Fit {
+    Now { counter: u64 },
+    Later,
+    Never(Reason),
+}
+
+impl Ask {
+    pub(crate) fn new(request: Request) -> (Self, oneshot::Receiver<Outcome>) {
+        let (answer, outcome) = oneshot::channel();
+        (Self { request, counter: 0, answer }, outcome)
+    }
+
+    pub(crate) fn end(self, outcome: Outcome) {
+        // The application may have stopped waiting.
+        _ = self.answer.send(outcome);
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        let phase = Phase::Early { frames: 0, bytes: 0 };
+        Self {
+            waiting: VecDeque::new(),
+            open: HashMap::new(),
+            cost: 0,
+            grant: GRANT_LEAST,
+            phase,
+            counter: 0,
+        }
+    }
+
+    /// A link with a new session has its keys.
+    pub(crate) fn begin(&mut self) {
+        debug_assert!(self.open.is_empty(), "the requests of the link before are resolved");
+        self.phase = Phase::Early { frames: 0, bytes: 0 };
+        self.counter = 0;
+        self.waiting.iter_mut().for_each(|ask| ask.counter = 0);
+    }
+
+    /// The gateway has said what it grants.
+    pub(crate) fn welcome(&mut self, grant: Grant) {
+        self.grant = grant;
+        self.phase = Phase::Welcomed;
+    }
+
+    /// Whether another request may be taken from the queue of orders.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, ask: Ask) {
+        self.waiting.push_back(ask);
+    }
+
+    /// Appends the frames of the waiting requests that fit the grant, in their order: a large one that has to wait
+    /// holds up those behind it, or it would wait for ever.
+    pub(crate) fn send(&mut self, out: &mut Vec<u8>) {
+        while let Some(ask) = self.waiting.pop_front() {
+            if ask.answer.is_closed() {
+                continue;
+            }
+            let start = out.len();
+            let fit = self.fit(&ask, out);
+            match fit {
+                Fit::Now { counter } => self.sent(ask, counter, out.len() - start),
+                Fit::Later => {
+                    out.truncate(start);
+                    self.waiting.push_front(ask);
+                    return;
+                }
+                Fit::Never(reason) => {
+                    out.truncate(start);
+                    ask.end(Outcome::refused(reason));
+                }
+            }
+        }
+    }
+
+    /// Encodes the request, and says whether it may go out.
+    fn fit(&self, ask: &Ask, out: &mut Vec<u8>) -> Fit {
+        let request = &ask.request;
+        if self.open.contains_key(&request.id) {
+            return Fit::Never(Reason::Invalid("a request with this id is under way"));
+        }
+        let too_large = match self.phase {
+            Phase::Early { .. } => Fit::Later,
+            Phase::Welcomed => Fit::Never(Reason::Refusal(Refusal::TooLarge)),
+        };
+        let cost = cost(request);
+        if request.payload.len() > self.grant.frame_len_max || cost > self.grant.cost {
+            return too_large;
+        }
+        if self.open.len() >= self.grant.requests || self.cost + cost > self.grant.cost {
+            return Fit::Later;
+        }
+        let start = out.len();
+        let counter = if ask.counter == 0 { self.counter + 1 } else { ask.counter };
+        let frame = Frame::Request(frame::Request {
+            id: request.id,
+            route: &request.route,
+            key: &request.key,
+            payload: &request.payload,
+            counter,
+            again: request.again,
+        });
+        frame.encode(out);
+        let len = out.len() - start;
+        match self.phase {
+            // The frame's own length of up to 3 bytes is counted too; that errs on the safe side.
+            _ if len > self.grant.frame_len_max => too_large,
+            Phase::Early { frames, bytes }
+                if frames + 1 >= HELD_FRAMES_MAX || bytes + len > HELD_BYTES_MAX =>
+            {
+                Fit::Later
+            }
+            _ => Fit::Now { counter },
+        }
+    }
+
+    fn sent(&mut self, ask: Ask, counter: u64, len: usize) {
+        let cost = cost(&ask.request);
+        let early = match &mut self.phase {
+            Phase::Early { frames, bytes } => {
+                *frames += 1;
+                *bytes += len;
+                Some((ask.request.clone(), counter))
+            }
+            Phase::Welcomed => None,
+        };
+        self.cost += cost;
+        self.counter = self.counter.max(counter);
+        self.open.insert(ask.request.id, Open { cost, early, answer: ask.answer });
+    }
+
+    /// An answer came; one to an id that is not open is skipped.
+    pub(crate) fn resolve(&mut self, response: &frame::Response<'_>) {
+        let Some(Open { cost, early, answer }) = self.open.remove(&response.id) else { return };
+        self.cost -= cost;
+        let over_grant = response.outcome == frame::Outcome::Refused
+            && Refusal::from_number(response.code) == Some(Refusal::InFlight);
+        match early {
+            Some((request, counter)) if over_grant => {
+                // Behind others that came back before it, and before everything that was not sent yet.
+                let at = self.waiting.iter().take_while(|ask| ask.counter != 0).count();
+                self.waiting.insert(at, Ask { request: request.again(), counter, answer });
+            }
+            _ => _ = answer.send(Outcome::of(response)),
+        }
+    }
+
+    /// The link is over: nobody knows what became of the open requests.
+    pub(crate) fn lose(&mut self) {
+        self.settle(|| Outcome::Unknown);
+    }
+
+    /// The authentication was refused: none of the open requests has left the gateway.
+    pub(crate) fn refuse_auth(&mut self) {
+        self.settle(|| Outcome::refused(Reason::Refusal(Refusal::Auth)));
+    }
+
+    /// The client is over: what was never sent is refused.
+    pub(crate) fn end(&mut self) {
+        self.lose();
+        self.waiting.drain(..).for_each(|ask| ask.end(Outcome::refused(Reason::Ended)));
+    }
+
+    fn settle(&mut self, outcome: impl Fn() -> Outcome) {
+        for (_, open) in self.open.drain() {
+            _ = open.answer.send(outcome());
+        }
+        self.cost = 0;
+    }
+}
+
+/// What a request takes of the grant until its response.
+fn cost(request: &Request) -> u64 {
+    request.payload.len() as u64 + CREDIT_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(id: u8, len: usize) -> Request {
+        Request {
+            id: [id; 16],
+            route: "echo".to_owned(),
+            key: bytes::Bytes::new(),
+            payload: vec![id; len].into(),
+            again: false,
+        }
+    }
+
+    fn ask(ledger: &mut Ledger, id: u8, len: usize) -> oneshot::Receiver<Outcome> {
+        let (ask, outcome) = Ask::new(request(id, len));
+        ledger.take(ask);
+        outcome
+    }
+
+    /// The requests sent: first byte of the id, counter, again.
+    fn sent(ledger: &mut Ledger) -> Vec<(u8, u64, bool)> {
+        let mut out = Vec::new();
+        ledger.send(&mut out);
+        let (mut rest, mut sent) = (&out[..], Vec::new());
+        while !rest.is_empty() {
+            let (len, prefix) = protocol::wire::varint::decode(rest).unwrap().unwrap();
+            let end = prefix + usize::try_from(len).unwrap();
+            match Frame::decode(&rest[prefix..end]).unwrap() {
+                Frame::Request(request) => sent.push((request.id[0], request.counter, request.again)),
+                other => panic!("{}", other.name()),
+            }
+            rest = &rest[end..];
+        }
+        sent
+    }
+
+    fn answer(ledger: &mut Ledger, id: u8) {
+        ledger.resolve(&frame::Response { id: [id; 16], ..frame::Response::default() });
+    }
+
+    fn refuse(ledger: &mut Ledger, id: u8, refusal: Refusal) {
+        let (outcome, code) = (frame::Outcome::Refused, refusal.number());
+        ledger.resolve(&frame::Response { id: [id; 16], outcome, code, ..frame::Response::default() });
+    }
+
+    fn welcomed(requests: usize, cost: u64) -> Ledger {
+        let mut ledger = Ledger::new();
+        ledger.begin();
+        ledger.welcome(Grant { requests, cost, frame_len_max: 65_536 });
+        ledger
+    }
+
+    #[test]
+    fn requests_over_the_grant_wait_and_keep_their_order() {
+        let mut ledger = welcomed(2, 1_000);
+        let asked = [(1, 10), (2, 10), (3, 890), (4, 10)];
+        let _outcomes = asked.map(|(id, len)| ask(&mut ledger, id, len));
+        assert_eq!(sent(&mut ledger), [(1, 1, false), (2, 2, false)], "two at a time");
+        answer(&mut ledger, 2);
+        assert_eq!(
+            sent(&mut ledger),
+            [],
+            "954 beside 74 are too many bytes, and the small one may not overtake"
+        );
+        answer(&mut ledger, 1);
+        assert_eq!(sent(&mut ledger), [(3, 3, false)]);
+        answer(&mut ledger, 3);
+        assert_eq!(sent(&mut ledger), [(4, 4, false)]);
+    }
+
+    #[test]
+    fn what_could_never_fit_is_refused_and_what_nobody_waits_for_is_dropped() {
+        let mut ledger = welcomed(4, 1_000);
+        let mut large = ask(&mut ledger, 1, 937);
+        drop(ask(&mut ledger, 2, 1));
+        let _open = ask(&mut ledger, 3, 1);
+        let mut twice = ask(&mut ledger, 3, 1);
+        assert_eq!(sent(&mut ledger), [(3, 1, false)]);
+        assert_eq!(large.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
+        assert!(matches!(twice.try_recv(), Ok(Outcome::Refused { reason: Reason::Invalid(_), .. })));
+    }
+
+    #[test]
+    fn before_the_first_welcome_one_small_request_goes_out() {
+        let mut ledger = Ledger::new();
+        ledger.begin();
+        let _outcomes = [(1, 10), (2, 10)].map(|(id, len)| ask(&mut ledger, id, len));
+        assert_eq!(sent(&mut ledger), [(1, 1, false)]);
+        ledger.welcome(Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 });
+        assert_eq!(sent(&mut ledger), [(2, 2, false)]);
+    }
+
+    #[test]
+    fn on_later_links_the_early_flight_stays_within_what_is_held() {
+        let mut ledger = welcomed(100, 100_000);
+        ledger.begin();
+        let _outcomes: Vec<_> = (1..=9).map(|id| ask(&mut ledger, id, 10)).collect();
+        assert_eq!(sent(&mut ledger).len(), HELD_FRAMES_MAX - 1);
+        ledger.lose();
+        ledger.begin();
+        let _large = ask(&mut ledger, 20, 5_000);
+        assert_eq!(sent(&mut ledger).len(), 2, "the rest of the nine, and not the large one");
+    }
+
+    #[test]
+    fn an_early_request_over_the_grant_goes_out_again_before_later_ones() {
+        let mut ledger = welcomed(3, 100_000);
+        ledger.begin();
+        let mut outcomes = [1, 2, 3].map(|id| ask(&mut ledger, id, 10));
+        assert_eq!(sent(&mut ledger).len(), 3);
+        let _last = ask(&mut ledger, 4, 10);
+        ledger.welcome(Grant { requests: 1, cost: 100_000, frame_len_max: 65_536 });
+        refuse(&mut ledger, 2, Refusal::InFlight);
+        refuse(&mut ledger, 3, Refusal::InFlight);
+        assert_eq!(sent(&mut ledger), []);
+        for (id, next) in [(1, (2, 2, true)), (2, (3, 3, true)), (3, (4, 4, false))] {
+            answer(&mut ledger, id);
+            assert_eq!(sent(&mut ledger), [next]);
+            assert!(matches!(outcomes[usize::from(id) - 1].try_recv(), Ok(Outcome::Answered { .. })));
+        }
+    }
+
+    #[test]
+    fn a_lost_link_makes_open_requests_unknown_and_leaves_the_others_waiting() {
+        let mut ledger = welcomed(1, 1_000);
+        let [mut open, mut waiting] = [1, 2].map(|id| ask(&mut ledger, id, 10));
+        assert_eq!(sent(&mut ledger).len(), 1);
+        ledger.lose();
+        assert_eq!(open.try_recv(), Ok(Outcome::Unknown));
+        assert!(waiting.try_recv().is_err());
+        ledger.begin();
+        assert_eq!(sent(&mut ledger), [(2, 1, false)], "a new session counts from one");
+        ledger.refuse_auth();
+        assert_eq!(waiting.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::Auth))));
+        let mut never = ask(&mut ledger, 3, 10);
+        ledger.end();
+        assert_eq!(never.try_recv(), Ok(Outcome::refused(Reason::Ended)));
+    }
+}

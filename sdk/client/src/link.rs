@@ -1,0 +1,347 @@
+//! One link: a socket, the machine that knows the rules, and one task that drives both.
+//!
+//! ```text
+//!   hello ──► message 2 ──► Auth and early requests ──► Welcome ──► run ──► farewell
+//!
+//!   read ──► machine ──► Response ──► ledger ──► outcome of a request
+//!     ▲               └► Push ─────► inbox (bounded; full: reading stops)
+//!     └── stops while the inbox is full; then TCP makes the gateway wait
+//!   orders (bounded) ──► ledger ──► machine ──► one write for all of it
+//! ```
+
+use std::mem;
+use std::time::Duration;
+
+use prost::Message as _;
+use protocol::CloseCode;
+use protocol::buffer::{Input, Rest};
+use protocol::limits::{
+    FRAME_LEN_MAX, LINGER_BYTES_MAX, LINGER_MAX, RECORD_LEN_MAX, RECORD_LEN_MAX_UNAUTHENTICATED,
+    RECORD_LEN_MAX_UPLINK, TAG_LEN,
+};
+use protocol::link::ClientLink;
+use protocol::noise::preamble::ClearReply;
+use protocol::wire::frame::{self, Auth, Frame, Ping};
+use protocol::wire::proto::link::Welcome;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+
+use crate::client::Push;
+use crate::clock::Clock;
+use crate::error::{Closed, Error};
+use crate::ledger::{Ask, Grant, Ledger};
+
+/// What outlives a link: the requests, and the way to the application.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) ledger: Ledger,
+    pub(crate) orders: mpsc::Receiver<Ask>,
+    pub(crate) inbox: Inbox,
+    pub(crate) clock: Clock,
+}
+
+/// Pushes on their way to the application.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    queue: mpsc::Sender<Push>,
+    /// The one that found the queue full.
+    stuck: Option<Push>,
+}
+
+/// A socket with its machine.
+#[derive(Debug)]
+pub(crate) struct Link<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    machine: ClientLink,
+    /// Where a chunk is read to.
+    chunk: Box<[u8]>,
+    /// What is cut off at the end of a chunk; at most one frame, one record and one chunk.
+    rest: Rest,
+    /// The bytes that are being written, and how many of them were.
+    out: Vec<u8>,
+    sent: usize,
+    plain_max: usize,
+    nonce: u32,
+}
+
+/// Bytes read at once.
+const CHUNK_LEN: usize = 16 * 1024;
+/// With more unsent bytes than this, no further requests are sealed.
+const BACKLOG_MAX: usize = 64 * 1024;
+/// Records before the `Welcome`.
+const PLAIN_MAX_EARLY: usize = RECORD_LEN_MAX_UNAUTHENTICATED - TAG_LEN;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// Over a fresh socket, with the hello the machine wrote.
+    pub(crate) fn new(socket: S, machine: ClientLink, hello: Vec<u8>) -> Self {
+        let (reader, writer) = tokio::io::split(socket);
+        Self {
+            reader,
+            writer,
+            machine,
+            chunk: vec![0; CHUNK_LEN].into(),
+            rest: Rest::default(),
+            out: hello,
+            sent: 0,
+            plain_max: PLAIN_MAX_EARLY,
+            nonce: 0,
+        }
+    }
+
+    /// Shakes hands and authenticates; first requests leave together with `Auth`. `phase` spreads the first ping.
+    pub(crate) async fn open(
+        &mut self,
+        auth: &Auth<'_>,
+        phase: u8,
+        desk: &mut Desk,
+    ) -> Result<Welcome, Error> {
+        let mut greeted = false;
+        loop {
+            let broken = if greeted { Error::Cut } else { Error::Silence };
+            if self.flush().await.is_err() {
+                return Err(broken);
+            }
+            let len = match self.reader.read(&mut self.chunk).await {
+                Ok(0) | Err(_) => return Err(broken),
+                Ok(len) => len,
+            };
+            if let Some(welcome) = self.hear_early(len, desk)? {
+                self.welcome(&welcome, phase, desk);
+                return Ok(welcome);
+            }
+            if self.machine.is_open() && !greeted {
+                greeted = true;
+                desk.ledger.begin();
+                self.batch(|out| Frame::Auth(*auth).encode(out));
+                self.fill(desk);
+            }
+        }
+    }
+
+    /// Whether there are keys, so that a `Close` would be understood.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.machine.is_open()
+    }
+
+    /// Serves the link until it ends.
+    pub(crate) async fn run(&mut self, desk: &mut Desk) -> Error {
+        match self.serve(desk).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn serve(&mut self, desk: &mut Desk) -> Result<std::convert::Infallible, Error> {
+        // Frames may have come behind the Welcome.
+        self.hear(0, desk)?;
+        loop {
+            if self.backlog() <= BACKLOG_MAX {
+                self.fill(desk);
+            }
+            let (backlog, paused) = (self.backlog(), desk.inbox.is_full());
+            let takes_orders = desk.ledger.has_room() && backlog <= BACKLOG_MAX;
+            let wake_at = desk.clock.instant(self.machine.deadline());
+            // Biased, so that bytes that are there are read before the timer may call the link dead. No branch starves
+            // another: writes and orders end at the grant, and reading looks at the heartbeat itself.
+            tokio::select! {
+                biased;
+                written = self.writer.write(&self.out[self.sent..]), if backlog > 0 => match written {
+                    Ok(0) | Err(_) => return Err(Error::Cut),
+                    Ok(len) => self.sent += len,
+                },
+                order = desk.orders.recv(), if takes_orders => match order {
+                    Some(ask) => desk.ledger.take(ask),
+                    None => return Err(Error::Stopped),
+                },
+                read = self.reader.read(&mut self.chunk), if !paused => match read {
+                    Ok(0) | Err(_) => return Err(Error::Cut),
+                    Ok(len) => {
+                        self.hear(len, desk)?;
+                        self.beat(desk)?;
+                    }
+                },
+                () = desk.inbox.room(), if paused => {
+                    // What the gateway said meanwhile has not been looked at.
+                    self.machine.grace(desk.clock.now());
+                    self.hear(0, desk)?;
+                },
+                () = sleep_until(wake_at) => {
+                    if paused {
+                        self.machine.grace(desk.clock.now());
+                    }
+                    self.beat(desk)?;
+                }
+            }
+        }
+    }
+
+    /// Says goodbye: everything unsent and a `Close`; then input is discarded, as closing with unread input could
+    /// destroy the `Close` on its way (SPEC.md, section 8.7).
+    pub(crate) async fn farewell(mut self, code: CloseCode) {
+        let close = frame::Close { code: code.number(), ..frame::Close::default() };
+        self.batch(|out| Frame::Close(close).encode(out));
+        let linger = async {
+            self.flush().await?;
+            self.writer.shutdown().await?;
+            let mut discarded = 0;
+            while discarded < LINGER_BYTES_MAX {
+                match self.reader.read(&mut self.chunk).await? {
+                    0 => break,
+                    len => discarded += len,
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        // The gateway may be gone already.
+        _ = timeout(LINGER_MAX, linger).await;
+    }
+
+    fn welcome(&mut self, welcome: &Welcome, phase: u8, desk: &mut Desk) {
+        let or = |number: u32, default: usize| if number == 0 { default } else { number as usize };
+        desk.ledger.welcome(Grant {
+            requests: welcome.grant_requests as usize,
+            cost: welcome.grant_bytes.into(),
+            frame_len_max: or(welcome.frame_len_max, FRAME_LEN_MAX),
+        });
+        let record_len_max = or(welcome.record_len_max, RECORD_LEN_MAX_UPLINK);
+        self.plain_max = record_len_max.clamp(RECORD_LEN_MAX_UNAUTHENTICATED, RECORD_LEN_MAX) - TAG_LEN;
+        self.machine.welcomed(Duration::from_millis(welcome.heartbeat_ms.into()), phase, desk.clock.now());
+    }
+
+    /// Reads what comes before the `Welcome`, and the `Welcome`.
+    fn hear_early(&mut self, len: usize, desk: &mut Desk) -> Result<Option<Welcome>, Error> {
+        let now = desk.clock.now();
+        let mut input = Input::new(&mut self.chunk[..len], mem::take(&mut self.rest));
+        let mut welcome = None;
+        while welcome.is_none() {
+            match self.machine.receive(&mut input, now) {
+                Ok(None) => break,
+                Ok(Some(Frame::Welcome(body))) => {
+                    let decoded = Welcome::decode(body).map_err(|_| protocol::Error::FrameEncoding)?;
+                    welcome = Some(decoded);
+                }
+                Ok(Some(Frame::Close(close))) => {
+                    let error = Error::Closed(Closed::new(&close));
+                    if error.is_refused_auth() {
+                        desk.ledger.refuse_auth();
+                    }
+                    return Err(error);
+                }
+                Ok(Some(Frame::Response(response))) => desk.ledger.resolve(&response),
+                Ok(Some(_)) => {}
+                Err(protocol::Error::Rejected(reason)) => {
+                    let reply = ClearReply::decode(input.into_rest().gathered());
+                    return Err(match reply {
+                        Ok(Some(reply)) => Error::Rejected(reply),
+                        _ => protocol::Error::Rejected(reason).into(),
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.rest = input.into_rest();
+        Ok(welcome)
+    }
+
+    /// Reads what is there, until it ends or the inbox is full.
+    fn hear(&mut self, len: usize, desk: &mut Desk) -> Result<(), Error> {
+        let now = desk.clock.now();
+        let mut input = Input::new(&mut self.chunk[..len], mem::take(&mut self.rest));
+        while !desk.inbox.is_full() {
+            match self.machine.receive(&mut input, now)? {
+                None => break,
+                Some(Frame::Response(response)) => desk.ledger.resolve(&response),
+                Some(Frame::Push(push)) => desk.inbox.put(Push::new(&push)),
+                Some(Frame::Close(close)) => return Err(Error::Closed(Closed::new(&close))),
+                // A pong has done its work by having come; the rest is not served by this version.
+                Some(_) => {}
+            }
+        }
+        self.rest = input.into_rest();
+        Ok(())
+    }
+
+    /// Pings when it is time, or finds that the link is dead.
+    fn beat(&mut self, desk: &Desk) -> Result<(), Error> {
+        if self.machine.expire(desk.clock.now())? {
+            self.nonce = self.nonce.wrapping_add(1);
+            let ping = Ping { nonce: self.nonce, heartbeat_ms: 0 };
+            self.batch(|out| Frame::Ping(ping).encode(out));
+        }
+        Ok(())
+    }
+
+    /// Seals the requests that may go out, all of them as one batch.
+    fn fill(&mut self, desk: &mut Desk) {
+        self.batch(|out| {
+            loop {
+                desk.ledger.send(out);
+                if out.len() > BACKLOG_MAX || !desk.ledger.has_room() {
+                    break;
+                }
+                match desk.orders.try_recv() {
+                    Ok(ask) => desk.ledger.take(ask),
+                    Err(_) => break,
+                }
+            }
+        });
+    }
+
+    /// Seals the frames that `write` appends.
+    fn batch(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(self.machine.is_open(), "plaintext is never left in the batch");
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        let start = self.out.len();
+        self.out.extend_from_slice(&[0; 2]);
+        write(&mut self.out);
+        if self.out.len() == start + 2 {
+            self.out.truncate(start);
+        } else {
+            self.machine.seal(&mut self.out, start, self.plain_max);
+        }
+    }
+
+    fn backlog(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    async fn flush(&mut self) -> std::io::Result<()> {
+        while self.sent < self.out.len() {
+            match self.writer.write(&self.out[self.sent..]).await? {
+                0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                len => self.sent += len,
+            }
+        }
+        self.writer.flush().await
+    }
+}
+
+impl Inbox {
+    pub(crate) const fn new(queue: mpsc::Sender<Push>) -> Self {
+        Self { queue, stuck: None }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// Without a receiver pushes are discarded: the application has said that it wants none.
+    fn put(&mut self, push: Push) {
+        if let Err(mpsc::error::TrySendError::Full(push)) = self.queue.try_send(push) {
+            self.stuck = Some(push);
+        }
+    }
+
+    /// Waits until the stuck push has found its place. Nothing is lost if the wait is given up.
+    async fn room(&mut self) {
+        let permit = self.queue.reserve().await;
+        if let (Some(push), Ok(permit)) = (self.stuck.take(), permit) {
+            permit.send(push);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A request, its name, and the one outcome it has.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::limits::{KEY_LEN_MAX, ROUTE_LEN_MAX};
+use protocol::wire::frame::{self, RequestId};
+use protocol::{Refusal, UnixMillis};
+use ring::digest::{SHA256, digest};
+
+/// Something for a backend. Made by [`Client::prepare`](crate::Client::prepare), which gives it an id of its own; keep
+/// it, and the same request can be sent again after a refused or unknown outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) route: String,
+    pub(crate) key: Bytes,
+    pub(crate) payload: Bytes,
+    pub(crate) again: bool,
+}
+
+impl Request {
+    /// Its id: backends do a thing once per user, device and id.
+    #[must_use]
+    pub const fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The same request, marked as sent before.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// What no gateway would take.
+    pub(crate) fn check(&self) -> Result<(), Reason> {
+        if !(1..=ROUTE_LEN_MAX).contains(&self.route.len()) {
+            return Err(Reason::Invalid("a route has 1 to 32 bytes"));
+        }
+        if self.key.len() > KEY_LEN_MAX {
+            return Err(Reason::Invalid("a key has at most 64 bytes"));
+        }
+        Ok(())
+    }
+}
+
+/// How a request ended. There is exactly one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// The backend answered.
+    Answered {
+        /// 0 is success; others belong to the route.
+        status: u32,
+        /// The answer.
+        payload: Bytes,
+    },
+    /// Nothing has happened; the same request may be sent again.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// Not earlier than after this time; zero leaves it to the application.
+        retry_after: Duration,
+    },
+    /// It was sent, and nobody knows what became of it: the link or the backend's stream broke, or the time was
+    /// over. Sent again under the same id ([`Request::again`]) it does no harm, as backends are idempotent.
+    Unknown,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// By the gateway or the backend. [`Refusal::TooLarge`] also comes from here, when a request could never fit the
+    /// gateway's bounds.
+    Refusal(Refusal),
+    /// A number this version does not know; to be treated like busy.
+    Other(u32),
+    /// A part of the request has a length that is not allowed, or its id is under way already.
+    Invalid(&'static str),
+    /// The client has ended.
+    Ended,
+}
+
+impl Outcome {
+    pub(crate) const fn refused(reason: Reason) -> Self {
+        Self::Refused { reason, retry_after: Duration::ZERO }
+    }
+
+    pub(crate) fn of(response: &frame::Response<'_>) -> Self {
+        match response.outcome {
+            frame::Outcome::Answered => {
+                Self::Answered { status: response.code, payload: Bytes::copy_from_slice(response.payload) }
+            }
+            frame::Outcome::Refused => Self::Refused {
+                reason: Refusal::from_number(response.code)
+                    .map_or(Reason::Other(response.code), Reason::Refusal),
+                retry_after: Duration::from_millis(response.retry_after_ms.into()),
+            },
+            frame::Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refusal(refusal) => f.write_str(refusal.name()),
+            Self::Other(number) => write!(f, "reason {number}"),
+            Self::Invalid(text) => f.write_str(text),
+            Self::Ended => f.write_str("the client has ended"),
+        }
+    }
+}
+
+/// Gives requests their ids: version, sender, device, time, random. SPEC.md, section 8.4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Namer {
+    user: [u8; 2],
+    device: [u8; 2],
+}
+
+const ID_VERSION: u8 = 1;
+
+impl Namer {
+    pub(crate) fn new(user: &[u8], device: &[u8]) -> Self {
+        let short =
+            |bytes: &[u8]| *digest(&SHA256, bytes).as_ref().first_chunk().expect("a hash has 32 bytes");
+        Self { user: short(user), device: short(device) }
+    }
+
+    pub(crate) fn name(self, now: UnixMillis, random: [u8; 5]) -> RequestId {
+        let mut id = [0; 16];
+        id[0] = ID_VERSION;
+        id[1..3].copy_from_slice(&self.user);
+        id[3..5].copy_from_slice(&self.device);
+        id[5..11].copy_from_slice(&now.0.to_be_bytes()[2..]);
+        id[11..].copy_from_slice(&random);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_version_sender_device_and_time() {
+        let id = Namer::new(b"alice", b"phone").name(UnixMillis(0x0102_0304_0506), [9; 5]);
+        // SHA-256 of "alice" begins with 2bd8, of "phone" with 4556.
+        assert_eq!(id, [1, 0x2b, 0xd8, 0x45, 0x56, 1, 2, 3, 4, 5, 6, 9, 9, 9, 9, 9]);
+        let other = Namer::new(b"alice", b"tablet").name(UnixMillis(0x0102_0304_0506), [9; 5]);
+        assert_ne!(id, other);
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_number_even_if_it_is_unknown() {
+        let refused = |code| {
+            Outcome::of(&frame::Response {
+                outcome: frame::Outcome::Refused,
+                code,
+                retry_after_ms: 7,
+                ..frame::Response::default()
+            })
+        };
+        let retry_after = Duration::from_millis(7);
+        let busy = Outcome::Refused { reason: Reason::Refusal(Refusal::Busy), retry_after };
+        assert_eq!(refused(1), busy);
+        assert_eq!(refused(77), Outcome::Refused { reason: Reason::Other(77), retry_after });
+    }
+}

@@ -1,0 +1,313 @@
+//! The life of a client: attempt, link, pause, and again, until somebody says that it is enough.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::preamble::Rejection;
+use protocol::noise::{Cipher, Suite, Suites};
+use protocol::wire::frame::Auth;
+use protocol::wire::proto::link::Welcome;
+use protocol::{CloseCode, Time};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::client::{Session, State};
+use crate::clock::{random, unix};
+use crate::config::{Config, Occasion};
+use crate::error::Error;
+use crate::link::{Desk, Link};
+use crate::pins::Pins;
+use crate::request::{Outcome, Reason};
+use crate::tickets::{Ticket, Tickets};
+
+/// Everything a client's task owns.
+pub(crate) struct Shell<D> {
+    pub(crate) config: Config,
+    /// Opens a socket to an address.
+    pub(crate) dialer: D,
+    pub(crate) desk: Desk,
+    pub(crate) pins: Pins,
+    pub(crate) states: watch::Sender<State>,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Whether the first attempt may fail.
+    pub(crate) patient: bool,
+}
+
+/// What the task remembers between links.
+struct Memory {
+    tickets: Tickets,
+    occasion: Occasion,
+    /// Which address is next.
+    address: usize,
+    /// Attempts that failed since the last link that lived.
+    failures: u32,
+}
+
+/// One way into a link.
+struct Way<'w> {
+    suite: Suite,
+    /// Suites this client would rather have used.
+    better: Suites,
+    ticket: Option<&'w Ticket>,
+    token: &'w [u8],
+}
+
+impl<D, F, S> Shell<D>
+where
+    D: FnMut(String) -> F,
+    F: Future<Output = io::Result<S>>,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Lives until the end.
+    pub(crate) async fn live(mut self) {
+        let mut memory =
+            Memory { tickets: Tickets::default(), occasion: Occasion::Connect, address: 0, failures: 0 };
+        let mut after = None;
+        let end = loop {
+            self.states.send_replace(State::Connecting { after: after.take() });
+            let error = self.link_once(&mut memory).await;
+            self.desk.ledger.lose();
+            if error.is_final() || !self.patient {
+                break error;
+            }
+            let pause = memory.pause(&self.config, &error);
+            after = Some(error.clone());
+            self.states.send_replace(State::Waiting { error, pause });
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => break Error::Stopped,
+                () = sleep(pause) => {}
+            }
+        };
+        self.desk.orders.close();
+        self.desk.ledger.end();
+        while let Ok(ask) = self.desk.orders.try_recv() {
+            ask.end(Outcome::refused(Reason::Ended));
+        }
+        self.states.send_replace(State::Ended(end));
+    }
+
+    /// One attempt and, if it succeeds, the life of its link. Returns why it is over.
+    async fn link_once(&mut self, memory: &mut Memory) -> Error {
+        let mut stop = self.stop.clone();
+        let opened = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return Error::Stopped,
+            opened = self.attempt(memory) => opened,
+        };
+        let (mut link, session) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                memory.failed(&error);
+                return error;
+            }
+        };
+        self.patient = true;
+        let (since, heartbeat) = (self.desk.clock.now(), session.heartbeat);
+        self.states.send_replace(State::Up(session.into()));
+        let error = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => Error::Stopped,
+            error = link.run(&mut self.desk) => error,
+        };
+        memory.ended(&error, self.desk.clock.now().since(since) >= heartbeat);
+        match error {
+            Error::Stopped => link.farewell(CloseCode::Normal).await,
+            Error::Protocol(error) => say_why(link, error).await,
+            _ => {}
+        }
+        error
+    }
+
+    /// One attempt: with a ticket if there is one; if that is met with silence, once more without.
+    async fn attempt(&mut self, memory: &mut Memory) -> Result<(Link<S>, Session), Error> {
+        if let Some(ticket) = memory.tickets.take(self.desk.clock.now()) {
+            let suite = match self.config.suites[0].cipher() {
+                Cipher::ChaChaPoly => Suite::Nnpsk0ChaChaPoly,
+                Cipher::AesGcm => Suite::Nnpsk0AesGcm,
+            };
+            let way = Way { suite, better: Suites::NONE, ticket: Some(&ticket), token: &[] };
+            match self.try_way(&way, memory).await {
+                // Tickets are refused with silence. It may mean many things, so the others are kept for later.
+                Err(Error::Silence) => {}
+                Err(Error::Rejected(_)) => memory.tickets.forget(),
+                Err(error @ Error::Network(..)) => {
+                    memory.tickets.put_back(ticket);
+                    return Err(error);
+                }
+                other => return other,
+            }
+        }
+        let token = self.config.credentials.get(memory.occasion).await?;
+        self.attempt_in_full(&token, memory).await
+    }
+
+    /// A full handshake. After a clear reply it goes on down the compiled-in list and among the keys that are held,
+    /// and nowhere else (SPEC.md, section 3.2).
+    async fn attempt_in_full(
+        &mut self,
+        token: &Bytes,
+        memory: &mut Memory,
+    ) -> Result<(Link<S>, Session), Error> {
+        let (mut at, mut tries) = (0, self.config.suites.len() + self.pins.len());
+        loop {
+            let better = Suites::of(&self.config.suites[..at]);
+            let way = Way { suite: self.config.suites[at], better, ticket: None, token };
+            let error = match self.try_way(&way, memory).await {
+                Err(error) => error,
+                opened => return opened,
+            };
+            tries -= 1;
+            let next = match &error {
+                Error::Rejected(reply) if reply.reason == Rejection::Suite as u8 => (at + 1
+                    ..self.config.suites.len())
+                    .find(|&next| reply.suites.contains(self.config.suites[next])),
+                Error::Rejected(reply) if reply.reason == Rejection::RetiredKey as u8 => {
+                    self.pins.prefer(reply.key_id, unix()).then_some(at)
+                }
+                Error::Silence => {
+                    self.pins.doubt(unix());
+                    None
+                }
+                _ => None,
+            };
+            match next {
+                Some(next) if tries > 0 => at = next,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Connects, shakes hands, authenticates.
+    async fn try_way(&mut self, way: &Way<'_>, memory: &mut Memory) -> Result<(Link<S>, Session), Error> {
+        let within = self.config.attempt_timeout;
+        timeout(within, self.try_way_in_time(way, memory)).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    async fn try_way_in_time(
+        &mut self,
+        way: &Way<'_>,
+        memory: &mut Memory,
+    ) -> Result<(Link<S>, Session), Error> {
+        let address = self.config.addresses[memory.address % self.config.addresses.len()].clone();
+        let socket = (self.dialer)(address).await.map_err(|error| Error::network(&error))?;
+        let [phase, ephemeral @ ..] = random::<33>().map_err(|error| Error::network(&error))?;
+        let mut hello = Vec::new();
+        let machine = self.dial(way, ephemeral, self.desk.clock.now(), &mut hello)?;
+        let mut link = Link::new(socket, machine, hello);
+        let heartbeat_ms = u32::try_from(self.config.heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let auth = Auth {
+            token: way.token,
+            user: &self.config.user,
+            device: &self.config.device,
+            heartbeat_ms,
+            agent: &self.config.agent,
+            ..Auth::default()
+        };
+        match link.open(&auth, phase, &mut self.desk).await {
+            Ok(welcome) => Ok((link, self.learn(&welcome, way, memory))),
+            Err(error) => {
+                // What was sent early and not answered is lost with this try, before another one begins.
+                self.desk.ledger.lose();
+                if let Error::Protocol(breach) = error {
+                    say_why(link, breach).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn dial(
+        &self,
+        way: &Way<'_>,
+        ephemeral: [u8; 32],
+        now: Time,
+        hello: &mut Vec<u8>,
+    ) -> Result<ClientLink, Error> {
+        let (server, gate) = self.pins.current(unix());
+        let dial = Dial {
+            server,
+            gate,
+            suite: way.suite,
+            better: way.better,
+            device_key: self.config.device_key.as_ref().filter(|_| is_ik(way.suite)),
+            ticket: way.ticket.map(|ticket| (&ticket.ticket[..], &*ticket.psk)),
+        };
+        Ok(ClientLink::dial(&dial, ephemeral, now, hello)?)
+    }
+
+    fn learn(&mut self, welcome: &Welcome, way: &Way<'_>, memory: &mut Memory) -> Session {
+        self.pins.learn(welcome, unix());
+        if self.config.tickets {
+            memory.tickets.learn(welcome, self.desk.clock.now());
+        }
+        memory.occasion = Occasion::Connect;
+        Session {
+            id: welcome.session.clone(),
+            user: welcome.user.clone(),
+            suite: way.suite,
+            heartbeat: Duration::from_millis(welcome.heartbeat_ms.into()),
+            server_keys: self.pins.all(),
+        }
+    }
+}
+
+impl Memory {
+    /// An attempt came to nothing.
+    fn failed(&mut self, error: &Error) {
+        self.address = self.address.wrapping_add(1);
+        self.credentials(error);
+    }
+
+    /// A link is over.
+    fn ended(&mut self, error: &Error, lived: bool) {
+        if lived {
+            self.failures = 0;
+        }
+        self.credentials(error);
+    }
+
+    fn credentials(&mut self, error: &Error) {
+        if let Some(code) = error.refused_credentials() {
+            self.tickets.forget();
+            self.occasion = Occasion::Refused(code);
+        }
+    }
+
+    /// How long to stay away.
+    fn pause(&mut self, config: &Config, error: &Error) -> Duration {
+        let aged = matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::LinkAge));
+        let pause = if aged && self.failures == 0 {
+            error.retry_after()
+        } else {
+            // Without randomness everybody waits the longest.
+            let random = random().map_or(u64::MAX, u64::from_ne_bytes);
+            config.backoff.pause(self.failures, error.retry_after(), random)
+        };
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+}
+
+/// Resolves when the application wants no more: it closed the client, or dropped its last handle.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the last handle is gone.
+    _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The gateway broke a rule: tells it which, unless the specification demands silence, or nobody is there to hear.
+async fn say_why<S: AsyncRead + AsyncWrite + Unpin>(link: Link<S>, error: protocol::Error) {
+    if let Some(code) = error.close_code().filter(|code| *code != CloseCode::HeartbeatTimeout)
+        && link.has_keys()
+    {
+        link.farewell(code).await;
+    }
+}
+
+const fn is_ik(suite: Suite) -> bool {
+    matches!(suite, Suite::IkChaChaPoly | Suite::IkAesGcm)
+}
