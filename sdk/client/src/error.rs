@@ -147,7 +147,8 @@ impl fmt::Display for Closed {
             Some(code) => write!(f, "closed by the gateway: {}", code.name())?,
             None => write!(f, "closed by the gateway: code {}", self.number)?,
         }
-        if !self.text.is_empty() {
+        // Some gateways repeat the name.
+        if !self.text.is_empty() && self.code.is_none_or(|code| code.name() != self.text) {
             write!(f, " ({})", self.text.escape_debug())?;
         }
         Ok(())

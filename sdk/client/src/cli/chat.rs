@@ -1,0 +1,256 @@
+//! The terminal chat. Nobody waits for anybody: what is typed, what arrives and what becomes of sent messages are told
+//! as they happen.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::{Client, Config, Error, Outcome, Push, State};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::editor::{Editor, Typed};
+use super::screen::{self, Screen, printable};
+
+/// Statuses of the reference service's route `chat`.
+const DELIVERED: u32 = 0;
+const OFFLINE: u32 = 1;
+
+/// Messages whose outcome is awaited; with as many, no more is read from the keyboard.
+const UNDER_WAY_MAX: usize = 32;
+/// How long the last messages are waited for at the end of input.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Chats until input ends, `/quit`, a signal, or the gateway's last word.
+pub(crate) async fn chat(name: &str, config: Config) -> Result<(), String> {
+    let (client, mut pushes) = Client::connect(config).await.map_err(|error| error.to_string())?;
+    let mut input = screen::input().map_err(|error| error.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut states = client.states();
+    states.mark_unchanged();
+    let mut chat = Chat {
+        client: client.clone(),
+        screen: Screen::open(),
+        editor: Editor::default(),
+        to: None,
+        under_way: JoinSet::new(),
+        lost: false,
+    };
+    chat.say(&format!(
+        "(you are {name}; type \"bob: hello\", or \"/to bob\" and then only text; /quit ends)"
+    ))?;
+    // Whether what was sent last is waited for.
+    let in_peace = loop {
+        tokio::select! {
+            typed = input.recv(), if chat.under_way.len() < UNDER_WAY_MAX => match typed {
+                Some(bytes) if chat.typed(&bytes)? => {}
+                Some(_) => break true,
+                None => {
+                    chat.end_of_input()?;
+                    break true;
+                }
+            },
+            push = pushes.next() => match push {
+                Some(push) => chat.say(&received(&push))?,
+                None => return Err(client.ended().await.to_string()),
+            },
+            Some(outcome) = chat.under_way.join_next() => chat.delivered(outcome.ok())?,
+            // An error means that the client has ended, which the pushes tell.
+            Ok(()) = states.changed() => chat.changed(&states.borrow_and_update().clone())?,
+            _ = tokio::signal::ctrl_c() => break false,
+            _ = terminate.recv() => break false,
+        }
+    };
+    if in_peace && !chat.lost {
+        chat.last_words().await?;
+    }
+    drop(chat);
+    client.close().await;
+    Ok(())
+}
+
+struct Chat {
+    client: Client,
+    screen: Screen,
+    editor: Editor,
+    /// To whom text without a name goes.
+    to: Option<String>,
+    under_way: JoinSet<(String, Outcome)>,
+    /// Whether the user was told that the link is gone.
+    lost: bool,
+}
+
+/// What a line means.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning<'l> {
+    Nothing,
+    Quit,
+    To(&'l str),
+    Message { to: &'l str, text: &'l str },
+    ForNobody,
+    UnknownCommand,
+}
+
+impl Chat {
+    /// Takes typed bytes; whether to go on.
+    fn typed(&mut self, bytes: &[u8]) -> Result<bool, String> {
+        for &byte in bytes {
+            let more = match self.editor.take(byte) {
+                None => true,
+                Some(Typed::End) => false,
+                Some(Typed::TooLong) => self.say("(that is too long)").map(|()| true)?,
+                Some(Typed::Line(line)) => self.line(&line)?,
+            };
+            if !more {
+                return Ok(false);
+            }
+        }
+        self.draw().map(|()| true)
+    }
+
+    fn end_of_input(&mut self) -> Result<(), String> {
+        match self.editor.end() {
+            Some(Typed::Line(line)) => self.line(&line).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what a line asks for; whether to go on.
+    fn line(&mut self, line: &str) -> Result<bool, String> {
+        let to = self.to.clone();
+        match meaning(line, to.as_deref()) {
+            Meaning::Nothing => {}
+            Meaning::Quit => return Ok(false),
+            Meaning::To(peer) => {
+                self.to = Some(peer.to_owned());
+                self.say(&format!("(to {peer} from now on)"))?;
+            }
+            Meaning::Message { to, text } => {
+                if self.screen.is_terminal() {
+                    self.say(&format!("to {to}: {text}"))?;
+                }
+                self.send(to, text);
+            }
+            Meaning::ForNobody => self.say("(to whom? type \"bob: hello\" or \"/to bob\")")?,
+            Meaning::UnknownCommand => self.say("(there are /to NAME and /quit)")?,
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, to: &str, text: &str) {
+        let (client, to) = (self.client.clone(), to.to_owned());
+        let payload = Bytes::from(format!("{to}\n{text}"));
+        self.under_way.spawn(async move {
+            // One key per receiver: messages to one person keep their order.
+            let key = &to.as_bytes()[..to.len().min(64)];
+            let outcome = client.request("chat", key, payload).await;
+            (to, outcome)
+        });
+    }
+
+    fn delivered(&mut self, outcome: Option<(String, Outcome)>) -> Result<(), String> {
+        let Some((to, outcome)) = outcome else { return Ok(()) };
+        let text = match outcome {
+            Outcome::Answered { status: DELIVERED, .. } => format!("(delivered to {to})"),
+            Outcome::Answered { status: OFFLINE, .. } => format!("({to} is offline)"),
+            Outcome::Answered { status, .. } => format!("(the service answers {status})"),
+            Outcome::Refused { reason, .. } => format!("(not sent to {to}: {reason})"),
+            Outcome::Unknown => format!("(nobody knows whether that reached {to})"),
+        };
+        self.say(&text)
+    }
+
+    /// The link broke or is back.
+    fn changed(&mut self, state: &State) -> Result<(), String> {
+        match state {
+            State::Up(_) if self.lost => {
+                self.lost = false;
+                self.say("(linked again)")
+            }
+            State::Waiting { error, .. } | State::Connecting { after: Some(error) } if !self.lost => {
+                self.lost = true;
+                self.say(&format!("(the link is gone: {error}; trying again)"))
+            }
+            State::Ended(error) if *error != Error::Stopped => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was sent last may still be on its way.
+    async fn last_words(&mut self) -> Result<(), String> {
+        let all = async {
+            while let Some(outcome) = self.under_way.join_next().await {
+                self.delivered(outcome.ok())?;
+            }
+            Ok(())
+        };
+        timeout(LAST_WORDS, all).await.unwrap_or(Ok(()))
+    }
+
+    fn say(&self, line: &str) -> Result<(), String> {
+        self.screen.print(line, &self.prompt(), self.editor.text())
+    }
+
+    fn draw(&self) -> Result<(), String> {
+        self.screen.draw(&self.prompt(), self.editor.text())
+    }
+
+    fn prompt(&self) -> String {
+        self.to.as_ref().map_or_else(|| "> ".to_owned(), |to| format!("{to}> "))
+    }
+}
+
+/// A name ends at a colon and holds no space. Once somebody was chosen, a space has to follow the colon, so that
+/// text with a colon in it stays text.
+fn meaning<'l>(line: &'l str, chosen: Option<&'l str>) -> Meaning<'l> {
+    let line = line.trim();
+    if let Some(command) = line.strip_prefix('/') {
+        return match command.split_once(' ') {
+            Some(("to", peer)) => Meaning::To(peer.trim()),
+            None if command == "quit" => Meaning::Quit,
+            _ => Meaning::UnknownCommand,
+        };
+    }
+    let separator = if chosen.is_some() { ": " } else { ":" };
+    let named = line.split_once(separator).filter(|(name, _)| !name.is_empty() && !name.contains(' '));
+    match (named, chosen) {
+        _ if line.is_empty() => Meaning::Nothing,
+        (Some((to, text)), _) => Meaning::Message { to, text: text.trim_start() },
+        (None, Some(to)) => Meaning::Message { to, text: line },
+        (None, None) => Meaning::ForNobody,
+    }
+}
+
+/// The service pushes who, a line feed, and what.
+fn received(push: &Push) -> String {
+    let end = push.payload.iter().position(|byte| *byte == b'\n');
+    let (from, text) =
+        end.map_or((&b"?"[..], &push.payload[..]), |at| (&push.payload[..at], &push.payload[at + 1..]));
+    format!("{}: {}", printable(from), printable(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_its_receiver_or_goes_to_the_one_chosen_before() {
+        let message = |to, text| Meaning::Message { to, text };
+        assert_eq!(meaning("bob: hello", None), message("bob", "hello"));
+        assert_eq!(meaning("bob:hello: you", None), message("bob", "hello: you"));
+        assert_eq!(meaning("bob: hello", Some("eve")), message("bob", "hello"));
+        assert_eq!(meaning("see http://x", Some("bob")), message("bob", "see http://x"));
+        assert_eq!(meaning("http://x", Some("bob")), message("bob", "http://x"));
+        assert_eq!(meaning("look here: there", Some("bob")), message("bob", "look here: there"));
+        assert_eq!(meaning("hello", None), Meaning::ForNobody);
+        assert_eq!(meaning(" ", Some("bob")), Meaning::Nothing);
+    }
+
+    #[test]
+    fn commands_begin_with_a_slash() {
+        assert_eq!(meaning("/to  bob ", None), Meaning::To("bob"));
+        assert_eq!(meaning("/quit", Some("bob")), Meaning::Quit);
+        assert_eq!(meaning("/to", None), Meaning::UnknownCommand);
+        assert_eq!(meaning("/quit now", Some("bob")), Meaning::UnknownCommand);
+    }
+}
