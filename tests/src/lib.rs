@@ -1,1 +1,3 @@
-//! Placeholder until the first step of this room lands.
+//! What tests of more than one package use. The tests themselves lie in `tests/`.
+
+pub mod targets;

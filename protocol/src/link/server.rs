@@ -131,7 +131,7 @@ impl ServerLink {
     /// Does the curve work of a complete `hello` and appends message 2 to `out`.
     ///
     /// # Errors
-    /// [`Error::Handshake`] or [`Error::Ticket`].
+    /// [`Error::Handshake`] or [`Error::Ticket`]. `out` is as before then.
     pub fn handshake(
         &mut self,
         hello: &[u8],
@@ -160,7 +160,9 @@ impl ServerLink {
         };
         let length_at = out.len();
         out.extend_from_slice(&[0; 2]);
-        let secrets = responder.respond(message_1, &encode_offer(VERSIONS, acceptor.suites()), out)?;
+        let secrets = responder
+            .respond(message_1, &encode_offer(VERSIONS, acceptor.suites()), out)
+            .inspect_err(|_| out.truncate(length_at))?;
         let length = u16::try_from(out.len() - length_at - 2).expect("message 2 is short");
         out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
         self.state = State::Open(Open {
@@ -216,10 +218,10 @@ impl ServerLink {
         match (&frame, *phase) {
             (Frame::Auth(_), Phase::Greeting) => *phase = Phase::Authenticating { full: false },
             (Frame::Unknown, _) => {
-                self.glitches += 1;
-                if self.glitches > rules.glitches_max {
+                if self.glitches >= rules.glitches_max {
                     return Err(Error::Glitches);
                 }
+                self.glitches += 1;
             }
             (Frame::Close(_), _) => {}
             (

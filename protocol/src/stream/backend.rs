@@ -120,6 +120,9 @@ impl BackendStream {
         input: &'i mut Input<'_>,
         now: Time,
     ) -> Result<Option<ToBackend<'i>>, Error> {
+        if self.is_closed() {
+            return Ok(None);
+        }
         if let Some(Hailed { access, ephemeral }) = &self.hailed {
             let mut accepted = Ok(None);
             self.end.outgoing.raw(|out| {

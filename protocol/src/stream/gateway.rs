@@ -130,6 +130,9 @@ impl GatewayStream {
         input: &'i mut Input<'_>,
         now: Time,
     ) -> Result<Option<ToGateway<'i>>, Error> {
+        if self.is_closed() {
+            return Ok(None);
+        }
         if self.initiator.is_some() {
             if !hello::message_2_complete(input)? {
                 return Ok(None);

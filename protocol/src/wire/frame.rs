@@ -400,9 +400,14 @@ impl<'b> Response<'b> {
         while let Some(field) = fields.next()? {
             match field {
                 (1, Value::Bytes(bytes)) => id = Some(request_id(bytes)?),
-                (2, Value::Varint(0)) => response.outcome = Outcome::Answered,
-                (2, Value::Varint(1)) => response.outcome = Outcome::Refused,
-                (2, Value::Varint(_)) => response.outcome = Outcome::Unknown,
+                (2, Value::Varint(outcome)) => {
+                    // An outcome of a later version is one this version knows nothing about.
+                    response.outcome = match outcome as i32 {
+                        0 => Outcome::Answered,
+                        1 => Outcome::Refused,
+                        _ => Outcome::Unknown,
+                    }
+                }
                 (3, Value::Varint(code)) => response.code = code as u32,
                 (4, Value::Varint(after)) => response.retry_after_ms = after as u32,
                 (5, Value::Bytes(payload)) => response.payload = payload,

@@ -1,0 +1,318 @@
+//! The first bytes, at all four ends: hellos of links and streams, message 2, clear replies.
+//!
+//! ```text
+//! mode 0  flags, cuts, hello               a gateway's link
+//! mode 1  suite, flags, cuts, payload of message 2, edits, more bytes      a client
+//! mode 2  flags, cuts, hello               a backend
+//! mode 3  suite, flags, cuts, edits, more bytes                            a gateway that dials
+//! ```
+//!
+//! A hello's tag is made good again after the fuzzer has changed it, if a flag wants that: otherwise nothing behind
+//! the gate would ever be reached. An edit is a place (two bytes) and what is flipped there.
+
+use std::sync::Arc;
+
+use protocol::limits::HELLO_LEN_MAX;
+use protocol::link::{Acceptor, ServerLink};
+use protocol::noise::preamble::{Hello, VERSIONS, decode_offer, encode_offer};
+use protocol::noise::{Gate, Responder, Suite, Suites, prologue};
+use protocol::stream::gateway::Introduction;
+use protocol::stream::{Access, BackendStream, GatewayStream, Mode, Params};
+use protocol::{Error, Time};
+
+use super::parties::{ANSWERING, ASKING, LINK_SUITES, PARTIES, PSK, WALL};
+use super::script::{Script, Writer, pieces};
+use super::{Arrivals, Seed};
+
+/// The body of this target: 1 when a handshake was finished.
+pub fn run(data: &[u8]) -> usize {
+    let mut script = Script::new(data);
+    usize::from(match script.byte() % 4 {
+        0 => server(&mut script),
+        1 => client(&mut script),
+        2 => backend(&mut script),
+        _ => gateway(&mut script),
+    })
+}
+
+const TAGGED: u8 = 1;
+const TAGGED_RETIRED: u8 = 2;
+const NARROW: u8 = 4;
+const BETTER: u8 = 1;
+const RAW: u8 = 2;
+
+fn server(script: &mut Script<'_>) -> bool {
+    let (flags, cuts) = (script.byte(), script.bytes());
+    let mut hello = script.rest().to_vec();
+    if flags & TAGGED != 0 {
+        tag(&mut hello, &PARTIES.gate);
+    } else if flags & TAGGED_RETIRED != 0 {
+        tag(&mut hello, &PARTIES.retired_gate);
+    }
+    let acceptor = if flags & NARROW == 0 { &PARTIES.acceptor } else { &PARTIES.narrow };
+    let (hailed, mut server, reply) = hail(&hello, &[], acceptor);
+    let (hailed_in_pieces, _, reply_in_pieces) = hail(&hello, cuts, acceptor);
+    let whole = matches!(Hello::decode(&hello), Ok(Some((_, len))) if len == hello.len());
+    if whole {
+        assert_eq!((hailed, &reply), (hailed_in_pieces, &reply_in_pieces), "cuts make a difference");
+    }
+    for result in [hailed, hailed_in_pieces] {
+        assert_eq!(result.err().and_then(Error::close_code), None, "a stranger is met with silence");
+    }
+    let tagged = tag_is_good(&hello);
+    assert!(tagged || (reply.is_empty() && reply_in_pieces.is_empty() && hailed != Ok(true)));
+    if hailed != Ok(true) {
+        return false;
+    }
+    assert!(whole && reply.is_empty());
+    let mut answer = b"before".to_vec();
+    match server.handshake(&hello, acceptor, ANSWERING, Time::ZERO, WALL, &mut answer) {
+        Ok(()) => {
+            assert!(server.is_open() && server.binding().is_some());
+            assert_eq!(usize::from(u16::from_be_bytes([answer[6], answer[7]])), answer.len() - 8);
+            true
+        }
+        Err(error) => {
+            assert!(matches!(error, Error::Handshake | Error::Ticket), "{error:?}");
+            assert!(!server.is_open() && error.close_code().is_none());
+            assert_eq!(answer, b"before", "nothing is said");
+            false
+        }
+    }
+}
+
+/// Lets a hello arrive at a new link of the gateway.
+fn hail(hello: &[u8], cuts: &[u8], acceptor: &Acceptor) -> (Result<bool, Error>, ServerLink, Vec<u8>) {
+    let (mut server, mut arrivals, mut reply) = (ServerLink::new(Time::ZERO), Arrivals::new(), Vec::new());
+    let (mut hello, mut hailed) = (hello.to_vec(), Ok(false));
+    for piece in pieces(&mut hello, cuts) {
+        hailed = arrivals.arrive(piece, |input| server.hail(input, acceptor, &mut reply));
+        if hailed.is_err() {
+            return (hailed, server, reply);
+        }
+    }
+    assert_eq!(hailed, Ok(server.is_hailed()));
+    assert!(arrivals.gathered().is_ok_and(|gathered| gathered.len() <= HELLO_LEN_MAX));
+    (hailed, server, reply)
+}
+
+fn client(script: &mut Script<'_>) -> bool {
+    let suite = LINK_SUITES[usize::from(script.byte()) % LINK_SUITES.len()];
+    let (flags, cuts, payload, edits) = (script.byte(), script.bytes(), script.bytes(), script.bytes());
+    let better = if flags & BETTER == 0 { Suites::NONE } else { Suites::of(&[Suite::IkAesGcm]) };
+    let (hello, mut client) = PARTIES.dial(suite, better);
+    let mut answer = Vec::new();
+    if flags & RAW == 0 {
+        let Some(message_2) = answer_with(suite, &hello, payload) else { return false };
+        answer = message_2;
+    }
+    let touched = edit(&mut answer, edits);
+    answer.extend_from_slice(script.rest());
+    let (mut arrivals, mut error) = (Arrivals::new(), None);
+    for piece in pieces(&mut answer, cuts) {
+        let heard = arrivals.arrive(piece, |input| {
+            // Behind message 2 there are no records of ours, so no frame can come out.
+            client.receive(input, Time::ZERO).map(|frame| assert_eq!(frame, None))
+        });
+        if let Err(broken) = heard {
+            error = Some(broken);
+            break;
+        }
+    }
+    let downgraded =
+        decode_offer(payload).is_some_and(|(_, offered)| offered.intersection(better) != Suites::NONE);
+    assert_eq!(client.handshake_hash().is_some(), client.is_open());
+    // Raw bytes may be an honest message 2 that the fuzzer has seen elsewhere.
+    if flags & RAW == 0 {
+        let good = !touched && payload.len() >= 4 && !downgraded;
+        assert_eq!(client.is_open(), good, "{suite:?} {error:?}");
+        assert!(touched || !downgraded || error == Some(Error::Downgrade), "{error:?}");
+    }
+    client.is_open()
+}
+
+/// An honest message 2 with any payload; `None` if it is longer than one can be.
+fn answer_with(suite: Suite, hello: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
+    let (hello, _) = Hello::decode(hello).expect("an honest hello").expect("a whole hello");
+    let responder = Responder {
+        suite,
+        key: (!suite.is_ticket()).then_some(&PARTIES.key),
+        peer: None,
+        psk: suite.is_ticket().then_some(&PSK),
+        prologue: &prologue(&hello.preamble.fixed(), hello.ticket),
+        ephemeral: ANSWERING,
+    };
+    let mut out = vec![0; 2];
+    responder.respond(hello.message_1, payload, &mut out).ok()?;
+    let len = u16::try_from(out.len() - 2).expect("message 2 is short");
+    out[..2].copy_from_slice(&len.to_be_bytes());
+    Some(out)
+}
+
+fn backend(script: &mut Script<'_>) -> bool {
+    let (flags, cuts) = (script.byte(), script.bytes());
+    let mut hello = script.rest().to_vec();
+    if flags & TAGGED != 0 {
+        tag(&mut hello, &PARTIES.backend_gate);
+    }
+    let run = |cuts: &[u8]| {
+        let mut stream = new_backend();
+        let mut bytes = hello.clone();
+        let result: Result<(), Error> = pieces(&mut bytes, cuts).into_iter().try_for_each(|piece| {
+            let mut input = stream.input(piece);
+            stream.receive(&mut input, Time::ZERO).map(|event| assert_eq!(event, None))?;
+            stream.keep(input);
+            Ok(())
+        });
+        let mut answer = Vec::new();
+        stream.seal(&mut answer);
+        (result, stream.peer().is_some(), answer)
+    };
+    let (whole, cut) = (run(&[]), run(cuts));
+    if matches!(Hello::decode(&hello), Ok(Some((_, len))) if len == hello.len()) {
+        assert_eq!(whole, cut, "cuts make a difference");
+    }
+    let (result, known, _) = whole;
+    assert!(!known || tag_is_good_for(&hello, &PARTIES.backend_gate), "the gate let a stranger in");
+    result.is_ok() && known
+}
+
+fn gateway(script: &mut Script<'_>) -> bool {
+    let suite = if script.byte().is_multiple_of(2) { Suite::KkChaChaPoly } else { Suite::KkAesGcm };
+    let (flags, cuts, edits) = (script.byte(), script.bytes(), script.bytes());
+    let mut stream = new_gateway(suite);
+    let mut hello = Vec::new();
+    assert!(stream.seal(&mut hello));
+    let mut answer = Vec::new();
+    if flags & RAW == 0 {
+        let mut backend = new_backend();
+        let mut input = backend.input(&mut hello);
+        assert_eq!(backend.receive(&mut input, Time::ZERO), Ok(None));
+        backend.keep(input);
+        assert!(backend.seal(&mut answer));
+    }
+    let touched = edit(&mut answer, edits);
+    let more = script.rest();
+    answer.extend_from_slice(more);
+    let result: Result<(), Error> = pieces(&mut answer, cuts).into_iter().try_for_each(|piece| {
+        let mut input = stream.input(piece);
+        stream.receive(&mut input, Time::ZERO).map(|event| assert_eq!(event, None))?;
+        stream.keep(input);
+        Ok(())
+    });
+    // With keys the stream introduces itself, so there is something to seal.
+    let open = stream.pending() > 0;
+    if flags & RAW == 0 {
+        assert_eq!(open, !touched, "{result:?}");
+        assert!(!more.is_empty() || touched || result.is_ok(), "{result:?}");
+    }
+    open
+}
+
+fn new_backend() -> BackendStream {
+    let access = Arc::new(Access::kk(PARTIES.backend.clone(), vec![PARTIES.gateway.public()]));
+    BackendStream::new(access, Params::default(), b"b", vec!["echo".to_owned()], ANSWERING, Time::ZERO)
+}
+
+fn new_gateway(suite: Suite) -> GatewayStream {
+    let mode = Mode::Kk { suite, local: PARTIES.gateway.clone(), remote: PARTIES.backend.public() };
+    GatewayStream::new(&mode, Params::default(), Introduction::default(), ASKING, Time::ZERO)
+        .expect("the keys can be used")
+}
+
+/// Makes the tag of a whole hello good.
+fn tag(hello: &mut [u8], gate: &Gate) {
+    let Ok(Some((parsed, _))) = Hello::decode(hello) else { return };
+    let tag = gate.tag(&parsed.preamble.fixed(), parsed.ticket, parsed.message_1);
+    hello[16..32].copy_from_slice(&tag);
+}
+
+/// Whether the tag belongs to a key the gateway knows.
+fn tag_is_good(hello: &[u8]) -> bool {
+    [&PARTIES.gate, &PARTIES.retired_gate].into_iter().any(|gate| tag_is_good_for(hello, gate))
+}
+
+fn tag_is_good_for(hello: &[u8], gate: &Gate) -> bool {
+    let Ok(Some((parsed, _))) = Hello::decode(hello) else { return false };
+    gate.verify(&parsed.preamble.fixed(), parsed.ticket, parsed.message_1, &parsed.preamble.tag)
+}
+
+/// Flips what `edits` say; whether that changed anything.
+fn edit(bytes: &mut [u8], edits: &[u8]) -> bool {
+    let before = bytes.to_vec();
+    for edit in edits.chunks_exact(3) {
+        if let Some(byte) = bytes.get_mut(usize::from(u16::from_be_bytes([edit[0], edit[1]]))) {
+            *byte ^= edit[2];
+        }
+    }
+    before != bytes
+}
+
+/// Honest beginnings of every kind, and the ways in which they go wrong.
+#[must_use]
+pub fn seeds() -> Vec<Seed> {
+    let server = |flags, hello: &[u8]| Writer::default().byte(0).byte(flags).bytes(&[15]).rest(hello).done();
+    let hello = |suite| PARTIES.dial(suite, Suites::NONE).0;
+    let nk = hello(Suite::NkChaChaPoly);
+    let changed = |at: usize, byte: u8| {
+        let mut hello = nk.clone();
+        hello[at] = byte;
+        hello
+    };
+    let mut retired = nk.clone();
+    retired[6..10].copy_from_slice(&PARTIES.retired.key_id().0);
+    let offer = encode_offer(VERSIONS, Suites::of(&LINK_SUITES));
+    let longer = [&offer[..], b"what later versions say"].concat();
+    let client = |suite, flags, payload: &[u8], edits: &[u8], more: &[u8]| {
+        let head = Writer::default().byte(1).byte(suite).byte(flags).bytes(&[20]);
+        head.bytes(payload).bytes(edits).rest(more).done()
+    };
+    let mut kk = Vec::new();
+    new_gateway(Suite::KkChaChaPoly).seal(&mut kk);
+    let reply = hail(&changed_and_tagged(&nk, 5, 6), &[], &PARTIES.acceptor).2;
+    let backend = |flags, hello: &[u8]| Writer::default().byte(2).byte(flags).bytes(&[9]).rest(hello).done();
+    let gateway = |suite, flags, edits: &[u8], more: &[u8]| {
+        let head = Writer::default().byte(3).byte(suite).byte(flags).bytes(&[30]);
+        head.bytes(edits).rest(more).done()
+    };
+    vec![
+        ("link-nk-chachapoly", server(0, &nk)),
+        ("link-nk-aesgcm", server(0, &hello(Suite::NkAesGcm))),
+        ("link-ik-chachapoly", server(0, &hello(Suite::IkChaChaPoly))),
+        ("link-ik-aesgcm", server(0, &hello(Suite::IkAesGcm))),
+        ("link-nnpsk0-chachapoly", server(0, &hello(Suite::Nnpsk0ChaChaPoly))),
+        ("link-nnpsk0-aesgcm", server(0, &hello(Suite::Nnpsk0AesGcm))),
+        ("link-retagged", server(TAGGED, &nk)),
+        ("link-ticket-refused", server(NARROW, &hello(Suite::Nnpsk0ChaChaPoly))),
+        ("link-suite-refused", server(NARROW, &hello(Suite::IkChaChaPoly))),
+        ("link-unknown-version", server(TAGGED, &changed(4, 9))),
+        ("link-reserved-suite", server(TAGGED, &changed(5, 6))),
+        ("link-retired-key", server(TAGGED_RETIRED, &retired)),
+        ("link-bad-point", server(TAGGED, &[&nk[..34], &[0; 48]].concat())),
+        ("link-wrong-tag", server(0, &changed(20, 0))),
+        ("link-cut-off", server(0, &nk[..50])),
+        ("link-too-much", server(0, &[&nk[..], b"x"].concat())),
+        ("link-http", server(0, b"GET / HTTP/1.1\r\n\r\n")),
+        ("client-nk", client(0, 0, &offer, &[], &[])),
+        ("client-ik", client(3, 0, &offer, &[], &[])),
+        ("client-nnpsk0", client(4, 0, &longer, &[], &[])),
+        ("client-downgraded", client(0, BETTER, &offer, &[], &[])),
+        ("client-short-payload", client(0, 0, &offer[..3], &[], &[])),
+        ("client-flipped-bit", client(1, 0, &offer, &[0, 40, 1], &[])),
+        ("client-clear-reply", client(0, RAW, &[], &[], &reply)),
+        ("backend-kk", backend(0, &kk)),
+        ("backend-wrong-suite", backend(TAGGED, &[&kk[..5], &[1], &kk[6..]].concat())),
+        ("backend-link-hello", backend(0, &nk)),
+        ("gateway-kk-chachapoly", gateway(0, 0, &[], &[])),
+        ("gateway-kk-aesgcm", gateway(1, 0, &[], &[])),
+        ("gateway-flipped-bit", gateway(0, 0, &[0, 50, 0x80], &[])),
+        ("gateway-clear-reply", gateway(0, RAW, &[], &reply)),
+    ]
+}
+
+fn changed_and_tagged(hello: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut hello = hello.to_vec();
+    hello[at] = byte;
+    tag(&mut hello, &PARTIES.gate);
+    hello
+}
