@@ -1,5 +1,6 @@
 //! Processes and a blocking client for the tests of the whole binary.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -135,6 +136,8 @@ pub(crate) struct Client {
     link: ClientLink,
     rest: Rest,
     next: u64,
+    /// Heard and not yet asked for, oldest first.
+    heard: VecDeque<Heard>,
 }
 
 /// What a client heard.
@@ -169,10 +172,10 @@ impl Client {
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         socket.write_all(&hello).expect("connected");
-        let mut client = Self { socket, link, rest: Rest::default(), next: 1 };
+        let mut client = Self { socket, link, rest: Rest::default(), next: 1, heard: VecDeque::new() };
         while !client.link.is_open() {
-            client
-                .read(|frame| panic!("no frame comes before the first one of the client: {}", frame.name()));
+            client.read();
+            assert!(client.heard.is_empty(), "before a frame of the client came {:?}", client.heard);
         }
         client
     }
@@ -204,30 +207,28 @@ impl Client {
         self.send(&[Frame::Request(Request { id, route, payload, ..Request::default() })]);
     }
 
-    /// Waits until at least `count` things were heard, or the end.
+    /// The next `count` things it hears; fewer when the last one is the end.
     pub(crate) fn hear(&mut self, count: usize) -> Vec<Heard> {
         let mut heard = Vec::new();
         while heard.len() < count && heard.last() != Some(&Heard::End) {
-            let open = self.read(|frame| {
-                heard.push(match frame {
-                    Frame::Welcome(_) => Heard::Welcome,
-                    Frame::Response(answer) => {
-                        Heard::Response(answer.outcome, answer.code, answer.payload.to_vec())
-                    }
-                    Frame::Push(push) => Heard::Push(push.payload.to_vec()),
-                    Frame::Close(close) => Heard::Close(close.code),
-                    other => Heard::Other(other.name()),
-                });
-            });
-            if !open {
-                heard.push(Heard::End);
-            }
+            heard.push(self.hear_one(|_| true));
         }
         heard
     }
 
-    /// Reads once; whether the socket is still open.
-    fn read(&mut self, mut take: impl FnMut(Frame<'_>)) -> bool {
+    /// The next thing it hears of this kind; what came before it is still to be heard.
+    pub(crate) fn hear_one(&mut self, wanted: impl Fn(&Heard) -> bool) -> Heard {
+        loop {
+            if let Some(at) = self.heard.iter().position(&wanted) {
+                return self.heard.remove(at).expect("it was just found");
+            }
+            assert_ne!(self.heard.back(), Some(&Heard::End), "closed before that: {:?}", self.heard);
+            self.read();
+        }
+    }
+
+    /// Reads once from the socket.
+    fn read(&mut self) {
         let mut chunk = [0; 4096];
         let read = match self.socket.read(&mut chunk) {
             Ok(read) => read,
@@ -238,10 +239,20 @@ impl Client {
         while let Some(frame) =
             self.link.receive(&mut input, Time::ZERO).expect("the gateway keeps the rules")
         {
-            take(frame);
+            self.heard.push_back(match frame {
+                Frame::Welcome(_) => Heard::Welcome,
+                Frame::Response(answer) => {
+                    Heard::Response(answer.outcome, answer.code, answer.payload.to_vec())
+                }
+                Frame::Push(push) => Heard::Push(push.payload.to_vec()),
+                Frame::Close(close) => Heard::Close(close.code),
+                other => Heard::Other(other.name()),
+            });
         }
         self.rest = input.into_rest();
-        read > 0
+        if read == 0 {
+            self.heard.push_back(Heard::End);
+        }
     }
 }
 
