@@ -107,6 +107,59 @@ fn broken_frames_of_a_client_are_told_by_their_close_code() {
 }
 
 #[test]
+fn a_second_login_of_a_device_replaces_the_first_and_the_loser_stays_away() {
+    let Some(folder) = folder("replaced") else { return };
+    let _service = Process::service(&folder.file("service.sock"));
+    let (_gateway, target) = run(&folder);
+    let mut first = Client::login(&target, "alice");
+    let mut second = Client::login(&target, "alice");
+    assert_eq!(first.hear(2), [Heard::Close(CloseCode::Replaced.number()), Heard::End]);
+    assert_eq!(answered(&mut second), b"are you there");
+    let mut other = Client::login(&target, "bob");
+    assert_eq!(answered(&mut other), b"are you there");
+    assert_eq!(target.metric("gateway_sessions"), 2);
+}
+
+#[test]
+fn a_request_that_cannot_be_forwarded_is_refused_and_says_why() {
+    let Some(folder) = folder("refused") else { return };
+    let service = Process::service(&folder.file("service.sock"));
+    let (_gateway, target) = run(&folder);
+    let mut client = Client::login(&target, "alice");
+    answered(&mut client);
+    let refused = |reason: Refusal| Heard::Response(Outcome::Refused, reason.number(), Vec::new());
+    client.request("no such route", b"");
+    assert_eq!(client.hear(1), [refused(Refusal::NoRoute)]);
+    service.signal("STOP");
+    for _ in 0..=GRANT {
+        client.request("echo", b"one more than granted");
+    }
+    assert_eq!(client.hear(1), [refused(Refusal::InFlight)]);
+    service.signal("CONT");
+    let answers = client.hear(GRANT);
+    assert!(answers.iter().all(|heard| matches!(heard, Heard::Response(Outcome::Answered, 0, _))));
+    assert_eq!(target.metric("gateway_requests_in_flight"), 0);
+}
+
+#[test]
+fn whoever_stays_silent_is_told_that_the_time_is_over() {
+    let Some(folder) = folder("silent") else { return };
+    let _service = Process::service(&folder.file("service.sock"));
+    let (_gateway, target) =
+        run_with(&folder, "[limits]\nauth_deadline = \"1s\"\n[heartbeat]\nmin = \"1s\"\ndefault = \"1s\"\n");
+    let mut strange = Client::connect(&target);
+    let mut quiet = Client::login(&target, "alice");
+    let mut lively = Client::login(&target, "bob");
+    wait_until("the quiet one is closed", || {
+        // A live link is not the one that times out.
+        answered(&mut lively);
+        target.metric("gateway_sessions") == 1
+    });
+    assert_eq!(quiet.hear(2), [Heard::Close(CloseCode::HeartbeatTimeout.number()), Heard::End]);
+    assert_eq!(strange.hear(2), [Heard::Close(CloseCode::AuthTimeout.number()), Heard::End]);
+}
+
+#[test]
 fn chat_goes_from_one_user_to_another_on_whatever_worker_they_are() {
     let Some(folder) = folder("chat") else { return };
     let file = folder.file("ready.json");
@@ -165,6 +218,11 @@ fn every_failure_to_start_has_its_exit_code() {
 
 /// A gateway in development mode before a service that the test owns.
 fn run(folder: &Folder) -> (Process, Target) {
+    run_with(folder, "")
+}
+
+/// The same, with more tables in its config.
+fn run_with(folder: &Folder, tables: &str) -> (Process, Target) {
     let (file, config, key) =
         (folder.file("ready.json"), folder.file("gateway.toml"), folder.file("server.key"));
     let made = Command::new(env!("CARGO_BIN_EXE_gateway")).args(["keygen", "--out", path(&key)]).output();
@@ -175,7 +233,7 @@ fn run(folder: &Folder) -> (Process, Target) {
         "[listen]\naddress = \"127.0.0.1:0\"\n[keys]\nserver = \"{}\"\n[auth]\nmode = \"development\"\n\
          [admin]\nhttp = \"127.0.0.1:0\"\n[upstream]\nredial_max = \"200ms\"\n\
          [[route]]\nname = \"echo\"\nendpoints = [\"service\"]\n\
-         [[endpoint]]\nname = \"service\"\naddress = \"unix:{}\"\nclear = true\n",
+         [[endpoint]]\nname = \"service\"\naddress = \"unix:{}\"\nclear = true\n{tables}",
         path(&key),
         path(&socket)
     );

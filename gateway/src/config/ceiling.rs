@@ -16,6 +16,10 @@ const AUTH_BYTES: u64 = 128;
 const SOCKET_BYTES: u64 = 3_900 + 320;
 /// Stack, ring, maps and everything else of a worker that no key governs.
 const WORKER_BYTES: u64 = 4 << 20;
+/// Bytes of one remembered takeover, of one remembered hello, of one letter.
+const TOMBSTONE_BYTES: u64 = 88;
+const HELLO_BYTES: u64 = 32;
+const LETTER_BYTES: u64 = 128;
 /// Buffers of one admin connection.
 const ADMIN_BYTES: u64 = 72 << 10;
 
@@ -51,6 +55,9 @@ impl Ceiling {
             .saturating_add(
                 wide(config.receive.stream_buffers).saturating_mul(wide(config.receive.stream_buffer_len)),
             );
+        let memories = wide(limits.tombstones)
+            .saturating_mul(TOMBSTONE_BYTES)
+            .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
         let parts = vec![
             ("links", slots.saturating_mul(LINK_BYTES)),
@@ -65,6 +72,9 @@ impl Ceiling {
             ),
             ("stream queues", streams.saturating_mul(wide(config.upstream.outbox))),
             ("authentications in flight", per_worker(auth)),
+            ("takeovers and hellos remembered", per_worker(memories)),
+            ("letters between workers", per_worker(wide(limits.letters).saturating_mul(LETTER_BYTES))),
+            ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("admin", wide(config.admin.connections).saturating_mul(ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];
@@ -84,11 +94,11 @@ impl fmt::Display for Ceiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "memory at worst (the sum of all limits)")?;
         for (what, bytes) in &self.parts {
-            writeln!(f, "  {what:<30} {:>12}", mebibytes(*bytes))?;
+            writeln!(f, "  {what:<32} {:>12}", mebibytes(*bytes))?;
         }
-        writeln!(f, "  {:<30} {:>12}", "user space in all", mebibytes(self.user()))?;
-        writeln!(f, "  {:<30} {:>12}", "kernel, all links idle", mebibytes(self.kernel_idle))?;
-        write!(f, "  {:<30} {:>12}", "kernel, all queues full", mebibytes(self.kernel_full))
+        writeln!(f, "  {:<32} {:>12}", "user space in all", mebibytes(self.user()))?;
+        writeln!(f, "  {:<32} {:>12}", "kernel, all links idle", mebibytes(self.kernel_idle))?;
+        write!(f, "  {:<32} {:>12}", "kernel, all queues full", mebibytes(self.kernel_full))
     }
 }
 

@@ -110,6 +110,18 @@ section! {
         glitches: usize as Count = "100" in 1..=255, Live, "none";
         /// Closing links of a worker whose input is still read, so that their close frame arrives.
         lingering: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "none beyond their slots";
+        /// Devices of one user that may be linked at once, each once; one more replaces the one that logged in first.
+        devices: usize as Count = "16" in 1..=1024, Restart, "none beyond their links";
+        /// Replaced logins a worker remembers, so that the loser of a takeover does not take over again.
+        tombstones: usize as Count = "16384" in 16..=16_777_216, Restart, "88 B each";
+        /// How long a replaced login is remembered.
+        tombstone_time: Duration as Span = "'10m'" in 600 * SECOND..=24 * HOUR, Restart, "none beyond their number";
+        /// Hellos with tickets a worker remembers, so that a recorded one is not answered again.
+        replay_filter: usize as Count = "65536" in 64..=16_777_216, Restart, "32 B each";
+        /// Letters of other workers that may wait for one worker; one more is not sent, and its push is undelivered.
+        letters: usize as Count = "16384" in 64..=1_048_576, Restart, "128 B each";
+        /// Bytes of idle message buffers a worker keeps for the next messages.
+        idle_buffers: usize as Size = "'8MiB'" in 0..=GIB, Restart, "itself, per worker";
         /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
         /// development and load tests on one machine.
         loopback_exempt: bool as Flag = "false", Live, "removes the bound of strangers for local peers";

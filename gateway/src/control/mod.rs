@@ -11,6 +11,7 @@ mod machine;
 mod metrics;
 mod ready;
 mod serve;
+pub mod settings;
 mod sockets;
 pub mod spawn;
 mod status;

@@ -3,24 +3,18 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use driver::{Doorbells, Endpoint, ListenOptions, PoolSize, Uring, Waker};
 use protocol::UnixMillis;
-use protocol::limits::TAG_LEN;
-use protocol::link::{Acceptor, Rules};
+use protocol::link::Acceptor;
 use protocol::noise::ticket::TicketKeys;
-use protocol::stream::{Mode, Params};
 
+use super::settings::settings;
 use super::{Progress, Workers};
 use crate::clock::Clock;
 use crate::collections::HashKey;
-use crate::config::{self, Checked, Config, Secret, Security};
+use crate::config::{Checked, Config, Secret};
 use crate::counters::Counters;
-use crate::session::Grant;
-use crate::upstream::route::{Balance, Route};
-use crate::upstream::{StreamIndex, park, pending, redial};
-use crate::worker::settings::{Auth, Backend, Heartbeat, Settings};
 use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Worker};
 
 /// Starts one thread per core of the config.
@@ -151,7 +145,7 @@ impl Process {
         Ok(Self {
             listen,
             listeners,
-            mailboxes: (0..cores).map(|_| Mailbox::new(LETTERS_MAX)).collect(),
+            mailboxes: (0..cores).map(|_| Mailbox::new(config.limits.letters)).collect(),
             doorbells: Doorbells::new(cores as u32),
             secrets: Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets },
             clock,
@@ -225,110 +219,6 @@ fn ring(config: &Config, listener: OwnedFd, slots: u32) -> driver::Config {
     }
 }
 
-/// The values of the config, as one worker needs them.
-fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
-    let Config { limits, requests, receive, upstream, heartbeat, .. } = config;
-    let workers = config.cores.len() as u32;
-    let slots = config.cores[index as usize].slots;
-    let share = |node: usize| (node as u32).div_ceil(workers);
-    Settings {
-        worker: index,
-        workers,
-        slots,
-        parked: receive.parked_accepts as u32,
-        slots_reserved: 64.min(slots / 8).max(config.endpoints.len() as u32),
-        rules: Rules {
-            record_len_max: limits.record_len_max,
-            frame_len_max: limits.frame_len_max,
-            handshake_deadline: limits.handshake_deadline,
-            auth_deadline: limits.auth_deadline,
-            glitches_max: limits.glitches as u8,
-        },
-        handshakes_per_turn: limits.handshakes_per_turn as u32,
-        strangers_max: if limits.loopback_exempt { slots as usize } else { limits.strangers },
-        replay_filter_len: REPLAY_FILTER_LEN,
-        partial_bytes_max: limits.partial_bytes,
-        outgoing_len_max: limits.outbox_hard,
-        outgoing_len_soft: limits.outbox_soft,
-        outgoing_soft_time: limits.outbox_soft_time,
-        outgoing_bytes_max: limits.outbox_pool,
-        lingering_max: limits.lingering,
-        record_plain_max: limits.record_len_max - TAG_LEN,
-        promote_after: receive.promote_after.min(255) as u8,
-        demote_after: receive.demote_after,
-        heartbeat: Heartbeat { min: heartbeat.min, max: heartbeat.max, default: heartbeat.default },
-        grant: Grant { requests: requests.link_count as u32, bytes: requests.link_bytes as u32 },
-        in_flight: pending::Caps {
-            link_max: requests.link_count as u32,
-            stream_max: requests.stream_count as u32,
-            worker_max: share(requests.node_count),
-        },
-        waiting: park::Bounds { requests_max: share(requests.node_count), bytes_max: requests.parked_bytes },
-        waiting_max: requests.deadline / 2,
-        buffers_idle_max: BUFFERS_IDLE_MAX,
-        devices_max: DEVICES_MAX,
-        tombstones_max: TOMBSTONES_MAX,
-        tombstone_time: TOMBSTONE_TIME,
-        auth: auth(config),
-        routes: config.routes.iter().map(route).collect(),
-        endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
-        gateway: "gateway".to_owned(),
-        boot_id,
-        redial: redial::Rules {
-            dial_deadline: upstream.dial_deadline,
-            pause_first: upstream.redial_min,
-            pause_max: upstream.redial_max,
-            misses_max: upstream.eject_after as u32,
-            eject_first: upstream.eject_time,
-            ..redial::Rules::default()
-        },
-    }
-}
-
-fn auth(config: &Config) -> Auth {
-    match &config.auth {
-        config::Auth::Development { token } => Auth::Development { token: token.clone() },
-        config::Auth::Delegated { route, deadline, in_flight_max } => Auth::Delegated {
-            route: route.clone(),
-            deadline: *deadline,
-            in_flight_max: *in_flight_max as u32,
-        },
-    }
-}
-
-fn route(route: &config::Route) -> Route {
-    Route {
-        name: route.name.clone(),
-        streams: route.endpoints.iter().copied().map(StreamIndex).collect(),
-        balance: match route.balance {
-            config::Balance::User => Balance::User,
-            config::Balance::Key => Balance::Key,
-            config::Balance::Least => Balance::Least,
-        },
-        presence: route.presence,
-        deadline: route.deadline,
-    }
-}
-
-fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
-    let mode = match endpoint.security {
-        Security::Clear => Mode::Clear,
-        Security::Kk { key, suite } => {
-            let local =
-                config.upstream.key.clone().expect("a checked config has a key for encrypted streams");
-            Mode::Kk { suite, local, remote: key }
-        }
-    };
-    let params = Params {
-        window: endpoint.credit_window as u64,
-        heartbeat: config.upstream.heartbeat,
-        handshake_deadline: config.upstream.dial_deadline,
-        pending_bytes_max: config.upstream.outbox,
-        ..Params::default()
-    };
-    Backend { name: endpoint.name.clone(), address: endpoint.address.clone(), mode, params }
-}
-
 fn random<const N: usize>() -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| format!("randomness: {error}"))?;
@@ -349,16 +239,3 @@ fn system_random() -> Random {
         used += out.len();
     })
 }
-
-/// Letters that may wait for one worker, 100 bytes each.
-const LETTERS_MAX: usize = 16 * 1024;
-/// Fingerprints of ticket handshakes remembered per worker, 32 bytes each.
-const REPLAY_FILTER_LEN: usize = 64 * 1024;
-/// Idle buffers kept per worker.
-const BUFFERS_IDLE_MAX: usize = 8 * 1024 * 1024;
-/// Devices of one user.
-const DEVICES_MAX: u32 = 16;
-/// Tombstones of replaced logins per worker.
-const TOMBSTONES_MAX: usize = 16 * 1024;
-/// SPEC.md, section "Sessions": at least the resume window, at least ten minutes.
-const TOMBSTONE_TIME: Duration = Duration::from_secs(600);

@@ -155,6 +155,8 @@ impl Post {
     }
 }
 
+const _: () = assert!(size_of::<Letter>() <= 120, "the memory ceiling counts 128 bytes, place included");
+
 #[cfg(test)]
 mod tests {
     use super::*;
