@@ -9,23 +9,20 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use driver::{Doorbells, Endpoint, ListenOptions, Uring};
 use gateway::clock::Clock;
 use gateway::collections::HashKey;
-use gateway::config::{DevelopmentToken, Secret};
+use gateway::config::{Config, Development, DevelopmentToken, Machine, Secret};
+use gateway::control;
 use gateway::counters::Counters;
-use gateway::session::Grant;
-use gateway::upstream::route::{Balance, Route};
-use gateway::upstream::{StreamIndex, park, pending, redial};
-use gateway::worker::settings::{Auth, Backend, Heartbeat, Settings};
+use gateway::worker::settings::Settings;
 use gateway::worker::{Mailbox, Surroundings, Worker};
 use protocol::Time;
 use protocol::buffer::{Input, Partials, Place};
-use protocol::link::{Acceptor, ClientLink, Dial, Rules};
+use protocol::link::{Acceptor, ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
-use protocol::stream::{Access, BackendStream, Mode, Params, ToBackend};
+use protocol::stream::{Access, BackendStream, Params, ToBackend};
 use protocol::wire::frame::{Frame, Request};
 use protocol::wire::stream::StreamResponse;
 
@@ -49,7 +46,7 @@ fn a_message_in_steady_state_allocates_nothing() {
     let listener =
         driver::listen(&Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), &options).expect("a free port");
     let address = driver::local_address(&listener).expect("it listens").expect("TCP");
-    let config = driver::Config { listeners: vec![listener], slots: 256, ..driver::Config::default() };
+    let config = driver::Config { listeners: vec![listener], slots: 1024, ..driver::Config::default() };
     let ring = Uring::new(config, Doorbells::new(1), 0).expect("probed above");
     let clock = Clock::start();
     let mut worker = Worker::new(ring, settings(folder.0.join("backend")), surroundings(), clock.now());
@@ -182,60 +179,19 @@ fn surroundings() -> Surroundings {
     }
 }
 
+/// What `gateway dev` runs with, before the test's backend.
 fn settings(backend: PathBuf) -> Settings {
-    let second = Duration::from_secs(1);
-    Settings {
-        worker: 0,
-        workers: 1,
-        slots: 256,
-        parked: 4,
-        slots_reserved: 8,
-        rules: Rules {
-            record_len_max: 16 * 1024,
-            frame_len_max: 64 * 1024,
-            handshake_deadline: 5 * second,
-            auth_deadline: 5 * second,
-            glitches_max: 10,
-        },
-        handshakes_per_turn: 4,
-        strangers_max: 64,
-        replay_filter_len: 64,
-        partial_bytes_max: 1 << 20,
-        outgoing_len_max: 1 << 18,
-        outgoing_len_soft: 1 << 16,
-        outgoing_soft_time: 10 * second,
-        outgoing_bytes_max: 1 << 24,
-        lingering_max: 64,
-        record_plain_max: 16 * 1024 - 16,
-        promote_after: 4,
-        demote_after: 30 * second,
-        heartbeat: Heartbeat { min: second, max: 300 * second, default: 120 * second },
-        grant: Grant { requests: 32, bytes: 1 << 18 },
-        in_flight: pending::Caps { link_max: 32, stream_max: 1024, worker_max: 1024 },
-        waiting: park::Bounds { requests_max: 64, bytes_max: 1 << 20 },
-        waiting_max: 5 * second,
-        buffers_idle_max: 1 << 22,
-        devices_max: 4,
-        tombstones_max: 64,
-        tombstone_time: 600 * second,
-        auth: Auth::Development { token: DevelopmentToken::new(&Secret::new(SERVER)) },
-        routes: vec![Route {
-            name: "echo".into(),
-            streams: vec![StreamIndex(0)],
-            balance: Balance::User,
-            presence: false,
-            deadline: 10 * second,
-        }],
-        endpoints: vec![Backend {
-            name: "backend".into(),
-            address: Endpoint::Unix(backend),
-            mode: Mode::Clear,
-            params: Params::default(),
-        }],
-        gateway: "test".into(),
-        boot_id: [1; 16],
-        redial: redial::Rules::default(),
-    }
+    let machine = Machine { cpus: vec![0], open_files: 1024, memory: 0 };
+    let with = Development {
+        listen: None,
+        workers: Some(1),
+        server: Secret::new(SERVER),
+        service: backend,
+        admin: None,
+        http: None,
+    };
+    let config = Config::development(with, &machine).expect("the config of development is sound");
+    control::settings::settings(&config, 0, [1; 16])
 }
 
 /// A folder that goes with the test.

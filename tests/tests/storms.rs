@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,16 @@ use driver::Endpoint;
 use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket, State};
 use driver::{Chunk, Completion, Driver, Full, Op, Peer, PoolSize};
 use gateway::collections::HashKey;
-use gateway::config::{DevelopmentToken, Secret};
+use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, hex, load};
+use gateway::control;
 use gateway::counters::Counters;
-use gateway::session::Grant;
-use gateway::upstream::route::{Balance, Route};
-use gateway::upstream::{StreamIndex, park, pending, redial};
-use gateway::worker::settings::{Auth, Backend, Heartbeat, Settings};
+use gateway::upstream::{park, pending};
+use gateway::worker::settings::Settings;
 use gateway::worker::{Census, Mailbox, Post, Surroundings, Worker};
 use protocol::buffer::{Input, Rest};
-use protocol::link::{Acceptor, ClientLink, Dial, Rules};
+use protocol::link::{Acceptor, ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
-use protocol::stream::{Access, BackendStream, Mode, Params, ToBackend};
+use protocol::stream::{Access, BackendStream, Params, ToBackend};
 use protocol::wire::frame::{self, Frame, Outcome, Request};
 use protocol::wire::stream::{StreamPush, StreamResponse};
 use protocol::{Time, UnixMillis};
@@ -68,6 +68,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn planted_bugs_are_caught() {
+    World::new(1, None).run(); // what everything fails, shows nothing
     std::panic::set_hook(Box::new(|_| {}));
     let missed: Vec<Bug> = Bug::ALL
         .into_iter()
@@ -238,7 +239,7 @@ impl World {
         let net = Net::new(rng.number());
         let workers = 1 + rng.below(3);
         let clients = 1 + rng.below(8);
-        let (front, back) = (place("front"), place("back"));
+        let (front, back) = (place("/front"), place("/back"));
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         net.set_faults(faults);
         let mailboxes: Vec<_> = (0..workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
@@ -263,7 +264,7 @@ impl World {
                 placement: hash,
                 random: Box::new(move |out| random.fill(out)),
             };
-            let settings = settings(index as u32, workers as u32, back.clone());
+            let settings = settings(index as u32, workers as u32);
             let inner = SimDriver::new(&net, config);
             let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
             let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
@@ -642,59 +643,38 @@ fn place(name: &str) -> Endpoint {
     Endpoint::Unix(name.into())
 }
 
-fn settings(worker: u32, workers: u32, back: Endpoint) -> Settings {
-    let second = Duration::from_secs(1);
+/// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
+fn settings(worker: u32, workers: u32) -> Settings {
+    let text = format!(
+        "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\nmode = \"development\"\n\
+         [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
+         [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = 2\nglitches = 10\ndevices = 4\n\
+         [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
+         [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
+         [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\n\
+         [[route]]\nname = \"echo\"\nendpoints = [\"back\"]\npresence = true\n\
+         [[endpoint]]\nname = \"back\"\naddress = \"unix:/back\"\nclear = true\n"
+    );
+    let machine = Machine { cpus: vec![0], open_files: 64, memory: 0 };
+    let read = |_: &Path| Ok(hex::encode(&SERVER));
+    let config = match load("storm.toml", &text, Overrides::default(), &machine, &read) {
+        Ok((config, _)) => config,
+        Err(problems) => panic!("{problems}"),
+    };
     Settings {
-        worker,
-        workers,
-        slots: 64,
-        parked: 4,
-        slots_reserved: 8,
-        rules: Rules {
-            record_len_max: 16 * 1024,
-            frame_len_max: 4096,
-            handshake_deadline: 5 * second,
-            auth_deadline: 5 * second,
-            glitches_max: 10,
-        },
-        handshakes_per_turn: 2,
         strangers_max: STRANGERS_MAX,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,
         outgoing_len_max: 1 << 16,
         outgoing_len_soft: 1 << 14,
-        outgoing_soft_time: 10 * second,
         outgoing_bytes_max: 1 << 18,
         lingering_max: 16,
         record_plain_max: 1000,
-        promote_after: 3,
-        demote_after: 2 * second,
-        heartbeat: Heartbeat { min: second, max: 60 * second, default: 20 * second },
-        grant: Grant { requests: GRANT as u32, bytes: 1 << 16 },
         in_flight: pending::Caps { link_max: GRANT as u32, stream_max: 24, worker_max: IN_FLIGHT_MAX as u32 },
         waiting: park::Bounds { requests_max: 8, bytes_max: 1 << 14 },
-        waiting_max: 2 * second,
-        buffers_idle_max: 1 << 20,
-        devices_max: 4,
+        waiting_max: Duration::from_secs(2),
         tombstones_max: 64,
-        tombstone_time: 600 * second,
-        auth: Auth::Development { token: token() },
-        routes: vec![Route {
-            name: "echo".into(),
-            streams: vec![StreamIndex(0)],
-            balance: Balance::User,
-            presence: true,
-            deadline: 5 * second,
-        }],
-        endpoints: vec![Backend {
-            name: "back".into(),
-            address: back,
-            mode: Mode::Clear,
-            params: Params { heartbeat: 2 * second, ..Params::default() },
-        }],
-        gateway: "sim".into(),
-        boot_id: [1; 16],
-        redial: redial::Rules { pause_first: second / 10, pause_max: second, ..redial::Rules::default() },
+        ..control::settings::settings(&config, worker, [1; 16])
     }
 }
 
