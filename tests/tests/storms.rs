@@ -4,7 +4,7 @@
 //!
 //! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use protocol::link::{Acceptor, ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::stream::{Access, BackendStream, Params, ToBackend};
 use protocol::wire::frame::{self, Frame, Outcome, Request};
-use protocol::wire::stream::{StreamPush, StreamResponse};
-use protocol::{Time, UnixMillis};
+use protocol::wire::stream::{AuthResult, Kick, StreamPush, StreamResponse};
+use protocol::{CloseCode, Time, UnixMillis};
 
 const SEEDS: u64 = 200;
 /// Steps a seed may take before it counts as stuck.
@@ -53,6 +53,8 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     // A storm that nothing survives, or that harms nothing, proves nothing.
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
     assert!(totals.pushed > 0, "{totals:?}");
+    let closes = [CloseCode::AuthFailed, CloseCode::TryLater, CloseCode::Kicked, CloseCode::Replaced];
+    assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
 }
 
 #[test]
@@ -202,7 +204,7 @@ impl Driver for Planted {
 }
 
 /// What the clients of a run have seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Totals {
     answered: u64,
     refused: u64,
@@ -210,6 +212,8 @@ struct Totals {
     /// Requests whose link broke first.
     lost: u64,
     pushed: u64,
+    /// Why links were closed.
+    closes: BTreeSet<CloseCode>,
 }
 
 impl Totals {
@@ -219,6 +223,7 @@ impl Totals {
         self.unknown += other.unknown;
         self.lost += other.lost;
         self.pushed += other.pushed;
+        self.closes.extend(&other.closes);
     }
 }
 
@@ -239,6 +244,7 @@ impl World {
         let net = Net::new(rng.number());
         let workers = 1 + rng.below(3);
         let clients = 1 + rng.below(8);
+        let delegated = rng.one_in(3);
         let (front, back) = (place("/front"), place("/back"));
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         net.set_faults(faults);
@@ -264,7 +270,7 @@ impl World {
                 placement: hash,
                 random: Box::new(move |out| random.fill(out)),
             };
-            let settings = settings(index as u32, workers as u32);
+            let settings = settings(index as u32, workers as u32, delegated);
             let inner = SimDriver::new(&net, config);
             let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
             let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
@@ -273,7 +279,8 @@ impl World {
         };
         let workers = mailboxes.into_iter().enumerate().map(build).collect();
         let backend = BackendActor::new(&net, back);
-        let clients = (0..clients).map(|index| Client::new(index, front.clone(), rng.fork())).collect();
+        let clients =
+            (0..clients).map(|index| Client::new(index, front.clone(), delegated, rng.fork())).collect();
         Self { net, rng, now: Time::ZERO, workers, counters, backend, clients, totals: Totals::default() }
     }
 
@@ -293,7 +300,7 @@ impl World {
             }
             if step > STORM_STEPS && self.clients.iter().all(Client::is_done) && self.is_settled() {
                 self.assert_nothing_left();
-                return self.totals;
+                return self.totals.clone();
             }
         }
         let census: Vec<_> = self.workers.iter().map(Worker::census).collect();
@@ -331,8 +338,9 @@ impl World {
 
     fn is_settled(&self) -> bool {
         self.workers.iter().all(|worker| {
-            let Census { links, sessions, claims, pending, parked, unsent, streams, .. } = worker.census();
-            links + sessions + claims + pending + parked + unsent == 0 && streams == 1
+            let Census { links, sessions, claims, pending, parked, judging, unsent, streams, .. } =
+                worker.census();
+            links + sessions + claims + pending + parked + judging + unsent == 0 && streams == 1
         })
     }
 
@@ -354,6 +362,8 @@ struct Client {
     wanted: u32,
     next: u64,
     calm: bool,
+    /// Whether a backend judges its token.
+    delegated: bool,
     not_before: Time,
     link: Option<Link>,
     /// Requests under way: id and payload.
@@ -371,15 +381,17 @@ struct Link {
 }
 
 impl Client {
-    fn new(index: usize, place: Endpoint, mut rng: Rng) -> Self {
+    fn new(index: usize, place: Endpoint, delegated: bool, mut rng: Rng) -> Self {
         let wanted = 1 + rng.below(60) as u32;
         Self {
-            name: format!("user{index}"),
+            // Some are the same user on the same device.
+            name: if rng.one_in(6) { "user0".into() } else { format!("user{index}") },
             place,
             rng,
             wanted,
             next: 0,
             calm: false,
+            delegated,
             not_before: Time::ZERO,
             link: None,
             open: BTreeMap::new(),
@@ -450,7 +462,8 @@ impl Client {
         let mut out = vec![0; 2];
         if !link.said_auth {
             link.said_auth = true;
-            let token = token().text();
+            // A backend that judges tokens takes the user's name for one.
+            let token = if self.delegated { self.name.clone() } else { token().text().to_string() };
             let auth = frame::Auth {
                 token: token.as_bytes(),
                 user: self.name.as_bytes(),
@@ -523,7 +536,15 @@ impl Client {
                     totals.pushed += 1;
                 }
                 Frame::Pong { .. } => {}
-                Frame::Close(_) => return true,
+                Frame::Close(close) => {
+                    let code = CloseCode::from_number(close.code).expect("a known code");
+                    totals.closes.insert(code);
+                    if code == CloseCode::Replaced {
+                        // Another client of this device has come; whoever is told so stays away.
+                        self.wanted = 0;
+                    }
+                    return true;
+                }
                 other => panic!("unexpected {}", other.name()),
             }
         }
@@ -565,8 +586,14 @@ impl BackendActor {
         while let Some(socket) = self.backlog.as_ref().and_then(Backlog::accept) {
             self.born += 1;
             let access = Arc::new(Access::clear());
-            let machine =
-                BackendStream::new(access, Params::default(), b"back", vec!["echo".into()], [1; 32], now);
+            let machine = BackendStream::new(
+                access,
+                Params::default(),
+                b"back",
+                vec!["echo".into(), "accounts".into()],
+                [1; 32],
+                now,
+            );
             self.streams.push(Carried { socket, machine, unsent: Vec::new(), unread: Vec::new() });
         }
         let calm = self.calm;
@@ -589,6 +616,13 @@ impl Carried {
                 Ok(Some(ToBackend::Request(request))) => {
                     let payload = request.payload;
                     let answer = StreamResponse { call: request.call, payload, ..StreamResponse::default() };
+                    if !calm && rng.one_in(100) {
+                        self.machine.kick(&Kick {
+                            link: request.link,
+                            code: CloseCode::Kicked.number(),
+                            ..Kick::default()
+                        });
+                    }
                     if rng.one_in(8) {
                         pushes.push((request.link, request.user.to_vec()));
                     }
@@ -597,6 +631,15 @@ impl Carried {
                     // Without credit it stays unanswered, and the gateway's deadline resolves it.
                     let _ = self.machine.response(&answer);
                     self.machine.consumed(payload.len());
+                }
+                Ok(Some(ToBackend::Authenticate(asked))) => {
+                    let accepted = calm || !rng.one_in(10);
+                    let verdict =
+                        AuthResult { call: asked.call, accepted, user: asked.token, ..AuthResult::default() };
+                    // The silent ones are resolved by the gateway's deadline.
+                    if calm || !rng.one_in(10) {
+                        self.machine.auth_result(&verdict);
+                    }
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
@@ -628,6 +671,7 @@ impl Carried {
     }
 }
 
+const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
 const SERVER: [u8; 32] = [9; 32];
 const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
 const GRANT: usize = 8;
@@ -644,15 +688,17 @@ fn place(name: &str) -> Endpoint {
 }
 
 /// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
-fn settings(worker: u32, workers: u32) -> Settings {
+fn settings(worker: u32, workers: u32, delegated: bool) -> Settings {
+    let auth = if delegated { DELEGATED } else { "mode = \"development\"" };
     let text = format!(
-        "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\nmode = \"development\"\n\
+        "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
          [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
          [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = 2\nglitches = 10\ndevices = 4\n\
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
          [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\n\
          [[route]]\nname = \"echo\"\nendpoints = [\"back\"]\npresence = true\n\
+         [[route]]\nname = \"accounts\"\nendpoints = [\"back\"]\n\
          [[endpoint]]\nname = \"back\"\naddress = \"unix:/back\"\nclear = true\n"
     );
     let machine = Machine { cpus: vec![0], open_files: 64, memory: 0 };

@@ -221,6 +221,8 @@ pub struct Census {
     pub pending: usize,
     /// Requests that wait for credit.
     pub parked: usize,
+    /// Tokens at a backend that judges them.
+    pub judging: usize,
     /// Letters that wait for room in another worker's queue.
     pub unsent: usize,
     /// Streams that are ready.
@@ -328,6 +330,7 @@ impl Core {
             outgoing_bytes: self.outgoing_bytes,
             pending: self.pending.len() as usize,
             parked: self.park.len(),
+            judging: self.judging.len(),
             unsent: self.unsent.len(),
             streams: self.streams.iter().filter(|stream| stream.is_ready()).count(),
         }
