@@ -235,6 +235,8 @@ struct World {
     counters: Vec<Arc<Counters>>,
     backend: BackendActor,
     clients: Vec<Client>,
+    strangers: Vec<Stranger>,
+    front: Endpoint,
     totals: Totals,
 }
 
@@ -281,7 +283,18 @@ impl World {
         let backend = BackendActor::new(&net, back);
         let clients =
             (0..clients).map(|index| Client::new(index, front.clone(), delegated, rng.fork())).collect();
-        Self { net, rng, now: Time::ZERO, workers, counters, backend, clients, totals: Totals::default() }
+        Self {
+            net,
+            rng,
+            now: Time::ZERO,
+            workers,
+            counters,
+            backend,
+            clients,
+            strangers: Vec::new(),
+            front,
+            totals: Totals::default(),
+        }
     }
 
     fn run(&mut self) -> Totals {
@@ -298,7 +311,11 @@ impl World {
                     assert_eq!(audit.deaf, 0, "worker {worker} forgot to arm: {audit:?}");
                 }
             }
-            if step > STORM_STEPS && self.clients.iter().all(Client::is_done) && self.is_settled() {
+            if step > STORM_STEPS
+                && self.clients.iter().all(Client::is_done)
+                && self.strangers.is_empty()
+                && self.is_settled()
+            {
                 self.assert_nothing_left();
                 return self.totals.clone();
             }
@@ -315,6 +332,10 @@ impl World {
         for client in &mut self.clients {
             client.step(&self.net, self.now, &mut self.totals);
         }
+        if !self.backend.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
+            self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
+        }
+        self.strangers.retain_mut(Stranger::step);
         self.backend.step(&mut self.rng, self.now);
         let first = self.rng.below(self.workers.len());
         for at in 0..self.workers.len() {
@@ -325,10 +346,11 @@ impl World {
             assert_eq!(worker.driver().inner.chunks_out(), 0, "chunks are given back in their turn");
             let census = worker.census();
             self.counters[at].errors.each(|name, count| {
-                let honest = ["handshake_timeout", "auth_timeout", "heartbeat_timeout", "partial_evicted"];
+                let of_strangers = ["magic", "preamble", "handshake_length", "gate"];
+                let of_time = ["handshake_timeout", "auth_timeout", "heartbeat_timeout", "partial_evicted"];
                 assert!(
-                    count == 0 || honest.contains(&name),
-                    "{count} × {name}, and nobody breaks a rule here"
+                    count == 0 || of_strangers.contains(&name) || of_time.contains(&name),
+                    "{count} × {name}, and no client breaks a rule here"
                 );
             });
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
@@ -550,6 +572,35 @@ impl Client {
         }
         link.rest = input.into_rest();
         false
+    }
+}
+
+/// Somebody who does not know the gateway's key, and hears nothing.
+struct Stranger {
+    socket: Socket,
+    unsent: Vec<u8>,
+    said: usize,
+}
+
+impl Stranger {
+    fn new(net: &Net, place: &Endpoint, rng: &mut Rng) -> Self {
+        let from = Peer::Tcp(([10, 0, 0, 66], 1000).into());
+        let socket = net.connect(place, from, Buffers { send: 256, receive: 256 });
+        let mut unsent = vec![0; 1 + rng.below(400)];
+        rng.fill(&mut unsent);
+        let known = [&b""[..], b"\xac\xce\x55\x0a", b"\xac\xce\x55\x0a\x01\x01"][rng.below(3)];
+        let known = &known[..known.len().min(unsent.len())];
+        unsent[..known.len()].copy_from_slice(known);
+        Self { socket, unsent, said: 0 }
+    }
+
+    /// Whether the gateway still listens.
+    fn step(&mut self) -> bool {
+        self.said += self.socket.write(&self.unsent[self.said..]);
+        let mut heard = Vec::new();
+        self.socket.read(&mut heard, 64);
+        assert!(heard.is_empty(), "a stranger was answered: {heard:?}");
+        matches!(self.socket.state(), State::Open | State::Connecting)
     }
 }
 
