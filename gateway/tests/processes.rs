@@ -104,6 +104,9 @@ fn broken_frames_of_a_client_are_told_by_their_close_code() {
     let mut client = Client::login(&target, "alice");
     client.send(&[Frame::Join { room: &[] }]);
     assert_eq!(client.hear(2), [Heard::Close(CloseCode::Malformed.number()), Heard::End]);
+    let mut client = Client::login(&target, "alice");
+    client.request("echo", &[0; 64 * 1024]);
+    assert_eq!(client.hear(2), [Heard::Close(CloseCode::TooLarge.number()), Heard::End]);
 }
 
 #[test]
