@@ -110,7 +110,7 @@ fn broken_frames_of_a_client_are_told_by_their_close_code() {
 }
 
 #[test]
-fn a_second_login_of_a_device_replaces_the_first_and_the_loser_stays_away() {
+fn a_second_login_of_a_device_replaces_the_first_one() {
     let Some(folder) = folder("replaced") else { return };
     let _service = Process::service(&folder.file("service.sock"));
     let (_gateway, target) = run(&folder);

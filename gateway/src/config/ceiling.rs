@@ -16,9 +16,11 @@ const AUTH_BYTES: u64 = 128;
 const SOCKET_BYTES: u64 = 3_900 + 320;
 /// Stack, ring, maps and everything else of a worker that no key governs.
 const WORKER_BYTES: u64 = 4 << 20;
-/// Bytes of one remembered takeover, of one remembered hello, of one letter.
+/// Bytes of one remembered takeover, in the map and in the order of ends.
 const TOMBSTONE_BYTES: u64 = 88;
+/// Bytes of one remembered hello.
 const HELLO_BYTES: u64 = 32;
+/// Bytes of one letter with its place in the queue.
 const LETTER_BYTES: u64 = 128;
 /// Buffers of one admin connection.
 const ADMIN_BYTES: u64 = 72 << 10;

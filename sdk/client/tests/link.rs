@@ -150,6 +150,7 @@ async fn an_application_that_takes_its_pushes_late_misses_none() {
         link.answer(id, b"!").await;
         link
     });
+    // An hour of the test's own clock, which moves only when nothing else can: the link must outlive it.
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     for number in 0..200_u8 {
         assert_eq!(pushes.next().await.unwrap().payload, [number; 500][..]);

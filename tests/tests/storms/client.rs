@@ -1,0 +1,216 @@
+//! Users with links that break.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use driver::sim::{Buffers, Net, Rng, Socket, State};
+use driver::{Endpoint, Peer};
+use protocol::buffer::{Input, Rest};
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::wire::frame::{self, Frame, Outcome, Request};
+use protocol::{CloseCode, Time};
+
+use crate::Totals;
+use crate::settings::{GRANT, SERVER, token};
+
+/// One user who sends requests until all of them have been tried, over as many links as it takes.
+pub(crate) struct Client {
+    name: String,
+    place: Endpoint,
+    rng: Rng,
+    /// Requests still to be sent.
+    pub(crate) wanted: u32,
+    next: u64,
+    /// Whether the storm is over.
+    pub(crate) calm: bool,
+    /// Whether a backend judges its token.
+    delegated: bool,
+    not_before: Time,
+    pub(crate) link: Option<Link>,
+    /// Requests under way: id and payload.
+    pub(crate) open: BTreeMap<[u8; 16], Vec<u8>>,
+}
+
+pub(crate) struct Link {
+    socket: Socket,
+    machine: ClientLink,
+    rest: Rest,
+    unsent: Vec<u8>,
+    said_auth: bool,
+    welcome: bool,
+    closing: bool,
+}
+
+impl Client {
+    pub(crate) fn new(index: usize, place: Endpoint, delegated: bool, mut rng: Rng) -> Self {
+        let wanted = 1 + rng.below(60) as u32;
+        Self {
+            // Some are the same user on the same device.
+            name: if rng.one_in(6) { "user0".into() } else { format!("user{index}") },
+            place,
+            rng,
+            wanted,
+            next: 0,
+            calm: false,
+            delegated,
+            not_before: Time::ZERO,
+            link: None,
+            open: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.wanted == 0 && self.open.is_empty() && self.link.is_none()
+    }
+
+    pub(crate) fn step(&mut self, net: &Net, now: Time, totals: &mut Totals) {
+        if self.link.is_none() && self.wanted > 0 && now >= self.not_before {
+            self.link = Some(self.dial(net, now));
+        }
+        let Some(mut link) = self.link.take() else { return };
+        self.speak(&mut link, now);
+        let written = link.socket.write(&link.unsent);
+        link.unsent.drain(..written);
+        if !self.calm && self.rng.one_in(2000) {
+            link.socket.reset();
+        }
+        let over = self.listen(&mut link, now, totals);
+        let gone = matches!(link.socket.state(), State::Broken(_) | State::Refused(_) | State::Eof);
+        if over || gone {
+            // What the link carried is unknown to this client, and it does not ask again.
+            totals.lost += self.open.len() as u64;
+            self.open.clear();
+            self.not_before = now + Duration::from_millis(self.rng.below(500) as u64);
+        } else {
+            self.link = Some(link);
+        }
+    }
+
+    fn dial(&mut self, net: &Net, now: Time) -> Link {
+        let server = StaticKey::from_secret(SERVER).public();
+        let gate = Gate::new(&server);
+        let device_key = StaticKey::from_secret([8; 32]);
+        let suite = [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm][self.rng.below(3)];
+        let dial = Dial {
+            server: &server,
+            gate: &gate,
+            suite,
+            better: Suites::NONE,
+            device_key: (suite == Suite::IkAesGcm).then_some(&device_key),
+            ticket: None,
+        };
+        let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
+        self.rng.fill(&mut ephemeral);
+        let machine = ClientLink::dial(&dial, ephemeral, now, &mut unsent).expect("the keys fit the suite");
+        let from = Peer::Tcp(([10, 0, 0, 1], 1000).into());
+        let socket = net.connect(&self.place, from, Buffers { send: 256, receive: 256 });
+        Link {
+            socket,
+            machine,
+            rest: Rest::default(),
+            unsent,
+            said_auth: false,
+            welcome: false,
+            closing: false,
+        }
+    }
+
+    /// `Auth` first, requests behind it without waiting, `Close` when all is said and answered.
+    fn speak(&mut self, link: &mut Link, now: Time) {
+        if !link.machine.is_open() || link.closing || !link.unsent.is_empty() {
+            return;
+        }
+        let mut out = vec![0; 2];
+        if !link.said_auth {
+            link.said_auth = true;
+            // A backend that judges tokens takes the user's name for one.
+            let token = if self.delegated { self.name.clone() } else { token().text().to_string() };
+            let auth = frame::Auth {
+                token: token.as_bytes(),
+                user: self.name.as_bytes(),
+                device: b"device",
+                ..frame::Auth::default()
+            };
+            Frame::Auth(auth).encode(&mut out);
+        }
+        if link.machine.expire(now).is_ok_and(|due| due) {
+            Frame::Ping(frame::Ping::default()).encode(&mut out);
+        }
+        let window = if link.welcome { GRANT } else { 3 };
+        while self.wanted > 0 && self.open.len() < window && self.rng.below(3) > 0 {
+            self.wanted -= 1;
+            self.next += 1;
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&self.next.to_be_bytes());
+            let mut payload = format!("{}/{}/", self.name, self.next).into_bytes();
+            let longest = if self.rng.one_in(5) { 2000 } else { 40 };
+            payload.resize(payload.len() + self.rng.below(longest), b'x');
+            let request = Request { id, route: "echo", payload: &payload, ..Request::default() };
+            Frame::Request(request).encode(&mut out);
+            self.open.insert(id, payload);
+        }
+        if link.welcome && self.wanted == 0 && self.open.is_empty() {
+            link.closing = true;
+            Frame::Close(frame::Close { code: 1, ..frame::Close::default() }).encode(&mut out);
+        }
+        if out.len() > 2 {
+            link.machine.seal(&mut out, 0, 1000);
+            link.unsent = out;
+        }
+    }
+
+    /// Whether the link is over.
+    fn listen(&mut self, link: &mut Link, now: Time, totals: &mut Totals) -> bool {
+        let mut bytes = Vec::new();
+        link.socket.read(&mut bytes, 1 + self.rng.below(300));
+        let mut input = Input::new(&mut bytes, std::mem::take(&mut link.rest));
+        while let Some(frame) = link.machine.receive(&mut input, now).expect("the gateway keeps the rules") {
+            match frame {
+                Frame::Welcome(_) => {
+                    link.welcome = true;
+                    link.machine.welcomed(Duration::from_secs(20), 0, now);
+                }
+                Frame::Response(response) => {
+                    let asked =
+                        self.open.remove(&response.id).expect("one outcome for each request, and no other");
+                    match response.outcome {
+                        Outcome::Answered => {
+                            assert!(
+                                response.payload == asked,
+                                "{} asked {:?} and got {:?}",
+                                self.name,
+                                String::from_utf8_lossy(&asked),
+                                String::from_utf8_lossy(response.payload)
+                            );
+                            totals.answered += 1;
+                        }
+                        Outcome::Refused => totals.refused += 1,
+                        Outcome::Unknown => totals.unknown += 1,
+                    }
+                }
+                Frame::Push(push) => {
+                    assert!(
+                        push.payload.starts_with(self.name.as_bytes()),
+                        "{} got another's push",
+                        self.name
+                    );
+                    totals.pushed += 1;
+                }
+                Frame::Pong { .. } => {}
+                Frame::Close(close) => {
+                    let code = CloseCode::from_number(close.code).expect("a known code");
+                    totals.closes.insert(code);
+                    if code == CloseCode::Replaced {
+                        // Another client of this device has come; whoever is told so stays away.
+                        self.wanted = 0;
+                    }
+                    return true;
+                }
+                other => panic!("unexpected {}", other.name()),
+            }
+        }
+        link.rest = input.into_rest();
+        false
+    }
+}

@@ -1,0 +1,96 @@
+//! Whole gateways in a storm: workers, clients and backends on a seeded network that shortens, delays, reorders,
+//! starves and resets. Whatever happens, answers reach whom they belong to, every request has one outcome, and when
+//! the storm is over nothing is left behind.
+//!
+//! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
+
+mod backend;
+mod client;
+mod planted;
+mod settings;
+mod stranger;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use planted::Bug;
+use protocol::CloseCode;
+use world::World;
+
+/// Seeds of a run that names none.
+const SEEDS: u64 = 200;
+
+#[test]
+fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
+    let seeds: Vec<u64> = match (number("SIM_SEED"), number("SIM_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, count) => (1..=count.unwrap_or(SEEDS)).collect(),
+    };
+    let mut totals = Totals::default();
+    for seed in seeds {
+        match catch_unwind(AssertUnwindSafe(|| World::new(seed, None).run())) {
+            Ok(seen) => totals.add(&seen),
+            Err(panic) => {
+                eprintln!("SIM_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    // A storm that nothing survives, or that harms nothing, proves nothing.
+    assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
+    assert!(totals.pushed > 0, "{totals:?}");
+    let closes = [CloseCode::AuthFailed, CloseCode::TryLater, CloseCode::Kicked, CloseCode::Replaced];
+    assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [3, 17] {
+        let prints = [World::new(seed, None), World::new(seed, None)].map(|mut world| {
+            world.run();
+            world.net.fingerprint()
+        });
+        assert_eq!(prints[0], prints[1], "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    World::new(1, None).run(); // what everything fails, shows nothing
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed: Vec<Bug> = Bug::ALL
+        .into_iter()
+        .filter(|&bug| !(1..=40).any(|seed| catch_unwind(|| World::new(seed, Some(bug)).run()).is_err()))
+        .collect();
+    let _ = std::panic::take_hook();
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// What the clients of a run have seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) answered: u64,
+    pub(crate) refused: u64,
+    pub(crate) unknown: u64,
+    /// Requests whose link broke first.
+    pub(crate) lost: u64,
+    pub(crate) pushed: u64,
+    /// Why links were closed.
+    pub(crate) closes: BTreeSet<CloseCode>,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.lost += other.lost;
+        self.pushed += other.pushed;
+        self.closes.extend(&other.closes);
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}

@@ -1,0 +1,65 @@
+//! What the gateways of a storm are built from.
+
+use std::path::Path;
+use std::time::Duration;
+
+use driver::Endpoint;
+use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, hex, load};
+use gateway::control;
+use gateway::upstream::{park, pending};
+use gateway::worker::settings::Settings;
+use protocol::noise::{Suite, Suites};
+
+/// Table `[auth]` of a gateway whose backend judges tokens.
+const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
+pub(crate) const SERVER: [u8; 32] = [9; 32];
+pub(crate) const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
+pub(crate) const GRANT: usize = 8;
+pub(crate) const PARTIAL_BYTES_MAX: usize = 4096;
+pub(crate) const STRANGERS_MAX: usize = 8;
+pub(crate) const IN_FLIGHT_MAX: usize = 32;
+
+pub(crate) fn token() -> DevelopmentToken {
+    DevelopmentToken::new(&Secret::new(SERVER))
+}
+
+pub(crate) fn place(name: &str) -> Endpoint {
+    Endpoint::Unix(name.into())
+}
+
+/// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
+pub(crate) fn settings(worker: u32, workers: u32, delegated: bool) -> Settings {
+    let auth = if delegated { DELEGATED } else { "mode = \"development\"" };
+    let text = format!(
+        "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
+         [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
+         [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = 2\nglitches = 10\ndevices = 4\n\
+         [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
+         [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
+         [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\n\
+         [[route]]\nname = \"echo\"\nendpoints = [\"back\"]\npresence = true\n\
+         [[route]]\nname = \"accounts\"\nendpoints = [\"back\"]\n\
+         [[endpoint]]\nname = \"back\"\naddress = \"unix:/back\"\nclear = true\n"
+    );
+    let machine = Machine { cpus: vec![0], open_files: 64, memory: 0 };
+    let read = |_: &Path| Ok(hex::encode(&SERVER));
+    let config = match load("storm.toml", &text, Overrides::default(), &machine, &read) {
+        Ok((config, _)) => config,
+        Err(problems) => panic!("{problems}"),
+    };
+    Settings {
+        strangers_max: STRANGERS_MAX,
+        replay_filter_len: 64,
+        partial_bytes_max: PARTIAL_BYTES_MAX,
+        outgoing_len_max: 1 << 16,
+        outgoing_len_soft: 1 << 14,
+        outgoing_bytes_max: 1 << 18,
+        lingering_max: 16,
+        record_plain_max: 1000,
+        in_flight: pending::Caps { link_max: GRANT as u32, stream_max: 24, worker_max: IN_FLIGHT_MAX as u32 },
+        waiting: park::Bounds { requests_max: 8, bytes_max: 1 << 14 },
+        waiting_max: Duration::from_secs(2),
+        tombstones_max: 64,
+        ..control::settings::settings(&config, worker, [1; 16])
+    }
+}

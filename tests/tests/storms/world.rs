@@ -1,0 +1,173 @@
+//! Workers, clients, strangers and a backend on one network, step by step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver::sim::{Buffers, Config, Faults, Net, Rng, SimDriver};
+use driver::{Endpoint, PoolSize};
+use gateway::collections::HashKey;
+use gateway::counters::Counters;
+use gateway::worker::{Census, Mailbox, Post, Surroundings, Worker};
+use protocol::link::Acceptor;
+use protocol::noise::StaticKey;
+use protocol::{Time, UnixMillis};
+
+use crate::Totals;
+use crate::backend::BackendActor;
+use crate::client::Client;
+use crate::planted::{Bug, Planted};
+use crate::settings::{IN_FLIGHT_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES, place, settings};
+use crate::stranger::Stranger;
+
+/// Steps a seed may take before it counts as stuck.
+const STEPS_MAX: u64 = 60_000;
+/// Steps with faults.
+const STORM_STEPS: u64 = 1_500;
+
+pub(crate) struct World {
+    pub(crate) net: Net,
+    rng: Rng,
+    now: Time,
+    workers: Vec<Worker<Planted>>,
+    counters: Vec<Arc<Counters>>,
+    backend: BackendActor,
+    clients: Vec<Client>,
+    strangers: Vec<Stranger>,
+    front: Endpoint,
+    totals: Totals,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut rng = Rng::new(seed);
+        let net = Net::new(rng.number());
+        let workers = 1 + rng.below(3);
+        let clients = 1 + rng.below(8);
+        let delegated = rng.one_in(3);
+        let (front, back) = (place("/front"), place("/back"));
+        let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
+        net.set_faults(faults);
+        let mailboxes: Vec<_> = (0..workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
+        let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
+        let hash = HashKey::new([5; 16]);
+        let counters: Vec<_> = (0..workers).map(|_| Arc::new(Counters::default())).collect();
+        let build = |(index, mailbox)| {
+            let config = Config {
+                slots: 64,
+                links: PoolSize { count: 4, size: 64 + 64 * (seed % 8) as u32 },
+                streams: PoolSize { count: 2, size: 512 },
+                listeners: vec![front.clone()],
+                buffers: Buffers { send: 512, receive: 512 },
+            };
+            let mut random = rng.fork();
+            let with = Surroundings {
+                acceptor: Acceptor::new(StaticKey::from_secret(SERVER), SUITES, &[], None),
+                counters: Arc::clone(&counters[index]),
+                mailbox,
+                posts: posts.clone(),
+                hash,
+                placement: hash,
+                random: Box::new(move |out| random.fill(out)),
+            };
+            let settings = settings(index as u32, workers as u32, delegated);
+            let inner = SimDriver::new(&net, config);
+            let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
+            let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
+            let driver = Planted::new(inner, bug, patience);
+            Worker::new(driver, settings, with, Time::ZERO)
+        };
+        let workers = mailboxes.into_iter().enumerate().map(build).collect();
+        let backend = BackendActor::new(&net, back);
+        let clients =
+            (0..clients).map(|index| Client::new(index, front.clone(), delegated, rng.fork())).collect();
+        Self {
+            net,
+            rng,
+            now: Time::ZERO,
+            workers,
+            counters,
+            backend,
+            clients,
+            strangers: Vec::new(),
+            front,
+            totals: Totals::default(),
+        }
+    }
+
+    pub(crate) fn run(&mut self) -> Totals {
+        for step in 0..STEPS_MAX {
+            if step == STORM_STEPS {
+                self.net.faults_off();
+                self.backend.calm = true;
+                self.clients.iter_mut().for_each(|client| client.calm = true);
+            }
+            self.step();
+            if step > STORM_STEPS && self.net.is_quiet() {
+                for worker in 0..self.workers.len() {
+                    let audit = self.net.audit(worker as u32);
+                    assert_eq!(audit.deaf, 0, "worker {worker} forgot to arm: {audit:?}");
+                }
+            }
+            if step > STORM_STEPS
+                && self.clients.iter().all(Client::is_done)
+                && self.strangers.is_empty()
+                && self.is_settled()
+            {
+                self.assert_nothing_left();
+                return self.totals.clone();
+            }
+        }
+        let census: Vec<_> = self.workers.iter().map(Worker::census).collect();
+        let clients: Vec<_> =
+            self.clients.iter().map(|c| (c.wanted, c.open.len(), c.link.is_some())).collect();
+        panic!("stuck after {STEPS_MAX} steps: {census:?}, clients {clients:?}");
+    }
+
+    fn step(&mut self) {
+        self.now = self.now + Duration::from_millis(1 + self.rng.below(20) as u64);
+        self.net.step();
+        for client in &mut self.clients {
+            client.step(&self.net, self.now, &mut self.totals);
+        }
+        if !self.backend.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
+            self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
+        }
+        self.strangers.retain_mut(Stranger::step);
+        self.backend.step(&mut self.rng, self.now);
+        let first = self.rng.below(self.workers.len());
+        for at in 0..self.workers.len() {
+            let at = (first + at) % self.workers.len();
+            let worker = &mut self.workers[at];
+            worker.wait().expect("the simulated driver does not break");
+            assert!(worker.turn(self.now, UnixMillis(1_000_000 + self.now.as_millis())), "nobody said stop");
+            assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
+            let census = worker.census();
+            self.counters[at].errors.each(|name, count| {
+                let of_strangers = ["magic", "preamble", "handshake_length", "gate"];
+                let of_time = ["handshake_timeout", "auth_timeout", "heartbeat_timeout", "partial_evicted"];
+                assert!(
+                    count == 0 || of_strangers.contains(&name) || of_time.contains(&name),
+                    "{count} × {name}, and no client breaks a rule here"
+                );
+            });
+            assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
+            assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.workers.iter().all(|worker| {
+            let Census { links, sessions, claims, pending, parked, judging, unsent, streams, .. } =
+                worker.census();
+            links + sessions + claims + pending + parked + judging + unsent == 0 && streams == 1
+        })
+    }
+
+    fn assert_nothing_left(&self) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            assert_eq!(worker.census(), Census { streams: 1, ..Census::default() }, "worker {index}");
+            let audit = self.net.audit(index as u32);
+            assert_eq!((audit.deaf, audit.chunks_out), (0, 0), "worker {index}: {audit:?}");
+        }
+    }
+}
