@@ -145,11 +145,28 @@ fn a_request_that_cannot_be_forwarded_is_refused_and_says_why() {
 }
 
 #[test]
+fn without_a_verdict_in_time_nobody_gets_in() {
+    let Some(folder) = folder("verdict") else { return };
+    let service = Process::service(&folder.file("service.sock"));
+    let auth = "[auth]\nmode = \"delegated\"\nroute = \"echo\"\ndeadline = \"200ms\"\n";
+    let (_gateway, target) = run_with(&folder, auth);
+    wait_until("the stream is up", || target.metric("gateway_streams") == 2);
+    service.signal("STOP");
+    let mut client = Client::connect(&target);
+    let auth = protocol::wire::frame::Auth { token: b"t", user: b"u", device: b"d", ..Default::default() };
+    client.send(&[Frame::Auth(auth)]);
+    assert_eq!(client.hear(2), [Heard::Close(CloseCode::TryLater.number()), Heard::End]);
+    assert_eq!(target.metric("gateway_sessions"), 0);
+}
+
+#[test]
 fn whoever_stays_silent_is_told_that_the_time_is_over() {
     let Some(folder) = folder("silent") else { return };
     let _service = Process::service(&folder.file("service.sock"));
-    let (_gateway, target) =
-        run_with(&folder, "[limits]\nauth_deadline = \"1s\"\n[heartbeat]\nmin = \"1s\"\ndefault = \"1s\"\n");
+    let (_gateway, target) = run_in_development(
+        &folder,
+        "[limits]\nauth_deadline = \"1s\"\n[heartbeat]\nmin = \"1s\"\ndefault = \"1s\"\n",
+    );
     let mut strange = Client::connect(&target);
     let mut quiet = Client::login(&target, "alice");
     let mut lively = Client::login(&target, "bob");
@@ -221,10 +238,22 @@ fn every_failure_to_start_has_its_exit_code() {
 
 /// A gateway in development mode before a service that the test owns.
 fn run(folder: &Folder) -> (Process, Target) {
-    run_with(folder, "")
+    run_in_development(folder, "")
 }
 
-/// The same, with more tables in its config.
+/// The same, with these tables in its config.
+fn run_in_development(folder: &Folder, tables: &str) -> (Process, Target) {
+    let (gateway, mut target) = run_with(folder, &format!("[auth]\nmode = \"development\"\n{tables}"));
+    let config = folder.file("gateway.toml");
+    let token =
+        Command::new(env!("CARGO_BIN_EXE_gateway")).args(["token", "--config", path(&config)]).output();
+    let token = token.expect("the binary is built");
+    assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
+    target.token = String::from_utf8(token.stdout).expect("text").trim().to_owned();
+    (gateway, target)
+}
+
+/// A gateway before a service that the test owns, with these tables in its config, of which one is `[auth]`.
 fn run_with(folder: &Folder, tables: &str) -> (Process, Target) {
     let (file, config, key) =
         (folder.file("ready.json"), folder.file("gateway.toml"), folder.file("server.key"));
@@ -233,7 +262,7 @@ fn run_with(folder: &Folder, tables: &str) -> (Process, Target) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let socket = folder.file("service.sock");
     let text = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\n[keys]\nserver = \"{}\"\n[auth]\nmode = \"development\"\n\
+        "[listen]\naddress = \"127.0.0.1:0\"\n[keys]\nserver = \"{}\"\n\
          [admin]\nhttp = \"127.0.0.1:0\"\n[upstream]\nredial_max = \"200ms\"\n\
          [[route]]\nname = \"echo\"\nendpoints = [\"service\"]\n\
          [[endpoint]]\nname = \"service\"\naddress = \"unix:{}\"\nclear = true\n{tables}",
@@ -243,12 +272,7 @@ fn run_with(folder: &Folder, tables: &str) -> (Process, Target) {
     std::fs::write(&config, text).expect("a fresh folder");
     let arguments = ["run", "--config", path(&config), "--workers", "2", "--ready-file", path(&file)];
     let gateway = Process::gateway(&arguments);
-    let mut target = Target::read(&file);
-    let token =
-        Command::new(env!("CARGO_BIN_EXE_gateway")).args(["token", "--config", path(&config)]).output();
-    let token = token.expect("the binary is built");
-    assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
-    target.token = String::from_utf8(token.stdout).expect("text").trim().to_owned();
+    let target = Target::read(&file);
     (gateway, target)
 }
 
