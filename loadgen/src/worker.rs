@@ -78,7 +78,7 @@ impl Job {
 fn build(links: u32) -> Result<Uring, Blocked> {
     let config = Config {
         slots: links + SLOTS_SPARE,
-        submissions: 4096,
+        submissions: 512,
         completions: 16_384,
         links: PoolSize { count: 2048, size: 2048 },
         streams: PoolSize { count: 1, size: 4096 },

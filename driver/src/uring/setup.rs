@@ -26,7 +26,9 @@ pub struct Config {
     /// Size of the socket table. Cut to the limit on open files and to 2²⁰; a table near 20,000 keeps cancelling by
     /// descriptor cheap even where more is allowed.
     pub slots: u32,
-    /// Entries of the submission queue, 64 bytes each.
+    /// Entries of the submission queue, 64 bytes each. Also what one flush makes of requests at most, and the kernel
+    /// keeps the memory of every request a ring ever had at once, 256 bytes each: a long queue saves a few system
+    /// calls in a wave of messages and costs a megabyte per 4,096 entries for good.
     pub submissions: u32,
     /// Entries of the completion queue, 16 bytes each; at least as many as submissions. A storm of reconnects is what
     /// it is sized for: completions beyond it are kept by the kernel, slowly.
@@ -52,7 +54,7 @@ impl Default for Config {
         Config {
             listeners: Vec::new(),
             slots: 20_000,
-            submissions: 4096,
+            submissions: 512,
             completions: 16_384,
             links: PoolSize { count: 4096, size: 2048 },
             streams: PoolSize { count: 64, size: 64 * 1024 },
