@@ -6,18 +6,21 @@
 //! waiting, it is refused and never unknown.
 //!
 //! Two rules keep the order of requests with one key, both the caller's to keep. While anything waits for a
-//! stream ([`Park::len_of`]), later requests for that stream park as well. And when an endpoint becomes ready,
-//! what waits for the other endpoints of its routes is taken out and chosen for anew, because its keys may belong
-//! to the new one now.
+//! stream ([`Park::len_of`]), later requests for that stream park as well. And while a request of a key waits, later
+//! ones of that key follow it ([`Park::stream_of`]), even if the key belongs to another endpoint meanwhile: one that
+//! has just come back would take them at once.
 //!
 //! A link that closes leaves its requests here; they are dropped when their turn comes. To look for them would
 //! cost every closing link a search through the queues.
 
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use protocol::{Refusal, Time};
 
 use super::{RouteIndex, StreamIndex};
+use crate::collections::hash::{ByIdentity, mix};
 use crate::collections::{Pool, Queues, Slab, Wheel};
 use crate::id::LinkId;
 
@@ -39,10 +42,19 @@ pub struct Waiting {
     pub deadline: Time,
     /// The credit it needs.
     pub cost: u32,
+    /// Hash of its ordering key; zero when it has none.
+    pub order: u32,
     /// The stream it waits for.
     pub stream: StreamIndex,
     /// The route it takes.
     pub route: RouteIndex,
+}
+
+impl Waiting {
+    fn lane(&self) -> Option<Lane> {
+        let Self { link, route, order, .. } = *self;
+        (order != 0).then_some(Lane { link, route, order })
+    }
 }
 
 /// A request that has waited, and its bytes in a buffer that belongs back into the pool.
@@ -63,12 +75,36 @@ pub struct Park {
     requests: Slab<Parked>,
     by_stream: Queues,
     deadlines: Wheel,
+    /// Where requests with a key wait. Only looked up, never walked through.
+    lanes: HashMap<Lane, Waiters, ByIdentity>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
     requests: u32,
     bytes: usize,
+}
+
+/// Requests whose order is kept: of one link, route and key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lane {
+    link: LinkId,
+    route: RouteIndex,
+    order: u32,
+}
+
+impl Hash for Lane {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // `order` depends on the process's secret, so nobody can aim at a bucket.
+        state.write_u64(mix(self.link.number() ^ u64::from(self.route.0) << 32 ^ u64::from(self.order)));
+    }
+}
+
+/// How many wait in a lane, and for which stream the last of them does.
+#[derive(Clone, Copy, Debug)]
+struct Waiters {
+    count: u32,
+    stream: StreamIndex,
 }
 
 impl Park {
@@ -82,6 +118,7 @@ impl Park {
             requests: Slab::new(requests_max),
             by_stream: Queues::new(usize::from(streams), requests_max as usize),
             deadlines: Wheel::new(TICK, requests_max as usize, now),
+            lanes: HashMap::default(),
         }
     }
 
@@ -106,7 +143,18 @@ impl Park {
         let key = self.requests.insert(parked).expect("the bounds of all routes fit into the table");
         self.by_stream.push(usize::from(waiting.stream.0), key.index);
         self.deadlines.arm(key.index, waiting.deadline);
+        if let Some(lane) = waiting.lane() {
+            let waiters = self.lanes.entry(lane).or_insert(Waiters { count: 0, stream: waiting.stream });
+            *waiters = Waiters { count: waiters.count + 1, stream: waiting.stream };
+        }
         Ok(())
+    }
+
+    /// The stream for which a request of this link, route and ordering key waits; the later ones have to wait behind
+    /// it.
+    #[must_use]
+    pub fn stream_of(&self, link: LinkId, route: RouteIndex, order: u32) -> Option<StreamIndex> {
+        self.lanes.get(&Lane { link, route, order }).map(|waiters| waiters.stream)
     }
 
     /// The request that is the next to leave for this stream.
@@ -121,6 +169,15 @@ impl Park {
     pub fn take(&mut self, stream: StreamIndex) -> Option<Parked> {
         let index = self.by_stream.first(usize::from(stream.0))?;
         self.remove(index)
+    }
+
+    /// Lets the request that is next for this stream stand behind all others of it.
+    pub fn rotate(&mut self, stream: StreamIndex) {
+        let queue = usize::from(stream.0);
+        if let Some(index) = self.by_stream.first(queue) {
+            self.by_stream.remove(queue, index);
+            self.by_stream.push(queue, index);
+        }
     }
 
     /// Takes out a request that has waited too long. Called until `None`; each entry looked at costs one of
@@ -159,6 +216,14 @@ impl Park {
         let parked = self.requests.remove(key)?;
         self.by_stream.remove(usize::from(parked.waiting.stream.0), index);
         self.deadlines.cancel(index);
+        if let Some(lane) = parked.waiting.lane()
+            && let Some(waiters) = self.lanes.get_mut(&lane)
+        {
+            waiters.count -= 1;
+            if waiters.count == 0 {
+                self.lanes.remove(&lane);
+            }
+        }
         let used = &mut self.used[usize::from(parked.waiting.route.0)];
         used.requests -= 1;
         used.bytes -= parked.bytes.len();
@@ -189,6 +254,7 @@ mod tests {
             link: LinkId::new(0, slot, 1),
             deadline: at(1_000),
             cost: 70,
+            order: 0,
             stream: StreamIndex(stream),
             route: RouteIndex(route),
         }
@@ -201,6 +267,9 @@ mod tests {
             park.push(&mut pool, waiting(slot, route, stream), &[slot as u8; 9]).expect("there is room");
         }
         assert_eq!(park.first(StreamIndex(0)).map(|first| first.link.slot()), Some(1));
+        park.rotate(StreamIndex(0));
+        assert_eq!(park.first(StreamIndex(0)).map(|first| first.link.slot()), Some(3));
+        park.rotate(StreamIndex(0));
         let taken: Vec<_> = std::iter::from_fn(|| park.take(StreamIndex(0))).collect();
         assert_eq!(taken.iter().map(|parked| parked.bytes[0]).collect::<Vec<_>>(), [1, 3]);
         assert_eq!((park.len_of(StreamIndex(0)), park.len_of(StreamIndex(1)), park.len()), (0, 1, 1));
@@ -236,6 +305,27 @@ mod tests {
         assert_eq!(park.expire(at(300), &mut budget).map(|parked| parked.bytes), Some(b"two".to_vec()));
         assert_eq!(park.take(StreamIndex(0)).map(|parked| parked.bytes), Some(b"one".to_vec()));
         assert_eq!((park.next_deadline(), park.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn a_key_is_found_while_requests_with_it_wait() {
+        let (mut park, mut pool) = park();
+        let keyed = |stream| Waiting { order: 7, ..waiting(1, 0, stream) };
+        let found = |park: &Park| park.stream_of(keyed(0).link, RouteIndex(0), 7);
+        park.push(&mut pool, waiting(1, 0, 1), b"without a key").expect("there is room");
+        assert_eq!(found(&park), None);
+        park.push(&mut pool, keyed(0), b"one").expect("there is room");
+        park.push(&mut pool, keyed(1), b"two").expect("there is room");
+        assert_eq!(found(&park), Some(StreamIndex(1)), "the last one is followed");
+        for other in [(2, 0, 7), (1, 1, 7), (1, 0, 8)] {
+            let link = waiting(other.0, 0, 0).link;
+            assert_eq!(park.stream_of(link, RouteIndex(other.1), other.2), None);
+        }
+        park.take(StreamIndex(0)).expect("one waits there");
+        assert_eq!(found(&park), Some(StreamIndex(1)));
+        let mut budget = 10;
+        while park.expire(at(1_000), &mut budget).is_some() {}
+        assert_eq!((found(&park), park.lanes.len()), (None, 0));
     }
 
     proptest! {

@@ -54,7 +54,7 @@ pub struct Affinity {
     pub user: u64,
     /// Hash of the request's ordering key, if it has one.
     pub key: Option<u64>,
-    /// The stream that holds an earlier request of the same link and key ([`super::pending::Pending::stream_of`]).
+    /// The stream that holds an earlier request of the same link and key, or for which one waits.
     pub held_by: Option<StreamIndex>,
 }
 

@@ -7,11 +7,11 @@
 //! ```
 
 use driver::Token;
-use protocol::Refusal;
 use protocol::stream::Blocked;
 use protocol::wire::frame::{Frame, Outcome, Request, RequestId, Response};
 use protocol::wire::stream::{StreamRequest, StreamResponse, credit_cost};
 use protocol::wire::varint;
+use protocol::{Refusal, Time};
 
 use super::Core;
 use crate::collections::hash::mix;
@@ -32,35 +32,47 @@ struct Way {
     stream: StreamIndex,
     order: u32,
     cost: u32,
+    /// How long it may wait for credit.
+    patience: Time,
 }
 
 impl Core {
     /// A request from a client.
     pub(super) fn request(&mut self, token: Token, request: &Request<'_>) {
         self.counters.requests.add(1);
-        if let Err(refusal) = self.route(token, request) {
+        let patience = self.now + self.settings.waiting_max;
+        if let Err(refusal) = self.route(token, request, patience) {
             self.refuse(self.link_id(token), request.id, refusal);
         }
     }
 
-    fn route(&mut self, token: Token, request: &Request<'_>) -> Result<(), Refusal> {
+    fn route(&mut self, token: Token, request: &Request<'_>, patience: Time) -> Result<(), Refusal> {
         let link = self.link_id(token);
         let route = self.routes.find(request.route.as_bytes())?;
         let user = self.user_hash(token).ok_or(Refusal::Auth)?;
         let key = (!request.key.is_empty()).then(|| self.hash.hash(request.key));
         let order = key.map_or(0, |key| key as u32 | 1);
-        let held_by = if order == 0 { None } else { self.pending.stream_of(link, route, order) };
+        let held_by = self.held_by(link, route, order);
         let pending = &self.pending;
         let affinity = Affinity { user, key, held_by };
         let stream = self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream))?;
         self.pending.admit(link, stream)?;
         let cost = credit_cost(request.payload.len());
         let cost = u32::try_from(cost).map_err(|_| Refusal::TooLarge)?;
-        let way = Way { link, route, stream, order, cost };
+        let way = Way { link, route, stream, order, cost, patience };
         if self.park.len_of(stream) > 0 || !self.has_room(stream, cost) {
             return self.wait_for_credit(way, request);
         }
         self.forward(token, way, request)
+    }
+
+    /// The stream that has, or will get, the earlier requests of this key.
+    fn held_by(&self, link: LinkId, route: RouteIndex, order: u32) -> Option<StreamIndex> {
+        if order == 0 {
+            return None;
+        }
+        let waiting = if self.park.is_empty() { None } else { self.park.stream_of(link, route, order) };
+        waiting.or_else(|| self.pending.stream_of(link, route, order))
     }
 
     /// Whether a stream can take a payload frame of this cost now.
@@ -71,7 +83,7 @@ impl Core {
     /// Hands a request to its stream's batch. The payload is copied here, once.
     fn forward(&mut self, token: Token, way: Way, request: &Request<'_>) -> Result<(), Refusal> {
         let deadline = self.routes.route(way.route).deadline;
-        let Way { link, route, stream, order, cost } = way;
+        let Way { link, route, stream, order, cost, .. } = way;
         let at = self.links.get(token).and_then(|link| link.session).ok_or(Refusal::Auth)?;
         let (key, _) = self.sessions.at(at.get()).ok_or(Refusal::Auth)?;
         let session = self.sessions.get_mut(key).expect("found just above");
@@ -114,8 +126,9 @@ impl Core {
         Frame::Request(*request).encode(&mut scratch);
         let waiting = Waiting {
             link: way.link,
-            deadline: self.now + self.settings.waiting_max,
+            deadline: way.patience,
             cost: way.cost,
+            order: way.order,
             stream: way.stream,
             route: way.route,
         };
@@ -143,14 +156,13 @@ impl Core {
         parked: Parked,
         then: impl FnOnce(&mut Self, Token, Way, &Request<'_>) -> Result<(), Refusal>,
     ) {
-        let Waiting { link, cost, stream, route, .. } = parked.waiting;
+        let Waiting { link, deadline, cost, order, stream, route } = parked.waiting;
         let prefix = varint::decode(&parked.bytes).ok().flatten().map_or(0, |(_, len)| len);
         if let (Some(token), Ok(Frame::Request(request))) =
             (self.own(link), Frame::decode(&parked.bytes[prefix..]))
             && self.links.get(token).is_some()
         {
-            let order = if request.key.is_empty() { 0 } else { self.hash.hash(request.key) as u32 | 1 };
-            let way = Way { link, route, stream, order, cost };
+            let way = Way { link, route, stream, order, cost, patience: deadline };
             if let Err(refusal) = then(self, token, way, &request) {
                 self.refuse(link, request.id, refusal);
             }
@@ -184,8 +196,33 @@ impl Core {
         // One round only: what parks again for this very stream would come back for ever.
         for _ in 0..self.park.len_of(stream) {
             let Some(parked) = self.park.take(stream) else { break };
-            self.retry(parked, |core, token, _, request| core.route(token, request));
+            self.retry(parked, |core, token, way, request| core.route(token, request, way.patience));
         }
+    }
+
+    /// An endpoint takes requests again: what waits for the others of its routes, but would go to this one, does. A
+    /// request with a key stays where the earlier ones of its key are; none waits longer than it would have.
+    pub(super) fn share_with(&mut self, stream: StreamIndex) {
+        for index in 0..self.streams.len() {
+            let other = StreamIndex(index as u16);
+            // Once around: what stays comes to stand in the same order again.
+            for _ in 0..self.park.len_of(other) {
+                let Some(&waiting) = self.park.first(other) else { break };
+                if !self.would_take(stream, &waiting) {
+                    self.park.rotate(other);
+                } else if let Some(parked) = self.park.take(other) {
+                    self.retry(parked, |core, token, way, request| core.route(token, request, way.patience));
+                }
+            }
+        }
+    }
+
+    /// Whether a request that waits would go to this stream if it came now.
+    fn would_take(&mut self, stream: StreamIndex, waiting: &Waiting) -> bool {
+        let user = self.own(waiting.link).and_then(|token| self.user_hash(token));
+        let Some(user) = user.filter(|_| waiting.order == 0) else { return false };
+        let affinity = Affinity { user, key: None, held_by: None };
+        self.routes.choose(waiting.route, affinity, |stream| self.pending.len_of_stream(stream)) == Ok(stream)
     }
 
     /// The link has ended: nobody waits for the answers to its requests.
@@ -207,7 +244,7 @@ impl Core {
     }
 
     /// When a request's time is over next.
-    pub(super) fn requests_deadline(&self) -> Option<protocol::Time> {
+    pub(super) fn requests_deadline(&self) -> Option<Time> {
         [self.pending.next_deadline(), self.park.next_deadline()].into_iter().flatten().min()
     }
 

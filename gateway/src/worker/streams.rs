@@ -108,7 +108,7 @@ impl Core {
         match self.streams[usize::from(index)].redial.expire(self.now, random, &rules) {
             Some(Due::Dial) => self.dial(index),
             Some(Due::GiveUp) => self.end_stream(index),
-            Some(Due::Readmit) => self.routes.set_ready(StreamIndex(index), true),
+            Some(Due::Readmit) => self.readmit(StreamIndex(index)),
             None => {}
         }
         let now = self.now;
@@ -286,10 +286,16 @@ impl Core {
             // The dial was given up before it succeeded; the next one is set.
             return self.end_stream(stream.0);
         }
-        self.routes.set_ready(stream, true);
         self.streams[usize::from(stream.0)].announced_to = Some(0);
         self.counters.streams_opened.add(1);
+        self.readmit(stream);
         self.schedule_stream(stream.0);
+    }
+
+    /// The endpoint takes requests from now on.
+    fn readmit(&mut self, stream: StreamIndex) {
+        self.routes.set_ready(stream, true);
+        self.share_with(stream);
     }
 
     /// The endpoint let a request run into its deadline.
