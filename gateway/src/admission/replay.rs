@@ -22,6 +22,18 @@ impl ReplayFilter {
         Self { seen: HashSet::default(), order: VecDeque::new(), len_max }
     }
 
+    /// How many it remembers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether it remembers none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     /// Whether this fingerprint is new; it is remembered then.
     pub fn admit(&mut self, fingerprint: u64) -> bool {
         if !self.seen.insert(fingerprint) {

@@ -84,9 +84,10 @@ pub(super) fn config(
         }
     };
     let tables = tables(&mut reader, root.get_ref());
-    let config = tables.and_then(|tables| build(&mut reader, tables, overrides, machine, read));
-    if let Some(config) = &config {
+    let mut config = tables.and_then(|tables| build(&mut reader, tables, overrides, machine, read));
+    if let Some(config) = &mut config {
         check_sums(&mut reader, config, machine);
+        config.bounds = std::mem::take(&mut reader.bounds);
     }
     let mut problems = reader.problems;
     problems.sort_by_key(|problem| problem.line.as_ref().map_or(usize::MAX, |(number, _)| *number));
@@ -185,6 +186,7 @@ fn build(
         },
         admin: tables.admin,
         log: tables.log,
+        bounds: Vec::new(),
     })
 }
 

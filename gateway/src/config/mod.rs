@@ -22,7 +22,7 @@ use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 pub use ceiling::{Ceiling, LINK_BYTES};
 pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
-pub use section::{Key, Takes};
+pub use section::{Bound, Key, Takes};
 pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Listen, Log, Receive, Requests};
 
 /// A value that passed every check.
@@ -68,6 +68,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is told.
     pub log: Log,
+    /// Every number of the file as it is in force, in the order of the tables.
+    pub bounds: Vec<Bound>,
 }
 
 /// One worker's place.

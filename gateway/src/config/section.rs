@@ -41,6 +41,17 @@ pub struct Key {
     pub memory: &'static str,
 }
 
+/// A bound as it is in force, from the file or by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The key with its table, such as `limits.outbox_pool`; of the second route `route[1].deadline`.
+    pub key: String,
+    /// What is counted: "bytes", "milliseconds", or "1" for things.
+    pub unit: &'static str,
+    /// The number.
+    pub number: u64,
+}
+
 /// A table whose keys are declared by [`section!`].
 pub(super) trait Section: Sized {
     /// All keys.
@@ -83,16 +94,17 @@ macro_rules! section {
 }
 pub(super) use section;
 
-/// Where keys stand in the file, and what is wrong so far.
+/// Where keys stand in the file, what is in force, and what is wrong so far.
 pub(super) struct Reader<'t> {
     text: &'t str,
     places: BTreeMap<String, Range<usize>>,
+    pub(super) bounds: Vec<Bound>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, places: BTreeMap::new(), problems: Vec::new() }
+        Self { text, places: BTreeMap::new(), bounds: Vec::new(), problems: Vec::new() }
     }
 
     /// Reads a table that may be absent.
@@ -198,10 +210,12 @@ impl Fields<'_, '_> {
         default: &str,
         bounds: Option<&RangeInclusive<u64>>,
     ) -> Option<K::Out> {
-        let Some((_, value)) = self.table.and_then(|table| find(table, name)) else {
-            return self.absent::<K>(name, default);
-        };
         let path = join(self.path, name);
+        let Some((_, value)) = self.table.and_then(|table| find(table, name)) else {
+            let out = self.absent::<K>(name, default)?;
+            self.note::<K>(path, &out);
+            return Some(out);
+        };
         let out = match K::read(value) {
             Ok(out) => out,
             Err(reason) => {
@@ -217,7 +231,14 @@ impl Fields<'_, '_> {
             self.reader.error(&path, reason, format!("choose a value from {least} to {most}"));
             return None;
         }
+        self.note::<K>(path, &out);
         Some(out)
+    }
+
+    fn note<K: Kind>(&mut self, key: String, out: &K::Out) {
+        if let Some(number) = K::measure(out) {
+            self.reader.bounds.push(Bound { key, unit: K::UNIT, number });
+        }
     }
 
     fn absent<K: Kind>(&mut self, name: &str, default: &str) -> Option<K::Out> {

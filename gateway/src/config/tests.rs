@@ -1,5 +1,6 @@
 //! Configs as people write them, and what the gateway says about them.
 
+use super::section::Section as _;
 use super::*;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -70,6 +71,28 @@ fn problem(text: &str) -> String {
     let problems = check(text).expect_err("the text is wrong");
     assert_eq!(problems.list.len(), 1, "{problems}");
     problems.to_string()
+}
+
+#[test]
+fn every_number_in_force_is_told_once_with_its_unit() {
+    let (config, _) = check(&with("limits", "outbox_pool = \"32MiB\"")).expect("the text is right");
+    let told = |key: &str| -> Vec<_> {
+        config
+            .bounds
+            .iter()
+            .filter(|bound| bound.key == key)
+            .map(|bound| (bound.number, bound.unit))
+            .collect()
+    };
+    assert_eq!(told("limits.outbox_pool"), [(32 << 20, "bytes")], "from the file");
+    assert_eq!(told("limits.letters"), [(16_384, "1")], "by default");
+    assert_eq!(told("heartbeat.min"), [(60_000, "milliseconds")]);
+    assert_eq!(told("endpoint[2].credit_window"), [(1 << 20, "bytes")], "of one of several");
+    let bounded = Limits::KEYS.iter().filter(|key| !key.bounds.is_empty());
+    assert!(bounded.clone().count() > 15);
+    for key in bounded {
+        assert_eq!(told(&format!("limits.{}", key.name)).len(), 1, "{}", key.name);
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) trait Kind {
     const WRITTEN: &'static str;
     /// Whether the key may be absent without a default.
     const OPTIONAL: bool = false;
+    /// What [`Self::measure`] counts in: "bytes", "milliseconds", or "1" for things.
+    const UNIT: &'static str = "1";
 
     /// Reads a value, or says what is wrong with it.
     fn read(value: &DeValue<'_>) -> Result<Self::Out, String>;
@@ -26,7 +28,7 @@ pub(super) trait Kind {
         None
     }
 
-    /// The number that bounds apply to, in [`Self::show`]'s unit.
+    /// The number that bounds apply to, in [`Self::UNIT`].
     fn measure(_: &Self::Out) -> Option<u64> {
         None
     }
@@ -45,6 +47,7 @@ const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB"
 impl Kind for Size {
     type Out = usize;
     const WRITTEN: &'static str = "a size such as \"64KiB\" (units B, KiB, MiB, GiB)";
+    const UNIT: &'static str = "bytes";
 
     fn read(value: &DeValue<'_>) -> Result<usize, String> {
         let bytes = with_unit(value, &SIZE_UNITS)?;
@@ -68,6 +71,7 @@ const SPAN_UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000)
 impl Kind for Span {
     type Out = Duration;
     const WRITTEN: &'static str = "a time such as \"30s\" (units ms, s, m, h)";
+    const UNIT: &'static str = "milliseconds";
 
     fn read(value: &DeValue<'_>) -> Result<Duration, String> {
         with_unit(value, &SPAN_UNITS).map(Duration::from_millis)
@@ -316,6 +320,7 @@ impl<K: Kind> Kind for Optional<K> {
     type Out = Option<K::Out>;
     const WRITTEN: &'static str = K::WRITTEN;
     const OPTIONAL: bool = true;
+    const UNIT: &'static str = K::UNIT;
 
     fn read(value: &DeValue<'_>) -> Result<Self::Out, String> {
         K::read(value).map(Some)

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::status::Snapshot;
+use crate::config::Bound;
 use crate::counters::{Counters, Form, Metric, Sample};
 
 /// Which of the two formats.
@@ -75,6 +76,15 @@ impl Page {
         for (worker, core) in snapshot.cores.iter().enumerate() {
             self.line(&slots, &format!("worker=\"{worker}\""), u64::from(core.slots));
         }
+        let bound = Metric {
+            name: "config_bound",
+            help: "Every number of the config, as it is in force.",
+            form: Form::Gauge,
+        };
+        self.head(&bound);
+        for Bound { key, unit, number } in snapshot.bounds {
+            self.line(&bound, &format!("key=\"{key}\",unit=\"{unit}\""), *number);
+        }
     }
 
     fn gauge(&mut self, name: &'static str, help: &'static str, labels: &str, number: u64) {
@@ -127,6 +137,7 @@ mod tests {
             assert!(text.contains("gateway_handshakes_total{worker=\"1\"} 7\n"));
             assert!(text.contains("gateway_closed_total{worker=\"0\",code=\"slow_reader\"} 3\n"));
             assert!(text.contains("# TYPE gateway_links gauge\n"));
+            assert!(text.contains("gateway_config_bound{key=\"limits.letters\",unit=\"1\"} 64\n"));
             assert!(text.contains("# TYPE gateway_handshakes_total counter\n"));
         });
     }

@@ -61,6 +61,7 @@ impl State {
             cores: &self.config.cores,
             counters: &self.counters,
             ceiling: &self.ceiling,
+            bounds: &self.config.bounds,
         }
     }
 }

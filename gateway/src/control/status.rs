@@ -7,7 +7,7 @@ use std::sync::Arc;
 use protocol::UnixMillis;
 use serde_json::{Map, Value, json};
 
-use crate::config::{Ceiling, Core};
+use crate::config::{Bound, Ceiling, Core};
 use crate::counters::{Counters, Form, Sample};
 
 /// What can be told at one moment.
@@ -28,6 +28,8 @@ pub(super) struct Snapshot<'s> {
     pub(super) counters: &'s [Arc<Counters>],
     /// The sum of all limits.
     pub(super) ceiling: &'s Ceiling,
+    /// Each of them.
+    pub(super) bounds: &'s [Bound],
 }
 
 impl Snapshot<'_> {
@@ -143,6 +145,7 @@ pub(super) mod tests {
             cores: &[Core { cpu: 0, slots: 100 }, Core { cpu: 3, slots: 200 }],
             counters: &counters,
             ceiling: &ceiling,
+            bounds: &[Bound { key: "limits.letters".to_owned(), unit: "1", number: 64 }],
         });
     }
 

@@ -205,6 +205,12 @@ impl Park {
         self.requests.len()
     }
 
+    /// Bytes of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.used.iter().map(|used| used.bytes).sum()
+    }
+
     /// Whether none waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

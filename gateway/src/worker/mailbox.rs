@@ -132,6 +132,18 @@ impl Mailbox {
         self.shared.letters.pop()
     }
 
+    /// Number of letters in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.letters.len()
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shared.letters.is_empty()
+    }
+
     /// Announces that the owner is about to sleep; whether it may, because no letter is waiting.
     pub fn may_sleep(&mut self) -> bool {
         self.shared.asleep.store(true, Ordering::SeqCst);

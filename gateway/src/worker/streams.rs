@@ -72,6 +72,11 @@ impl Stream {
         })
     }
 
+    /// Bytes queued for its backend.
+    pub(super) fn pending(&self) -> usize {
+        self.socket.as_ref().map_or(0, |socket| socket.machine.pending())
+    }
+
     /// Queues a request.
     ///
     /// # Errors
