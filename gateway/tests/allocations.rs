@@ -1,14 +1,19 @@
-//! In steady state a message costs no heap allocation: counted on the worker's own thread, over a real ring, with a
-//! client and a backend on threads beside it.
+//! In steady state a message costs no heap allocation: counted on the threads of two workers, over real rings, with
+//! clients and a backend on threads beside them.
+//!
+//! A request of one client is answered and pushed to both; the other client answers a push with a request of its own. So
+//! the number of messages under way is fixed, and letters go between the workers in all directions: a push finds its
+//! way by the worker that owns the user.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use driver::{Doorbells, Endpoint, ListenOptions, Uring};
 use gateway::clock::Clock;
@@ -16,22 +21,25 @@ use gateway::collections::HashKey;
 use gateway::config::{Config, Development, DevelopmentToken, Machine, Secret};
 use gateway::control;
 use gateway::counters::Counters;
+use gateway::directory::owner_of;
 use gateway::worker::settings::Settings;
-use gateway::worker::{Mailbox, Surroundings, Worker};
+use gateway::worker::{Mailbox, Post, Surroundings, Worker};
 use protocol::Time;
 use protocol::buffer::{Input, Partials, Place};
 use protocol::link::{Acceptor, ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::stream::{Access, BackendStream, Params, ToBackend};
 use protocol::wire::frame::{Frame, Request};
-use protocol::wire::stream::StreamResponse;
+use protocol::wire::stream::{StreamPush, StreamResponse};
 
-/// Messages that fill every pool.
+/// Pushes to each client that fill every pool.
 const WARM_UP: u64 = 2_000;
-/// Messages during which nothing may be allocated.
+/// Pushes to each client during which nothing may be allocated, and half as many requests.
 const COUNTED: u64 = 10_000;
-/// Requests in flight.
-const WINDOW: usize = 8;
+/// Requests under way while the pools fill, and after: what is counted must not be the first to reach a peak.
+const WINDOWS: [u64; 2] = [64, 8];
+/// How long the test waits for the next figure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_message_in_steady_state_allocates_nothing() {
@@ -41,39 +49,107 @@ fn a_message_in_steady_state_allocates_nothing() {
     }
     let folder = Folder::new();
     let backend = UnixListener::bind(folder.0.join("backend")).expect("a fresh folder");
-    std::thread::spawn(move || serve(&backend));
-    let options = ListenOptions::default();
-    let listener =
-        driver::listen(&Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), &options).expect("a free port");
-    let address = driver::local_address(&listener).expect("it listens").expect("TCP");
-    let config = driver::Config { listeners: vec![listener], slots: 1024, ..driver::Config::default() };
-    let ring = Uring::new(config, Doorbells::new(1), 0).expect("probed above");
+    std::thread::spawn(move || {
+        while let Ok((socket, _)) = backend.accept() {
+            std::thread::spawn(move || serve(socket));
+        }
+    });
+    let (counts, counted) = mpsc::channel();
+    let addresses = workers(&folder, &counts);
+    let both_live = Arc::new(Barrier::new(2));
+    for (worker, address) in (0..).zip(addresses) {
+        let (counts, both_live) = (counts.clone(), Arc::clone(&both_live));
+        std::thread::spawn(move || talk(address, worker, &both_live, &counts));
+    }
+    // Two workers and two clients, of which each ends with its figure.
+    let (mut allocations, mut pushes) = (Vec::new(), Vec::new());
+    while allocations.len() + pushes.len() < 4 {
+        match counted.recv_timeout(PATIENCE).expect("messages flow") {
+            Count::Allocations(number) => allocations.push(number),
+            Count::Pushes(number) => pushes.push(number),
+        }
+    }
+    assert!(pushes.iter().all(|&number| number >= COUNTED), "pushes arrive: {pushes:?}");
+    assert_eq!(allocations, [0, 0], "of each worker, in {COUNTED} pushes and half as many requests");
+}
+
+/// What a thread has counted.
+enum Count {
+    /// A worker: allocations while messages were counted.
+    Allocations(u64),
+    /// A client: pushes it got.
+    Pushes(u64),
+}
+
+/// Two workers on threads of their own; where they listen.
+fn workers(folder: &Folder, counts: &Sender<Count>) -> [SocketAddr; 2] {
+    let doorbells = Doorbells::new(2);
+    let mailboxes = [Mailbox::new(1024), Mailbox::new(1024)];
+    let posts: Vec<_> = mailboxes.iter().map(Mailbox::post).collect();
+    let mut index = 0;
+    mailboxes.map(|mailbox| {
+        let options = ListenOptions::default();
+        let any = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = driver::listen(&any, &options).expect("a free port");
+        let address = driver::local_address(&listener).expect("it listens").expect("TCP");
+        let (doorbells, posts, counts) = (doorbells.clone(), posts.clone(), counts.clone());
+        let settings = settings(folder.0.join("backend"), index);
+        std::thread::spawn(move || {
+            let config =
+                driver::Config { listeners: vec![listener], slots: 1024, ..driver::Config::default() };
+            let ring = Uring::new(config, doorbells, index as u32).expect("probed above");
+            run(ring, settings, surroundings(mailbox, posts), &counts);
+        });
+        index += 1;
+        address
+    })
+}
+
+/// A worker's loop. Counts from the first turn with enough pushes behind it to the first with enough more.
+fn run(ring: Uring, settings: Settings, surroundings: Surroundings, counts: &Sender<Count>) {
     let clock = Clock::start();
-    let mut worker = Worker::new(ring, settings(folder.0.join("backend")), surroundings(), clock.now());
-    let answered = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&answered);
-    let client = std::thread::spawn(move || talk(address, &counted));
+    let counters = Arc::clone(&surroundings.counters);
+    let mut worker = Worker::new(ring, settings, surroundings, clock.now());
     let mut before = None;
-    while !client.is_finished() {
+    loop {
         worker.turn(clock.now(), clock.unix());
-        let messages = answered.load(Ordering::Acquire);
-        if before.is_none() && messages >= WARM_UP {
-            before = Some((messages, ALLOCATIONS.with(Cell::get)));
+        let pushes = counters.pushes.get();
+        if before.is_none() && pushes >= WARM_UP {
+            before = Some((pushes, ALLOCATIONS.with(Cell::get)));
         }
         if let Some((first, allocations)) = before
-            && messages >= first + COUNTED
+            && pushes >= first + COUNTED
         {
-            assert_eq!(ALLOCATIONS.with(Cell::get) - allocations, 0, "in {} messages", messages - first);
-            return;
+            let _the_test_failed = counts.send(Count::Allocations(ALLOCATIONS.with(Cell::get) - allocations));
+            before = Some((u64::MAX - COUNTED, 0));
         }
         worker.wait().expect("the ring works");
     }
-    client.join().expect("the client has its answers");
-    panic!("the client ended after {} messages", answered.load(Ordering::Acquire));
 }
 
-/// Keeps a window of echo requests under way until enough are answered.
-fn talk(address: SocketAddr, answered: &AtomicU64) {
+/// What a client has sent and got.
+#[derive(Default)]
+struct Talk {
+    sent: u64,
+    answered: u64,
+    /// Pushes of its own requests, and of those of the other client.
+    pushed: [u64; 2],
+}
+
+impl Talk {
+    /// How many requests it may have sent by now. The first client keeps a window of them under way; the second sends
+    /// one for each of them.
+    fn allowance(&self, worker: u8) -> u64 {
+        let [own, other] = self.pushed;
+        let done = self.answered.min(own);
+        let window = WINDOWS[usize::from(done > WARM_UP / 4)];
+        if worker == 0 { done.min(other) + window } else { other.min(done + WINDOWS[0]) }
+    }
+}
+
+/// Logs in to this worker as [`user_of`] it and talks for ever; says when enough was pushed to it.
+fn talk(address: SocketAddr, worker: u8, both_live: &Barrier, counts: &Sender<Count>) {
+    let user = user_of(worker);
     let server = StaticKey::from_secret(SERVER).public();
     let gate = Gate::new(&server);
     let dial = Dial {
@@ -90,9 +166,9 @@ fn talk(address: SocketAddr, answered: &AtomicU64) {
     let mut link = ClientLink::dial(&dial, [2; 32], Time::ZERO, &mut out).expect("the keys fit");
     socket.write_all(&out).expect("connected");
     let mut partials = Partials::new(1 << 20);
-    let (mut place, mut chunk, mut sent, mut greeted, mut live) =
-        (Place::NONE, [0; 4096], 0u64, false, false);
-    while answered.load(Ordering::Acquire) < WARM_UP + COUNTED + 4 * WINDOW as u64 {
+    let (mut place, mut chunk, mut talk) = (Place::NONE, [0; 4096], Talk::default());
+    let (mut greeted, mut live) = (false, false);
+    loop {
         out.clear();
         out.extend_from_slice(&[0; 2]);
         if link.is_open() && !greeted {
@@ -100,17 +176,17 @@ fn talk(address: SocketAddr, answered: &AtomicU64) {
             let token = DevelopmentToken::new(&Secret::new(SERVER)).text();
             let auth = protocol::wire::frame::Auth {
                 token: token.as_bytes(),
-                user: b"alice",
+                user: user.as_bytes(),
                 device: b"phone",
                 ..Default::default()
             };
             Frame::Auth(auth).encode(&mut out);
         }
-        while live && sent < answered.load(Ordering::Acquire) + WINDOW as u64 {
-            sent += 1;
+        while live && talk.sent < talk.allowance(worker) {
+            talk.sent += 1;
             let mut id = [0; 16];
-            id[..8].copy_from_slice(&sent.to_be_bytes());
-            let request = Request { id, route: "echo", payload: &[7; 64], ..Request::default() };
+            id[..8].copy_from_slice(&talk.sent.to_be_bytes());
+            let request = Request { id, route: "echo", payload: &[worker; 64], ..Request::default() };
             Frame::Request(request).encode(&mut out);
         }
         if out.len() > 2 {
@@ -123,12 +199,19 @@ fn talk(address: SocketAddr, answered: &AtomicU64) {
         let mut input = Input::new(&mut chunk[..read], rest);
         while let Some(frame) = link.receive(&mut input, Time::ZERO).expect("the gateway keeps the rules") {
             match frame {
-                Frame::Welcome(_) => live = true,
-                Frame::Response(response) if response.code == 0 => {
-                    answered.fetch_add(1, Ordering::Release);
+                Frame::Welcome(_) => {
+                    both_live.wait();
+                    live = true;
                 }
-                // The stream may not be up yet; the request counts as sent again.
-                Frame::Response(_) => sent -= 1,
+                Frame::Push(push) => {
+                    talk.pushed[usize::from(push.payload[0] != worker)] += 1;
+                    if talk.pushed.iter().sum::<u64>() == WARM_UP + COUNTED {
+                        let _the_test_failed = counts.send(Count::Pushes(COUNTED));
+                    }
+                }
+                Frame::Response(response) if response.code == 0 => talk.answered += 1,
+                // The stream may not be up yet; the request counts as not sent.
+                Frame::Response(_) => talk.sent -= 1,
                 other => panic!("unexpected {}", other.name()),
             }
         }
@@ -136,9 +219,16 @@ fn talk(address: SocketAddr, answered: &AtomicU64) {
     }
 }
 
-/// Answers every request of one stream with its own payload.
-fn serve(listener: &UnixListener) {
-    let (mut socket, _) = listener.accept().expect("the gateway dials");
+/// The user who is linked to this worker, owned by the other one.
+fn user_of(worker: u8) -> String {
+    let owned =
+        |name: &String| owner_of(HashKey::new(HASH).identity(name.as_bytes()), 2) != u32::from(worker);
+    (0..).map(|number| format!("user-{number}")).find(owned).expect("half of all names")
+}
+
+/// Answers every request of one stream with its own payload, and pushes it to both users.
+fn serve(mut socket: UnixStream) {
+    let users = [user_of(0), user_of(1)];
     let access = Arc::new(Access::clear());
     let mut stream =
         BackendStream::new(access, Params::default(), b"test", vec!["echo".into()], [3; 32], Time::ZERO);
@@ -151,6 +241,10 @@ fn serve(listener: &UnixListener) {
                 let answer = StreamResponse { call: request.call, payload, ..StreamResponse::default() };
                 stream.response(&answer).expect("credit is never short here");
                 stream.consumed(payload.len());
+                for user in &users {
+                    let push = StreamPush { user: user.as_bytes(), payload, ..StreamPush::default() };
+                    stream.push(&push).expect("credit is never short here");
+                }
             }
         }
         stream.keep(input);
@@ -164,34 +258,34 @@ fn serve(listener: &UnixListener) {
 }
 
 const SERVER: [u8; 32] = [9; 32];
+const HASH: [u8; 16] = [1; 16];
 
-fn surroundings() -> Surroundings {
+fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
     let suites = Suites::of(&[Suite::NkChaChaPoly]);
-    let mailbox = Mailbox::new(16);
     Surroundings {
         acceptor: Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], None),
         counters: Arc::new(Counters::default()),
-        posts: vec![mailbox.post()],
+        posts,
         mailbox,
-        hash: HashKey::new([1; 16]),
+        hash: HashKey::new(HASH),
         placement: HashKey::new([2; 16]),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),
     }
 }
 
 /// What `gateway dev` runs with, before the test's backend.
-fn settings(backend: PathBuf) -> Settings {
-    let machine = Machine { cpus: vec![0], open_files: 1024, memory: 0 };
+fn settings(backend: PathBuf, worker: usize) -> Settings {
+    let machine = Machine { cpus: vec![0, 1], open_files: 1024, memory: 0 };
     let with = Development {
         listen: None,
-        workers: Some(1),
+        workers: Some(2),
         server: Secret::new(SERVER),
         service: backend,
         admin: None,
         http: None,
     };
     let config = Config::development(with, &machine).expect("the config of development is sound");
-    control::settings::settings(&config, 0, [1; 16])
+    control::settings::settings(&config, worker as u32, [1; 16])
 }
 
 /// A folder that goes with the test.

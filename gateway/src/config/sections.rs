@@ -119,7 +119,7 @@ section! {
         /// Hellos with tickets a worker remembers, so that a recorded one is not answered again.
         replay_filter: usize as Count = "65536" in 64..=16_777_216, Restart, "32 B each";
         /// Letters of other workers that may wait for one worker; one more is not sent, and its push is undelivered.
-        letters: usize as Count = "16384" in 64..=1_048_576, Restart, "128 B each";
+        letters: usize as Count = "16384" in 64..=1_048_576, Restart, "384 B each";
         /// Bytes of idle message buffers a worker keeps for the next messages.
         idle_buffers: usize as Size = "'8MiB'" in 0..=GIB, Restart, "itself, per worker";
         /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For

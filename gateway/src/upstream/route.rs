@@ -61,6 +61,7 @@ pub struct Affinity {
 /// All routes of a worker and which endpoints are ready.
 #[derive(Debug)]
 pub struct Routes {
+    key: HashKey,
     routes: Vec<Route>,
     /// Sorted by name.
     by_name: Vec<RouteIndex>,
@@ -88,7 +89,13 @@ impl Routes {
         assert!(routes.iter().all(|route| route.streams.iter().all(known)), "a route's endpoints exist");
         let mut by_name: Vec<_> = (0..routes.len() as u16).map(RouteIndex).collect();
         by_name.sort_by_key(|index| &routes[usize::from(index.0)].name);
-        Self { routes, by_name, endpoints }
+        Self { key: *key, routes, by_name, endpoints }
+    }
+
+    /// The hash of a user or of an ordering key by which endpoints are chosen.
+    #[must_use]
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        self.key.hash(bytes)
     }
 
     /// The route with this name.

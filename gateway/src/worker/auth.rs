@@ -226,8 +226,9 @@ impl Core {
 
     /// The hash that places a link's user on backends.
     pub(super) fn user_hash(&mut self, token: Token) -> Option<u64> {
-        let hash = self.hash;
-        self.session_of(token).map(|session| hash.hash(session.user()))
+        let session = self.links.get(token)?.session?;
+        let (_, session) = self.sessions.at(session.get())?;
+        Some(self.routes.hash(session.user()))
     }
 
     /// The name backends know a link by.

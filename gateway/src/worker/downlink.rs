@@ -49,17 +49,18 @@ impl Core {
             room: push.room,
             ..Push::default()
         });
+        let len = push.payload.len();
         if push.link != 0 {
             let link = LinkId::from_number(push.link);
             match self.own(link) {
                 Some(token) => self.push_here(token, &frame, sender),
-                None => self.push_away(Recipient::Link(link), link.worker(), &frame, sender),
+                None => self.push_away(Recipient::Link(link), link.worker(), &frame, len, sender),
             }
         } else if !push.user.is_empty() {
             let user = self.hash.identity(push.user);
             let device = (!push.device.is_empty()).then(|| self.hash.identity(push.device));
             let owner = owner_of(user, self.settings.workers);
-            self.push_away(Recipient::User { user, device }, owner, &frame, sender);
+            self.push_away(Recipient::User { user, device }, owner, &frame, len, sender);
         } else {
             self.report_undelivered(sender, Undelivered::NoLink);
         }
@@ -74,10 +75,10 @@ impl Core {
         }
     }
 
-    fn push_away(&mut self, to: Recipient, worker: u32, frame: &Frame<'_>, sender: Sender) {
-        let mut encoded = self.buffers.take(256);
+    fn push_away(&mut self, to: Recipient, worker: u32, frame: &Frame<'_>, len: usize, sender: Sender) {
+        let mut encoded = self.spare(worker, len + PUSH_FIELDS_LEN);
         frame.encode(&mut encoded);
-        self.post_push(worker, Box::new(Parcel { to, sender, frame: encoded }));
+        self.post_push(worker, Parcel { to, sender, frame: encoded });
     }
 
     fn kick(&mut self, kick: &Kick<'_>) {
@@ -85,11 +86,14 @@ impl Core {
         let farewell = Farewell { do_not_reconnect: kick.do_not_reconnect, ..Farewell::from(code) };
         if kick.link != 0 {
             let link = LinkId::from_number(kick.link);
-            return self.post(link.worker(), Letter::End { link, farewell });
+            return self.post_if_room(link.worker(), Letter::End { link, farewell });
         }
         let user = self.hash.identity(kick.user);
         let device = (!kick.device.is_empty()).then(|| self.hash.identity(kick.device));
         let owner = owner_of(user, self.settings.workers);
-        self.post(owner, Letter::EndUser { user, device, farewell });
+        self.post_if_room(owner, Letter::EndUser { user, device, farewell });
     }
 }
+
+/// As much as the fields of a push beside its payload usually take.
+const PUSH_FIELDS_LEN: usize = 64;

@@ -1,13 +1,14 @@
 //! Letters: claims and pushes that concern another worker.
 //!
 //! Letters never block. One that must arrive (a claim and its answer, a release, an end) waits in `unsent` for
-//! room; a push that finds no room is reported undelivered.
+//! room; there are only a few of them per link. A push that finds no room is reported undelivered. What backends can
+//! ask for without bound, kicks and reports, waits too, up to as many letters as a queue holds, and is dropped then.
 
 use driver::{Op, Token};
 use protocol::{CloseCode, Undelivered};
 
 use super::Core;
-use super::mailbox::{Letter, Parcel, Recipient, Sender};
+use super::mailbox::{Letter, Parcel, Post, Recipient, SPARE_LEN_MAX, Sender};
 use super::settings::Farewell;
 use crate::collections::Identity;
 use crate::directory::claims::{self, Claim, Claimed};
@@ -39,7 +40,7 @@ impl Core {
                     self.close(token, farewell);
                 }
             }
-            Letter::Push(parcel) => self.deliver(*parcel),
+            Letter::Push(parcel) => self.deliver(parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
             Letter::TicketKey(key) => self.rotate_tickets(&key),
             Letter::Stop => self.stop(),
@@ -55,18 +56,47 @@ impl Core {
         self.send_unsent();
     }
 
+    /// Sends a letter that a backend asked for, unless too many wait already.
+    pub(super) fn post_if_room(&mut self, worker: u32, letter: Letter) {
+        if worker != self.settings.worker && self.unsent.len() >= self.mailbox.capacity() {
+            return self.counters.letters_dropped.add(1);
+        }
+        self.post(worker, letter);
+    }
+
     /// Sends a push on to another worker, or reports it undelivered.
-    pub(super) fn post_push(&mut self, worker: u32, parcel: Box<Parcel>) {
+    pub(super) fn post_push(&mut self, worker: u32, parcel: Parcel) {
         if worker == self.settings.worker {
-            return self.deliver(*parcel);
+            return self.deliver(parcel);
         }
         let sender = parcel.sender;
         if worker >= self.settings.workers {
+            self.buffers.give(parcel.frame);
             return self.report_undelivered(sender, Undelivered::NoLink);
         }
-        if self.try_post(worker, Letter::Push(parcel)).is_err() {
+        if let Err(letter) = self.try_post(worker, Letter::Push(parcel)) {
+            if let Letter::Push(parcel) = letter {
+                self.buffers.give(parcel.frame);
+            }
             self.counters.letters_full.add(1);
             self.report_undelivered(sender, Undelivered::Busy);
+        }
+    }
+
+    /// A buffer for a push to a worker. Small ones go round between the two; one from the pool would drain it, as it
+    /// comes back elsewhere.
+    pub(super) fn spare(&mut self, worker: u32, len: usize) -> Vec<u8> {
+        if len > SPARE_LEN_MAX {
+            return self.buffers.take(len);
+        }
+        let left = self.posts.get(worker as usize).and_then(Post::spare);
+        left.unwrap_or_else(|| Vec::with_capacity(len.next_power_of_two()))
+    }
+
+    /// Leaves the buffer of a push for the next one.
+    fn give_spare(&mut self, buffer: Vec<u8>) {
+        if let Err(buffer) = self.mailbox.spare(buffer) {
+            self.buffers.give(buffer);
         }
     }
 
@@ -165,7 +195,7 @@ impl Core {
         match parcel.to {
             Recipient::Link(link) => match self.own(link) {
                 Some(token) => self.deliver_here(token, parcel),
-                None => self.post_push(link.worker(), Box::new(parcel)),
+                None => self.post_push(link.worker(), parcel),
             },
             Recipient::User { user, device } => self.deliver_to_user(user, device, parcel),
         }
@@ -177,29 +207,32 @@ impl Core {
         } else {
             self.report_undelivered(parcel.sender, Undelivered::NoLink);
         }
-        self.buffers.give(parcel.frame);
+        self.give_spare(parcel.frame);
     }
 
-    /// Owner's side of a push: one copy for each link of the user. Undelivered only if there is none.
+    /// Owner's side of a push: one copy for each link of the user. Only the first is reported, should its link be gone
+    /// meanwhile: there is one report for a push at most.
     fn deliver_to_user(&mut self, user: Identity, device: Option<Identity>, parcel: Parcel) {
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.claims.lookup(user, device));
         if found.is_empty() {
             self.report_undelivered(parcel.sender, Undelivered::NoUser);
         }
+        let mut sender = parcel.sender;
         for link in found.drain(..) {
-            let mut frame = self.buffers.take(parcel.frame.len());
+            let mut frame = self.spare(link.worker(), parcel.frame.len());
             frame.extend_from_slice(&parcel.frame);
-            self.deliver(Parcel { to: Recipient::Link(link), sender: parcel.sender, frame });
+            self.deliver(Parcel { to: Recipient::Link(link), sender, frame });
+            sender.number = 0;
         }
-        self.buffers.give(parcel.frame);
+        self.give_spare(parcel.frame);
         self.found = found;
     }
 
     /// Tells the backend, if it asked, by the stream the push came by.
     pub(super) fn report_undelivered(&mut self, sender: Sender, reason: Undelivered) {
         if sender.worker != self.settings.worker {
-            return self.post(sender.worker, Letter::Undelivered { sender, reason });
+            return self.post_if_room(sender.worker, Letter::Undelivered { sender, reason });
         }
         self.counters.undelivered.of(reason).add(1);
         self.stream_report(sender, reason);

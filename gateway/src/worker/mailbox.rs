@@ -38,7 +38,7 @@ pub enum Letter {
         farewell: Farewell,
     },
     /// To a link's worker, or to a user's owner who passes it on: a push.
-    Push(Box<Parcel>),
+    Push(Parcel),
     /// To the worker whose stream a push came by: it was not delivered.
     Undelivered {
         /// Which push.
@@ -105,6 +105,9 @@ pub struct Post {
 #[derive(Debug)]
 struct Shared {
     letters: ArrayQueue<Letter>,
+    /// Empty buffers for the next pushes. They go round: whoever writes to this queue takes one from here, so that one
+    /// worker does not allocate for ever what another one frees.
+    spares: ArrayQueue<Vec<u8>>,
     /// The owner sleeps, or is about to: ring after posting.
     asleep: AtomicBool,
 }
@@ -113,12 +116,10 @@ impl Mailbox {
     /// A queue of at most `letters_max` letters.
     #[must_use]
     pub fn new(letters_max: usize) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                letters: ArrayQueue::new(letters_max),
-                asleep: AtomicBool::new(false),
-            }),
-        }
+        let spares = ArrayQueue::new((letters_max / LETTERS_PER_SPARE).max(1));
+        while spares.push(Vec::with_capacity(SPARE_LEN)).is_ok() {}
+        let letters = ArrayQueue::new(letters_max);
+        Self { shared: Arc::new(Shared { letters, spares, asleep: AtomicBool::new(false) }) }
     }
 
     /// The way to this queue.
@@ -130,6 +131,21 @@ impl Mailbox {
     /// Takes the oldest letter.
     pub fn take(&mut self) -> Option<Letter> {
         self.shared.letters.pop()
+    }
+
+    /// Leaves the buffer of a push that was delivered for those who write to this queue.
+    ///
+    /// # Errors
+    /// The buffer, when there are enough or it is too large to keep.
+    pub fn spare(&mut self, mut buffer: Vec<u8>) -> Result<(), Vec<u8>> {
+        buffer.clear();
+        if buffer.capacity() > SPARE_LEN_MAX { Err(buffer) } else { self.shared.spares.push(buffer) }
+    }
+
+    /// How many letters it can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.letters.capacity()
     }
 
     /// Number of letters in it.
@@ -165,7 +181,20 @@ impl Post {
         self.shared.letters.push(letter)?;
         Ok(self.shared.asleep.swap(false, Ordering::SeqCst))
     }
+
+    /// An empty buffer for a push to this queue, if one was left.
+    #[must_use]
+    pub fn spare(&self) -> Option<Vec<u8>> {
+        self.shared.spares.pop()
+    }
 }
+
+/// Letters for which one buffer is kept; most of them lie in the queue for less than a turn.
+const LETTERS_PER_SPARE: usize = 16;
+/// Bytes of a new one; it grows with use.
+const SPARE_LEN: usize = 256;
+/// Bytes of the largest one that is kept.
+pub(super) const SPARE_LEN_MAX: usize = 4096;
 
 const _: () = assert!(size_of::<Letter>() <= 120, "the memory ceiling counts 128 bytes, place included");
 
@@ -183,5 +212,18 @@ mod tests {
         assert!(matches!(post.send(Letter::Stop), Err(Letter::Stop)));
         assert!(!mailbox.may_sleep(), "a letter is waiting");
         assert!(mailbox.take().is_some() && mailbox.take().is_some() && mailbox.take().is_none());
+    }
+
+    #[test]
+    fn buffers_go_round_up_to_a_bound() {
+        let mut mailbox = Mailbox::new(2 * LETTERS_PER_SPARE);
+        let post = mailbox.post();
+        assert!(mailbox.spare(vec![1; 300]).is_err(), "enough");
+        let taken = [post.spare(), post.spare()].map(|buffer| buffer.map(|buffer| buffer.capacity()));
+        assert_eq!(taken, [Some(SPARE_LEN); 2]);
+        assert_eq!(post.spare(), None);
+        assert_eq!(mailbox.spare(vec![2; 300]), Ok(()));
+        assert!(post.spare().is_some_and(|buffer| buffer.is_empty() && buffer.capacity() >= 300));
+        assert!(mailbox.spare(Vec::with_capacity(SPARE_LEN_MAX + 1)).is_err(), "too large");
     }
 }

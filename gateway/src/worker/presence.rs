@@ -28,7 +28,7 @@ impl Core {
     pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: Option<CloseCode>) {
         let link = self.link_id(token).number();
         self.presence.clear();
-        self.presence.extend(self.routes.presence(self.hash.hash(session.user())));
+        self.presence.extend(self.routes.presence(self.routes.hash(session.user())));
         let closed = LinkClosed {
             link,
             user: session.user(),

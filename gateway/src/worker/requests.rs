@@ -50,8 +50,9 @@ impl Core {
         let link = self.link_id(token);
         let route = self.routes.find(request.route.as_bytes())?;
         let user = self.user_hash(token).ok_or(Refusal::Auth)?;
-        let key = (!request.key.is_empty()).then(|| self.hash.hash(request.key));
-        let order = key.map_or(0, |key| key as u32 | 1);
+        let key = (!request.key.is_empty()).then(|| self.routes.hash(request.key));
+        // With the process's own secret, because tables are looked up by it.
+        let order = key.map_or(0, |_| self.hash.hash(request.key) as u32 | 1);
         let held_by = self.held_by(link, route, order);
         let pending = &self.pending;
         let affinity = Affinity { user, key, held_by };
