@@ -74,6 +74,7 @@ impl Ceiling {
             ),
             ("stream queues", streams.saturating_mul(wide(config.upstream.outbox))),
             ("authentications in flight", per_worker(auth)),
+            ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
             ("takeovers and hellos remembered", per_worker(memories)),
             ("letters between workers", per_worker(wide(limits.letters).saturating_mul(LETTER_BYTES))),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),

@@ -126,13 +126,10 @@ impl Core {
         self.release(token);
         self.forget_auth(token);
         let Some(link) = self.links.get(token) else { return };
-        let announced = link.machine.is_live();
         let Some((key, _)) = link.session.take().and_then(|at| self.sessions.at(at.get())) else { return };
         let Some(session) = self.sessions.remove(key) else { return };
         self.forget_requests(self.link_id(token));
-        if announced {
-            self.announce_closed(token, &session, code);
-        }
+        self.announce_closed(token, &session, code);
     }
 
     /// The socket is closed: the slot is free for its next tenant.

@@ -1,5 +1,8 @@
 //! Backends that asked for it learn of links that open and close: one endpoint of each such route, by hash of the
 //! user. A backend that comes back is told of the links it missed, a few per turn.
+//!
+//! Which endpoint that is changes while a link lives: one dies, one is left out for a while, one comes back. So each
+//! stream remembers whom it was told of, and hears of the end of exactly these links.
 
 use driver::Token;
 use protocol::CloseCode;
@@ -12,6 +15,38 @@ use crate::upstream::StreamIndex;
 
 /// Links looked at per turn for a stream that has come back.
 const ANNOUNCED_PER_TURN: u32 = 1024;
+
+/// The links a stream was told of, one bit per slot.
+#[derive(Debug)]
+pub(super) struct Told(Box<[u64]>);
+
+impl Told {
+    /// Nobody yet, of this many slots.
+    pub(super) fn nobody(slots: u32) -> Self {
+        Self(vec![0; slots.div_ceil(64) as usize].into())
+    }
+
+    /// Notes a link; whether it is news.
+    fn insert(&mut self, slot: u32) -> bool {
+        let (word, bit) = (&mut self.0[slot as usize / 64], 1 << (slot % 64));
+        let news = *word & bit == 0;
+        *word |= bit;
+        news
+    }
+
+    /// Forgets a link; whether it was there.
+    fn remove(&mut self, slot: u32) -> bool {
+        let (word, bit) = (&mut self.0[slot as usize / 64], 1 << (slot % 64));
+        let known = *word & bit != 0;
+        *word &= !bit;
+        known
+    }
+
+    /// The stream has ended, and its backend forgets all links.
+    pub(super) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+}
 
 impl Core {
     /// The link is authenticated.
@@ -27,8 +62,6 @@ impl Core {
     /// The link's session has ended.
     pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: Option<CloseCode>) {
         let link = self.link_id(token).number();
-        self.presence.clear();
-        self.presence.extend(self.routes.presence(self.routes.hash(session.user())));
         let closed = LinkClosed {
             link,
             user: session.user(),
@@ -36,10 +69,11 @@ impl Core {
             session: session.id(),
             code: code.map_or(0, CloseCode::number),
         };
-        for index in 0..self.presence.len() {
-            let stream = self.presence[index];
-            self.streams[usize::from(stream.0)].control(|machine| machine.link_closed(&closed));
-            self.mark_stream(stream);
+        for index in 0..self.streams.len() {
+            if self.streams[index].told.remove(token.slot) {
+                self.streams[index].control(|machine| machine.link_closed(&closed));
+                self.mark_stream(StreamIndex(index as u16));
+            }
         }
     }
 
@@ -89,7 +123,10 @@ impl Core {
             login_ms: session.login().0,
             agent: "",
         };
-        self.streams[usize::from(stream.0)].control(|machine| machine.link_opened(&opened));
-        self.mark_stream(stream);
+        let stream_told = &mut self.streams[usize::from(stream.0)];
+        if stream_told.told.insert(token.slot) {
+            stream_told.control(|machine| machine.link_opened(&opened));
+            self.mark_stream(stream);
+        }
     }
 }

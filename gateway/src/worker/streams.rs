@@ -14,6 +14,7 @@ use protocol::{Error, Time, Undelivered};
 
 use super::Core;
 use super::mailbox::Sender;
+use super::presence::Told;
 use super::settings::{Backend, Settings};
 use crate::link::Entry;
 use crate::upstream::StreamIndex;
@@ -27,6 +28,8 @@ pub(super) struct Stream {
     epoch: u32,
     /// Up to which slot the links that were there before it came up have been announced.
     pub(super) announced_to: Option<u32>,
+    /// Links it was told of.
+    pub(super) told: Told,
     dirty: bool,
     pending_bytes_max: usize,
     socket: Option<Socket>,
@@ -48,6 +51,7 @@ pub(super) fn all(settings: &Settings, now: Time) -> Vec<Stream> {
         redial: Redial::new(now),
         epoch: 0,
         announced_to: None,
+        told: Told::nobody(settings.slots),
         dirty: false,
         pending_bytes_max: endpoint.params.pending_bytes_max,
         socket: None,
@@ -336,6 +340,7 @@ impl Core {
         self.counters.streams_lost.add(1);
         self.routes.set_ready(StreamIndex(index), false);
         self.streams[usize::from(index)].announced_to = None;
+        self.streams[usize::from(index)].told.clear();
         self.abandon_requests(StreamIndex(index));
         self.abandon_auths(StreamIndex(index));
         self.finish_stream(index);
