@@ -8,11 +8,14 @@ use driver::{Endpoint, Peer};
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
-use protocol::wire::frame::{self, Frame, Outcome, Request};
+use protocol::wire::frame::{self, Frame, Outcome, Request, RequestId};
 use protocol::{CloseCode, Time};
 
 use crate::Totals;
+use crate::backend::named;
+use crate::ledger::Ledger;
 use crate::settings::{GRANT, SERVER, token};
+use crate::shape::{ROUTES, Shape};
 
 /// One user who sends requests until all of them have been tried, over as many links as it takes.
 pub(crate) struct Client {
@@ -28,9 +31,19 @@ pub(crate) struct Client {
     delegated: bool,
     not_before: Time,
     pub(crate) link: Option<Link>,
-    /// Requests under way: id and payload.
-    pub(crate) open: BTreeMap<[u8; 16], Vec<u8>>,
+    /// Requests under way.
+    pub(crate) open: BTreeMap<RequestId, Asked>,
+    ledger: Ledger,
 }
+
+/// A request that has no outcome yet.
+pub(crate) struct Asked {
+    payload: Vec<u8>,
+    lane: Lane,
+}
+
+/// Route and key: requests with the same ones, unless the key is empty, reach the backend in their order.
+type Lane = (&'static str, &'static str);
 
 pub(crate) struct Link {
     socket: Socket,
@@ -40,10 +53,12 @@ pub(crate) struct Link {
     said_auth: bool,
     welcome: bool,
     closing: bool,
+    /// Of the answered requests: id, and where among all arrivals it stood.
+    answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
 }
 
 impl Client {
-    pub(crate) fn new(index: usize, place: Endpoint, delegated: bool, mut rng: Rng) -> Self {
+    pub(crate) fn new(index: usize, place: Endpoint, shape: &Shape, ledger: Ledger, mut rng: Rng) -> Self {
         let wanted = 1 + rng.below(60) as u32;
         Self {
             // Some are the same user on the same device.
@@ -51,12 +66,14 @@ impl Client {
             place,
             rng,
             wanted,
-            next: 0,
+            // No two clients use the same id.
+            next: (index as u64) << 32,
             calm: false,
-            delegated,
+            delegated: shape.delegated,
             not_before: Time::ZERO,
             link: None,
             open: BTreeMap::new(),
+            ledger,
         }
     }
 
@@ -113,6 +130,7 @@ impl Client {
             said_auth: false,
             welcome: false,
             closing: false,
+            answered: BTreeMap::new(),
         }
     }
 
@@ -143,12 +161,15 @@ impl Client {
             self.next += 1;
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.next.to_be_bytes());
-            let mut payload = format!("{}/{}/", self.name, self.next).into_bytes();
+            let lane = (ROUTES[self.rng.below(2)], ["", "left", "right"][self.rng.below(3)]);
+            let (route, key) = (lane.0, lane.1.as_bytes());
+            let mut payload = named(self.name.as_bytes(), route, key);
+            payload.extend_from_slice(self.next.to_string().as_bytes());
             let longest = if self.rng.one_in(5) { 2000 } else { 40 };
             payload.resize(payload.len() + self.rng.below(longest), b'x');
-            let request = Request { id, route: "echo", payload: &payload, ..Request::default() };
+            let request = Request { id, route, key, payload: &payload, ..Request::default() };
             Frame::Request(request).encode(&mut out);
-            self.open.insert(id, payload);
+            self.open.insert(id, Asked { payload, lane });
         }
         if link.welcome && self.wanted == 0 && self.open.is_empty() {
             link.closing = true;
@@ -177,15 +198,19 @@ impl Client {
                     match response.outcome {
                         Outcome::Answered => {
                             assert!(
-                                response.payload == asked,
+                                response.payload == asked.payload,
                                 "{} asked {:?} and got {:?}",
                                 self.name,
-                                String::from_utf8_lossy(&asked),
+                                String::from_utf8_lossy(&asked.payload),
                                 String::from_utf8_lossy(response.payload)
                             );
                             totals.answered += 1;
+                            link.note_order(asked.lane, response.id, self.ledger.place(response.id));
                         }
-                        Outcome::Refused => totals.refused += 1,
+                        Outcome::Refused => {
+                            self.ledger.refused(response.id);
+                            totals.refused += 1;
+                        }
                         Outcome::Unknown => totals.unknown += 1,
                     }
                 }
@@ -212,5 +237,16 @@ impl Client {
         }
         link.rest = input.into_rest();
         false
+    }
+}
+
+impl Link {
+    /// Requests of one key have reached the backends in the order in which they were sent.
+    fn note_order(&mut self, lane: Lane, id: RequestId, place: u64) {
+        let (_, key) = lane;
+        let answered = self.answered.entry(lane).or_default();
+        let kept = answered.iter().all(|&(other, its)| (other < id) == (its < place));
+        assert!(key.is_empty() || kept, "{lane:?} lost its order: {id:?} at {place} among {answered:?}");
+        answered.push((id, place));
     }
 }

@@ -6,8 +6,10 @@
 
 mod backend;
 mod client;
+mod ledger;
 mod planted;
 mod settings;
+mod shape;
 mod stranger;
 mod world;
 

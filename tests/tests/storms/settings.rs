@@ -10,6 +10,8 @@ use gateway::upstream::{park, pending};
 use gateway::worker::settings::Settings;
 use protocol::noise::{Suite, Suites};
 
+use crate::shape::{Shape, name_of};
+
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
 pub(crate) const SERVER: [u8; 32] = [9; 32];
@@ -24,12 +26,25 @@ pub(crate) fn token() -> DevelopmentToken {
 }
 
 pub(crate) fn place(name: &str) -> Endpoint {
-    Endpoint::Unix(name.into())
+    Endpoint::Unix(format!("/{name}").into())
+}
+
+/// Tables `[[route]]` and `[[endpoint]]`.
+fn backends(shape: &Shape) -> String {
+    let route = |(name, more)| {
+        let endpoints = shape.endpoints_of(name);
+        format!("[[route]]\nname = \"{name}\"\nendpoints = {endpoints:?}\n{more}")
+    };
+    let endpoint =
+        |name| format!("[[endpoint]]\nname = \"{name}\"\naddress = \"unix:/{name}\"\nclear = true\n");
+    let routes = [("echo", "presence = true\n"), ("mail", "balance = \"key\"\n"), ("accounts", "")];
+    routes.map(route).into_iter().chain((0..shape.backends).map(name_of).map(endpoint)).collect()
 }
 
 /// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
-pub(crate) fn settings(worker: u32, workers: u32, delegated: bool) -> Settings {
-    let auth = if delegated { DELEGATED } else { "mode = \"development\"" };
+pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
+    let auth = if shape.delegated { DELEGATED } else { "mode = \"development\"" };
+    let workers = shape.workers;
     let text = format!(
         "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
          [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
@@ -37,9 +52,8 @@ pub(crate) fn settings(worker: u32, workers: u32, delegated: bool) -> Settings {
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
          [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\n\
-         [[route]]\nname = \"echo\"\nendpoints = [\"back\"]\npresence = true\n\
-         [[route]]\nname = \"accounts\"\nendpoints = [\"back\"]\n\
-         [[endpoint]]\nname = \"back\"\naddress = \"unix:/back\"\nclear = true\n"
+         {}",
+        backends(shape)
     );
     let machine = Machine { cpus: vec![0], open_files: 64, memory: 0 };
     let read = |_: &Path| Ok(hex::encode(&SERVER));

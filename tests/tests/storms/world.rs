@@ -1,4 +1,4 @@
-//! Workers, clients, strangers and a backend on one network, step by step.
+//! Workers, clients, strangers and backends on one network, step by step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,10 @@ use protocol::{Time, UnixMillis};
 use crate::Totals;
 use crate::backend::BackendActor;
 use crate::client::Client;
+use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{IN_FLIGHT_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES, place, settings};
+use crate::shape::{Shape, name_of};
 use crate::stranger::Stranger;
 
 /// Steps a seed may take before it counts as stuck.
@@ -28,9 +30,10 @@ pub(crate) struct World {
     pub(crate) net: Net,
     rng: Rng,
     now: Time,
+    calm: bool,
     workers: Vec<Worker<Planted>>,
     counters: Vec<Arc<Counters>>,
-    backend: BackendActor,
+    backends: Vec<BackendActor>,
     clients: Vec<Client>,
     strangers: Vec<Stranger>,
     front: Endpoint,
@@ -41,16 +44,14 @@ impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::new(seed);
         let net = Net::new(rng.number());
-        let workers = 1 + rng.below(3);
-        let clients = 1 + rng.below(8);
-        let delegated = rng.one_in(3);
-        let (front, back) = (place("/front"), place("/back"));
+        let shape = Shape::draw(&mut rng);
+        let front = place("front");
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         net.set_faults(faults);
-        let mailboxes: Vec<_> = (0..workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
+        let mailboxes: Vec<_> = (0..shape.workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
-        let counters: Vec<_> = (0..workers).map(|_| Arc::new(Counters::default())).collect();
+        let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::default())).collect();
         let build = |(index, mailbox)| {
             let config = Config {
                 slots: 64,
@@ -69,7 +70,7 @@ impl World {
                 placement: hash,
                 random: Box::new(move |out| random.fill(out)),
             };
-            let settings = settings(index as u32, workers as u32, delegated);
+            let settings = settings(index as u32, &shape);
             let inner = SimDriver::new(&net, config);
             let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
             let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
@@ -77,16 +78,19 @@ impl World {
             Worker::new(driver, settings, with, Time::ZERO)
         };
         let workers = mailboxes.into_iter().enumerate().map(build).collect();
-        let backend = BackendActor::new(&net, back);
-        let clients =
-            (0..clients).map(|index| Client::new(index, front.clone(), delegated, rng.fork())).collect();
+        let ledger = Ledger::default();
+        let backend = |at| BackendActor::new(&net, place(&name_of(at)), shape.routes_of(at), ledger.clone());
+        let backends = (0..shape.backends).map(backend).collect();
+        let client = |index| Client::new(index, front.clone(), &shape, ledger.clone(), rng.fork());
+        let clients = (0..shape.clients).map(client).collect();
         Self {
             net,
             rng,
             now: Time::ZERO,
+            calm: false,
             workers,
             counters,
-            backend,
+            backends,
             clients,
             strangers: Vec::new(),
             front,
@@ -98,7 +102,8 @@ impl World {
         for step in 0..STEPS_MAX {
             if step == STORM_STEPS {
                 self.net.faults_off();
-                self.backend.calm = true;
+                self.calm = true;
+                self.backends.iter_mut().for_each(|backend| backend.calm = true);
                 self.clients.iter_mut().for_each(|client| client.calm = true);
             }
             self.step();
@@ -111,6 +116,7 @@ impl World {
             if step > STORM_STEPS
                 && self.clients.iter().all(Client::is_done)
                 && self.strangers.is_empty()
+                && self.backends.iter().all(BackendActor::is_alone)
                 && self.is_settled()
             {
                 self.assert_nothing_left();
@@ -129,11 +135,11 @@ impl World {
         for client in &mut self.clients {
             client.step(&self.net, self.now, &mut self.totals);
         }
-        if !self.backend.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
+        if !self.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
             self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
         }
         self.strangers.retain_mut(Stranger::step);
-        self.backend.step(&mut self.rng, self.now);
+        self.backends.iter_mut().for_each(|backend| backend.step(&mut self.rng, self.now));
         let first = self.rng.below(self.workers.len());
         for at in 0..self.workers.len() {
             let at = (first + at) % self.workers.len();
@@ -159,13 +165,15 @@ impl World {
         self.workers.iter().all(|worker| {
             let Census { links, sessions, claims, pending, parked, judging, unsent, streams, .. } =
                 worker.census();
-            links + sessions + claims + pending + parked + judging + unsent == 0 && streams == 1
+            links + sessions + claims + pending + parked + judging + unsent == 0
+                && streams == self.backends.len()
         })
     }
 
     fn assert_nothing_left(&self) {
         for (index, worker) in self.workers.iter().enumerate() {
-            assert_eq!(worker.census(), Census { streams: 1, ..Census::default() }, "worker {index}");
+            let streams = self.backends.len();
+            assert_eq!(worker.census(), Census { streams, ..Census::default() }, "worker {index}");
             let audit = self.net.audit(index as u32);
             assert_eq!((audit.deaf, audit.chunks_out), (0, 0), "worker {index}: {audit:?}");
         }

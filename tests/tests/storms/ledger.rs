@@ -1,0 +1,49 @@
+//! What was asked and what reached a backend, written down by both ends.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use protocol::wire::frame::RequestId;
+
+/// One book for all ends of a storm.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger(Rc<RefCell<Book>>);
+
+#[derive(Default)]
+struct Book {
+    /// Requests that reached a backend, in the order in which they did.
+    arrived: BTreeMap<RequestId, u64>,
+    /// Those of them that a backend turned away itself.
+    declined: BTreeSet<RequestId>,
+    /// Requests of which a client was told that nothing has happened.
+    refused: BTreeSet<RequestId>,
+}
+
+impl Ledger {
+    /// A request has reached a backend: once, and not after its client was told that it never would.
+    pub(crate) fn arrived(&self, id: RequestId) {
+        let Book { arrived, refused, .. } = &mut *self.0.borrow_mut();
+        assert!(!refused.contains(&id), "a refused request reaches nobody: {id:?}");
+        let place = arrived.len() as u64;
+        assert_eq!(arrived.insert(id, place), None, "a request reaches one backend, once: {id:?}");
+    }
+
+    /// A backend turns a request away that has reached it.
+    pub(crate) fn declined(&self, id: RequestId) {
+        self.0.borrow_mut().declined.insert(id);
+    }
+
+    /// A client is told that nothing has happened.
+    pub(crate) fn refused(&self, id: RequestId) {
+        let Book { arrived, declined, refused } = &mut *self.0.borrow_mut();
+        let untouched = !arrived.contains_key(&id) || declined.contains(&id);
+        assert!(untouched, "a request that reached a handler is not refused: {id:?}");
+        refused.insert(id);
+    }
+
+    /// Where in the order of all arrivals an answered request stands.
+    pub(crate) fn place(&self, id: RequestId) -> u64 {
+        self.0.borrow().arrived[&id]
+    }
+}

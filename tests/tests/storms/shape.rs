@@ -1,0 +1,45 @@
+//! What the world of a seed is made of.
+
+use driver::sim::Rng;
+
+/// Drawn once per seed, before anything happens.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) workers: usize,
+    pub(crate) clients: usize,
+    /// Backends, each of which serves what [`Shape::routes_of`] says.
+    pub(crate) backends: usize,
+    /// Whether a backend judges tokens.
+    pub(crate) delegated: bool,
+}
+
+/// Routes that clients may name.
+pub(crate) const ROUTES: [&str; 2] = ["echo", "mail"];
+
+impl Shape {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        Self {
+            workers: 1 + rng.below(3),
+            clients: 1 + rng.below(8),
+            backends: 1 + rng.below(3),
+            delegated: rng.one_in(3),
+        }
+    }
+
+    /// Routes of a backend: the first two share `echo`, the last one has `mail` for itself, the first one judges.
+    pub(crate) fn routes_of(&self, backend: usize) -> Vec<&'static str> {
+        let serves =
+            [("echo", backend < 2), ("mail", backend + 1 == self.backends), ("accounts", backend == 0)];
+        serves.into_iter().filter(|&(_, serves)| serves).map(|(route, _)| route).collect()
+    }
+
+    /// Endpoints of a route, as the config lists them.
+    pub(crate) fn endpoints_of(&self, route: &str) -> Vec<String> {
+        (0..self.backends).filter(|&at| self.routes_of(at).contains(&route)).map(name_of).collect()
+    }
+}
+
+/// Name of a backend, and of the socket it listens at.
+pub(crate) fn name_of(backend: usize) -> String {
+    format!("back{backend}")
+}
