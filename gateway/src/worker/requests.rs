@@ -189,11 +189,17 @@ impl Core {
         );
     }
 
-    /// The stream has ended: what it held is unknown, what waited for it finds another way or is refused.
+    /// The stream has ended: what it held is unknown.
     pub(super) fn abandon_requests(&mut self, stream: StreamIndex) {
         while let Some(request) = self.pending.take_of_stream(stream) {
             self.unknown(&request);
         }
+        self.route_parked(stream);
+    }
+
+    /// The endpoint takes no requests any more: what waits for it finds another way or is refused. Later ones of the same
+    /// keys go elsewhere, too.
+    pub(super) fn route_parked(&mut self, stream: StreamIndex) {
         // One round only: what parks again for this very stream would come back for ever.
         for _ in 0..self.park.len_of(stream) {
             let Some(parked) = self.park.take(stream) else { break };

@@ -315,6 +315,7 @@ impl Core {
         if redial.missed(&rules) && !only {
             redial.eject(self.now, &rules);
             self.routes.set_ready(stream, false);
+            self.route_parked(stream);
             self.schedule_stream(stream.0);
         }
     }
