@@ -221,6 +221,8 @@ pub struct Census {
     pub pending: usize,
     /// Requests that wait for credit.
     pub parked: usize,
+    /// Bytes of them.
+    pub parked_bytes: usize,
     /// Tokens at a backend that judges them.
     pub judging: usize,
     /// Letters that wait for room in another worker's queue.
@@ -339,6 +341,7 @@ impl Core {
             outgoing_bytes: self.outgoing_bytes,
             pending: self.pending.len() as usize,
             parked: self.park.len(),
+            parked_bytes: self.park.bytes(),
             judging: self.judging.len(),
             unsent: self.unsent.len(),
             streams: self.streams.iter().filter(|stream| stream.is_ready()).count(),

@@ -9,10 +9,10 @@ use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{self, Frame, Outcome, Request, RequestId};
-use protocol::{CloseCode, Time};
+use protocol::{CloseCode, Refusal, Time};
 
 use crate::Totals;
-use crate::backend::named;
+use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
 use crate::settings::{GRANT, SERVER, token};
 use crate::shape::{ROUTES, Shape};
@@ -55,6 +55,8 @@ pub(crate) struct Link {
     closing: bool,
     /// Of the answered requests: id, and where among all arrivals it stood.
     answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
+    /// The last push to this link of each stream.
+    pushed: BTreeMap<u64, u64>,
 }
 
 impl Client {
@@ -131,6 +133,7 @@ impl Client {
             welcome: false,
             closing: false,
             answered: BTreeMap::new(),
+            pushed: BTreeMap::new(),
         }
     }
 
@@ -208,6 +211,8 @@ impl Client {
                             link.note_order(asked.lane, response.id, self.ledger.place(response.id));
                         }
                         Outcome::Refused => {
+                            let refusal = Refusal::from_number(response.code).expect("a known refusal");
+                            totals.refusals.insert(refusal);
                             self.ledger.refused(response.id);
                             totals.refused += 1;
                         }
@@ -215,11 +220,14 @@ impl Client {
                     }
                 }
                 Frame::Push(push) => {
-                    assert!(
-                        push.payload.starts_with(self.name.as_bytes()),
-                        "{} got another's push",
-                        self.name
-                    );
+                    let mine = push.payload.starts_with(&named(self.name.as_bytes(), "", b""));
+                    assert!(mine, "{} got another's push", self.name);
+                    let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
+                    if id.by_link {
+                        self.ledger.delivered(id.stream, id.number);
+                        let before = link.pushed.insert(id.stream, id.number);
+                        assert!(before < Some(id.number), "pushes of a stream keep their order");
+                    }
                     totals.pushed += 1;
                 }
                 Frame::Pong { .. } => {}

@@ -18,6 +18,10 @@ struct Book {
     declined: BTreeSet<RequestId>,
     /// Requests of which a client was told that nothing has happened.
     refused: BTreeSet<RequestId>,
+    /// Pushes that were reported, by stream and number.
+    undelivered: BTreeSet<(u64, u64)>,
+    /// Pushes to one link that reached it.
+    delivered: BTreeSet<(u64, u64)>,
 }
 
 impl Ledger {
@@ -36,10 +40,24 @@ impl Ledger {
 
     /// A client is told that nothing has happened.
     pub(crate) fn refused(&self, id: RequestId) {
-        let Book { arrived, declined, refused } = &mut *self.0.borrow_mut();
+        let Book { arrived, declined, refused, .. } = &mut *self.0.borrow_mut();
         let untouched = !arrived.contains_key(&id) || declined.contains(&id);
         assert!(untouched, "a request that reached a handler is not refused: {id:?}");
         refused.insert(id);
+    }
+
+    /// A backend is told that a push was not delivered: once, and it was not.
+    pub(crate) fn undelivered(&self, stream: u64, number: u64) {
+        let Book { undelivered, delivered, .. } = &mut *self.0.borrow_mut();
+        assert!(!delivered.contains(&(stream, number)), "push {number} of {stream} reached its link");
+        assert!(undelivered.insert((stream, number)), "push {number} of {stream} is reported once");
+    }
+
+    /// A push to one link has reached it: once, and its backend was not told that it did not.
+    pub(crate) fn delivered(&self, stream: u64, number: u64) {
+        let Book { undelivered, delivered, .. } = &mut *self.0.borrow_mut();
+        assert!(!undelivered.contains(&(stream, number)), "push {number} of {stream} was reported");
+        assert!(delivered.insert((stream, number)), "push {number} of {stream} comes once");
     }
 
     /// Where in the order of all arrivals an answered request stands.

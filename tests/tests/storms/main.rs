@@ -5,6 +5,7 @@
 //! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
 
 mod backend;
+mod carried;
 mod client;
 mod ledger;
 mod planted;
@@ -17,7 +18,8 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use planted::Bug;
-use protocol::CloseCode;
+use protocol::{CloseCode, Refusal, Undelivered};
+use settings::PARKED_MAX;
 use world::World;
 
 /// Seeds of a run that names none.
@@ -41,7 +43,12 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     }
     // A storm that nothing survives, or that harms nothing, proves nothing.
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
-    assert!(totals.pushed > 0, "{totals:?}");
+    assert!(totals.pushed > 0 && totals.blocked > 0, "{totals:?}");
+    assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
+    let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining];
+    assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
+    let reasons = [Undelivered::NoLink, Undelivered::NoUser];
+    assert!(reasons.iter().all(|reason| totals.undelivered.contains(reason)), "{totals:?}");
     let closes = [CloseCode::AuthFailed, CloseCode::TryLater, CloseCode::Kicked, CloseCode::Replaced];
     assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
 }
@@ -78,6 +85,14 @@ pub(crate) struct Totals {
     /// Requests whose link broke first.
     pub(crate) lost: u64,
     pub(crate) pushed: u64,
+    /// Times a backend had more to say than the gateway gave it credit for.
+    pub(crate) blocked: u64,
+    /// The most requests of one worker that waited for credit.
+    pub(crate) parked: usize,
+    /// Why requests were refused.
+    pub(crate) refusals: BTreeSet<Refusal>,
+    /// Why pushes were not delivered.
+    pub(crate) undelivered: BTreeSet<Undelivered>,
     /// Why links were closed.
     pub(crate) closes: BTreeSet<CloseCode>,
 }
@@ -89,6 +104,10 @@ impl Totals {
         self.unknown += other.unknown;
         self.lost += other.lost;
         self.pushed += other.pushed;
+        self.blocked += other.blocked;
+        self.parked = self.parked.max(other.parked);
+        self.refusals.extend(&other.refusals);
+        self.undelivered.extend(&other.undelivered);
         self.closes.extend(&other.closes);
     }
 }

@@ -10,6 +10,7 @@ use gateway::upstream::{park, pending};
 use gateway::worker::settings::Settings;
 use protocol::noise::{Suite, Suites};
 
+use crate::backend::SMALL;
 use crate::shape::{Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
@@ -19,6 +20,9 @@ pub(crate) const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAes
 pub(crate) const GRANT: usize = 8;
 pub(crate) const PARTIAL_BYTES_MAX: usize = 4096;
 pub(crate) const STRANGERS_MAX: usize = 8;
+/// Requests that wait for credit, per route, and their bytes.
+pub(crate) const PARKED_MAX: usize = 8;
+pub(crate) const PARKED_BYTES_MAX: usize = 6000;
 pub(crate) const IN_FLIGHT_MAX: usize = 32;
 
 pub(crate) fn token() -> DevelopmentToken {
@@ -51,7 +55,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
          [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = 2\nglitches = 10\ndevices = 4\n\
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
-         [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\n\
+         [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\
          {}",
         backends(shape)
     );
@@ -61,6 +65,8 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         Ok((config, _)) => config,
         Err(problems) => panic!("{problems}"),
     };
+    let mut all = control::settings::settings(&config, worker, [1; 16]);
+    all.endpoints.iter_mut().for_each(|endpoint| endpoint.params = SMALL);
     Settings {
         strangers_max: STRANGERS_MAX,
         replay_filter_len: 64,
@@ -71,9 +77,9 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         lingering_max: 16,
         record_plain_max: 1000,
         in_flight: pending::Caps { link_max: GRANT as u32, stream_max: 24, worker_max: IN_FLIGHT_MAX as u32 },
-        waiting: park::Bounds { requests_max: 8, bytes_max: 1 << 14 },
+        waiting: park::Bounds { requests_max: PARKED_MAX as u32, bytes_max: PARKED_BYTES_MAX },
         waiting_max: Duration::from_secs(2),
         tombstones_max: 64,
-        ..control::settings::settings(&config, worker, [1; 16])
+        ..all
     }
 }

@@ -17,8 +17,11 @@ use crate::backend::BackendActor;
 use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
-use crate::settings::{IN_FLIGHT_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES, place, settings};
-use crate::shape::{Shape, name_of};
+use crate::settings::{
+    IN_FLIGHT_MAX, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES, place,
+    settings,
+};
+use crate::shape::{ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
 
 /// Steps a seed may take before it counts as stuck.
@@ -79,7 +82,8 @@ impl World {
         };
         let workers = mailboxes.into_iter().enumerate().map(build).collect();
         let ledger = Ledger::default();
-        let backend = |at| BackendActor::new(&net, place(&name_of(at)), shape.routes_of(at), ledger.clone());
+        let backend =
+            |at| BackendActor::new(&net, place(&name_of(at)), at, shape.routes_of(at), ledger.clone());
         let backends = (0..shape.backends).map(backend).collect();
         let client = |index| Client::new(index, front.clone(), &shape, ledger.clone(), rng.fork());
         let clients = (0..shape.clients).map(client).collect();
@@ -103,7 +107,7 @@ impl World {
             if step == STORM_STEPS {
                 self.net.faults_off();
                 self.calm = true;
-                self.backends.iter_mut().for_each(|backend| backend.calm = true);
+                self.backends.iter_mut().for_each(|backend| backend.desk.calm = true);
                 self.clients.iter_mut().for_each(|client| client.calm = true);
             }
             self.step();
@@ -139,7 +143,9 @@ impl World {
             self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
         }
         self.strangers.retain_mut(Stranger::step);
-        self.backends.iter_mut().for_each(|backend| backend.step(&mut self.rng, self.now));
+        for backend in &mut self.backends {
+            backend.step(&mut self.rng, self.now, &mut self.totals);
+        }
         let first = self.rng.below(self.workers.len());
         for at in 0..self.workers.len() {
             let at = (first + at) % self.workers.len();
@@ -156,6 +162,9 @@ impl World {
                     "{count} × {name}, and no client breaks a rule here"
                 );
             });
+            let parked_max = (PARKED_MAX * ROUTES.len(), PARKED_BYTES_MAX * ROUTES.len());
+            assert!(census.parked <= parked_max.0 && census.parked_bytes <= parked_max.1, "{census:?}");
+            self.totals.parked = self.totals.parked.max(census.parked);
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
             assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
         }

@@ -1,0 +1,222 @@
+//! One stream, as a backend of a storm serves it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use driver::sim::{Rng, Socket, State};
+use protocol::stream::{Access, BackendStream, Blocked, ToBackend};
+use protocol::wire::frame::RequestId;
+use protocol::wire::stream::{
+    AuthResult, Authenticate, Kick, PushOutcome, Report, StreamPush, StreamRequest, StreamResponse,
+};
+use protocol::{CloseCode, Refusal, Time, Undelivered};
+
+use crate::Totals;
+use crate::backend::{Desk, SMALL};
+
+pub(crate) struct Carried {
+    /// No other stream has it.
+    number: u64,
+    socket: Socket,
+    machine: BackendStream,
+    unsent: Vec<u8>,
+    unread: Vec<u8>,
+    /// Links the gateway has announced on this stream.
+    present: BTreeSet<u64>,
+    /// Answers that wait for credit.
+    answers: VecDeque<Answer>,
+    /// Payloads whose credit was not given back.
+    withheld: Vec<usize>,
+    pushes: u64,
+}
+
+struct Answer {
+    call: u64,
+    payload: Vec<u8>,
+    declined: bool,
+}
+
+impl Carried {
+    pub(crate) fn new(socket: Socket, number: u64, routes: &[&str], now: Time) -> Self {
+        let routes = routes.iter().map(|&route| route.into()).collect();
+        let access = Arc::new(Access::clear());
+        Self {
+            number,
+            socket,
+            machine: BackendStream::new(access, SMALL, b"back", routes, [1; 32], now),
+            unsent: Vec::new(),
+            unread: Vec::new(),
+            present: BTreeSet::new(),
+            answers: VecDeque::new(),
+            withheld: Vec::new(),
+            pushes: 0,
+        }
+    }
+
+    /// Whether no link is announced.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    pub(crate) fn kill(self) {
+        self.socket.reset();
+    }
+
+    /// Whether the stream lives.
+    pub(crate) fn step(&mut self, desk: &mut Desk, rng: &mut Rng, now: Time, totals: &mut Totals) -> bool {
+        if !desk.calm && rng.one_in(3) {
+            return true;
+        }
+        self.hear(desk, rng, now, totals);
+        self.answer(totals);
+        if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
+            self.push(desk, rng, totals);
+        }
+        if desk.calm || now >= desk.stingy_until {
+            self.withheld.drain(..).for_each(|len| self.machine.consumed(len));
+        }
+        assert!(self.machine.credit_available() <= SMALL.window, "the gateway grants what was used, once");
+        if self.machine.expire(now).is_err() {
+            self.socket.reset();
+            return false;
+        }
+        if self.unsent.is_empty() {
+            self.machine.seal(&mut self.unsent);
+        }
+        let written = self.socket.write(&self.unsent);
+        self.unsent.drain(..written);
+        matches!(self.socket.state(), State::Open | State::Connecting)
+    }
+
+    /// Answers as far as there is credit, in order.
+    fn answer(&mut self, totals: &mut Totals) {
+        while let Some(Answer { call, payload, declined }) = self.answers.front() {
+            let status = if *declined { Refusal::Draining.number() } else { 0 };
+            let answer = StreamResponse {
+                call: *call,
+                payload,
+                refused: *declined,
+                status,
+                ..StreamResponse::default()
+            };
+            match self.machine.response(&answer) {
+                Ok(()) => drop(self.answers.pop_front()),
+                Err(blocked) => {
+                    totals.blocked += u64::from(blocked == Blocked::Credit);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, desk: &mut Desk, rng: &mut Rng, now: Time, totals: &mut Totals) {
+        self.socket.read(&mut self.unread, 700);
+        let mut bytes = std::mem::take(&mut self.unread);
+        let mut input = self.machine.input(&mut bytes);
+        loop {
+            match self.machine.receive(&mut input, now) {
+                Ok(Some(ToBackend::Request(request))) => self.request(&request, desk, rng),
+                Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk.calm, rng),
+                Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
+                Ok(Some(ToBackend::LinkOpened(opened))) => {
+                    assert!(self.present.insert(opened.link), "a link opens once on a stream");
+                }
+                Ok(Some(ToBackend::LinkClosed(closed))) => {
+                    assert!(self.present.remove(&closed.link), "only what was opened closes");
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => panic!("the gateway breaks the stream's rules: {error}"),
+            }
+        }
+        self.machine.keep(input);
+    }
+
+    fn request(&mut self, request: &StreamRequest<'_>, desk: &mut Desk, rng: &mut Rng) {
+        let StreamRequest { link, user, route, key, payload, .. } = *request;
+        desk.ledger.arrived(request.id);
+        assert!(desk.routes.contains(&route), "{route} is not of {:?}", desk.routes);
+        assert!(payload.starts_with(&named(user, route, key)), "a request comes as its user has sent it");
+        desk.remember(link, user);
+        let declined = !desk.calm && rng.one_in(30);
+        if declined {
+            desk.ledger.declined(request.id);
+        }
+        if !desk.calm && rng.one_in(100) {
+            self.machine.kick(&Kick { link, code: CloseCode::Kicked.number(), ..Kick::default() });
+        }
+        // The silent ones are resolved by the gateway's deadline.
+        if desk.calm || !rng.one_in(100) {
+            self.answers.push_back(Answer { call: request.call, payload: payload.to_vec(), declined });
+        }
+        self.withheld.push(payload.len());
+    }
+
+    fn judge(&mut self, asked: &Authenticate<'_>, calm: bool, rng: &mut Rng) {
+        let accepted = calm || !rng.one_in(10);
+        let verdict = AuthResult { call: asked.call, accepted, user: asked.token, ..AuthResult::default() };
+        if calm || !rng.one_in(10) {
+            self.machine.auth_result(&verdict);
+        }
+    }
+
+    /// One push or a volley of them, to a link or to a user.
+    fn push(&mut self, desk: &Desk, rng: &mut Rng, totals: &mut Totals) {
+        let (link, user) = &desk.known[rng.below(desk.known.len())];
+        let by_link = rng.one_in(2);
+        let count = if rng.one_in(3) { 1 + rng.below(40) } else { 1 };
+        for _ in 0..count {
+            let id = PushId { stream: self.number, number: self.pushes + 1, by_link };
+            let mut payload = named(user, "", b"");
+            payload.resize(payload.len() + rng.below(300), b'y');
+            let push = StreamPush {
+                number: id.number,
+                link: if by_link { *link } else { 0 },
+                user: if by_link { &[] } else { user },
+                id: &id.encode(),
+                payload: &payload,
+                ..StreamPush::default()
+            };
+            match self.machine.push(&push) {
+                Ok(()) => self.pushes += 1,
+                Err(blocked) => {
+                    totals.blocked += u64::from(blocked == Blocked::Credit);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn report(&self, report: &Report, desk: &Desk, totals: &mut Totals) {
+        assert!((1..=self.pushes).contains(&report.number), "only this stream's pushes are reported");
+        assert_eq!(report.outcome, PushOutcome::Undelivered, "nothing else is promised for this class");
+        totals.undelivered.insert(Undelivered::from_number(report.reason).expect("a known reason"));
+        desk.ledger.undelivered(self.number, report.number);
+    }
+}
+
+/// The backend's name of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PushId {
+    pub(crate) stream: u64,
+    pub(crate) number: u64,
+    pub(crate) by_link: bool,
+}
+
+impl PushId {
+    fn encode(self) -> RequestId {
+        let stream = self.stream << 1 | u64::from(self.by_link);
+        (u128::from(stream) << 64 | u128::from(self.number)).to_be_bytes()
+    }
+
+    pub(crate) fn decode(bytes: RequestId) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        let stream = (number >> 64) as u64;
+        Self { stream: stream >> 1, number: number as u64, by_link: stream & 1 == 1 }
+    }
+}
+
+/// How the payload of a request begins, so that whoever gets it sees whose it is and which way it was to take.
+pub(crate) fn named(user: &[u8], route: &str, key: &[u8]) -> Vec<u8> {
+    [user, route.as_bytes(), key, b""].join(&b'/')
+}
