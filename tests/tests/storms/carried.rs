@@ -190,8 +190,9 @@ impl Carried {
     fn report(&self, report: &Report, desk: &Desk, totals: &mut Totals) {
         assert!((1..=self.pushes).contains(&report.number), "only this stream's pushes are reported");
         assert_eq!(report.outcome, PushOutcome::Undelivered, "nothing else is promised for this class");
-        totals.undelivered.insert(Undelivered::from_number(report.reason).expect("a known reason"));
-        desk.ledger.undelivered(self.number, report.number);
+        let reason = Undelivered::from_number(report.reason).expect("a known reason");
+        totals.undelivered.insert(reason);
+        desk.ledger.undelivered(self.number, report.number, reason);
     }
 }
 

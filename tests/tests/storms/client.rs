@@ -30,6 +30,9 @@ pub(crate) struct Client {
     /// Whether a backend judges its token.
     delegated: bool,
     not_before: Time,
+    /// Whether it stops reading now and then, and until when it does.
+    moody: bool,
+    deaf_until: Time,
     pub(crate) link: Option<Link>,
     /// Requests under way.
     pub(crate) open: BTreeMap<RequestId, Asked>,
@@ -57,6 +60,8 @@ pub(crate) struct Link {
     answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
     /// The last push to this link of each stream.
     pushed: BTreeMap<u64, u64>,
+    /// The last push was reported as undelivered: only the end can follow it.
+    overrun: bool,
 }
 
 impl Client {
@@ -73,6 +78,8 @@ impl Client {
             calm: false,
             delegated: shape.delegated,
             not_before: Time::ZERO,
+            moody: shape.scarce.is_some(),
+            deaf_until: Time::ZERO,
             link: None,
             open: BTreeMap::new(),
             ledger,
@@ -94,7 +101,11 @@ impl Client {
         if !self.calm && self.rng.one_in(2000) {
             link.socket.reset();
         }
-        let over = self.listen(&mut link, now, totals);
+        if self.moody && !self.calm && self.rng.one_in(200) {
+            self.deaf_until = now + Duration::from_millis(self.rng.below(6000) as u64);
+        }
+        let deaf = !self.calm && now < self.deaf_until;
+        let over = !deaf && self.listen(&mut link, now, totals);
         let gone = matches!(link.socket.state(), State::Broken(_) | State::Refused(_) | State::Eof);
         if over || gone {
             // What the link carried is unknown to this client, and it does not ask again.
@@ -134,6 +145,7 @@ impl Client {
             closing: false,
             answered: BTreeMap::new(),
             pushed: BTreeMap::new(),
+            overrun: false,
         }
     }
 
@@ -168,7 +180,7 @@ impl Client {
             let (route, key) = (lane.0, lane.1.as_bytes());
             let mut payload = named(self.name.as_bytes(), route, key);
             payload.extend_from_slice(self.next.to_string().as_bytes());
-            let longest = if self.rng.one_in(5) { 2000 } else { 40 };
+            let longest = if self.rng.one_in(if self.moody { 2 } else { 5 }) { 2000 } else { 40 };
             payload.resize(payload.len() + self.rng.below(longest), b'x');
             let request = Request { id, route, key, payload: &payload, ..Request::default() };
             Frame::Request(request).encode(&mut out);
@@ -190,6 +202,8 @@ impl Client {
         link.socket.read(&mut bytes, 1 + self.rng.below(300));
         let mut input = Input::new(&mut bytes, std::mem::take(&mut link.rest));
         while let Some(frame) = link.machine.receive(&mut input, now).expect("the gateway keeps the rules") {
+            let end = matches!(&frame, Frame::Close(close) if close.code == CloseCode::SlowReader.number());
+            assert!(end || !link.overrun, "{} behind a push that was reported", frame.name());
             match frame {
                 Frame::Welcome(_) => {
                     link.welcome = true;
@@ -224,7 +238,7 @@ impl Client {
                     assert!(mine, "{} got another's push", self.name);
                     let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
                     if id.by_link {
-                        self.ledger.delivered(id.stream, id.number);
+                        link.overrun |= self.ledger.delivered(id.stream, id.number);
                         let before = link.pushed.insert(id.stream, id.number);
                         assert!(before < Some(id.number), "pushes of a stream keep their order");
                     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use protocol::Undelivered;
 use protocol::wire::frame::RequestId;
 
 /// One book for all ends of a storm.
@@ -19,7 +20,7 @@ struct Book {
     /// Requests of which a client was told that nothing has happened.
     refused: BTreeSet<RequestId>,
     /// Pushes that were reported, by stream and number.
-    undelivered: BTreeSet<(u64, u64)>,
+    undelivered: BTreeMap<(u64, u64), Undelivered>,
     /// Pushes to one link that reached it.
     delivered: BTreeSet<(u64, u64)>,
 }
@@ -46,18 +47,23 @@ impl Ledger {
         refused.insert(id);
     }
 
-    /// A backend is told that a push was not delivered: once, and it was not.
-    pub(crate) fn undelivered(&self, stream: u64, number: u64) {
+    /// A backend is told, once, that a push was not delivered. When there was no link for it that is only a guess: the
+    /// frame a link was closed for may be the last one to leave.
+    pub(crate) fn undelivered(&self, stream: u64, number: u64, reason: Undelivered) {
         let Book { undelivered, delivered, .. } = &mut *self.0.borrow_mut();
-        assert!(!delivered.contains(&(stream, number)), "push {number} of {stream} reached its link");
-        assert!(undelivered.insert((stream, number)), "push {number} of {stream} is reported once");
+        let lost = reason == Undelivered::NoLink || !delivered.contains(&(stream, number));
+        assert!(lost, "push {number} of {stream} reached its link: {reason:?}");
+        let before = undelivered.insert((stream, number), reason);
+        assert_eq!(before, None, "push {number} of {stream} is reported once");
     }
 
-    /// A push to one link has reached it: once, and its backend was not told that it did not.
-    pub(crate) fn delivered(&self, stream: u64, number: u64) {
+    /// A push to one link has reached it, once. Whether its backend was told that it had not.
+    pub(crate) fn delivered(&self, stream: u64, number: u64) -> bool {
         let Book { undelivered, delivered, .. } = &mut *self.0.borrow_mut();
-        assert!(!undelivered.contains(&(stream, number)), "push {number} of {stream} was reported");
+        let reason = undelivered.get(&(stream, number));
+        assert!(reason.is_none_or(|&reason| reason == Undelivered::NoLink), "push {number} of {stream}");
         assert!(delivered.insert((stream, number)), "push {number} of {stream} comes once");
+        reason.is_some()
     }
 
     /// Where in the order of all arrivals an answered request stands.

@@ -14,12 +14,13 @@ mod shape;
 mod stranger;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use planted::Bug;
 use protocol::{CloseCode, Refusal, Undelivered};
 use settings::PARKED_MAX;
+use shape::Scarce;
 use world::World;
 
 /// Seeds of a run that names none.
@@ -47,9 +48,17 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
     let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining];
     assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
-    let reasons = [Undelivered::NoLink, Undelivered::NoUser];
+    let reasons = [Undelivered::NoLink, Undelivered::NoUser, Undelivered::Busy];
     assert!(reasons.iter().all(|reason| totals.undelivered.contains(reason)), "{totals:?}");
-    let closes = [CloseCode::AuthFailed, CloseCode::TryLater, CloseCode::Kicked, CloseCode::Replaced];
+    let slow = Scarce::ALL.map(|scarce| totals.slow.get(&Some(scarce)).copied().unwrap_or_default());
+    assert!(slow.iter().all(|&count| count > 0) && totals.slow[&None] == 0, "{totals:?}");
+    let closes = [
+        CloseCode::AuthFailed,
+        CloseCode::TryLater,
+        CloseCode::Kicked,
+        CloseCode::Replaced,
+        CloseCode::SlowReader,
+    ];
     assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
 }
 
@@ -93,6 +102,8 @@ pub(crate) struct Totals {
     pub(crate) refusals: BTreeSet<Refusal>,
     /// Why pushes were not delivered.
     pub(crate) undelivered: BTreeSet<Undelivered>,
+    /// Links closed for reading too slowly, by what was scarce.
+    pub(crate) slow: BTreeMap<Option<Scarce>, u64>,
     /// Why links were closed.
     pub(crate) closes: BTreeSet<CloseCode>,
 }
@@ -109,6 +120,9 @@ impl Totals {
         self.refusals.extend(&other.refusals);
         self.undelivered.extend(&other.undelivered);
         self.closes.extend(&other.closes);
+        for (&scarce, count) in &other.slow {
+            *self.slow.entry(scarce).or_default() += count;
+        }
     }
 }
 

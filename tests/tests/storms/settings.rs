@@ -11,14 +11,15 @@ use gateway::worker::settings::Settings;
 use protocol::noise::{Suite, Suites};
 
 use crate::backend::SMALL;
-use crate::shape::{Shape, name_of};
+use crate::shape::{Scarce, Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
 pub(crate) const SERVER: [u8; 32] = [9; 32];
 pub(crate) const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
 pub(crate) const GRANT: usize = 8;
-pub(crate) const PARTIAL_BYTES_MAX: usize = 4096;
+/// Two of the longest frames, which is the least.
+pub(crate) const PARTIAL_BYTES_MAX: usize = 8500;
 pub(crate) const STRANGERS_MAX: usize = 8;
 /// Requests that wait for credit, per route, and their bytes.
 pub(crate) const PARKED_MAX: usize = 8;
@@ -31,6 +32,11 @@ pub(crate) fn token() -> DevelopmentToken {
 
 pub(crate) fn place(name: &str) -> Endpoint {
     Endpoint::Unix(format!("/{name}").into())
+}
+
+/// Bytes that may wait for all links of a worker.
+pub(crate) fn outgoing_bytes_max(scarce: Option<Scarce>) -> usize {
+    if scarce == Some(Scarce::Pool) { 5000 } else { 1 << 18 }
 }
 
 /// Tables `[[route]]` and `[[endpoint]]`.
@@ -48,7 +54,7 @@ fn backends(shape: &Shape) -> String {
 /// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
 pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     let auth = if shape.delegated { DELEGATED } else { "mode = \"development\"" };
-    let workers = shape.workers;
+    let Shape { workers, scarce, .. } = *shape;
     let text = format!(
         "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
          [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
@@ -71,9 +77,10 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         strangers_max: STRANGERS_MAX,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,
-        outgoing_len_max: 1 << 16,
-        outgoing_len_soft: 1 << 14,
-        outgoing_bytes_max: 1 << 18,
+        outgoing_len_max: if scarce == Some(Scarce::Hard) { 3000 } else { 1 << 16 },
+        outgoing_len_soft: if scarce == Some(Scarce::Soft) { 1500 } else { 1 << 16 },
+        outgoing_soft_time: Duration::from_secs(1),
+        outgoing_bytes_max: outgoing_bytes_max(scarce),
         lingering_max: 16,
         record_plain_max: 1000,
         in_flight: pending::Caps { link_max: GRANT as u32, stream_max: 24, worker_max: IN_FLIGHT_MAX as u32 },

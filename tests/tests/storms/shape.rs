@@ -11,6 +11,25 @@ pub(crate) struct Shape {
     pub(crate) backends: usize,
     /// Whether a backend judges tokens.
     pub(crate) delegated: bool,
+    /// Letters that may wait for a worker.
+    pub(crate) letters: usize,
+    /// What is scarce for clients that do not read. Without it all of them read.
+    pub(crate) scarce: Option<Scarce>,
+}
+
+/// The bounds on what waits for clients, one of them small in a seed, so that each is seen to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scarce {
+    /// Bytes for one link.
+    Hard,
+    /// Bytes for one link for longer than a while.
+    Soft,
+    /// Bytes for all links of a worker.
+    Pool,
+}
+
+impl Scarce {
+    pub(crate) const ALL: [Self; 3] = [Self::Hard, Self::Soft, Self::Pool];
 }
 
 /// Routes that clients may name.
@@ -23,6 +42,8 @@ impl Shape {
             clients: 1 + rng.below(8),
             backends: 1 + rng.below(3),
             delegated: rng.one_in(3),
+            letters: if rng.one_in(2) { 1 + rng.below(3) } else { 1 + rng.below(64) },
+            scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
         }
     }
 

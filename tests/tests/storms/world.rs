@@ -10,7 +10,7 @@ use gateway::counters::Counters;
 use gateway::worker::{Census, Mailbox, Post, Surroundings, Worker};
 use protocol::link::Acceptor;
 use protocol::noise::StaticKey;
-use protocol::{Time, UnixMillis};
+use protocol::{CloseCode, Time, UnixMillis};
 
 use crate::Totals;
 use crate::backend::BackendActor;
@@ -18,12 +18,14 @@ use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    IN_FLIGHT_MAX, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES, place,
-    settings,
+    IN_FLIGHT_MAX, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES,
+    outgoing_bytes_max, place, settings,
 };
-use crate::shape::{ROUTES, Shape, name_of};
+use crate::shape::{ROUTES, Scarce, Shape, name_of};
 use crate::stranger::Stranger;
 
+/// More than one frame to a client takes here: the bound on what waits is looked at behind each of them.
+const FRAME_MAX: usize = 2500;
 /// Steps a seed may take before it counts as stuck.
 const STEPS_MAX: u64 = 60_000;
 /// Steps with faults.
@@ -34,6 +36,7 @@ pub(crate) struct World {
     rng: Rng,
     now: Time,
     calm: bool,
+    scarce: Option<Scarce>,
     workers: Vec<Worker<Planted>>,
     counters: Vec<Arc<Counters>>,
     backends: Vec<BackendActor>,
@@ -51,7 +54,7 @@ impl World {
         let front = place("front");
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         net.set_faults(faults);
-        let mailboxes: Vec<_> = (0..shape.workers).map(|_| Mailbox::new(1 + rng.below(64))).collect();
+        let mailboxes: Vec<_> = (0..shape.workers).map(|_| Mailbox::new(shape.letters)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
         let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::default())).collect();
@@ -92,6 +95,7 @@ impl World {
             rng,
             now: Time::ZERO,
             calm: false,
+            scarce: shape.scarce,
             workers,
             counters,
             backends,
@@ -124,6 +128,10 @@ impl World {
                 && self.is_settled()
             {
                 self.assert_nothing_left();
+                for counters in &self.counters {
+                    let slow = counters.closed.of(CloseCode::SlowReader).get();
+                    *self.totals.slow.entry(self.scarce).or_default() += slow;
+                }
                 return self.totals.clone();
             }
         }
@@ -165,6 +173,8 @@ impl World {
             let parked_max = (PARKED_MAX * ROUTES.len(), PARKED_BYTES_MAX * ROUTES.len());
             assert!(census.parked <= parked_max.0 && census.parked_bytes <= parked_max.1, "{census:?}");
             self.totals.parked = self.totals.parked.max(census.parked);
+            let outgoing_max = outgoing_bytes_max(self.scarce) + FRAME_MAX;
+            assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
             assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
         }
