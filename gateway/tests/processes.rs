@@ -218,6 +218,18 @@ fn a_terminated_gateway_says_goodbye_and_ends_cleanly() {
 }
 
 #[test]
+fn every_client_hears_of_the_end_however_few_may_linger() {
+    let Some(folder) = folder("farewells") else { return };
+    let (gateway, target) = run_in_development(&folder, "[limits]\nlingering = 1\n");
+    let mut clients = ["alice", "bob", "carol", "dave", "eve"].map(|user| Client::login(&target, user));
+    gateway.signal("TERM");
+    for client in &mut clients {
+        assert_eq!(client.hear(2), [Heard::Close(CloseCode::GoingAway.number()), Heard::End]);
+    }
+    assert!(gateway.ended().success());
+}
+
+#[test]
 fn every_failure_to_start_has_its_exit_code() {
     let Some(folder) = folder("codes") else { return };
     let file = folder.file("gateway.toml");

@@ -108,7 +108,8 @@ section! {
         outbox_pool: usize as Size = "'64MiB'" in MIB..=64 * GIB, Restart, "itself, per worker";
         /// Unknown frames and other oddities a link may send before it is closed.
         glitches: usize as Count = "100" in 1..=255, Live, "none";
-        /// Closing links of a worker whose input is still read, so that their close frame arrives.
+        /// Closing links of a worker whose input is still read, so that their close frame arrives. When the gateway
+        /// stops it is all of them.
         lingering: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "none beyond their slots";
         /// Devices of one user that may be linked at once, each once; one more replaces the one that logged in first.
         devices: usize as Count = "16" in 1..=1024, Restart, "none beyond their links";

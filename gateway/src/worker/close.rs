@@ -36,7 +36,9 @@ impl Core {
             return;
         }
         self.counters.closed.of(farewell.code).add(1);
-        if !link.machine.is_open() || self.lingering >= self.settings.lingering_max {
+        // At the end of the process no slot is needed for anybody else, and every link is to hear of it.
+        let may_linger = self.stopping || self.lingering < self.settings.lingering_max;
+        if !link.machine.is_open() || !may_linger {
             return self.drain(token);
         }
         self.end_session(token, Some(farewell.code));
