@@ -116,6 +116,10 @@ impl Core {
 
     /// The link has ended: nobody waits for its verdict.
     pub(super) fn forget_auth(&mut self, token: Token) {
+        // Links that were let in, of which many may end at once, have no verdict to come.
+        if !self.links.get(token).is_some_and(|link| link.machine.is_authenticating()) {
+            return;
+        }
         let waiting = self.judging.iter().find(|(_, judging)| judging.link == token).map(|(key, _)| key);
         if let Some(key) = waiting {
             self.judging.remove(key);
