@@ -10,17 +10,13 @@
 //! ones of that key follow it ([`Park::stream_of`]), even if the key belongs to another endpoint meanwhile: one that
 //! has just come back would take them at once.
 //!
-//! A link that closes leaves its requests here; they are dropped when their turn comes. To look for them would
-//! cost every closing link a search through the queues.
+//! A link that closes takes its requests along.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use protocol::{Refusal, Time};
 
 use super::{RouteIndex, StreamIndex};
-use crate::collections::hash::{ByIdentity, mix};
 use crate::collections::{Pool, Queues, Slab, Wheel};
 use crate::id::LinkId;
 
@@ -36,7 +32,7 @@ pub struct Bounds {
 /// What the worker has to know of a request that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Who asked. It may be gone when the request's turn comes.
+    /// Who asked.
     pub link: LinkId,
     /// When waiting ends.
     pub deadline: Time,
@@ -48,13 +44,6 @@ pub struct Waiting {
     pub stream: StreamIndex,
     /// The route it takes.
     pub route: RouteIndex,
-}
-
-impl Waiting {
-    fn lane(&self) -> Option<Lane> {
-        let Self { link, route, order, .. } = *self;
-        (order != 0).then_some(Lane { link, route, order })
-    }
 }
 
 /// A request that has waited, and its bytes in a buffer that belongs back into the pool.
@@ -74,9 +63,9 @@ pub struct Park {
     used: Vec<Used>,
     requests: Slab<Parked>,
     by_stream: Queues,
+    /// By slot of the link.
+    by_link: Queues,
     deadlines: Wheel,
-    /// Where requests with a key wait. Only looked up, never walked through.
-    lanes: HashMap<Lane, Waiters, ByIdentity>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,40 +74,18 @@ struct Used {
     bytes: usize,
 }
 
-/// Requests whose order is kept: of one link, route and key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lane {
-    link: LinkId,
-    route: RouteIndex,
-    order: u32,
-}
-
-impl Hash for Lane {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // `order` depends on the process's secret, so nobody can aim at a bucket.
-        state.write_u64(mix(self.link.number() ^ u64::from(self.route.0) << 32 ^ u64::from(self.order)));
-    }
-}
-
-/// How many wait in a lane, and for which stream the last of them does.
-#[derive(Clone, Copy, Debug)]
-struct Waiters {
-    count: u32,
-    stream: StreamIndex,
-}
-
 impl Park {
-    /// An empty park for this many routes and streams.
+    /// An empty park for this many routes and streams, and links in slots `0..slots`.
     #[must_use]
-    pub fn new(bounds: Bounds, routes: u16, streams: u16, now: Time) -> Self {
+    pub fn new(bounds: Bounds, routes: u16, streams: u16, slots: u32, now: Time) -> Self {
         let requests_max = bounds.requests_max.saturating_mul(routes.into());
         Self {
             bounds,
             used: vec![Used::default(); usize::from(routes)],
             requests: Slab::new(requests_max),
             by_stream: Queues::new(usize::from(streams), requests_max as usize),
+            by_link: Queues::new(slots as usize, requests_max as usize),
             deadlines: Wheel::new(TICK, requests_max as usize, now),
-            lanes: HashMap::default(),
         }
     }
 
@@ -128,7 +95,7 @@ impl Park {
     /// [`Refusal::Busy`] when its route has its fill; nothing was copied then.
     ///
     /// # Panics
-    /// When the route or the stream is beyond what the park was built for.
+    /// When the route, the stream or the link's slot is beyond what the park was built for.
     pub fn push(&mut self, pool: &mut Pool, waiting: Waiting, bytes: &[u8]) -> Result<(), Refusal> {
         let used = &mut self.used[usize::from(waiting.route.0)];
         let full = used.requests >= self.bounds.requests_max;
@@ -142,19 +109,24 @@ impl Park {
         let parked = Parked { waiting, bytes: buffer };
         let key = self.requests.insert(parked).expect("the bounds of all routes fit into the table");
         self.by_stream.push(usize::from(waiting.stream.0), key.index);
+        self.by_link.push(waiting.link.slot() as usize, key.index);
         self.deadlines.arm(key.index, waiting.deadline);
-        if let Some(lane) = waiting.lane() {
-            let waiters = self.lanes.entry(lane).or_insert(Waiters { count: 0, stream: waiting.stream });
-            *waiters = Waiters { count: waiters.count + 1, stream: waiting.stream };
-        }
         Ok(())
     }
 
     /// The stream for which a request of this link, route and ordering key waits; the later ones have to wait behind
-    /// it.
+    /// it. Looks at each parked request of the link, of which its grant allows only so many.
     #[must_use]
     pub fn stream_of(&self, link: LinkId, route: RouteIndex, order: u32) -> Option<StreamIndex> {
-        self.lanes.get(&Lane { link, route, order }).map(|waiters| waiters.stream)
+        if order == 0 {
+            return None;
+        }
+        self.by_link
+            .iter(link.slot() as usize)
+            .filter_map(|index| self.requests.at(index))
+            .map(|(_, parked)| parked.waiting)
+            .find(|waiting| waiting.link == link && waiting.route == route && waiting.order == order)
+            .map(|waiting| waiting.stream)
     }
 
     /// The request that is the next to leave for this stream.
@@ -169,6 +141,14 @@ impl Park {
     pub fn take(&mut self, stream: StreamIndex) -> Option<Parked> {
         let index = self.by_stream.first(usize::from(stream.0))?;
         self.remove(index)
+    }
+
+    /// Takes out the request of a link that has waited longest. Called until `None` before the link's slot is used
+    /// again.
+    pub fn take_of_link(&mut self, link: LinkId) -> Option<Parked> {
+        let index = self.by_link.first(link.slot() as usize)?;
+        let (_, parked) = self.requests.at(index)?;
+        if parked.waiting.link == link { self.remove(index) } else { None }
     }
 
     /// Lets the request that is next for this stream stand behind all others of it.
@@ -199,6 +179,12 @@ impl Park {
         self.by_stream.len(usize::from(stream.0))
     }
 
+    /// How many requests of a link wait.
+    #[must_use]
+    pub fn len_of_link(&self, link: LinkId) -> u32 {
+        self.by_link.len(link.slot() as usize)
+    }
+
     /// How many requests wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -222,14 +208,7 @@ impl Park {
         let parked = self.requests.remove(key)?;
         self.by_stream.remove(usize::from(parked.waiting.stream.0), index);
         self.deadlines.cancel(index);
-        if let Some(lane) = parked.waiting.lane()
-            && let Some(waiters) = self.lanes.get_mut(&lane)
-        {
-            waiters.count -= 1;
-            if waiters.count == 0 {
-                self.lanes.remove(&lane);
-            }
-        }
+        self.by_link.remove(parked.waiting.link.slot() as usize, index);
         let used = &mut self.used[usize::from(parked.waiting.route.0)];
         used.requests -= 1;
         used.bytes -= parked.bytes.len();
@@ -248,7 +227,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { requests_max: 3, bytes_max: 100 };
 
     fn park() -> (Park, Pool) {
-        (Park::new(BOUNDS, 2, 2, Time::ZERO), Pool::new(1 << 20))
+        (Park::new(BOUNDS, 2, 2, 200, Time::ZERO), Pool::new(1 << 20))
     }
 
     fn at(millis: u64) -> Time {
@@ -314,24 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_while_requests_with_it_wait() {
+    fn a_key_is_held_where_its_request_waits_and_a_link_takes_its_requests_along() {
         let (mut park, mut pool) = park();
-        let keyed = |stream| Waiting { order: 7, ..waiting(1, 0, stream) };
-        let found = |park: &Park| park.stream_of(keyed(0).link, RouteIndex(0), 7);
-        park.push(&mut pool, waiting(1, 0, 1), b"without a key").expect("there is room");
-        assert_eq!(found(&park), None);
-        park.push(&mut pool, keyed(0), b"one").expect("there is room");
-        park.push(&mut pool, keyed(1), b"two").expect("there is room");
-        assert_eq!(found(&park), Some(StreamIndex(1)), "the last one is followed");
-        for other in [(2, 0, 7), (1, 1, 7), (1, 0, 8)] {
-            let link = waiting(other.0, 0, 0).link;
-            assert_eq!(park.stream_of(link, RouteIndex(other.1), other.2), None);
+        let (link, route) = (LinkId::new(0, 1, 1), RouteIndex(0));
+        for (slot, order, stream) in [(1, 0, 0), (1, 7, 1), (2, 7, 0)] {
+            let waiting = Waiting { order, ..waiting(slot, 0, stream) };
+            park.push(&mut pool, waiting, &[order as u8; 9]).expect("there is room");
         }
-        park.take(StreamIndex(0)).expect("one waits there");
-        assert_eq!(found(&park), Some(StreamIndex(1)));
-        let mut budget = 10;
-        while park.expire(at(1_000), &mut budget).is_some() {}
-        assert_eq!((found(&park), park.lanes.len()), (None, 0));
+        assert_eq!(park.stream_of(link, route, 7), Some(StreamIndex(1)));
+        assert_eq!(park.stream_of(link, route, 0), None, "without a key there is no order");
+        assert_eq!((park.stream_of(link, RouteIndex(1), 7), park.len_of_link(link)), (None, 2));
+        assert_eq!(park.take_of_link(LinkId::new(0, 1, 2)), None, "a later tenant of the slot");
+        let taken: Vec<_> = std::iter::from_fn(|| park.take_of_link(link)).collect();
+        assert_eq!(taken.iter().map(|parked| parked.bytes[0]).collect::<Vec<_>>(), [0, 7]);
+        assert_eq!((park.len(), park.len_of(StreamIndex(1)), park.stream_of(link, route, 7)), (1, 0, None));
     }
 
     proptest! {

@@ -257,7 +257,7 @@ impl Core {
                 settings.routes.clone(),
             ),
             pending: Pending::new(settings.in_flight, settings.slots, streams_len, now),
-            park: Park::new(settings.waiting, settings.routes.len() as u16, streams_len, now),
+            park: Park::new(settings.waiting, settings.routes.len() as u16, streams_len, settings.slots, now),
             judging: Slab::new(settings.auth.in_flight_max()),
             verdicts_due: VecDeque::new(),
             streams: streams::all(&settings, now),

@@ -51,13 +51,16 @@ impl Core {
         let route = self.routes.find(request.route.as_bytes())?;
         let user = self.user_hash(token).ok_or(Refusal::Auth)?;
         let key = (!request.key.is_empty()).then(|| self.routes.hash(request.key));
-        // With the process's own secret, because tables are looked up by it.
-        let order = key.map_or(0, |_| self.hash.hash(request.key) as u32 | 1);
+        let order = key.map_or(0, |key| key as u32 | 1);
         let held_by = self.held_by(link, route, order);
         let pending = &self.pending;
         let affinity = Affinity { user, key, held_by };
         let stream = self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream))?;
         self.pending.admit(link, stream)?;
+        // What waits counts towards the grant as well.
+        if self.park.len_of_link(link) + self.pending.len_of_link(link) >= self.settings.in_flight.link_max {
+            return Err(Refusal::InFlight);
+        }
         let cost = credit_cost(request.payload.len());
         let cost = u32::try_from(cost).map_err(|_| Refusal::TooLarge)?;
         let way = Way { link, route, stream, order, cost, patience };
@@ -69,11 +72,7 @@ impl Core {
 
     /// The stream that has, or will get, the earlier requests of this key.
     fn held_by(&self, link: LinkId, route: RouteIndex, order: u32) -> Option<StreamIndex> {
-        if order == 0 {
-            return None;
-        }
-        let waiting = if self.park.is_empty() { None } else { self.park.stream_of(link, route, order) };
-        waiting.or_else(|| self.pending.stream_of(link, route, order))
+        self.park.stream_of(link, route, order).or_else(|| self.pending.stream_of(link, route, order))
     }
 
     /// Whether a stream can take a payload frame of this cost now.
@@ -235,6 +234,9 @@ impl Core {
     /// The link has ended: nobody waits for the answers to its requests.
     pub(super) fn forget_requests(&mut self, link: LinkId) {
         while self.pending.take_of_link(link).is_some() {}
+        while let Some(parked) = self.park.take_of_link(link) {
+            self.buffers.give(parked.bytes);
+        }
     }
 
     /// Requests whose time has passed.
