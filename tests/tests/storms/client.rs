@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use driver::sim::{Buffers, Net, Rng, Socket, State};
 use driver::{Endpoint, Peer};
+use prost::Message;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{self, Frame, Outcome, Request, RequestId};
+use protocol::wire::proto::link::Welcome;
 use protocol::{CloseCode, Refusal, Time};
 
 use crate::Totals;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
-use crate::settings::{GRANT, SERVER, token};
+use crate::settings::{GRANT, SERVER, token, wall};
 use crate::shape::{ROUTES, Shape};
+use crate::wallet::{Ticket, Use, Wallet};
 
 /// One user who sends requests until all of them have been tried, over as many links as it takes.
 pub(crate) struct Client {
@@ -34,10 +37,18 @@ pub(crate) struct Client {
     moody: bool,
     deaf_until: Time,
     pub(crate) link: Option<Link>,
+    /// Sockets it walked away from without a word, which the gateway cannot know.
+    left: Vec<Socket>,
+    wallet: Wallet,
+    /// The last hello with a ticket that was answered.
+    pub(crate) hello: Option<Vec<u8>>,
     /// Requests under way.
     pub(crate) open: BTreeMap<RequestId, Asked>,
     ledger: Ledger,
 }
+
+/// A user that several clients may be, on one device.
+const SHARED: &str = "user0";
 
 /// A request that has no outcome yet.
 pub(crate) struct Asked {
@@ -53,6 +64,9 @@ pub(crate) struct Link {
     machine: ClientLink,
     rest: Rest,
     unsent: Vec<u8>,
+    hello: Vec<u8>,
+    /// How it uses a ticket, if it was opened with one.
+    how: Option<Use>,
     said_auth: bool,
     welcome: bool,
     closing: bool,
@@ -69,7 +83,7 @@ impl Client {
         let wanted = 1 + rng.below(60) as u32;
         Self {
             // Some are the same user on the same device.
-            name: if rng.one_in(6) { "user0".into() } else { format!("user{index}") },
+            name: if rng.one_in(6) { SHARED.into() } else { format!("user{index}") },
             place,
             rng,
             wanted,
@@ -81,6 +95,9 @@ impl Client {
             moody: shape.scarce.is_some(),
             deaf_until: Time::ZERO,
             link: None,
+            left: Vec::new(),
+            wallet: Wallet::default(),
+            hello: None,
             open: BTreeMap::new(),
             ledger,
         }
@@ -94,11 +111,14 @@ impl Client {
         if self.link.is_none() && self.wanted > 0 && now >= self.not_before {
             self.link = Some(self.dial(net, now));
         }
+        if self.calm {
+            self.left.clear();
+        }
         let Some(mut link) = self.link.take() else { return };
         self.speak(&mut link, now);
         let written = link.socket.write(&link.unsent);
         link.unsent.drain(..written);
-        if !self.calm && self.rng.one_in(2000) {
+        if !self.calm && self.rng.one_in(600) {
             link.socket.reset();
         }
         if self.moody && !self.calm && self.rng.one_in(200) {
@@ -106,12 +126,19 @@ impl Client {
         }
         let deaf = !self.calm && now < self.deaf_until;
         let over = !deaf && self.listen(&mut link, now, totals);
+        let leaves = !self.calm && self.rng.one_in(300);
         let gone = matches!(link.socket.state(), State::Broken(_) | State::Refused(_) | State::Eof);
-        if over || gone {
+        if over || gone || leaves {
+            if let Some(how) = link.how.filter(|how| how.is_silent() && gone) {
+                totals.silenced.insert(how);
+            }
             // What the link carried is unknown to this client, and it does not ask again.
             totals.lost += self.open.len() as u64;
             self.open.clear();
             self.not_before = now + Duration::from_millis(self.rng.below(500) as u64);
+            if leaves && !over && !gone {
+                self.left.push(link.socket);
+            }
         } else {
             self.link = Some(link);
         }
@@ -121,14 +148,18 @@ impl Client {
         let server = StaticKey::from_secret(SERVER).public();
         let gate = Gate::new(&server);
         let device_key = StaticKey::from_secret([8; 32]);
-        let suite = [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm][self.rng.below(3)];
+        let taken = self.wallet.take(&self.name, wall(now), &mut self.rng);
+        let suite = match taken {
+            Some(_) => [Suite::Nnpsk0ChaChaPoly, Suite::Nnpsk0AesGcm][self.rng.below(2)],
+            None => [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm][self.rng.below(3)],
+        };
         let dial = Dial {
             server: &server,
             gate: &gate,
             suite,
             better: Suites::NONE,
             device_key: (suite == Suite::IkAesGcm).then_some(&device_key),
-            ticket: None,
+            ticket: taken.as_ref().map(|(Ticket { ticket, psk }, _)| (&ticket[..], psk)),
         };
         let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
         self.rng.fill(&mut ephemeral);
@@ -139,7 +170,9 @@ impl Client {
             socket,
             machine,
             rest: Rest::default(),
+            hello: unsent.clone(),
             unsent,
+            how: taken.map(|(_, how)| how),
             said_auth: false,
             welcome: false,
             closing: false,
@@ -158,11 +191,15 @@ impl Client {
         if !link.said_auth {
             link.said_auth = true;
             // A backend that judges tokens takes the user's name for one.
-            let token = if self.delegated { self.name.clone() } else { token().text().to_string() };
+            let token = match link.how {
+                Some(_) => String::new(),
+                None if self.delegated => self.name.clone(),
+                None => token().text().to_string(),
+            };
             let auth = frame::Auth {
                 token: token.as_bytes(),
-                user: self.name.as_bytes(),
-                device: b"device",
+                user: if link.how == Some(Use::OtherUser) { b"other" } else { self.name.as_bytes() },
+                device: if link.how == Some(Use::OtherDevice) { b"other" } else { b"device" },
                 ..frame::Auth::default()
             };
             Frame::Auth(auth).encode(&mut out);
@@ -200,12 +237,22 @@ impl Client {
     fn listen(&mut self, link: &mut Link, now: Time, totals: &mut Totals) -> bool {
         let mut bytes = Vec::new();
         link.socket.read(&mut bytes, 1 + self.rng.below(300));
+        let silent = bytes.is_empty() || !link.how.is_some_and(Use::is_silent);
+        assert!(silent, "a bad ticket was answered: {:?}", link.how);
         let mut input = Input::new(&mut bytes, std::mem::take(&mut link.rest));
         while let Some(frame) = link.machine.receive(&mut input, now).expect("the gateway keeps the rules") {
             let end = matches!(&frame, Frame::Close(close) if close.code == CloseCode::SlowReader.number());
             assert!(end || !link.overrun, "{} behind a push that was reported", frame.name());
             match frame {
-                Frame::Welcome(_) => {
+                Frame::Welcome(body) => {
+                    assert!(!link.how.is_some_and(Use::is_lie), "welcome as somebody else: {:?}", link.how);
+                    let welcome = Welcome::decode(body).expect("a welcome");
+                    assert_eq!(welcome.user, self.name.as_bytes());
+                    self.wallet.fill(&welcome.tickets);
+                    if let Some(how) = link.how {
+                        totals.resumed.insert(how);
+                        self.hello = Some(std::mem::take(&mut link.hello));
+                    }
                     link.welcome = true;
                     link.machine.welcomed(Duration::from_secs(20), 0, now);
                 }
@@ -248,7 +295,14 @@ impl Client {
                 Frame::Close(close) => {
                     let code = CloseCode::from_number(close.code).expect("a known code");
                     totals.closes.insert(code);
+                    if let Some(how) = link.how.filter(|how| how.is_lie()) {
+                        assert!(!link.welcome && code != CloseCode::Normal, "{how:?}");
+                        totals.exposed.insert((how, code));
+                    }
                     if code == CloseCode::Replaced {
+                        // A link it has walked away from may be claimed late and replace this one. But tickets are
+                        // not kept out by the client's own logins.
+                        assert!(link.how.is_none() || self.name == SHARED, "a client is not its own rival");
                         // Another client of this device has come; whoever is told so stays away.
                         self.wanted = 0;
                     }

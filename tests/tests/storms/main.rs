@@ -12,6 +12,7 @@ mod planted;
 mod settings;
 mod shape;
 mod stranger;
+mod wallet;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use planted::Bug;
 use protocol::{CloseCode, Refusal, Undelivered};
 use settings::PARKED_MAX;
 use shape::Scarce;
+use wallet::Use;
 use world::World;
 
 /// Seeds of a run that names none.
@@ -52,6 +54,13 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(reasons.iter().all(|reason| totals.undelivered.contains(reason)), "{totals:?}");
     let slow = Scarce::ALL.map(|scarce| totals.slow.get(&Some(scarce)).copied().unwrap_or_default());
     assert!(slow.iter().all(|&count| count > 0) && totals.slow[&None] == 0, "{totals:?}");
+    for how in Use::ALL {
+        let told = (how, CloseCode::AuthFailed);
+        let seen = if how.is_lie() { totals.exposed.contains(&told) } else { totals.silenced.contains(&how) };
+        let seen = if how.is_lie() || how.is_silent() { seen } else { totals.resumed.contains(&how) };
+        assert!(seen, "no link with a ticket used like this: {how:?}, {totals:?}");
+    }
+    assert!(totals.replayed > 0, "{totals:?}");
     let closes = [
         CloseCode::AuthFailed,
         CloseCode::TryLater,
@@ -104,6 +113,14 @@ pub(crate) struct Totals {
     pub(crate) undelivered: BTreeSet<Undelivered>,
     /// Links closed for reading too slowly, by what was scarce.
     pub(crate) slow: BTreeMap<Option<Scarce>, u64>,
+    /// How tickets were used that opened a link.
+    pub(crate) resumed: BTreeSet<Use>,
+    /// Bad tickets that were answered by silence.
+    pub(crate) silenced: BTreeSet<Use>,
+    /// What those were told who used a ticket as somebody else.
+    pub(crate) exposed: BTreeSet<(Use, CloseCode)>,
+    /// Recorded hellos that were sent again.
+    pub(crate) replayed: u64,
     /// Why links were closed.
     pub(crate) closes: BTreeSet<CloseCode>,
 }
@@ -120,6 +137,10 @@ impl Totals {
         self.refusals.extend(&other.refusals);
         self.undelivered.extend(&other.undelivered);
         self.closes.extend(&other.closes);
+        self.resumed.extend(&other.resumed);
+        self.silenced.extend(&other.silenced);
+        self.exposed.extend(&other.exposed);
+        self.replayed += other.replayed;
         for (&scarce, count) in &other.slow {
             *self.slow.entry(scarce).or_default() += count;
         }

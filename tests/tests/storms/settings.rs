@@ -8,7 +8,10 @@ use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, hex, load};
 use gateway::control;
 use gateway::upstream::{park, pending};
 use gateway::worker::settings::Settings;
-use protocol::noise::{Suite, Suites};
+use protocol::link::Acceptor;
+use protocol::noise::ticket::TicketKeys;
+use protocol::noise::{StaticKey, Suite, Suites};
+use protocol::{Time, UnixMillis};
 
 use crate::backend::SMALL;
 use crate::shape::{Scarce, Shape, name_of};
@@ -17,6 +20,18 @@ use crate::shape::{Scarce, Shape, name_of};
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
 pub(crate) const SERVER: [u8; 32] = [9; 32];
 pub(crate) const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
+pub(crate) const TICKET_SUITES: Suites = Suites::of(&[
+    Suite::NkChaChaPoly,
+    Suite::NkAesGcm,
+    Suite::IkAesGcm,
+    Suite::Nnpsk0ChaChaPoly,
+    Suite::Nnpsk0AesGcm,
+]);
+/// The group keys that tickets are sealed with, one after the other.
+pub(crate) const GROUP: [u8; 32] = [4; 32];
+pub(crate) const NEXT_GROUP: [u8; 32] = [5; 32];
+/// The time of day when a storm begins, far enough from zero for tickets of long ago.
+pub(crate) const WALL: u64 = 1_000_000_000_000;
 pub(crate) const GRANT: usize = 8;
 /// Two of the longest frames, which is the least.
 pub(crate) const PARTIAL_BYTES_MAX: usize = 8500;
@@ -89,4 +104,16 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         tombstones_max: 64,
         ..all
     }
+}
+
+/// The server's end of handshakes.
+pub(crate) fn acceptor(shape: &Shape) -> Acceptor {
+    let tickets = shape.tickets.then(|| TicketKeys::new(GROUP, UnixMillis(WALL)));
+    let suites = if shape.tickets { TICKET_SUITES } else { SUITES };
+    Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], tickets)
+}
+
+/// The time of day.
+pub(crate) fn wall(now: Time) -> UnixMillis {
+    UnixMillis(WALL + now.as_millis())
 }

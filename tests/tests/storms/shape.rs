@@ -13,6 +13,10 @@ pub(crate) struct Shape {
     pub(crate) delegated: bool,
     /// Letters that may wait for a worker.
     pub(crate) letters: usize,
+    /// Of so many steps a worker takes one, so that letters pile up.
+    pub(crate) pace: u32,
+    /// Whether links may be opened with tickets.
+    pub(crate) tickets: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
     pub(crate) scarce: Option<Scarce>,
 }
@@ -43,6 +47,8 @@ impl Shape {
             backends: 1 + rng.below(3),
             delegated: rng.one_in(3),
             letters: if rng.one_in(2) { 1 + rng.below(3) } else { 1 + rng.below(64) },
+            pace: if rng.one_in(3) { 6 } else { 1 },
+            tickets: rng.one_in(2),
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
         }
     }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use driver::sim::{Buffers, Config, Faults, Net, Rng, SimDriver};
 use driver::{Endpoint, PoolSize};
 use gateway::collections::HashKey;
+use gateway::config::Secret;
 use gateway::counters::Counters;
-use gateway::worker::{Census, Mailbox, Post, Surroundings, Worker};
-use protocol::link::Acceptor;
-use protocol::noise::StaticKey;
-use protocol::{CloseCode, Time, UnixMillis};
+use gateway::worker::{Census, Letter, Mailbox, Post, Surroundings, Worker};
+use protocol::{CloseCode, Time};
 
 use crate::Totals;
 use crate::backend::BackendActor;
@@ -18,8 +17,8 @@ use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    IN_FLIGHT_MAX, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, SERVER, STRANGERS_MAX, SUITES,
-    outgoing_bytes_max, place, settings,
+    IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, STRANGERS_MAX, acceptor,
+    outgoing_bytes_max, place, settings, wall,
 };
 use crate::shape::{ROUTES, Scarce, Shape, name_of};
 use crate::stranger::Stranger;
@@ -37,8 +36,11 @@ pub(crate) struct World {
     now: Time,
     calm: bool,
     scarce: Option<Scarce>,
+    tickets: bool,
+    pace: u32,
     workers: Vec<Worker<Planted>>,
     counters: Vec<Arc<Counters>>,
+    posts: Vec<Post>,
     backends: Vec<BackendActor>,
     clients: Vec<Client>,
     strangers: Vec<Stranger>,
@@ -68,7 +70,7 @@ impl World {
             };
             let mut random = rng.fork();
             let with = Surroundings {
-                acceptor: Acceptor::new(StaticKey::from_secret(SERVER), SUITES, &[], None),
+                acceptor: acceptor(&shape),
                 counters: Arc::clone(&counters[index]),
                 mailbox,
                 posts: posts.clone(),
@@ -96,6 +98,9 @@ impl World {
             now: Time::ZERO,
             calm: false,
             scarce: shape.scarce,
+            tickets: shape.tickets,
+            pace: shape.pace,
+            posts,
             workers,
             counters,
             backends,
@@ -150,6 +155,11 @@ impl World {
         if !self.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
             self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
         }
+        self.replay();
+        if self.tickets && !self.calm && self.rng.one_in(1000) {
+            // Where the mailbox is full the old key stays, as the ticket of one worker need not open at another.
+            self.posts.iter().for_each(|post| drop(post.send(Letter::TicketKey(Secret::new(NEXT_GROUP)))));
+        }
         self.strangers.retain_mut(Stranger::step);
         for backend in &mut self.backends {
             backend.step(&mut self.rng, self.now, &mut self.totals);
@@ -157,16 +167,24 @@ impl World {
         let first = self.rng.below(self.workers.len());
         for at in 0..self.workers.len() {
             let at = (first + at) % self.workers.len();
+            if !self.calm && !self.rng.one_in(self.pace) {
+                continue;
+            }
             let worker = &mut self.workers[at];
             worker.wait().expect("the simulated driver does not break");
-            assert!(worker.turn(self.now, UnixMillis(1_000_000 + self.now.as_millis())), "nobody said stop");
+            assert!(worker.turn(self.now, wall(self.now)), "nobody said stop");
             assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
             let census = worker.census();
+            let tickets = self.tickets;
             self.counters[at].errors.each(|name, count| {
                 let of_strangers = ["magic", "preamble", "handshake_length", "gate"];
+                let of_tickets = ["ticket", "replay", "handshake"];
                 let of_time = ["handshake_timeout", "auth_timeout", "heartbeat_timeout", "partial_evicted"];
                 assert!(
-                    count == 0 || of_strangers.contains(&name) || of_time.contains(&name),
+                    count == 0
+                        || of_strangers.contains(&name)
+                        || of_time.contains(&name)
+                        || tickets && of_tickets.contains(&name),
                     "{count} × {name}, and no client breaks a rule here"
                 );
             });
@@ -177,6 +195,19 @@ impl World {
             assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
             assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
+        }
+    }
+
+    /// Somebody sends a client's hello again.
+    fn replay(&mut self) {
+        if self.calm || self.strangers.len() >= 3 || !self.rng.one_in(30) {
+            return;
+        }
+        let client = self.rng.below(self.clients.len());
+        if let Some(hello) = self.clients[client].hello.take() {
+            self.totals.replayed += 1;
+            let stranger = Stranger::replaying(&self.net, &self.front, hello, self.workers.len());
+            self.strangers.push(stranger);
         }
     }
 
