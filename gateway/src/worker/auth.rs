@@ -66,10 +66,15 @@ impl Core {
         }
     }
 
-    /// A ticket replaces the token, not the checks.
+    /// A ticket replaces the token, not the checks. What names its login is the time of that login, which all its
+    /// tickets carry on. By the empty token all logins would be one, and whoever replaces one of them with a token
+    /// would keep all tickets of that device out, its own included.
     fn auth_by_ticket(&mut self, token: Token, auth: &Auth<'_>, user: Option<&[u8]>, proved: Proved) {
+        let login = proved.0.0.to_be_bytes();
         match user {
-            Some(user) => self.identified(token, user, &Wanted::from(auth), proved),
+            Some(user) => {
+                self.identified(token, user, &Wanted { token: &login, ..Wanted::from(auth) }, proved);
+            }
             None => self.refuse_auth(token, CloseCode::AuthFailed.into()),
         }
     }
