@@ -5,6 +5,7 @@ use protocol::Error;
 use protocol::buffer::Input;
 
 use super::Core;
+use crate::link::Ending;
 
 impl Core {
     /// Bytes of a link that has no keys yet.
@@ -43,7 +44,8 @@ impl Core {
 
     fn run_handshake(&mut self, token: Token) -> Result<(), Error> {
         let Some(link) = self.links.get(token) else { return Ok(()) };
-        if !link.machine.is_hailed() {
+        // It may have died while it waited: of its deadline, or to make room for younger strangers.
+        if !link.machine.is_hailed() || link.ending != Ending::No {
             return Ok(());
         }
         let rest = self.partials.take(link.place)?;
