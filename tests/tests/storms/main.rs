@@ -18,6 +18,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use driver::Injected;
 use planted::Bug;
 use protocol::{CloseCode, Refusal, Undelivered};
 use settings::PARKED_MAX;
@@ -61,6 +62,9 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         assert!(seen, "no link with a ticket used like this: {how:?}, {totals:?}");
     }
     assert!(totals.replayed > 0, "{totals:?}");
+    for (name, count) in FAULTS {
+        assert!(totals.injected.iter().any(|injected| count(injected) > 0), "no driver made a fault: {name}");
+    }
     let closes = [
         CloseCode::AuthFailed,
         CloseCode::TryLater,
@@ -94,6 +98,24 @@ fn planted_bugs_are_caught() {
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
 
+/// What a driver may do wrong, by name.
+type Count = fn(&Injected) -> u64;
+const FAULTS: [(&str, Count); 13] = [
+    ("full", |injected| injected.full),
+    ("accept_failed", |injected| injected.accept_failed),
+    ("refused", |injected| injected.refused),
+    ("short_send", |injected| injected.short_send),
+    ("again", |injected| injected.again),
+    ("cancelled", |injected| injected.cancelled),
+    ("broken", |injected| injected.broken),
+    ("starved", |injected| injected.starved),
+    ("lapsed", |injected| injected.lapsed),
+    ("single_shot", |injected| injected.single_shot),
+    ("cut_short", |injected| injected.cut_short),
+    ("delayed", |injected| injected.delayed),
+    ("stalled", |injected| injected.stalled),
+];
+
 /// What the clients of a run have seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
@@ -121,6 +143,8 @@ pub(crate) struct Totals {
     pub(crate) exposed: BTreeSet<(Use, CloseCode)>,
     /// Recorded hellos that were sent again.
     pub(crate) replayed: u64,
+    /// Faults of the workers' drivers.
+    pub(crate) injected: Vec<Injected>,
     /// Why links were closed.
     pub(crate) closes: BTreeSet<CloseCode>,
 }
@@ -141,6 +165,7 @@ impl Totals {
         self.silenced.extend(&other.silenced);
         self.exposed.extend(&other.exposed);
         self.replayed += other.replayed;
+        self.injected.extend(&other.injected);
         for (&scarce, count) in &other.slow {
             *self.slow.entry(scarce).or_default() += count;
         }

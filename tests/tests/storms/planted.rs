@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use driver::sim::SimDriver;
 use driver::{Chunk, Completion, Driver, Full, Op};
+use driver::{Fault, Injected, Plan};
 
 /// What a worker or its driver might do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Bug {
 
 /// A driver that makes a mistake once, some operations or completions after the beginning.
 pub(crate) struct Planted {
-    inner: SimDriver,
+    inner: Fault<SimDriver>,
     bug: Option<Bug>,
     /// Occasions to let pass before the mistake.
     patience: u32,
@@ -51,13 +52,23 @@ pub(crate) struct Planted {
 }
 
 impl Planted {
-    pub(crate) fn new(inner: SimDriver, bug: Option<Bug>, patience: u32) -> Self {
+    pub(crate) fn new(inner: Fault<SimDriver>, bug: Option<Bug>, patience: u32) -> Self {
         Self { inner, bug, patience, held: None, copy: Vec::new(), show_again: false }
     }
 
     /// Chunks the worker holds.
-    pub(crate) fn chunks_out(&self) -> u32 {
-        self.inner.chunks_out()
+    pub(crate) fn chunks_out(&mut self) -> u32 {
+        self.inner.inner().chunks_out()
+    }
+
+    /// No faults from now on.
+    pub(crate) fn calm(&mut self) {
+        self.inner.set_plan(Plan::quiet(0));
+    }
+
+    /// How often each fault has happened.
+    pub(crate) fn injected(&self) -> &Injected {
+        self.inner.injected()
     }
 
     fn strikes(&mut self, bug: Bug) -> bool {

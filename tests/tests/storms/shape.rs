@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     pub(crate) letters: usize,
     /// Of so many steps a worker takes one, so that letters pile up.
     pub(crate) pace: u32,
+    /// Whether each worker's driver makes faults of its own, besides those of the network.
+    pub(crate) rough: bool,
     /// Whether links may be opened with tickets.
     pub(crate) tickets: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
@@ -48,6 +50,7 @@ impl Shape {
             delegated: rng.one_in(3),
             letters: if rng.one_in(2) { 1 + rng.below(3) } else { 1 + rng.below(64) },
             pace: if rng.one_in(3) { 6 } else { 1 },
+            rough: rng.one_in(3),
             tickets: rng.one_in(2),
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use driver::sim::{Buffers, Config, Faults, Net, Rng, SimDriver};
 use driver::{Endpoint, PoolSize};
+use driver::{Fault, Plan};
 use gateway::collections::HashKey;
 use gateway::config::Secret;
 use gateway::counters::Counters;
@@ -79,7 +80,8 @@ impl World {
                 random: Box::new(move |out| random.fill(out)),
             };
             let settings = settings(index as u32, &shape);
-            let inner = SimDriver::new(&net, config);
+            let plan = if shape.rough { Plan::rough(rng.number()) } else { Plan::quiet(0) };
+            let inner = Fault::new(SimDriver::new(&net, config), plan);
             let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
             let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
             let driver = Planted::new(inner, bug, patience);
@@ -116,11 +118,13 @@ impl World {
             if step == STORM_STEPS {
                 self.net.faults_off();
                 self.calm = true;
+                self.workers.iter_mut().for_each(|worker| worker.driver().calm());
                 self.backends.iter_mut().for_each(|backend| backend.desk.calm = true);
                 self.clients.iter_mut().for_each(|client| client.calm = true);
             }
             self.step();
-            if step > STORM_STEPS && self.net.is_quiet() {
+            // By then the drivers have let go of what they held back.
+            if step > STORM_STEPS + 20 && self.net.is_quiet() {
                 for worker in 0..self.workers.len() {
                     let audit = self.net.audit(worker as u32);
                     assert_eq!(audit.deaf, 0, "worker {worker} forgot to arm: {audit:?}");
@@ -133,6 +137,9 @@ impl World {
                 && self.is_settled()
             {
                 self.assert_nothing_left();
+                for worker in &mut self.workers {
+                    self.totals.injected.push(*worker.driver().injected());
+                }
                 for counters in &self.counters {
                     let slow = counters.closed.of(CloseCode::SlowReader).get();
                     *self.totals.slow.entry(self.scarce).or_default() += slow;
