@@ -1,5 +1,6 @@
 //! Backends that die and come back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use driver::Endpoint;
@@ -18,6 +19,7 @@ pub(crate) struct BackendActor {
     pub(crate) desk: Desk,
     backlog: Option<Backlog>,
     streams: Vec<Carried>,
+    away: bool,
 }
 
 /// What all streams of a backend share.
@@ -55,24 +57,44 @@ impl BackendActor {
     ) -> Self {
         let desk =
             Desk { index, routes, ledger, born: 0, known: Vec::new(), stingy_until: Time::ZERO, calm: false };
-        Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new() }
+        Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new(), away: false }
     }
 
     /// Whether it has been told of the end of every link it was told of.
     pub(crate) fn is_alone(&self) -> bool {
-        self.streams.iter().all(Carried::is_alone)
+        self.streams.iter().all(|stream| stream.present().is_empty())
+    }
+
+    /// Links it has been told of, and their users.
+    pub(crate) fn present(&self) -> BTreeMap<u64, Vec<u8>> {
+        self.streams.iter().flat_map(|stream| stream.present().clone()).collect()
+    }
+
+    /// Dies, and does not come back before it [returns](Self::come_back).
+    pub(crate) fn go_away(&mut self) {
+        self.away = true;
+        self.die();
+    }
+
+    /// Listens again.
+    pub(crate) fn come_back(&mut self) {
+        self.away = false;
+    }
+
+    fn die(&mut self) {
+        self.backlog = None;
+        self.streams.drain(..).for_each(Carried::kill);
     }
 
     pub(crate) fn step(&mut self, rng: &mut Rng, now: Time, totals: &mut Totals) {
         let calm = self.desk.calm;
         if !calm && self.backlog.is_some() && rng.one_in(400) {
-            self.backlog = None;
-            self.streams.drain(..).for_each(Carried::kill);
+            self.die();
         }
         if !calm && rng.one_in(150) {
             self.desk.stingy_until = now + Duration::from_millis(rng.below(6000) as u64);
         }
-        if self.backlog.is_none() && (calm || rng.one_in(50)) {
+        if !self.away && self.backlog.is_none() && (calm || rng.one_in(50)) {
             self.backlog = Some(self.net.listen(&self.place, Buffers { send: 400, receive: 400 }));
         }
         while let Some(socket) = self.backlog.as_ref().and_then(Backlog::accept) {

@@ -1,6 +1,6 @@
 //! One stream, as a backend of a storm serves it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use driver::sim::{Rng, Socket, State};
@@ -21,8 +21,8 @@ pub(crate) struct Carried {
     machine: BackendStream,
     unsent: Vec<u8>,
     unread: Vec<u8>,
-    /// Links the gateway has announced on this stream.
-    present: BTreeSet<u64>,
+    /// Links the gateway has announced on this stream, and their users.
+    present: BTreeMap<u64, Vec<u8>>,
     /// Answers that wait for credit.
     answers: VecDeque<Answer>,
     /// Payloads whose credit was not given back.
@@ -46,16 +46,16 @@ impl Carried {
             machine: BackendStream::new(access, SMALL, b"back", routes, [1; 32], now),
             unsent: Vec::new(),
             unread: Vec::new(),
-            present: BTreeSet::new(),
+            present: BTreeMap::new(),
             answers: VecDeque::new(),
             withheld: Vec::new(),
             pushes: 0,
         }
     }
 
-    /// Whether no link is announced.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.present.is_empty()
+    /// Links that are announced.
+    pub(crate) fn present(&self) -> &BTreeMap<u64, Vec<u8>> {
+        &self.present
     }
 
     pub(crate) fn kill(self) {
@@ -119,10 +119,12 @@ impl Carried {
                 Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk.calm, rng),
                 Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
-                    assert!(self.present.insert(opened.link), "a link opens once on a stream");
+                    let before = self.present.insert(opened.link, opened.user.to_vec());
+                    assert_eq!(before, None, "a link opens once on a stream");
                 }
                 Ok(Some(ToBackend::LinkClosed(closed))) => {
-                    assert!(self.present.remove(&closed.link), "only what was opened closes");
+                    let user = self.present.remove(&closed.link).expect("only what was opened closes");
+                    assert_eq!(user, closed.user, "a link has one user");
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,

@@ -22,7 +22,9 @@ use crate::wallet::{Ticket, Use, Wallet};
 
 /// One user who sends requests until all of them have been tried, over as many links as it takes.
 pub(crate) struct Client {
-    name: String,
+    pub(crate) name: String,
+    /// Whether its link stays when everything is answered.
+    pub(crate) stays: bool,
     place: Endpoint,
     rng: Rng,
     /// Requests still to be sent.
@@ -84,6 +86,7 @@ impl Client {
         Self {
             // Some are the same user on the same device.
             name: if rng.one_in(6) { SHARED.into() } else { format!("user{index}") },
+            stays: false,
             place,
             rng,
             wanted,
@@ -223,7 +226,7 @@ impl Client {
             Frame::Request(request).encode(&mut out);
             self.open.insert(id, Asked { payload, lane });
         }
-        if link.welcome && self.wanted == 0 && self.open.is_empty() {
+        if link.welcome && !self.stays && self.wanted == 0 && self.open.is_empty() {
             link.closing = true;
             Frame::Close(frame::Close { code: 1, ..frame::Close::default() }).encode(&mut out);
         }

@@ -9,6 +9,7 @@ mod carried;
 mod client;
 mod ledger;
 mod planted;
+mod presence;
 mod settings;
 mod shape;
 mod stranger;

@@ -21,7 +21,7 @@ use crate::settings::{
     IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, STRANGERS_MAX, acceptor,
     outgoing_bytes_max, place, settings, wall,
 };
-use crate::shape::{ROUTES, Scarce, Shape, name_of};
+use crate::shape::{ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
 
 /// More than one frame to a client takes here: the bound on what waits is looked at behind each of them.
@@ -36,14 +36,12 @@ pub(crate) struct World {
     rng: Rng,
     now: Time,
     calm: bool,
-    scarce: Option<Scarce>,
-    tickets: bool,
-    pace: u32,
+    shape: Shape,
     workers: Vec<Worker<Planted>>,
     counters: Vec<Arc<Counters>>,
     posts: Vec<Post>,
-    backends: Vec<BackendActor>,
-    clients: Vec<Client>,
+    pub(crate) backends: Vec<BackendActor>,
+    pub(crate) clients: Vec<Client>,
     strangers: Vec<Stranger>,
     front: Endpoint,
     totals: Totals,
@@ -52,11 +50,23 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::new(seed);
-        let net = Net::new(rng.number());
         let shape = Shape::draw(&mut rng);
-        let front = place("front");
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
-        net.set_faults(faults);
+        let world = Self::build(shape, seed, rng, bug);
+        world.net.set_faults(faults);
+        world
+    }
+
+    /// A world without faults, in which nobody makes trouble by itself.
+    pub(crate) fn quiet(shape: Shape) -> Self {
+        let mut world = Self::build(shape, 1, Rng::new(1), None);
+        world.end_storm();
+        world
+    }
+
+    fn build(shape: Shape, seed: u64, mut rng: Rng, bug: Option<Bug>) -> Self {
+        let net = Net::new(rng.number());
+        let front = place("front");
         let mailboxes: Vec<_> = (0..shape.workers).map(|_| Mailbox::new(shape.letters)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
@@ -99,9 +109,7 @@ impl World {
             rng,
             now: Time::ZERO,
             calm: false,
-            scarce: shape.scarce,
-            tickets: shape.tickets,
-            pace: shape.pace,
+            shape,
             posts,
             workers,
             counters,
@@ -116,11 +124,7 @@ impl World {
     pub(crate) fn run(&mut self) -> Totals {
         for step in 0..STEPS_MAX {
             if step == STORM_STEPS {
-                self.net.faults_off();
-                self.calm = true;
-                self.workers.iter_mut().for_each(|worker| worker.driver().calm());
-                self.backends.iter_mut().for_each(|backend| backend.desk.calm = true);
-                self.clients.iter_mut().for_each(|client| client.calm = true);
+                self.end_storm();
             }
             self.step();
             // By then the drivers have let go of what they held back.
@@ -142,7 +146,7 @@ impl World {
                 }
                 for counters in &self.counters {
                     let slow = counters.closed.of(CloseCode::SlowReader).get();
-                    *self.totals.slow.entry(self.scarce).or_default() += slow;
+                    *self.totals.slow.entry(self.shape.scarce).or_default() += slow;
                 }
                 return self.totals.clone();
             }
@@ -153,7 +157,15 @@ impl World {
         panic!("stuck after {STEPS_MAX} steps: {census:?}, clients {clients:?}");
     }
 
-    fn step(&mut self) {
+    fn end_storm(&mut self) {
+        self.net.faults_off();
+        self.calm = true;
+        self.workers.iter_mut().for_each(|worker| worker.driver().calm());
+        self.backends.iter_mut().for_each(|backend| backend.desk.calm = true);
+        self.clients.iter_mut().for_each(|client| client.calm = true);
+    }
+
+    pub(crate) fn step(&mut self) {
         self.now = self.now + Duration::from_millis(1 + self.rng.below(20) as u64);
         self.net.step();
         for client in &mut self.clients {
@@ -163,7 +175,7 @@ impl World {
             self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
         }
         self.replay();
-        if self.tickets && !self.calm && self.rng.one_in(1000) {
+        if self.shape.tickets && !self.calm && self.rng.one_in(1000) {
             // Where the mailbox is full the old key stays, as the ticket of one worker need not open at another.
             self.posts.iter().for_each(|post| drop(post.send(Letter::TicketKey(Secret::new(NEXT_GROUP)))));
         }
@@ -174,7 +186,7 @@ impl World {
         let first = self.rng.below(self.workers.len());
         for at in 0..self.workers.len() {
             let at = (first + at) % self.workers.len();
-            if !self.calm && !self.rng.one_in(self.pace) {
+            if !self.calm && !self.rng.one_in(self.shape.pace) {
                 continue;
             }
             let worker = &mut self.workers[at];
@@ -182,7 +194,7 @@ impl World {
             assert!(worker.turn(self.now, wall(self.now)), "nobody said stop");
             assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
             let census = worker.census();
-            let tickets = self.tickets;
+            let tickets = self.shape.tickets;
             self.counters[at].errors.each(|name, count| {
                 let of_strangers = ["magic", "preamble", "handshake_length", "gate"];
                 let of_tickets = ["ticket", "replay", "handshake"];
@@ -198,7 +210,7 @@ impl World {
             let parked_max = (PARKED_MAX * ROUTES.len(), PARKED_BYTES_MAX * ROUTES.len());
             assert!(census.parked <= parked_max.0 && census.parked_bytes <= parked_max.1, "{census:?}");
             self.totals.parked = self.totals.parked.max(census.parked);
-            let outgoing_max = outgoing_bytes_max(self.scarce) + FRAME_MAX;
+            let outgoing_max = outgoing_bytes_max(self.shape.scarce) + FRAME_MAX;
             assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
             assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
