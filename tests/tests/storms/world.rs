@@ -86,7 +86,7 @@ impl World {
                 mailbox,
                 posts: posts.clone(),
                 hash,
-                placement: hash,
+                placement: HashKey::new([6; 16]),
                 random: Box::new(move |out| random.fill(out)),
             };
             let settings = settings(index as u32, &shape);
