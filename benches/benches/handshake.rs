@@ -43,6 +43,7 @@ impl Sides {
             server_key_id: self.key.public().key_id(),
             issued: NOW,
             auth_time: NOW,
+            login: 0,
             token_exp: None,
             epoch: 0,
             user: b"user-0123456789".to_vec(),

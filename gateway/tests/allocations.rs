@@ -268,7 +268,7 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
         posts,
         mailbox,
         hash: HashKey::new(HASH),
-        placement: HashKey::new([2; 16]),
+        group: HashKey::new([2; 16]),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),
     }
 }

@@ -10,8 +10,8 @@ use super::{Auth, Config};
 pub const LINK_BYTES: u64 = 640;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
-/// Bytes of one authentication in flight beyond its token.
-const AUTH_BYTES: u64 = 128;
+/// Bytes of one authentication in flight, its device's id included.
+const AUTH_BYTES: u64 = 192;
 /// Kernel: one established TCP socket without queued bytes, and one armed poll.
 const SOCKET_BYTES: u64 = 3_900 + 320;
 /// Stack, ring, maps and everything else of a worker that no key governs.
@@ -48,9 +48,7 @@ impl Ceiling {
         let held = wide(limits::HELD_BYTES_MAX + limits::HELLO_LEN_MAX + 512);
         let auth = match &config.auth {
             Auth::Development { .. } => 0,
-            Auth::Delegated { in_flight_max, .. } => {
-                wide(*in_flight_max).saturating_mul(wide(limits::TOKEN_LEN_MAX) + AUTH_BYTES)
-            }
+            Auth::Delegated { in_flight_max, .. } => wide(*in_flight_max).saturating_mul(AUTH_BYTES),
         };
         let receive = wide(config.receive.link_buffers)
             .saturating_mul(wide(config.receive.link_buffer_len))

@@ -189,7 +189,7 @@ section! {
         /// Time they have; then the client is told to try later.
         deadline: Duration as Span = "'3s'" in 10..=60 * SECOND, Live, "none";
         /// Authentications under way per worker; over it clients are told to try later.
-        in_flight_max: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "2.2 KiB each";
+        in_flight_max: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "192 B each";
     }
 }
 

@@ -187,8 +187,8 @@ impl Start {
             mailbox: self.mailbox,
             posts: self.posts,
             hash: self.secrets.hash,
-            // Fixed, so that all gateways place a user on the same backend; it protects nothing.
-            placement: HashKey::new(*b"access-gateway v1"[..16].first_chunk().expect("sixteen bytes")),
+            // Fixed, so that all gateways agree; it protects nothing.
+            group: HashKey::new(*b"access-gateway v1"[..16].first_chunk().expect("sixteen bytes")),
             random: system_random(),
         };
         let clock = self.clock;

@@ -35,9 +35,10 @@ pub struct Claim {
     pub device: Identity,
     /// The link.
     pub link: LinkId,
-    /// Hash of what the login was proved with (the token, say): two links with the same one are the same login.
+    /// Hash of what the login was proved with (the token, say), which its tickets carry on: two links with the same
+    /// one are the same login.
     pub login: u64,
-    /// When the login was proved. A ticket carries it on, so it also names the login.
+    /// When the login was proved.
     pub login_time: UnixMillis,
 }
 
@@ -135,7 +136,7 @@ impl Claims {
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
-        if self.names_of(claim).into_iter().any(|name| self.tombstones.contains(name, now)) {
+        if self.tombstones.contains(self.name_of(claim.user, claim.device, claim.login), now) {
             return Outcome::Superseded;
         }
         if let Some(index) = self.find(claim.user, claim.device) {
@@ -238,25 +239,12 @@ impl Claims {
     /// Puts a claim into the place of another one of the same user, and keeps the loser's login from coming back.
     fn replace(&mut self, index: u32, claim: &Claim, now: Time) {
         let held = self.claims[index as usize];
-        let loser = Claim {
-            user: claim.user,
-            device: held.device,
-            link: held.link,
-            login: held.login,
-            login_time: held.login_time,
-        };
-        let mut winner = *claim;
-        if !same_login(&loser, claim) {
-            for name in self.names_of(&loser) {
-                self.tombstones.insert(name, now);
-            }
-        } else if loser.login_time == claim.login_time {
-            // It came with a ticket, which its time names. The proof before it must not be forgotten, or the token
-            // could come back when this login is replaced.
-            winner.login = loser.login;
+        if (held.device, held.login) != (claim.device, claim.login) {
+            let loser = self.name_of(claim.user, held.device, held.login);
+            self.tombstones.insert(loser, now);
         }
         self.epoch = next_generation(self.epoch);
-        self.claims[index as usize] = Held::new(&winner, self.epoch, held.next);
+        self.claims[index as usize] = Held::new(claim, self.epoch, held.next);
     }
 
     fn add(&mut self, claim: &Claim) {
@@ -277,16 +265,13 @@ impl Claims {
         self.len += 1;
     }
 
-    /// The names under which a login is remembered: by its proof and by its time.
-    fn names_of(&self, claim: &Claim) -> [Identity; 2] {
-        [(b'p', claim.login), (b't', claim.login_time.0)].map(|(kind, number)| {
-            let mut bytes = [0; 41];
-            bytes[..16].copy_from_slice(claim.user.bytes());
-            bytes[16..32].copy_from_slice(claim.device.bytes());
-            bytes[32..40].copy_from_slice(&number.to_le_bytes());
-            bytes[40] = kind;
-            self.key.identity(&bytes)
-        })
+    /// The name under which a login of a device is remembered.
+    fn name_of(&self, user: Identity, device: Identity, login: u64) -> Identity {
+        let mut bytes = [0; 40];
+        bytes[..16].copy_from_slice(user.bytes());
+        bytes[16..32].copy_from_slice(device.bytes());
+        bytes[32..].copy_from_slice(&login.to_le_bytes());
+        self.key.identity(&bytes)
     }
 }
 
@@ -295,12 +280,6 @@ impl Held {
         let Claim { device, link, login, login_time, .. } = *claim;
         Self { device, link, login, login_time, epoch, next }
     }
-}
-
-/// Whether two links of one device come from the same login: they were proved with the same thing, or one with a
-/// ticket of the other.
-fn same_login(one: &Claim, other: &Claim) -> bool {
-    one.device == other.device && (one.login == other.login || one.login_time == other.login_time)
 }
 
 /// No claim.

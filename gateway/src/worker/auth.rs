@@ -23,20 +23,28 @@ use crate::id::LinkId;
 use crate::link::SessionIndex;
 use crate::session::{Login, RANDOM_LEN, Session};
 
-/// When a user proved itself, and until when that holds.
-pub(super) type Proved = (UnixMillis, Option<UnixMillis>);
+/// How a user proved itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    /// Names the login: the hash of its token. Tickets carry it on, so that whoever comes back with one, and then with
+    /// its token again, is the same client and not its own rival.
+    pub(super) login: u64,
+    /// When that was.
+    pub(super) time: UnixMillis,
+    /// Until when it holds, if it has an end.
+    pub(super) expiry: Option<UnixMillis>,
+}
 
 /// What an `Auth` frame asks for besides the identity.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) device: &'a [u8],
-    pub(super) token: &'a [u8],
     pub(super) heartbeat_ms: u32,
 }
 
 impl<'a> From<&Auth<'a>> for Wanted<'a> {
     fn from(auth: &Auth<'a>) -> Self {
-        Self { device: auth.device, token: auth.token, heartbeat_ms: auth.heartbeat_ms }
+        Self { device: auth.device, heartbeat_ms: auth.heartbeat_ms }
     }
 }
 
@@ -52,29 +60,32 @@ impl Core {
         }
         if let Some(ticketed) = link.machine.identity() {
             let same = auth.device == ticketed.device && (auth.user.is_empty() || auth.user == ticketed.user);
-            let (user, proved) = (ticketed.user.clone(), (ticketed.auth_time, ticketed.token_exp));
-            return self.auth_by_ticket(token, auth, same.then_some(&*user), proved);
+            let Ticketed { login, auth_time: time, token_exp: expiry, .. } = *ticketed;
+            let user = ticketed.user.clone();
+            return self.auth_by_ticket(token, auth, same.then_some(&*user), Proof { login, time, expiry });
         }
         match &self.settings.auth {
             settings::Auth::Development { token: expected } => {
                 if !expected.matches(auth.token) {
                     return self.refuse_auth(token, CloseCode::AuthFailed.into());
                 }
-                self.identified(token, auth.user, &Wanted::from(auth), (self.wall, None));
+                let login = self.login(auth.token);
+                let proof = Proof { login, time: self.wall, expiry: None };
+                self.identified(token, auth.user, &Wanted::from(auth), proof);
             }
             settings::Auth::Delegated { .. } => self.delegate_auth(token, auth),
         }
     }
 
-    /// A ticket replaces the token, not the checks. What names its login is the time of that login, which all its
-    /// tickets carry on. By the empty token all logins would be one, and whoever replaces one of them with a token
-    /// would keep all tickets of that device out, its own included.
-    fn auth_by_ticket(&mut self, token: Token, auth: &Auth<'_>, user: Option<&[u8]>, proved: Proved) {
-        let login = proved.0.0.to_be_bytes();
+    /// The name of the login that a token proves.
+    pub(super) fn login(&self, token: &[u8]) -> u64 {
+        self.group.hash(token)
+    }
+
+    /// A ticket replaces the token, not the checks.
+    fn auth_by_ticket(&mut self, token: Token, auth: &Auth<'_>, user: Option<&[u8]>, proof: Proof) {
         match user {
-            Some(user) => {
-                self.identified(token, user, &Wanted { token: &login, ..Wanted::from(auth) }, proved);
-            }
+            Some(user) => self.identified(token, user, &Wanted::from(auth), proof),
             None => self.refuse_auth(token, CloseCode::AuthFailed.into()),
         }
     }
@@ -95,7 +106,7 @@ impl Core {
     }
 
     /// The user is known: makes the session and claims the device.
-    pub(super) fn identified(&mut self, token: Token, user: &[u8], wanted: &Wanted<'_>, proved: Proved) {
+    pub(super) fn identified(&mut self, token: Token, user: &[u8], wanted: &Wanted<'_>, proof: Proof) {
         if user.is_empty() || user.len() > ID_LEN_MAX {
             return self.refuse_auth(token, CloseCode::AuthFailed.into());
         }
@@ -105,9 +116,9 @@ impl Core {
         let login = Login {
             user,
             device: wanted.device,
-            time: proved.0,
-            token_expiry: proved.1,
-            proof: self.hash.hash(wanted.token),
+            time: proof.time,
+            token_expiry: proof.expiry,
+            proof: proof.login,
             grant: self.settings.grant,
             heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
         };
@@ -208,6 +219,7 @@ impl Core {
             server_key_id,
             issued: wall,
             auth_time: session.login(),
+            login: session.proof(),
             token_exp: session.token_expiry(),
             epoch: 0,
             user: session.user().to_vec(),

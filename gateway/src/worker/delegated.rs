@@ -9,7 +9,7 @@ use protocol::wire::frame::Auth;
 use protocol::wire::stream::{AuthResult, Authenticate};
 
 use super::Core;
-use super::auth::Wanted;
+use super::auth::{Proof, Wanted};
 use super::settings::{self, Farewell};
 use crate::collections::Key;
 use crate::upstream::StreamIndex;
@@ -21,8 +21,8 @@ pub(super) struct Judging {
     link: Token,
     stream: StreamIndex,
     device: Vec<u8>,
-    /// Hash of the token, which names the login.
-    token: Vec<u8>,
+    /// Names the login.
+    login: u64,
     heartbeat_ms: u32,
 }
 
@@ -40,13 +40,14 @@ impl Core {
             .and_then(|route| self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream)));
         let Ok(stream) = chosen else { return self.close(token, CloseCode::TryLater.into()) };
         let id = self.link_id(token).number();
+        let login = self.login(auth.token);
         let Some(link) = self.links.get(token) else { return };
         let Some((h, suite, peer)) = link.machine.binding() else { return };
         let judging = Judging {
             link: token,
             stream,
             device: auth.device.to_vec(),
-            token: auth.token.to_vec(),
+            login,
             heartbeat_ms: auth.heartbeat_ms,
         };
         let Ok(key) = self.judging.insert(judging) else {
@@ -98,9 +99,9 @@ impl Core {
             return self.refuse_auth(judging.link, Farewell { retry_after, ..code.into() });
         }
         let expires = (result.expires_ms != 0).then_some(protocol::UnixMillis(result.expires_ms));
-        let wanted =
-            Wanted { device: &judging.device, token: &judging.token, heartbeat_ms: judging.heartbeat_ms };
-        self.identified(judging.link, result.user, &wanted, (self.wall, expires));
+        let wanted = Wanted { device: &judging.device, heartbeat_ms: judging.heartbeat_ms };
+        let proof = Proof { login: judging.login, time: self.wall, expiry: expires };
+        self.identified(judging.link, result.user, &wanted, proof);
     }
 
     /// The stream has ended: its verdicts will not come.

@@ -70,8 +70,8 @@ pub struct Surroundings {
     pub posts: Vec<Post>,
     /// Keys of the hashes that attackers must not predict; the same for all workers.
     pub hash: HashKey,
-    /// Key of the hash that places users on backends; the same on all gateways that share them.
-    pub placement: HashKey,
+    /// Key of the hashes that all gateways of a group agree on: where users are placed, what logins are called.
+    pub group: HashKey,
     /// Fresh randomness.
     pub random: Random,
 }
@@ -82,6 +82,7 @@ pub(crate) struct Core {
     acceptor: Acceptor,
     counters: Arc<Counters>,
     hash: HashKey,
+    group: HashKey,
     random: Random,
     now: Time,
     wall: UnixMillis,
@@ -252,7 +253,7 @@ impl Core {
                 },
             ),
             routes: Routes::new(
-                &with.placement,
+                &with.group,
                 settings.endpoints.iter().map(|endpoint| endpoint.name.as_str()),
                 settings.routes.clone(),
             ),
@@ -267,6 +268,7 @@ impl Core {
             acceptor: with.acceptor,
             counters: with.counters,
             hash: with.hash,
+            group: with.group,
             random: with.random,
             mailbox: with.mailbox,
             posts: with.posts,

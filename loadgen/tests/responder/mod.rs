@@ -260,6 +260,7 @@ impl Peer {
             server_key_id: acceptor.public().key_id(),
             issued: WALL,
             auth_time: WALL,
+            login: 0,
             token_exp: None,
             epoch: 0,
             user,

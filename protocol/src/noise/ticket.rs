@@ -4,8 +4,8 @@
 //! ```text
 //! ticket = group key id 4 ‖ salt 16 ‖ AES-256-GCM(key = HMAC-SHA-256(group key, label ‖ salt), nonce 0,
 //!                                                 aad = group key id ‖ salt, what is inside)
-//! inside = format 1 ‖ psk 32 ‖ origin suite 1 ‖ server key id 4 ‖ issued u64 ‖ auth time u64 ‖ token expiry u64
-//!          ‖ revocation epoch u32 ‖ user (u8 length ‖ bytes) ‖ device (the same) ‖ flag 1 ‖ [device key 32]
+//! inside = format 1 ‖ psk 32 ‖ origin suite 1 ‖ server key id 4 ‖ issued u64 ‖ auth time u64 ‖ login u64
+//!          ‖ token expiry u64 ‖ revocation epoch u32 ‖ user (u8 length ‖ bytes) ‖ device (the same) ‖ flag 1 ‖ [device key 32]
 //! ```
 //!
 //! All numbers are big-endian, times are Unix milliseconds. Only gateways read tickets; clients carry them as they
@@ -48,6 +48,8 @@ pub struct Identity {
     pub issued: UnixMillis,
     /// When the user was last authenticated by a token.
     pub auth_time: UnixMillis,
+    /// Names the login: a hash of that token, the same on all gateways of the group.
+    pub login: u64,
     /// When that token's time is over, if it has an end.
     pub token_exp: Option<UnixMillis>,
     /// The user's revocation epoch when it was issued.
@@ -90,8 +92,9 @@ impl Identity {
         out.extend_from_slice(&*self.psk);
         out.push(self.origin_suite.byte());
         out.extend_from_slice(&self.server_key_id.0);
-        for moment in [self.issued, self.auth_time, self.token_exp.unwrap_or_default()] {
-            out.extend_from_slice(&moment.0.to_be_bytes());
+        let token_exp = self.token_exp.unwrap_or_default();
+        for number in [self.issued.0, self.auth_time.0, self.login, token_exp.0] {
+            out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&self.epoch.to_be_bytes());
         for id in [&self.user, &self.device] {
@@ -118,6 +121,7 @@ impl Identity {
             server_key_id: KeyId(take(bytes)?),
             issued: take_moment(bytes)?,
             auth_time: take_moment(bytes)?,
+            login: u64::from_be_bytes(take(bytes)?),
             token_exp: take_moment(bytes).map(|moment| (moment.0 != 0).then_some(moment))?,
             epoch: u32::from_be_bytes(take(bytes)?),
             user: take_id(bytes)?,
@@ -326,7 +330,7 @@ const ID_LABEL: &[u8] = b"access-gateway ticket key id v1";
 /// Group key id and salt.
 const HEAD_LEN: usize = 4 + 16;
 /// The longest ticket this version issues.
-const SEALED_LEN_MAX: usize = HEAD_LEN + 1 + 32 + 1 + 4 + 3 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 32 + TAG_LEN;
+const SEALED_LEN_MAX: usize = HEAD_LEN + 1 + 32 + 1 + 4 + 4 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 32 + TAG_LEN;
 
 const _: () = assert!(SEALED_LEN_MAX <= TICKET_LEN_MAX, "a preamble can carry every ticket");
 
@@ -344,6 +348,7 @@ mod tests {
             server_key_id: KeyId([1, 2, 3, 4]),
             issued: NOW,
             auth_time: NOW,
+            login: 0x0102_0304_0506_0708,
             token_exp: None,
             epoch: 7,
             user: b"alice".to_vec(),
@@ -498,7 +503,7 @@ mod tests {
         for len in 0..inside.len() {
             assert_eq!(Identity::decode(&inside[..len]), None);
         }
-        for (place, value) in [(0, 2), (33, 7), (33, 9), (33, 5), (inside.len() - 1, 2), (66, 0)] {
+        for (place, value) in [(0, 2), (33, 7), (33, 9), (33, 5), (inside.len() - 1, 2), (74, 0)] {
             let mut wrong = inside.clone();
             wrong[place] = value;
             assert_eq!(Identity::decode(&wrong), None, "byte {place} = {value}");

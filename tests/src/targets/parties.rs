@@ -112,6 +112,7 @@ pub(super) fn identity(server: PublicKey) -> Identity {
         server_key_id: server.key_id(),
         issued: WALL,
         auth_time: WALL,
+        login: 0,
         token_exp: None,
         epoch: 3,
         user: b"alice".to_vec(),

@@ -116,6 +116,7 @@ fn read_identity(script: &mut Script<'_>) -> Identity {
         server_key_id: KeyId(script.array()),
         issued,
         auth_time,
+        login: issued.0.rotate_left(7),
         token_exp: (flags & 1 != 0).then_some(token_exp),
         epoch: u32::from_be_bytes(script.array()),
         user,
@@ -185,7 +186,7 @@ pub fn seeds() -> Vec<Seed> {
     let salt = [0x99; 16];
     let inside = |inside: &[u8]| Writer::default().byte(1).word(WALL.0).rest(&salt).rest(inside).done();
     let ids = b"\x05alice\x05phone";
-    let times = [WALL.0.to_be_bytes(), WALL.0.to_be_bytes(), [0; 8]].concat();
+    let times = [WALL.0.to_be_bytes(), WALL.0.to_be_bytes(), [9; 8], [0; 8]].concat();
     let plain = [&[1][..], &[0x88; 32], &[1], b"keyi", &times, &[0, 0, 0, 3], ids, &[0]].concat();
     let with_key = [&plain[..plain.len() - 1], &[1], &[7; 32]].concat();
     let format = [&[2], &plain[1..]].concat();

@@ -114,6 +114,7 @@ fn forged(group: [u8; 32], user: &str, issued: UnixMillis) -> Ticket {
         server_key_id: StaticKey::from_secret(SERVER).public().key_id(),
         issued,
         auth_time: issued,
+        login: 0,
         token_exp: None,
         epoch: 0,
         user: user.into(),

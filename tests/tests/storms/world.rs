@@ -30,6 +30,8 @@ const FRAME_MAX: usize = 2500;
 const STEPS_MAX: u64 = 60_000;
 /// Steps with faults.
 const STORM_STEPS: u64 = 1_500;
+/// Steps after them in which the drivers let go of what they held back.
+const STEPS_TO_LET_GO: u64 = 20;
 
 pub(crate) struct World {
     pub(crate) net: Net,
@@ -86,7 +88,7 @@ impl World {
                 mailbox,
                 posts: posts.clone(),
                 hash,
-                placement: HashKey::new([6; 16]),
+                group: HashKey::new([6; 16]),
                 random: Box::new(move |out| random.fill(out)),
             };
             let settings = settings(index as u32, &shape);
@@ -127,14 +129,14 @@ impl World {
                 self.end_storm();
             }
             self.step();
-            // By then the drivers have let go of what they held back.
-            if step > STORM_STEPS + 20 && self.net.is_quiet() {
+            let calm = step > STORM_STEPS + STEPS_TO_LET_GO;
+            if calm && self.net.is_quiet() {
                 for worker in 0..self.workers.len() {
                     let audit = self.net.audit(worker as u32);
                     assert_eq!(audit.deaf, 0, "worker {worker} forgot to arm: {audit:?}");
                 }
             }
-            if step > STORM_STEPS
+            if calm
                 && self.clients.iter().all(Client::is_done)
                 && self.strangers.is_empty()
                 && self.backends.iter().all(BackendActor::is_alone)

@@ -184,6 +184,7 @@ impl Gateway {
                 server_key_id: KeyId::default(),
                 issued: UnixMillis(1_000),
                 auth_time: UnixMillis(1_000),
+                login: 0,
                 token_exp: None,
                 epoch: 0,
                 user: b"alice".to_vec(),
