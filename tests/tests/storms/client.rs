@@ -41,6 +41,8 @@ pub(crate) struct Client {
     pub(crate) link: Option<Link>,
     /// Sockets it walked away from without a word, which the gateway cannot know.
     left: Vec<Socket>,
+    /// A link ended between `Auth` and `Welcome`: it may be claimed late, and then replaces a later one and its login.
+    unheard: bool,
     wallet: Wallet,
     /// The last hello with a ticket that was answered.
     pub(crate) hello: Option<Vec<u8>>,
@@ -99,6 +101,7 @@ impl Client {
             deaf_until: Time::ZERO,
             link: None,
             left: Vec::new(),
+            unheard: false,
             wallet: Wallet::default(),
             hello: None,
             open: BTreeMap::new(),
@@ -138,6 +141,7 @@ impl Client {
             // What the link carried is unknown to this client, and it does not ask again.
             totals.lost += self.open.len() as u64;
             self.open.clear();
+            self.unheard |= link.said_auth && !link.welcome;
             self.not_before = now + Duration::from_millis(self.rng.below(500) as u64);
             if leaves && !over && !gone {
                 self.left.push(link.socket);
@@ -303,9 +307,9 @@ impl Client {
                         totals.exposed.insert((how, code));
                     }
                     if code == CloseCode::Replaced {
-                        // A link it has walked away from may be claimed late and replace this one. But tickets are
-                        // not kept out by the client's own logins.
-                        assert!(link.how.is_none() || self.name == SHARED, "a client is not its own rival");
+                        // Tickets are not kept out by the client's own logins.
+                        let alone = self.name != SHARED && !self.unheard;
+                        assert!(link.how.is_none() || !alone, "a client is not its own rival");
                         // Another client of this device has come; whoever is told so stays away.
                         self.wanted = 0;
                     }
