@@ -1,0 +1,74 @@
+//! Backends die, stall and come back; clients are told what became of their requests.
+
+use protocol::wire::frame::{Auth, Frame, Outcome};
+use protocol::{CloseCode, Refusal};
+
+use crate::client::{Client, Heard};
+use crate::stage::{Stage, wait_until};
+
+/// Requests a link may have in flight by default.
+const GRANT: usize = 32;
+
+#[test]
+fn a_killed_backend_resolves_every_request_at_once_and_traffic_resumes_when_it_is_back() {
+    let Some(mut stage) = Stage::set("") else { return };
+    let mut clients: Vec<_> =
+        (0..8).map(|index| Client::login(&stage.target, &format!("user{index}"))).collect();
+    for client in &mut clients {
+        client.wait_until_answered();
+    }
+    stage.service.signal("STOP");
+    for client in &mut clients {
+        for _ in 0..GRANT {
+            client.request("echo", b"in flight");
+        }
+    }
+    wait_until("all requests are in flight", || {
+        stage.target.metric("gateway_requests_in_flight") == (clients.len() * GRANT) as u64
+    });
+    stage.service.signal("KILL");
+    for client in &mut clients {
+        let heard = client.hear(GRANT);
+        assert_eq!(heard.len(), GRANT);
+        assert!(heard.iter().all(|h| *h == Heard::Response(Outcome::Unknown, 0, Vec::new())), "{heard:?}");
+    }
+    clients[0].request("echo", b"nobody is there");
+    let refused = Heard::Response(Outcome::Refused, Refusal::NoBackend.number(), Vec::new());
+    assert_eq!(clients[0].hear(1), [refused]);
+    stage.replace_service();
+    for client in &mut clients {
+        client.wait_until_answered();
+    }
+    assert_eq!(stage.target.metric("gateway_requests_in_flight"), 0);
+}
+
+#[test]
+fn a_request_that_cannot_be_forwarded_is_refused_and_says_why() {
+    let Some(stage) = Stage::set("") else { return };
+    let mut client = Client::login(&stage.target, "alice");
+    client.wait_until_answered();
+    let refused = |reason: Refusal| Heard::Response(Outcome::Refused, reason.number(), Vec::new());
+    client.request("no such route", b"");
+    assert_eq!(client.hear(1), [refused(Refusal::NoRoute)]);
+    stage.service.signal("STOP");
+    for _ in 0..=GRANT {
+        client.request("echo", b"one more than granted");
+    }
+    assert_eq!(client.hear(1), [refused(Refusal::InFlight)]);
+    stage.service.signal("CONT");
+    let answers = client.hear(GRANT);
+    assert!(answers.iter().all(|heard| matches!(heard, Heard::Response(Outcome::Answered, 0, _))));
+    assert_eq!(stage.target.metric("gateway_requests_in_flight"), 0);
+}
+
+#[test]
+fn without_a_verdict_in_time_nobody_gets_in() {
+    let Some(stage) = Stage::delegated("auth.deadline = '200ms'\n") else { return };
+    wait_until("the stream is up", || stage.target.metric("gateway_streams") == 2);
+    stage.service.signal("STOP");
+    let mut client = Client::connect(&stage.target);
+    let auth = Auth { token: b"t", user: b"u", device: b"d", ..Default::default() };
+    client.send(&[Frame::Auth(auth)]);
+    assert_eq!(client.hear(2), [Heard::Close(CloseCode::TryLater.number()), Heard::End]);
+    assert_eq!(stage.target.metric("gateway_sessions"), 0);
+}

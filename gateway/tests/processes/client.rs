@@ -1,0 +1,147 @@
+//! A blocking client: what a person would see who speaks the protocol by hand.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use protocol::Time;
+use protocol::buffer::{Input, Rest};
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::{Gate, Suite, Suites};
+use protocol::wire::frame::{Auth, Frame, Outcome, Request};
+
+use crate::stage::{PATIENCE, Target, wait_until};
+
+/// A client on a blocking socket.
+pub(crate) struct Client {
+    socket: TcpStream,
+    link: ClientLink,
+    rest: Rest,
+    next: u64,
+    /// Heard and not yet asked for, oldest first.
+    heard: VecDeque<Heard>,
+}
+
+/// What a client heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Welcome,
+    Response(Outcome, u32, Vec<u8>),
+    Push(Vec<u8>),
+    Close(u32),
+    Other(&'static str),
+    /// The gateway closed the socket.
+    End,
+}
+
+impl Client {
+    /// Connects and finishes the handshake.
+    pub(crate) fn connect(target: &Target) -> Self {
+        let gate = Gate::new(&target.key);
+        let dial = Dial {
+            server: &target.key,
+            gate: &gate,
+            suite: Suite::NkAesGcm,
+            better: Suites::NONE,
+            device_key: None,
+            ticket: None,
+        };
+        let mut ephemeral = [0; 32];
+        getrandom::fill(&mut ephemeral).expect("the system is up");
+        let mut hello = Vec::new();
+        let link = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
+        let mut socket = TcpStream::connect(target.address).expect("the gateway listens");
+        socket.set_nodelay(true).expect("a TCP socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
+        socket.write_all(&hello).expect("connected");
+        let mut client = Self { socket, link, rest: Rest::default(), next: 1, heard: VecDeque::new() };
+        while !client.link.is_open() {
+            client.read();
+            assert!(client.heard.is_empty(), "before a frame of the client came {:?}", client.heard);
+        }
+        client
+    }
+
+    /// Connects and authenticates.
+    pub(crate) fn login(target: &Target, user: &str) -> Self {
+        let mut client = Self::connect(target);
+        let (token, user) = (target.token.as_bytes(), user.as_bytes());
+        client.send(&[Frame::Auth(Auth { token, user, device: b"test", ..Auth::default() })]);
+        assert_eq!(client.hear(1), [Heard::Welcome]);
+        client
+    }
+
+    /// Sends frames as one record.
+    pub(crate) fn send(&mut self, frames: &[Frame<'_>]) {
+        let mut out = vec![0; 2];
+        for frame in frames {
+            frame.encode(&mut out);
+        }
+        self.link.seal(&mut out, 0, 16 * 1024 - 16);
+        self.socket.write_all(&out).expect("connected");
+    }
+
+    /// Sends one request.
+    pub(crate) fn request(&mut self, route: &str, payload: &[u8]) {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.next.to_be_bytes());
+        self.next += 1;
+        self.send(&[Frame::Request(Request { id, route, payload, ..Request::default() })]);
+    }
+
+    /// Asks until the backend answers.
+    pub(crate) fn wait_until_answered(&mut self) {
+        wait_until("the backend answers", || {
+            self.request("echo", b"are you there");
+            self.hear(1) == [Heard::Response(Outcome::Answered, 0, b"are you there".to_vec())]
+        });
+    }
+
+    /// The next `count` things it hears; fewer when the last one is the end.
+    pub(crate) fn hear(&mut self, count: usize) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        while heard.len() < count && heard.last() != Some(&Heard::End) {
+            heard.push(self.hear_one(|_| true));
+        }
+        heard
+    }
+
+    /// The next thing it hears of this kind; what came before it is still to be heard.
+    pub(crate) fn hear_one(&mut self, wanted: impl Fn(&Heard) -> bool) -> Heard {
+        loop {
+            if let Some(at) = self.heard.iter().position(&wanted) {
+                return self.heard.remove(at).expect("it was just found");
+            }
+            assert_ne!(self.heard.back(), Some(&Heard::End), "closed before that: {:?}", self.heard);
+            self.read();
+        }
+    }
+
+    /// Reads once from the socket.
+    fn read(&mut self) {
+        let mut chunk = [0; 4096];
+        let read = match self.socket.read(&mut chunk) {
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            Err(error) => panic!("nothing heard in time: {error}"),
+        };
+        let mut input = Input::new(&mut chunk[..read], std::mem::take(&mut self.rest));
+        while let Some(frame) =
+            self.link.receive(&mut input, Time::ZERO).expect("the gateway keeps the rules")
+        {
+            self.heard.push_back(match frame {
+                Frame::Welcome(_) => Heard::Welcome,
+                Frame::Response(answer) => {
+                    Heard::Response(answer.outcome, answer.code, answer.payload.to_vec())
+                }
+                Frame::Push(push) => Heard::Push(push.payload.to_vec()),
+                Frame::Close(close) => Heard::Close(close.code),
+                other => Heard::Other(other.name()),
+            });
+        }
+        self.rest = input.into_rest();
+        if read == 0 {
+            self.heard.push_back(Heard::End);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The life of the process: how it starts, what `dev` puts together, how it ends, and its exit codes.
+
+use std::fmt::Write as _;
+
+use backend::reference;
+use protocol::CloseCode;
+use protocol::wire::frame::Outcome;
+
+use crate::client::{Client, Heard};
+use crate::stage::{Folder, Process, Stage, Target, gateway, path, wait_until};
+
+#[test]
+fn chat_goes_from_one_user_to_another_on_whatever_worker_they_are() {
+    let Some(folder) = Folder::new() else { return };
+    let file = folder.file("ready.json");
+    let arguments = ["dev", "--listen", "127.0.0.1:0", "--workers", "3", "--ready-file", path(&file)];
+    let _gateway = Process::gateway(&arguments);
+    let target = Target::read(&file);
+    let names: Vec<_> = (0..12).map(|index| format!("user{index}")).collect();
+    let mut clients: Vec<_> = names.iter().map(|name| Client::login(&target, name)).collect();
+    for (index, name) in names.iter().enumerate() {
+        let mut text = String::new();
+        write!(text, "{name}\nhello {index}").expect("a string takes everything");
+        // The service learns of links on the streams of their workers, so the last ones may be news to it.
+        // Response and push come on streams of different workers: in any order.
+        wait_until("the message is delivered", || {
+            clients[0].request("chat", text.as_bytes());
+            clients[0].hear_one(|heard| matches!(heard, Heard::Response(..)))
+                == Heard::Response(Outcome::Answered, reference::DELIVERED, Vec::new())
+        });
+        let pushed = format!("{}\nhello {index}", names[0]).into_bytes();
+        assert_eq!(clients[index].hear(1), [Heard::Push(pushed)]);
+    }
+}
+
+#[test]
+fn a_terminated_gateway_says_goodbye_and_ends_cleanly() {
+    let Some(folder) = Folder::new() else { return };
+    let file = folder.file("ready.json");
+    let mut gateway = Process::gateway(&["dev", "--listen", "127.0.0.1:0", "--ready-file", path(&file)]);
+    let target = Target::read(&file);
+    assert!(target.get("/readyz").starts_with("HTTP/1.1 200"));
+    let mut client = Client::login(&target, "alice");
+    gateway.signal("TERM");
+    assert_eq!(client.hear(2), [Heard::Close(CloseCode::GoingAway.number()), Heard::End]);
+    assert!(gateway.ended().success());
+    assert!(!file.exists(), "whoever waits for the file must not find an old one");
+}
+
+#[test]
+fn every_client_hears_of_the_end_however_few_may_linger() {
+    let Some(mut stage) = Stage::set("limits.lingering = 1\n") else { return };
+    let mut clients = ["alice", "bob", "carol", "dave", "eve"].map(|user| Client::login(&stage.target, user));
+    stage.gateway.signal("TERM");
+    for client in &mut clients {
+        assert_eq!(client.hear(2), [Heard::Close(CloseCode::GoingAway.number()), Heard::End]);
+    }
+    assert!(stage.gateway.ended().success());
+}
+
+#[test]
+fn every_failure_to_start_has_its_exit_code() {
+    let Some(folder) = Folder::new() else { return };
+    let file = folder.file("gateway.toml");
+    std::fs::write(&file, "[listen]\nadress = \"127.0.0.1:0\"\n").expect("a fresh folder");
+    let code = |arguments: &[&str]| {
+        let output = gateway(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("text"))
+    };
+    let (status, text) = code(&["check", path(&file)]);
+    assert_eq!(status, Some(3));
+    assert!(text.contains(":2:") && text.contains("address"), "line and suggestion: {text}");
+    assert_eq!(code(&["fly"]).0, Some(2));
+    assert_eq!(code(&["doctor"]).0, Some(0));
+    assert!(code(&["--version"]).1.contains(env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,7 @@
+//! The whole binary: it starts, it serves, backends die and come back, strangers get nothing, and it ends cleanly.
+
+mod backends;
+mod client;
+mod life;
+mod links;
+mod stage;

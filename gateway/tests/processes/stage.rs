@@ -1,0 +1,222 @@
+//! What the tests of the whole binary stand on: a folder, processes, and a gateway that is ready.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use protocol::noise::PublicKey;
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A gateway before a service, both of them processes of the test, and the folder they meet in.
+pub(crate) struct Stage {
+    pub(crate) gateway: Process,
+    pub(crate) service: Process,
+    pub(crate) target: Target,
+    folder: Folder,
+}
+
+impl Stage {
+    /// The gateway in development mode with these lines in its config, as `table.key = value`. Nothing if this
+    /// machine can't run one.
+    pub(crate) fn set(settings: &str) -> Option<Self> {
+        let mut stage = Self::with_auth("auth.mode = 'development'\n", settings)?;
+        stage.target.token = stage.token();
+        Some(stage)
+    }
+
+    /// The same, but the service decides who gets in.
+    pub(crate) fn delegated(settings: &str) -> Option<Self> {
+        Self::with_auth("auth.mode = 'delegated'\nauth.route = 'echo'\n", settings)
+    }
+
+    fn with_auth(auth: &str, settings: &str) -> Option<Self> {
+        let folder = Folder::new()?;
+        folder.make_key("server.key");
+        let service = Process::service(&folder.file("service.sock"));
+        let (gateway, target) = folder.gateway(&format!("{auth}{settings}"));
+        Some(Self { gateway, service, target, folder })
+    }
+
+    /// A new service in the place of the present one.
+    pub(crate) fn replace_service(&mut self) {
+        self.service = Process::service(&self.folder.file("service.sock"));
+    }
+
+    fn token(&self) -> String {
+        let config = self.folder.file("gateway.toml");
+        let token = gateway(&["token", "--config", path(&config)]);
+        assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
+        String::from_utf8(token.stdout).expect("text").trim().to_owned()
+    }
+}
+
+/// A folder that goes with the test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty one, unless this machine can't run a gateway.
+    pub(crate) fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if let Err(blocked) = driver::probe() {
+            eprintln!("NOT RUN: {}", blocked.cause);
+            return None;
+        }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("access-gateway-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Some(Self(path))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes a private key.
+    pub(crate) fn make_key(&self, name: &str) {
+        let made = gateway(&["keygen", "--out", path(&self.file(name))]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Starts a gateway with two workers before the service of this folder, and waits until it serves.
+    fn gateway(&self, settings: &str) -> (Process, Target) {
+        let (config, ready) = (self.file("gateway.toml"), self.file("ready.json"));
+        let text = format!(
+            "listen.address = '127.0.0.1:0'\nkeys.server = 'server.key'\nadmin.http = '127.0.0.1:0'\n\
+             upstream.redial_max = '200ms'\n{settings}\
+             [[route]]\nname = 'echo'\nendpoints = ['service']\n\
+             [[endpoint]]\nname = 'service'\naddress = 'unix:{}'\nclear = true\n",
+            path(&self.file("service.sock"))
+        );
+        std::fs::write(&config, text).expect("a folder of the test");
+        let arguments = ["run", "--config", path(&config), "--workers", "2", "--ready-file", path(&ready)];
+        let process = Process::gateway(&arguments);
+        (process, Target::read(&ready))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the gateway's binary to its end.
+pub(crate) fn gateway(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gateway")).args(arguments).output().expect("cargo built the binary")
+}
+
+pub(crate) fn path(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+/// A child process that does not outlive its test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts the gateway's binary.
+    pub(crate) fn gateway(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        let child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        Self(child.expect("cargo built the binary"))
+    }
+
+    /// Starts the reference service on a Unix socket, and waits until it listens.
+    pub(crate) fn service(socket: &Path) -> Self {
+        let _ = std::fs::remove_file(socket);
+        let process = Self::gateway(&["reference-service", socket.to_str().expect("a plain path")]);
+        wait_until("the service listens", || std::os::unix::net::UnixStream::connect(socket).is_ok());
+        process
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status();
+        assert!(status.expect("kill is there").success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.0.try_wait().expect("it is ours");
+            status.is_some()
+        });
+        status.expect("waited for above")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A gateway that is ready, as its ready file describes it.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) key: PublicKey,
+    pub(crate) token: String,
+}
+
+impl Target {
+    /// Waits for the ready file.
+    pub(crate) fn read(file: &Path) -> Self {
+        wait_until("the gateway is ready", || file.exists());
+        let text = std::fs::read_to_string(file).expect("it was just there");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON");
+        let key = json["server_key"].as_str().expect("a key");
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&key[2 * at..2 * at + 2], 16).expect("hex");
+        }
+        Self {
+            address: json["listen"].as_str().expect("an address").parse().expect("an address"),
+            http: json["http"].as_str().and_then(|at| at.parse().ok()),
+            key: PublicKey(bytes),
+            token: json["token"].as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = self.get("/metrics");
+        let line = page.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        let lines: Vec<_> = page.lines().filter(|line| line.split([' ', '{']).next() == Some(name)).collect();
+        assert!(line.is_some(), "no metric {name}");
+        lines
+            .iter()
+            .map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number") as u64)
+            .sum()
+    }
+
+    /// A page of the gateway's HTTP endpoint.
+    pub(crate) fn get(&self, page: &str) -> String {
+        let mut socket = TcpStream::connect(self.http.expect("HTTP is on")).expect("it listens");
+        write!(socket, "GET {page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+            .expect("connected");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("it answers and closes");
+        answer
+    }
+}
+
+/// Waits for something that will be, and says what did not happen in time.
+pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let end = now() + PATIENCE;
+    while !happened() {
+        assert!(now() < end, "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test of processes runs on real time")]
+fn now() -> Instant {
+    Instant::now()
+}
