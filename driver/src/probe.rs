@@ -39,6 +39,8 @@ pub enum Step {
     BufferRing,
     /// The ring's entry in the thread's table.
     RingDescriptor,
+    /// `io_uring_enter`, the way every turn makes it.
+    Enter,
     /// The eventfd that wakes a worker.
     Waker,
 }
@@ -184,6 +186,7 @@ impl Step {
             Step::BufferMemory => "the receive buffers",
             Step::BufferRing => "the ring of receive buffers",
             Step::RingDescriptor => "the registration of the ring",
+            Step::Enter => "entering a ring by its registered index",
             Step::Waker => "the eventfd that wakes a worker",
         }
     }
@@ -192,6 +195,7 @@ impl Step {
         match self {
             Step::Setup => "Making a ring".to_owned(),
             Step::Feature(name) | Step::Operation(name) => format!("Looking for {name}"),
+            Step::Enter => "Entering a ring".to_owned(),
             Step::SocketTable
             | Step::BufferMemory
             | Step::BufferRing
@@ -305,19 +309,19 @@ mod tests {
 
     #[test]
     fn anything_else_says_what_was_being_done() {
-        for step in [Step::Setup, Step::Waker, Step::RingDescriptor, Step::Feature("F")] {
+        for step in [Step::Setup, Step::Waker, Step::RingDescriptor, Step::Enter, Step::Feature("F")] {
             let text = said(step, libc::EIO, &around());
             assert!(text.contains("failed") && text.contains("Input/output error"), "{text}");
         }
     }
 
-    /// Makes `io_uring_setup` fail with `errno` for the calling thread, for good, as a container's profile would.
-    fn forbid(errno: i32) {
+    /// Makes a system call fail with `errno` for the calling thread, for good, as a container's profile would.
+    fn forbid(call: libc::c_long, errno: i32) {
         let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
         let mut filter = [
             // The system call's number lies at offset 0 of `struct seccomp_data`.
             statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
             statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
             statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
@@ -332,13 +336,18 @@ mod tests {
 
     #[test]
     fn a_real_filter_is_recognised() {
-        for (errno, word) in [(libc::EPERM, "seccomp"), (libc::ENOSYS, "sandbox")] {
+        for (step, call, errno, word) in [
+            (Step::Setup, libc::SYS_io_uring_setup, libc::EPERM, "seccomp"),
+            (Step::Setup, libc::SYS_io_uring_setup, libc::ENOSYS, "sandbox"),
+            (Step::Feature("REGISTER_PROBE"), libc::SYS_io_uring_register, libc::EPERM, "seccomp"),
+            (Step::Enter, libc::SYS_io_uring_enter, libc::EPERM, "seccomp"),
+        ] {
             let blocked = std::thread::spawn(move || {
-                forbid(errno);
+                forbid(call, errno);
                 probe().unwrap_err()
             });
             let blocked = blocked.join().unwrap();
-            assert_eq!((blocked.step, blocked.errno), (Step::Setup, Errno(errno)));
+            assert_eq!((blocked.step, blocked.errno), (step, Errno(errno)));
             if !matches!(Surroundings::look().io_uring_disabled, Some(1 | 2)) {
                 assert!(blocked.cause.contains(word), "{blocked}");
             }

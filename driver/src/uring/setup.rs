@@ -10,7 +10,7 @@ use io_uring::IoUring;
 
 use super::buffers::{Buffers, PoolSize};
 use super::doorbell::{Doorbells, Waker};
-use super::ring::Ring;
+use super::ring::{Ring, Sleep};
 use super::slots::Slots;
 use super::stable::Stable;
 use super::{Lent, Owed, Uring};
@@ -145,11 +145,15 @@ pub(crate) fn create(submissions: u32, completions: u32) -> Result<IoUring, Bloc
     Ok(io)
 }
 
-/// Goes through everything `Uring::new` registers, with the largest socket table there may be; returns its size.
+/// Goes through everything `Uring::new` registers, with the largest socket table there may be, and enters the ring once;
+/// returns the table's size.
 pub(crate) fn try_out(io: IoUring) -> Result<u32, Blocked> {
     let slots = register_slots(&io, u32::MAX)?;
     let buffers = register_pool(&io, PoolSize { count: 1, size: 64 }, Pool::Links)?;
-    drop(Ring::new(io).map_err(Blocked::at(Step::RingDescriptor))?);
+    let mut ring = Ring::new(io).map_err(Blocked::at(Step::RingDescriptor))?;
+    // A filter may allow to make a ring and forbid to enter it.
+    ring.enter(Sleep::No).map_err(Blocked::at(Step::Enter))?;
+    drop(ring);
     drop(buffers);
     Ok(slots)
 }
