@@ -82,9 +82,9 @@ impl Folder {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// Starts a gateway with two workers before the service of this folder, and waits until it serves.
-    fn gateway(&self, settings: &str) -> (Process, Target) {
-        let (config, ready) = (self.file("gateway.toml"), self.file("ready.json"));
+    /// Writes a config whose routes lead to the service of this folder.
+    pub(crate) fn write_config(&self, settings: &str) -> PathBuf {
+        let config = self.file("gateway.toml");
         let text = format!(
             "listen.address = '127.0.0.1:0'\nkeys.server = 'server.key'\nadmin.http = '127.0.0.1:0'\n\
              upstream.redial_max = '200ms'\n{settings}\
@@ -93,6 +93,12 @@ impl Folder {
             path(&self.file("service.sock"))
         );
         std::fs::write(&config, text).expect("a folder of the test");
+        config
+    }
+
+    /// Starts a gateway with two workers, and waits until it serves.
+    fn gateway(&self, settings: &str) -> (Process, Target) {
+        let (config, ready) = (self.write_config(settings), self.file("ready.json"));
         let arguments = ["run", "--config", path(&config), "--workers", "2", "--ready-file", path(&ready)];
         let process = Process::gateway(&arguments);
         (process, Target::read(&ready))
