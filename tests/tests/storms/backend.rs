@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) known: Vec<(u64, Vec<u8>)>,
     /// No credit is given back before.
     pub(crate) stingy_until: Time,
+    /// Nothing is answered before: requests run into their deadlines, and the gateway leaves this endpoint out.
+    pub(crate) mute_until: Time,
     /// Whether the storm is over.
     pub(crate) calm: bool,
 }
@@ -55,14 +57,27 @@ impl BackendActor {
         routes: Vec<&'static str>,
         ledger: Ledger,
     ) -> Self {
-        let desk =
-            Desk { index, routes, ledger, born: 0, known: Vec::new(), stingy_until: Time::ZERO, calm: false };
+        let desk = Desk {
+            index,
+            routes,
+            ledger,
+            born: 0,
+            known: Vec::new(),
+            stingy_until: Time::ZERO,
+            mute_until: Time::ZERO,
+            calm: false,
+        };
         Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new(), away: false }
     }
 
     /// Whether it has been told of the end of every link it was told of.
     pub(crate) fn is_alone(&self) -> bool {
         self.streams.iter().all(|stream| stream.present().is_empty())
+    }
+
+    /// Whether the gateway has given back the credit of all it was sent, as far as it must.
+    pub(crate) fn is_credited(&self) -> bool {
+        self.streams.iter().all(Carried::is_credited)
     }
 
     /// Links it has been told of, and their users.
@@ -93,6 +108,9 @@ impl BackendActor {
         }
         if !calm && rng.one_in(150) {
             self.desk.stingy_until = now + Duration::from_millis(rng.below(6000) as u64);
+        }
+        if !calm && rng.one_in(600) {
+            self.desk.mute_until = now + Duration::from_millis(rng.below(8000) as u64);
         }
         if !self.away && self.backlog.is_none() && (calm || rng.one_in(50)) {
             self.backlog = Some(self.net.listen(&self.place, Buffers { send: 400, receive: 400 }));

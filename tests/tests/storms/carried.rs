@@ -58,6 +58,11 @@ impl Carried {
         &self.present
     }
 
+    /// Whether less than half of the first grant is out: so much may be gathered before it is given back.
+    pub(crate) fn is_credited(&self) -> bool {
+        self.machine.credit_available() > SMALL.window / 2
+    }
+
     pub(crate) fn kill(self) {
         self.socket.reset();
     }
@@ -68,7 +73,9 @@ impl Carried {
             return true;
         }
         self.hear(desk, rng, now, totals);
-        self.answer(totals);
+        if desk.calm || now >= desk.mute_until {
+            self.answer(totals);
+        }
         if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
             self.push(desk, rng, totals);
         }

@@ -280,6 +280,11 @@ impl Client {
                         }
                         Outcome::Refused => {
                             let refusal = Refusal::from_number(response.code).expect("a known refusal");
+                            assert_ne!(
+                                refusal,
+                                Refusal::InFlight,
+                                "no client asks for more than it was granted"
+                            );
                             totals.refusals.insert(refusal);
                             self.ledger.refused(response.id);
                             totals.refused += 1;

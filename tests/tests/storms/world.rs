@@ -139,7 +139,7 @@ impl World {
             if calm
                 && self.clients.iter().all(Client::is_done)
                 && self.strangers.is_empty()
-                && self.backends.iter().all(BackendActor::is_alone)
+                && self.backends.iter().all(|backend| backend.is_alone() && backend.is_credited())
                 && self.is_settled()
             {
                 self.assert_nothing_left();
