@@ -73,13 +73,13 @@ impl Carried {
             return true;
         }
         self.hear(desk, rng, now, totals);
-        if desk.calm || now >= desk.mute_until {
+        if now >= desk.mute_until {
             self.answer(totals);
         }
         if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
             self.push(desk, rng, totals);
         }
-        if desk.calm || now >= desk.stingy_until {
+        if now >= desk.stingy_until {
             self.withheld.drain(..).for_each(|len| self.machine.consumed(len));
         }
         assert!(self.machine.credit_available() <= SMALL.window, "the gateway grants what was used, once");

@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Whether its link stays when everything is answered.
     pub(crate) stays: bool,
+    /// What it asks for, when that is not left to chance.
+    pub(crate) script: Option<Script>,
     place: Endpoint,
     rng: Rng,
     /// Requests still to be sent.
@@ -60,8 +62,18 @@ pub(crate) struct Asked {
     lane: Lane,
 }
 
+/// The same request again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct Script {
+    pub(crate) lane: Lane,
+    /// Bytes behind its name.
+    pub(crate) len: usize,
+    /// How many it keeps open.
+    pub(crate) window: usize,
+}
+
 /// Route and key: requests with the same ones, unless the key is empty, reach the backend in their order.
-type Lane = (&'static str, &'static str);
+pub(crate) type Lane = (&'static str, &'static str);
 
 pub(crate) struct Link {
     socket: Socket,
@@ -89,6 +101,7 @@ impl Client {
             // Some are the same user on the same device.
             name: if rng.one_in(6) { SHARED.into() } else { format!("user{index}") },
             stays: false,
+            script: None,
             place,
             rng,
             wanted,
@@ -214,18 +227,21 @@ impl Client {
         if link.machine.expire(now).is_ok_and(|due| due) {
             Frame::Ping(frame::Ping::default()).encode(&mut out);
         }
-        let window = if link.welcome { GRANT } else { 3 };
+        let granted = self.script.map_or(GRANT, |script| script.window);
+        let window = if link.welcome { granted } else { 3 };
         while self.wanted > 0 && self.open.len() < window && self.rng.below(3) > 0 {
             self.wanted -= 1;
             self.next += 1;
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.next.to_be_bytes());
             let lane = (ROUTES[self.rng.below(2)], ["", "left", "right"][self.rng.below(3)]);
+            let lane = self.script.map_or(lane, |script| script.lane);
             let (route, key) = (lane.0, lane.1.as_bytes());
             let mut payload = named(self.name.as_bytes(), route, key);
             payload.extend_from_slice(self.next.to_string().as_bytes());
             let longest = if self.rng.one_in(if self.moody { 2 } else { 5 }) { 2000 } else { 40 };
-            payload.resize(payload.len() + self.rng.below(longest), b'x');
+            let len = self.rng.below(longest);
+            payload.resize(payload.len() + self.script.map_or(len, |script| script.len), b'x');
             let request = Request { id, route, key, payload: &payload, ..Request::default() };
             Frame::Request(request).encode(&mut out);
             self.open.insert(id, Asked { payload, lane });
@@ -280,10 +296,10 @@ impl Client {
                         }
                         Outcome::Refused => {
                             let refusal = Refusal::from_number(response.code).expect("a known refusal");
-                            assert_ne!(
-                                refusal,
-                                Refusal::InFlight,
-                                "no client asks for more than it was granted"
+                            let greedy = self.script.is_some_and(|script| script.window > GRANT);
+                            assert!(
+                                greedy || refusal != Refusal::InFlight,
+                                "nobody asks for more than its grant"
                             );
                             totals.refusals.insert(refusal);
                             self.ledger.refused(response.id);

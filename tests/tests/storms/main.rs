@@ -7,6 +7,7 @@
 mod backend;
 mod carried;
 mod client;
+mod credit;
 mod ledger;
 mod planted;
 mod presence;

@@ -5,34 +5,12 @@ use crate::world::World;
 
 /// Two workers and two backends that share a route with presence.
 fn world() -> World {
-    let shape = Shape {
-        workers: 2,
-        clients: 12,
-        backends: 2,
-        delegated: false,
-        letters: 64,
-        pace: 1,
-        rough: false,
-        tickets: false,
-        scarce: None,
-    };
-    let mut world = World::quiet(shape);
+    let mut world = World::quiet(Shape::plain(2, 12, 2));
     for (index, client) in world.clients.iter_mut().enumerate() {
         client.name = format!("user{index}");
         client.stays = true;
     }
     world
-}
-
-/// Lets time pass until something is so.
-fn until(world: &mut World, what: &str, is_so: impl Fn(&World) -> bool) {
-    assert!(
-        (0..3000).any(|_| {
-            world.step();
-            is_so(world)
-        }),
-        "never: {what}"
-    );
 }
 
 /// How many links backends know of.
@@ -43,7 +21,7 @@ fn known(world: &World) -> [usize; 2] {
 #[test]
 fn a_backend_that_comes_back_hears_of_each_link_of_its_users_and_the_other_one_of_none() {
     let mut world = world();
-    until(&mut world, "all links are announced", |world| known(world).iter().sum::<usize>() == 12);
+    world.until("all links are announced", |world| known(world).iter().sum::<usize>() == 12);
     let [mut first, second] = [0, 1].map(|backend| world.backends[backend].present());
     assert!(!first.is_empty() && !second.is_empty(), "the users are spread: {first:?} {second:?}");
 
@@ -51,31 +29,31 @@ fn a_backend_that_comes_back_hears_of_each_link_of_its_users_and_the_other_one_o
     let (&link, user) = first.first_key_value().expect("it has users");
     let leaver = world.clients.iter().position(|client| client.name.as_bytes() == user).expect("its client");
     world.clients[leaver].stays = false;
-    until(&mut world, "its client has left", |world| world.clients[leaver].is_done());
+    world.until("its client has left", |world| world.clients[leaver].is_done());
     (0..200).for_each(|_| world.step());
     assert_eq!(known(&world), [0, second.len()], "nobody is told of links that are not its own");
 
     world.backends[0].come_back();
     first.remove(&link);
-    until(&mut world, "the links are announced again", |world| known(world)[0] == first.len());
+    world.until("the links are announced again", |world| known(world)[0] == first.len());
     (0..200).for_each(|_| world.step());
     assert_eq!([0, 1].map(|backend| world.backends[backend].present()), [first, second]);
 
     world.clients.iter_mut().for_each(|client| client.stays = false);
-    until(&mut world, "all ends are announced", |world| known(world) == [0, 0]);
+    world.until("all ends are announced", |world| known(world) == [0, 0]);
 }
 
 #[test]
 fn a_link_that_opens_while_its_backend_is_away_is_closed_at_whoever_was_told_of_it() {
     let mut world = world();
     world.backends[0].go_away();
-    until(&mut world, "the other one hears of all", |world| known(world) == [0, 12]);
+    world.until("the other one hears of all", |world| known(world) == [0, 12]);
     world.backends[0].come_back();
-    until(&mut world, "its own are announced", |world| known(world)[0] > 0);
+    world.until("its own are announced", |world| known(world)[0] > 0);
     (0..200).for_each(|_| world.step());
     let [first, second] = [0, 1].map(|backend| world.backends[backend].present());
     assert!(first.len() < 12 && first.iter().all(|(link, user)| second.get(link) == Some(user)));
 
     world.clients.iter_mut().for_each(|client| client.stays = false);
-    until(&mut world, "both hear of the ends", |world| known(world) == [0, 0]);
+    world.until("both hear of the ends", |world| known(world) == [0, 0]);
 }

@@ -56,6 +56,21 @@ impl Shape {
         }
     }
 
+    /// A world in which only what a test does happens.
+    pub(crate) fn plain(workers: usize, clients: usize, backends: usize) -> Self {
+        Self {
+            workers,
+            clients,
+            backends,
+            delegated: false,
+            letters: 64,
+            pace: 1,
+            rough: false,
+            tickets: false,
+            scarce: None,
+        }
+    }
+
     /// Routes of a backend: the first two share `echo`, the last one has `mail` for itself, the first one judges.
     pub(crate) fn routes_of(&self, backend: usize) -> Vec<&'static str> {
         let serves =

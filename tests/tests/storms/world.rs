@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     strangers: Vec<Stranger>,
     front: Endpoint,
-    totals: Totals,
+    pub(crate) totals: Totals,
 }
 
 impl World {
@@ -159,11 +159,30 @@ impl World {
         panic!("stuck after {STEPS_MAX} steps: {census:?}, clients {clients:?}");
     }
 
+    /// Lets time pass until something is so.
+    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let came = (0..3000).any(|_| {
+            self.step();
+            is_so(self)
+        });
+        assert!(came, "never: {what}");
+    }
+
+    /// Lets so much time pass.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step();
+        }
+    }
+
     fn end_storm(&mut self) {
         self.net.faults_off();
         self.calm = true;
         self.workers.iter_mut().for_each(|worker| worker.driver().calm());
-        self.backends.iter_mut().for_each(|backend| backend.desk.calm = true);
+        for BackendActor { desk, .. } in &mut self.backends {
+            (desk.calm, desk.mute_until, desk.stingy_until) = (true, Time::ZERO, Time::ZERO);
+        }
         self.clients.iter_mut().for_each(|client| client.calm = true);
     }
 

@@ -1,0 +1,52 @@
+//! Requests that wait for a backend's credit.
+
+use std::time::Duration;
+
+use protocol::{Refusal, Time};
+
+use crate::client::Script;
+use crate::settings::GRANT;
+use crate::shape::Shape;
+use crate::world::World;
+
+/// One client and backends that neither answer nor give credit back. Seven of its requests use up all there is.
+fn world(backends: usize, window: usize) -> World {
+    let mut world = World::quiet(Shape::plain(1, 1, backends));
+    for backend in &mut world.backends {
+        (backend.desk.mute_until, backend.desk.stingy_until) = (NEVER, NEVER);
+    }
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 1100, window });
+    world
+}
+
+const NEVER: Time = Time::from_nanos(u64::MAX);
+
+#[test]
+fn a_link_has_its_grant_and_no_more_whether_its_requests_run_or_wait() {
+    let mut world = world(1, 2 * GRANT);
+    world.clients[0].wanted = 2 * GRANT as u32;
+    world.until("what is over the grant is refused", |world| world.totals.refused as usize == GRANT);
+    assert_eq!(world.totals.refusals.iter().collect::<Vec<_>>(), [&Refusal::InFlight]);
+    let desk = &mut world.backends[0].desk;
+    (desk.mute_until, desk.stingy_until) = (Time::ZERO, Time::ZERO);
+    world.until("the others are answered", |world| world.totals.answered as usize == GRANT);
+    world.until("the client has left", |world| world.clients[0].is_done());
+}
+
+#[test]
+fn what_waits_for_an_endpoint_that_is_left_out_goes_to_another_one() {
+    // Of the two that serve the route only the second one may be left out: the first has another one for itself.
+    let mut world = world(3, GRANT);
+    world.backends[0].desk.mute_until = Time::ZERO;
+    world.clients[0].name = "ada".into(); // the hash of the user is for the second one
+    (world.clients[0].wanted, world.clients[0].stays) = (7, true);
+    let asked = |world: &World| [0, 1].map(|at| world.backends[at].desk.known.len());
+    world.until("the second backend has them all", |world| asked(world) == [0, 7]);
+
+    world.pass(Duration::from_secs(4));
+    world.clients[0].wanted = 1;
+    world.until("one more waits for credit", |world| world.totals.parked == 1);
+    world.until("the seven are given up", |world| world.totals.unknown == 7);
+    world.until("the one is answered elsewhere", |world| world.totals.answered == 1);
+    assert_eq!((asked(&world), world.totals.refused), ([1, 7], 0));
+}
