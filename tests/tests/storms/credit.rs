@@ -38,7 +38,7 @@ fn what_waits_for_an_endpoint_that_is_left_out_goes_to_another_one() {
     // Of the two that serve the route only the second one may be left out: the first has another one for itself.
     let mut world = world(3, GRANT);
     world.backends[0].desk.mute_until = Time::ZERO;
-    world.clients[0].name = "ada".into(); // the hash of the user is for the second one
+    world.clients[0].name = "dora".into(); // the hash of the user is for the second one
     (world.clients[0].wanted, world.clients[0].stays) = (7, true);
     let asked = |world: &World| [0, 1].map(|at| world.backends[at].desk.known.len());
     world.until("the second backend has them all", |world| asked(world) == [0, 7]);
