@@ -184,7 +184,7 @@ counters! {
     responses: Counter, "Responses handed to links.";
     requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
     pushes: Counter, "Pushes queued for links.";
-    outbox_bytes: Gauge, "Bytes queued for links.";
+    outbox_bytes: Gauge, "Bytes queued for links or on their way to them.";
     partial_bytes: Gauge, "Bytes of incomplete records and frames.";
     idle_buffer_bytes: Gauge, "Bytes of idle message buffers.";
     streams: Gauge, "Streams to backends that are open.";

@@ -84,7 +84,7 @@ enum Count {
 /// Two workers on threads of their own; where they listen.
 fn workers(folder: &Folder, counts: &Sender<Count>) -> [SocketAddr; 2] {
     let doorbells = Doorbells::new(2);
-    let mailboxes = [Mailbox::new(1024), Mailbox::new(1024)];
+    let mailboxes = [Mailbox::new(1024, 1 << 20), Mailbox::new(1024, 1 << 20)];
     let posts: Vec<_> = mailboxes.iter().map(Mailbox::post).collect();
     let mut index = 0;
     mailboxes.map(|mailbox| {

@@ -375,14 +375,16 @@ impl Partials {
     /// Keeps what a link left over, on behalf of `owner`; returns its place.
     ///
     /// # Errors
-    /// [`Error::PartialEvicted`] when even without all others there is no room.
+    /// [`Error::PartialEvicted`] when even without all others there is no room. A place the link had before is still
+    /// its own.
     pub fn keep(&mut self, place: Place, owner: u32, rest: Rest) -> Result<Place, Error> {
         if rest.is_empty() {
             self.spare(rest);
             self.release(place);
             return Ok(Place::NONE);
         }
-        let place = if place == Place::NONE { self.occupy(owner) } else { place.0 };
+        let is_fresh = place == Place::NONE;
+        let place = if is_fresh { self.occupy(owner) } else { place.0 };
         let len = rest.len();
         let slot = &mut self.slots[place as usize];
         slot.rest = rest;
@@ -391,6 +393,9 @@ impl Partials {
         while self.bytes > self.bytes_max {
             let victim = if self.oldest == place { self.slots[place as usize].newer } else { self.oldest };
             if victim == NIL {
+                if is_fresh {
+                    self.release(Place(place));
+                }
                 return Err(Error::PartialEvicted);
             }
             self.evict(victim);
@@ -556,6 +561,11 @@ mod tests {
         partials.release(first);
         partials.release(second);
         assert_eq!(partials.bytes(), 40);
+        assert_eq!(partials.take(third).unwrap().len(), 40);
         assert!(partials.keep(third, 3, rest(101)).is_err(), "more than the pool holds");
+        partials.release(third);
+        assert!(partials.keep(Place::NONE, 4, rest(101)).is_err(), "nor without a place before");
+        let places = (partials.slots.len(), partials.free.len());
+        assert_eq!((partials.bytes(), places), (0, (3, 3)), "and no place is lost");
     }
 }

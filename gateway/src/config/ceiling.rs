@@ -6,8 +6,9 @@ use protocol::limits;
 
 use super::{Auth, Config};
 
-/// Bytes of state of one link in user space: link and session 256 each, claim and maps 128.
-pub const LINK_BYTES: u64 = 640;
+/// Bytes of state of one link in user space: link and session 256 each, claim and maps 128, and its places in the
+/// timers, the driver's table and the queues of its requests.
+pub const LINK_BYTES: u64 = 640 + 48;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.
@@ -70,11 +71,18 @@ impl Ceiling {
                 "parked requests",
                 per_worker(wide(config.routes.len()).saturating_mul(wide(config.requests.parked_bytes))),
             ),
-            ("stream queues", streams.saturating_mul(wide(config.upstream.outbox))),
+            ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(2)),
             ("authentications in flight", per_worker(auth)),
             ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
             ("takeovers and hellos remembered", per_worker(memories)),
-            ("letters between workers", per_worker(wide(limits.letters).saturating_mul(LETTER_BYTES))),
+            (
+                "letters between workers",
+                per_worker(
+                    wide(limits.letters)
+                        .saturating_mul(LETTER_BYTES)
+                        .saturating_add(wide(limits.letter_bytes)),
+                ),
+            ),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("admin", wide(config.admin.connections).saturating_mul(ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),

@@ -204,8 +204,10 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
     ordered("limits.outbox_soft", "limits.outbox_hard", limits.outbox_soft <= limits.outbox_hard);
     ordered("limits.outbox_hard", "limits.outbox_pool", limits.outbox_hard <= limits.outbox_pool);
     ordered("limits.frame_len_max", "limits.outbox_hard", limits.frame_len_max <= limits.outbox_hard);
-    ordered("limits.frame_len_max", "limits.partial_bytes", limits.frame_len_max <= limits.partial_bytes);
-    ordered("limits.record_len_max", "limits.partial_bytes", limits.record_len_max <= limits.partial_bytes);
+    ordered("limits.frame_len_max", "limits.letter_bytes", limits.frame_len_max <= limits.letter_bytes);
+    // A link may hold an incomplete frame and an incomplete record, and must not evict itself.
+    let two_frames = 2 * limits.frame_len_max.max(limits.record_len_max);
+    ordered("limits.frame_len_max", "half of limits.partial_bytes", two_frames <= limits.partial_bytes);
     ordered("limits.frame_len_max", "upstream.outbox", limits.frame_len_max <= tables.upstream.outbox);
     ordered("requests.link_count", "requests.node_count", requests.link_count <= requests.node_count);
     ordered(

@@ -104,7 +104,7 @@ section! {
         outbox_soft_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
         /// Bytes queued for a link at most; one more byte closes it as a slow reader.
         outbox_hard: usize as Size = "'256KiB'" in 4 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
-        /// Bytes queued for all links of a worker; over it the largest queue's link is closed.
+        /// Bytes queued for all links of a worker or on their way; over it the link with the most is closed.
         outbox_pool: usize as Size = "'64MiB'" in MIB..=64 * GIB, Restart, "itself, per worker";
         /// Unknown frames and other oddities a link may send before it is closed.
         glitches: usize as Count = "100" in 1..=255, Live, "none";
@@ -121,6 +121,8 @@ section! {
         replay_filter: usize as Count = "65536" in 64..=16_777_216, Restart, "32 B each";
         /// Letters of other workers that may wait for one worker; one more is not sent, and its push is undelivered.
         letters: usize as Count = "16384" in 64..=1_048_576, Restart, "384 B each";
+        /// Bytes of pushes among them; one push more is not sent either.
+        letter_bytes: usize as Size = "'8MiB'" in 64 * KIB..=GIB, Restart, "itself, per worker";
         /// Bytes of idle message buffers a worker keeps for the next messages.
         idle_buffers: usize as Size = "'8MiB'" in 0..=GIB, Restart, "itself, per worker";
         /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
@@ -236,7 +238,7 @@ section! {
         /// Allows `clear` for endpoints on 127.0.0.0/8 and ::1: every local process may then pose as a backend.
         clear_on_loopback: bool as Flag = "false", Restart, "none";
         /// Bytes on their way to one backend that the gateway keeps at most, whatever credit the backend gives.
-        outbox: usize as Size = "'4MiB'" in 64 * KIB..=256 * MIB, Restart, "itself, per stream";
+        outbox: usize as Size = "'4MiB'" in 64 * KIB..=256 * MIB, Restart, "itself twice, per stream: waiting and on its way";
         /// Time from dialling to an open stream.
         dial_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
         /// First pause before a lost stream is dialled again; it doubles, with jitter.

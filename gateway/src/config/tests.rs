@@ -283,6 +283,11 @@ fn limits_that_contradict_each_other_are_refused() {
         ("heartbeat", "max = \"90s\"", "heartbeat.default: is greater than heartbeat.max"),
         ("limits", "outbox_soft = \"512KiB\"", "limits.outbox_soft: is greater than limits.outbox_hard"),
         ("limits", "frame_len_max = \"512KiB\"", "limits.frame_len_max: is greater than limits.outbox_hard"),
+        (
+            "limits",
+            "partial_bytes = \"127KiB\"",
+            "frame_len_max: is greater than half of limits.partial_bytes",
+        ),
         ("requests", "node_count = 16", "requests.link_count: is greater than requests.node_count"),
         ("upstream", "redial_min = \"8s\"", "upstream.redial_min: is greater than upstream.redial_max"),
     ] {

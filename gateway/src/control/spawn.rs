@@ -145,7 +145,9 @@ impl Process {
         Ok(Self {
             listen,
             listeners,
-            mailboxes: (0..cores).map(|_| Mailbox::new(config.limits.letters)).collect(),
+            mailboxes: (0..cores)
+                .map(|_| Mailbox::new(config.limits.letters, config.limits.letter_bytes))
+                .collect(),
             doorbells: Doorbells::new(cores as u32),
             secrets: Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets },
             clock,

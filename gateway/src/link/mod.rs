@@ -29,6 +29,8 @@ pub struct Link {
     pub reading: Reading,
     /// Whether a send is in flight.
     pub sending: bool,
+    /// Its bytes, as long as they count towards the bound on all links.
+    pub sending_len: u32,
     /// Whether it stands in the list of links to flush.
     pub dirty: bool,
     /// How far it is on its way out.
@@ -108,6 +110,7 @@ impl Link {
             outgoing: Vec::new(),
             reading: Reading::Idle,
             sending: false,
+            sending_len: 0,
             dirty: false,
             ending: Ending::No,
             stranger: true,

@@ -185,6 +185,13 @@ impl Park {
         self.by_link.len(link.slot() as usize)
     }
 
+    /// The credit they need.
+    #[must_use]
+    pub fn cost_of_link(&self, link: LinkId) -> u32 {
+        let of_link = self.by_link.iter(link.slot() as usize).filter_map(|index| self.requests.at(index));
+        of_link.fold(0, |cost, (_, parked)| cost.saturating_add(parked.waiting.cost))
+    }
+
     /// How many requests wait.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -66,6 +66,8 @@ impl Core {
         link.ending = Ending::Lingering;
         link.machine.close(now);
         self.lingering += 1;
+        // What is on its way leaves soon, or is cancelled. If it counted on, others would be cut for it.
+        self.sending_bytes -= std::mem::take(&mut link.sending_len) as usize;
         self.leave_strangers(token);
         self.schedule(token);
         self.receive_once(token);
@@ -101,6 +103,7 @@ impl Core {
             Ending::Draining | Ending::Closing => return,
         }
         link.ending = Ending::Draining;
+        self.sending_bytes -= std::mem::take(&mut link.sending_len) as usize;
         let armed = match link.reading {
             Reading::Idle | Reading::Starved | Reading::Demoting => None,
             Reading::Poll => Some(Armed::Poll),

@@ -50,7 +50,7 @@ impl Core {
             self.close(token, CloseCode::SlowReader.into());
             return false;
         }
-        if self.outgoing_bytes > self.settings.outgoing_bytes_max {
+        if self.outgoing_bytes + self.sending_bytes > self.settings.outgoing_bytes_max {
             self.cut_largest();
         }
         true
@@ -87,6 +87,10 @@ impl Core {
                 let sent = flush_link(link, self.settings.record_plain_max, &mut self.ops);
                 if let Some(Sealed { plain, sealed }) = sent {
                     self.outgoing_bytes -= plain;
+                    if link.ending == Ending::No {
+                        link.sending_len = u32::try_from(sealed).unwrap_or(u32::MAX);
+                        self.sending_bytes += link.sending_len as usize;
+                    }
                     self.counters.sends_out.add(1);
                     self.counters.bytes_out.add(sealed as u64);
                 }
@@ -113,6 +117,7 @@ impl Core {
             _ => {}
         }
         link.sending = false;
+        self.sending_bytes -= std::mem::take(&mut link.sending_len) as usize;
         let waiting = !link.outgoing.is_empty();
         self.buffers.give(batch.bytes);
         if leaving {
@@ -138,9 +143,12 @@ impl Core {
 
     /// Together the links have too much to say: the one with the most goes.
     fn cut_largest(&mut self) {
-        let largest = (0..self.links.slots_used())
-            .filter_map(|slot| self.links.at(slot).map(|link| (link.outgoing.len(), link.token)))
-            .max_by_key(|&(len, _)| len);
+        let mut largest = None;
+        for slot in 0..self.links.slots_used() {
+            let Some(link) = self.links.at(slot).filter(|link| link.ending == Ending::No) else { continue };
+            let len = link.outgoing.len() + link.sending_len as usize;
+            largest = largest.max(Some((len, link.token)));
+        }
         if let Some((_, token)) = largest {
             self.close(token, CloseCode::SlowReader.into());
         }

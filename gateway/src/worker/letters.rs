@@ -156,7 +156,7 @@ impl Core {
         Some(Claim { user, device, link, login: session.proof(), login_time: session.login() })
     }
 
-    /// Owner's side: the newest login of a device wins.
+    /// Owner's side: the claim that comes last has the device.
     fn judge_claim(&mut self, claim: &Claim) {
         let claimed = self.claims.claim(claim, self.now);
         if let claims::Outcome::Replaced { loser, .. } = claimed.outcome {

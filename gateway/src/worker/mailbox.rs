@@ -1,7 +1,7 @@
 //! Letters between workers, and from control to workers: bounded queues, never a lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use protocol::Undelivered;
@@ -50,6 +50,13 @@ pub enum Letter {
     TicketKey(Secret),
     /// From control: close all links and streams, then stop.
     Stop,
+}
+
+impl Letter {
+    /// Bytes it holds outside its place in the queue.
+    fn bytes(&self) -> usize {
+        if let Self::Push(parcel) = self { parcel.frame.len() } else { 0 }
+    }
 }
 
 /// A push on its way between workers.
@@ -105,6 +112,9 @@ pub struct Post {
 #[derive(Debug)]
 struct Shared {
     letters: ArrayQueue<Letter>,
+    /// Bytes of the pushes in it, and how many there may be.
+    bytes: AtomicUsize,
+    bytes_max: usize,
     /// Empty buffers for the next pushes. They go round: whoever writes to this queue takes one from here, so that one
     /// worker does not allocate for ever what another one frees.
     spares: ArrayQueue<Vec<u8>>,
@@ -113,13 +123,16 @@ struct Shared {
 }
 
 impl Mailbox {
-    /// A queue of at most `letters_max` letters.
+    /// A queue of at most `letters_max` letters, and `bytes_max` bytes of pushes among them.
     #[must_use]
-    pub fn new(letters_max: usize) -> Self {
+    pub fn new(letters_max: usize, bytes_max: usize) -> Self {
         let spares = ArrayQueue::new((letters_max / LETTERS_PER_SPARE).max(1));
         while spares.push(Vec::with_capacity(SPARE_LEN)).is_ok() {}
         let letters = ArrayQueue::new(letters_max);
-        Self { shared: Arc::new(Shared { letters, spares, asleep: AtomicBool::new(false) }) }
+        let bytes = AtomicUsize::new(0);
+        Self {
+            shared: Arc::new(Shared { letters, bytes, bytes_max, spares, asleep: AtomicBool::new(false) }),
+        }
     }
 
     /// The way to this queue.
@@ -130,7 +143,9 @@ impl Mailbox {
 
     /// Takes the oldest letter.
     pub fn take(&mut self) -> Option<Letter> {
-        self.shared.letters.pop()
+        let letter = self.shared.letters.pop()?;
+        self.shared.bytes.fetch_sub(letter.bytes(), Ordering::Relaxed);
+        Some(letter)
     }
 
     /// Leaves the buffer of a push that was delivered for those who write to this queue.
@@ -178,7 +193,15 @@ impl Post {
     /// # Errors
     /// The letter, when the queue is full.
     pub fn send(&self, letter: Letter) -> Result<bool, Letter> {
-        self.shared.letters.push(letter)?;
+        let Shared { letters, bytes, bytes_max, .. } = &*self.shared;
+        let len = letter.bytes();
+        // Counted before it can be taken out again.
+        let taken = bytes.fetch_add(len, Ordering::Relaxed) + len;
+        let sent = if len > 0 && taken > *bytes_max { Err(letter) } else { letters.push(letter) };
+        if let Err(letter) = sent {
+            bytes.fetch_sub(len, Ordering::Relaxed);
+            return Err(letter);
+        }
         Ok(self.shared.asleep.swap(false, Ordering::SeqCst))
     }
 
@@ -204,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_gives_the_letter_back_and_a_sleeper_is_rung_once() {
-        let mut mailbox = Mailbox::new(2);
+        let mut mailbox = Mailbox::new(2, 0);
         let post = mailbox.post();
         assert!(mailbox.may_sleep());
         assert!(matches!(post.send(Letter::Stop), Ok(true)));
@@ -215,8 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn pushes_are_bounded_by_their_bytes_and_other_letters_are_not() {
+        let mut mailbox = Mailbox::new(10, 100);
+        let post = mailbox.post();
+        let push = |len| {
+            let link = LinkId::new(0, 1, 1);
+            let sender = Sender { worker: 0, stream: 0, epoch: 0, number: 0 };
+            Letter::Push(Parcel { to: Recipient::Link(link), sender, frame: vec![0; len] })
+        };
+        assert!(post.send(push(60)).is_ok());
+        assert!(matches!(post.send(push(41)), Err(Letter::Push(parcel)) if parcel.frame.len() == 41));
+        assert!(post.send(push(40)).is_ok() && post.send(push(1)).is_err());
+        assert!(post.send(Letter::Stop).is_ok());
+        while mailbox.take().is_some() {}
+        assert!(post.send(push(100)).is_ok(), "what was taken out counts no more");
+    }
+
+    #[test]
     fn buffers_go_round_up_to_a_bound() {
-        let mut mailbox = Mailbox::new(2 * LETTERS_PER_SPARE);
+        let mut mailbox = Mailbox::new(2 * LETTERS_PER_SPARE, 0);
         let post = mailbox.post();
         assert!(mailbox.spare(vec![1; 300]).is_err(), "enough");
         let taken = [post.spare(), post.spare()].map(|buffer| buffer.map(|buffer| buffer.capacity()));

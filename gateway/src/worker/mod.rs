@@ -100,6 +100,8 @@ pub(crate) struct Core {
     dirty: Vec<Token>,
     starved: Vec<Token>,
     outgoing_bytes: usize,
+    /// Bytes of sends in flight to links that are not ending.
+    sending_bytes: usize,
     lingering: usize,
 
     strangers: VecDeque<Token>,
@@ -216,7 +218,7 @@ pub struct Census {
     pub claims: usize,
     /// Bytes of partial records and frames.
     pub partial_bytes: usize,
-    /// Bytes that wait to be sent to links.
+    /// Bytes that wait to be sent to links, or are on their way.
     pub outgoing_bytes: usize,
     /// Requests at backends.
     pub pending: usize,
@@ -282,6 +284,7 @@ impl Core {
             dirty: Vec::new(),
             starved: Vec::new(),
             outgoing_bytes: 0,
+            sending_bytes: 0,
             lingering: 0,
             strangers: VecDeque::new(),
             strangers_count: 0,
@@ -317,7 +320,7 @@ impl Core {
         counters.authentications_in_flight.set(self.judging.len() as u64);
         counters.hellos_remembered.set(self.replays.len() as u64);
         counters.handshakes_waiting.set(self.hailed.len() as u64);
-        counters.outbox_bytes.set(self.outgoing_bytes as u64);
+        counters.outbox_bytes.set((self.outgoing_bytes + self.sending_bytes) as u64);
         counters.partial_bytes.set(self.partials.bytes() as u64);
         counters.requests_in_flight.set(self.pending.len().into());
         counters.requests_parked.set(self.park.len() as u64);
@@ -340,7 +343,7 @@ impl Core {
             sessions: self.sessions.len(),
             claims: self.claims.len(),
             partial_bytes: self.partials.bytes(),
-            outgoing_bytes: self.outgoing_bytes,
+            outgoing_bytes: self.outgoing_bytes + self.sending_bytes,
             pending: self.pending.len() as usize,
             parked: self.park.len(),
             parked_bytes: self.park.bytes(),

@@ -57,17 +57,26 @@ impl Core {
         let affinity = Affinity { user, key, held_by };
         let stream = self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream))?;
         self.pending.admit(link, stream)?;
-        // What waits counts towards the grant as well.
-        if self.park.len_of_link(link) + self.pending.len_of_link(link) >= self.settings.in_flight.link_max {
-            return Err(Refusal::InFlight);
-        }
         let cost = credit_cost(request.payload.len());
         let cost = u32::try_from(cost).map_err(|_| Refusal::TooLarge)?;
         let way = Way { link, route, stream, order, cost, patience };
-        if self.park.len_of(stream) > 0 || !self.has_room(stream, cost) {
-            return self.wait_for_credit(way, request);
+        let waits = self.park.len_of(stream) > 0 || !self.has_room(stream, cost);
+        if waits || self.park.len_of_link(link) > 0 {
+            self.admit_beside_parked(token, link, cost)?;
         }
-        self.forward(token, way, request)
+        if waits { self.wait_for_credit(way, request) } else { self.forward(token, way, request) }
+    }
+
+    /// Whether the link's grant has room for a request, beside those that run and those that wait. Without any that
+    /// wait it is looked at when the request is charged.
+    fn admit_beside_parked(&mut self, token: Token, link: LinkId, cost: u32) -> Result<(), Refusal> {
+        let parked = self.park.len_of_link(link);
+        let cost = cost.saturating_add(self.park.cost_of_link(link));
+        let session = self.session_of(token).ok_or(Refusal::Auth)?;
+        let (grant, running) = (session.grant(), session.in_flight());
+        let fits =
+            parked + running.requests < grant.requests && cost.saturating_add(running.bytes) <= grant.bytes;
+        if fits { Ok(()) } else { Err(Refusal::InFlight) }
     }
 
     /// The stream that has, or will get, the earlier requests of this key.

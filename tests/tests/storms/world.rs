@@ -26,6 +26,8 @@ use crate::stranger::Stranger;
 
 /// More than one frame to a client takes here: the bound on what waits is looked at behind each of them.
 const FRAME_MAX: usize = 2500;
+/// Bytes of the pushes among a worker's letters; more than the longest one.
+const LETTER_BYTES_MAX: usize = 4096;
 /// Steps a seed may take before it counts as stuck.
 const STEPS_MAX: u64 = 60_000;
 /// Steps with faults.
@@ -69,7 +71,8 @@ impl World {
     fn build(shape: Shape, seed: u64, mut rng: Rng, bug: Option<Bug>) -> Self {
         let net = Net::new(rng.number());
         let front = place("front");
-        let mailboxes: Vec<_> = (0..shape.workers).map(|_| Mailbox::new(shape.letters)).collect();
+        let mailboxes: Vec<_> =
+            (0..shape.workers).map(|_| Mailbox::new(shape.letters, LETTER_BYTES_MAX)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
         let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::default())).collect();
