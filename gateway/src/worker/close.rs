@@ -64,6 +64,8 @@ impl Core {
         let now = self.now;
         let Some(link) = self.links.get(token) else { return };
         link.ending = Ending::Lingering;
+        // From here on its time is that of the linger, which a bound of its queue must not take the timer from.
+        link.slow_since = 0;
         link.machine.close(now);
         self.lingering += 1;
         // What is on its way leaves soon, or is cancelled. If it counted on, others would be cut for it.
