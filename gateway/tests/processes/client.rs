@@ -97,6 +97,12 @@ impl Client {
         });
     }
 
+    /// Sends one request and waits for its response, whatever else comes before it.
+    pub(crate) fn ask(&mut self, route: &str, payload: &[u8]) -> Heard {
+        self.request(route, payload);
+        self.hear_one(|heard| matches!(heard, Heard::Response(..)))
+    }
+
     /// The next `count` things it hears; fewer when the last one is the end.
     pub(crate) fn hear(&mut self, count: usize) -> Vec<Heard> {
         let mut heard = Vec::new();

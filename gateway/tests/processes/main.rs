@@ -5,4 +5,5 @@ mod client;
 mod forbidden;
 mod life;
 mod links;
+mod slow;
 mod stage;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use protocol::CloseCode;
 use protocol::noise::PublicKey;
 
 /// How long anything may take before a test gives up.
@@ -89,6 +90,7 @@ impl Folder {
             "listen.address = '127.0.0.1:0'\nkeys.server = 'server.key'\nadmin.http = '127.0.0.1:0'\n\
              upstream.redial_max = '200ms'\n{settings}\
              [[route]]\nname = 'echo'\nendpoints = ['service']\n\
+             [[route]]\nname = 'chat'\nendpoints = ['service']\npresence = true\n\
              [[endpoint]]\nname = 'service'\naddress = 'unix:{}'\nclear = true\n",
             path(&self.file("service.sock"))
         );
@@ -190,16 +192,26 @@ impl Target {
         }
     }
 
-    /// The value of a metric without labels.
+    /// The value of a metric, over all workers and labels.
     pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.sum(name, "")
+    }
+
+    /// How many links were closed with this code.
+    pub(crate) fn closed(&self, code: CloseCode) -> u64 {
+        self.sum("gateway_closed_total", &format!("code=\"{}\"", code.name()))
+    }
+
+    /// The values of all lines of a metric that have this label.
+    fn sum(&self, name: &str, label: &str) -> u64 {
         let page = self.get("/metrics");
-        let line = page.lines().find(|line| line.split([' ', '{']).next() == Some(name));
-        let lines: Vec<_> = page.lines().filter(|line| line.split([' ', '{']).next() == Some(name)).collect();
-        assert!(line.is_some(), "no metric {name}");
-        lines
-            .iter()
-            .map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number") as u64)
-            .sum()
+        let lines: Vec<_> = page
+            .lines()
+            .filter(|line| line.split([' ', '{']).next() == Some(name) && line.contains(label))
+            .collect();
+        assert!(!lines.is_empty(), "no metric {name} with {label}");
+        let value = |line: &&str| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number");
+        lines.iter().map(|line| value(line) as u64).sum()
     }
 
     /// A page of the gateway's HTTP endpoint.
@@ -223,6 +235,6 @@ pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test of processes runs on real time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
