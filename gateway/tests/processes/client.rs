@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use prost::Message;
 use protocol::Time;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame, Outcome, Request};
+use protocol::wire::proto::link::Welcome;
 
 use crate::stage::{PATIENCE, Target, wait_until};
 
@@ -20,6 +22,21 @@ pub(crate) struct Client {
     next: u64,
     /// Heard and not yet asked for, oldest first.
     heard: VecDeque<Heard>,
+    /// What its welcome gave it to come back with.
+    pub(crate) tickets: Vec<Ticket>,
+}
+
+/// What a client comes back with.
+pub(crate) struct Ticket {
+    pub(crate) ticket: Vec<u8>,
+    psk: [u8; 32],
+}
+
+impl From<protocol::wire::proto::link::Ticket> for Ticket {
+    fn from(ticket: protocol::wire::proto::link::Ticket) -> Self {
+        let psk = ticket.psk[..].try_into().expect("a psk has 32 bytes");
+        Self { ticket: ticket.ticket.to_vec(), psk }
+    }
 }
 
 /// What a client heard.
@@ -37,14 +54,33 @@ pub(crate) enum Heard {
 impl Client {
     /// Connects and finishes the handshake.
     pub(crate) fn connect(target: &Target) -> Self {
+        Self::dial(target, None).expect("whoever knows the server's key is answered")
+    }
+
+    /// Connects and authenticates.
+    pub(crate) fn login(target: &Target, user: &str) -> Self {
+        let mut client = Self::connect(target);
+        client.authenticate(user, &target.token);
+        client
+    }
+
+    /// Comes back with a ticket and without a token; nothing if the gateway's answer to it is silence.
+    pub(crate) fn resume(target: &Target, user: &str, ticket: &Ticket) -> Option<Self> {
+        let mut client = Self::dial(target, Some(ticket))?;
+        client.authenticate(user, "");
+        Some(client)
+    }
+
+    /// Nothing if the gateway closes the socket without a word.
+    fn dial(target: &Target, ticket: Option<&Ticket>) -> Option<Self> {
         let gate = Gate::new(&target.key);
         let dial = Dial {
             server: &target.key,
             gate: &gate,
-            suite: Suite::NkAesGcm,
+            suite: if ticket.is_some() { Suite::Nnpsk0AesGcm } else { Suite::NkAesGcm },
             better: Suites::NONE,
             device_key: None,
-            ticket: None,
+            ticket: ticket.map(|Ticket { ticket, psk }| (&ticket[..], psk)),
         };
         let mut ephemeral = [0; 32];
         getrandom::fill(&mut ephemeral).expect("the system is up");
@@ -54,21 +90,23 @@ impl Client {
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         socket.write_all(&hello).expect("connected");
-        let mut client = Self { socket, link, rest: Rest::default(), next: 1, heard: VecDeque::new() };
+        let (rest, heard, tickets) = Default::default();
+        let mut client = Self { socket, link, rest, next: 1, heard, tickets };
         while !client.link.is_open() {
             client.read();
-            assert!(client.heard.is_empty(), "before a frame of the client came {:?}", client.heard);
+            match client.heard.pop_front() {
+                None => {}
+                Some(Heard::End) => return None,
+                Some(other) => panic!("before a frame of the client came {other:?}"),
+            }
         }
-        client
+        Some(client)
     }
 
-    /// Connects and authenticates.
-    pub(crate) fn login(target: &Target, user: &str) -> Self {
-        let mut client = Self::connect(target);
-        let (token, user) = (target.token.as_bytes(), user.as_bytes());
-        client.send(&[Frame::Auth(Auth { token, user, device: b"test", ..Auth::default() })]);
-        assert_eq!(client.hear(1), [Heard::Welcome]);
-        client
+    fn authenticate(&mut self, user: &str, token: &str) {
+        let (token, user) = (token.as_bytes(), user.as_bytes());
+        self.send(&[Frame::Auth(Auth { token, user, device: b"test", ..Auth::default() })]);
+        assert_eq!(self.hear(1), [Heard::Welcome]);
     }
 
     /// Sends frames as one record.
@@ -136,7 +174,11 @@ impl Client {
             self.link.receive(&mut input, Time::ZERO).expect("the gateway keeps the rules")
         {
             self.heard.push_back(match frame {
-                Frame::Welcome(_) => Heard::Welcome,
+                Frame::Welcome(body) => {
+                    let welcome = Welcome::decode(body).expect("the gateway writes protobuf");
+                    self.tickets = welcome.tickets.into_iter().map(Ticket::from).collect();
+                    Heard::Welcome
+                }
                 Frame::Response(answer) => {
                     Heard::Response(answer.outcome, answer.code, answer.payload.to_vec())
                 }

@@ -7,3 +7,4 @@ mod life;
 mod links;
 mod slow;
 mod stage;
+mod tickets;

@@ -25,27 +25,41 @@ impl Stage {
     /// The gateway in development mode with these lines in its config, as `table.key = value`. Nothing if this
     /// machine can't run one.
     pub(crate) fn set(settings: &str) -> Option<Self> {
-        let mut stage = Self::with_auth("auth.mode = 'development'\n", settings)?;
+        Folder::new().map(|folder| Self::set_in(folder, settings))
+    }
+
+    /// The same in a folder that has something in it.
+    pub(crate) fn set_in(folder: Folder, settings: &str) -> Self {
+        let mut stage = Self::start(folder, &format!("auth.mode = 'development'\n{settings}"));
         stage.target.token = stage.token();
-        Some(stage)
+        stage
     }
 
     /// The same, but the service decides who gets in.
     pub(crate) fn delegated(settings: &str) -> Option<Self> {
-        Self::with_auth("auth.mode = 'delegated'\nauth.route = 'echo'\n", settings)
+        let settings = format!("auth.mode = 'delegated'\nauth.route = 'echo'\n{settings}");
+        Folder::new().map(|folder| Self::start(folder, &settings))
     }
 
-    fn with_auth(auth: &str, settings: &str) -> Option<Self> {
-        let folder = Folder::new()?;
+    fn start(folder: Folder, settings: &str) -> Self {
         folder.make_key("server.key");
         let service = Process::service(&folder.file("service.sock"));
-        let (gateway, target) = folder.gateway(&format!("{auth}{settings}"));
-        Some(Self { gateway, service, target, folder })
+        let (gateway, target) = folder.gateway(settings);
+        Self { gateway, service, target, folder }
     }
 
     /// A new service in the place of the present one.
     pub(crate) fn replace_service(&mut self) {
         self.service = Process::service(&self.folder.file("service.sock"));
+    }
+
+    /// Ends the gateway and starts one in development mode with other settings and the same key.
+    pub(crate) fn replace_gateway(&mut self, settings: &str) {
+        self.gateway.signal("TERM");
+        assert!(self.gateway.ended().success());
+        let (gateway, target) = self.folder.gateway(&format!("auth.mode = 'development'\n{settings}"));
+        self.gateway = gateway;
+        self.target = Target { token: self.token(), ..target };
     }
 
     fn token(&self) -> String {
@@ -197,13 +211,8 @@ impl Target {
         self.sum(name, "")
     }
 
-    /// How many links were closed with this code.
-    pub(crate) fn closed(&self, code: CloseCode) -> u64 {
-        self.sum("gateway_closed_total", &format!("code=\"{}\"", code.name()))
-    }
-
-    /// The values of all lines of a metric that have this label.
-    fn sum(&self, name: &str, label: &str) -> u64 {
+    /// The same of those lines that have this label.
+    pub(crate) fn sum(&self, name: &str, label: &str) -> u64 {
         let page = self.get("/metrics");
         let lines: Vec<_> = page
             .lines()
@@ -212,6 +221,11 @@ impl Target {
         assert!(!lines.is_empty(), "no metric {name} with {label}");
         let value = |line: &&str| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number");
         lines.iter().map(|line| value(line) as u64).sum()
+    }
+
+    /// How many links were closed with this code.
+    pub(crate) fn closed(&self, code: CloseCode) -> u64 {
+        self.sum("gateway_closed_total", &format!("code=\"{}\"", code.name()))
     }
 
     /// A page of the gateway's HTTP endpoint.
