@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use prost::Message;
 use protocol::Time;
@@ -109,14 +109,34 @@ impl Client {
         assert_eq!(self.hear(1), [Heard::Welcome]);
     }
 
-    /// Sends frames as one record.
+    /// Sends frames in as few records as they fit in.
     pub(crate) fn send(&mut self, frames: &[Frame<'_>]) {
+        let records = self.seal(frames);
+        self.write(&records);
+    }
+
+    /// Frames as they are sent.
+    pub(crate) fn seal(&mut self, frames: &[Frame<'_>]) -> Vec<u8> {
         let mut out = vec![0; 2];
         for frame in frames {
             frame.encode(&mut out);
         }
         self.link.seal(&mut out, 0, 16 * 1024 - 16);
-        self.socket.write_all(&out).expect("connected");
+        out
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("connected");
+    }
+
+    /// Ends its own direction and goes on reading.
+    pub(crate) fn finish(&mut self) {
+        self.socket.shutdown(Shutdown::Write).expect("connected");
+    }
+
+    /// Breaks the connection: the kernel resets one that is closed with something unread, which must be on its way.
+    pub(crate) fn reset(self) {
+        self.socket.peek(&mut [0]).expect("something comes");
     }
 
     /// Sends one request.

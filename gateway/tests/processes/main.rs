@@ -2,6 +2,7 @@
 
 mod backends;
 mod client;
+mod cut;
 mod forbidden;
 mod life;
 mod links;

@@ -69,6 +69,23 @@ fn whoever_never_reads_is_let_go_all_the_same_and_may_come_back() {
     assert_eq!(again.ask("echo", b"back"), Heard::Response(Outcome::Answered, 0, b"back".to_vec()));
 }
 
+#[test]
+fn a_gateway_that_ends_does_not_wait_for_who_never_reads() {
+    let patient = "limits.outbox_soft = '64MiB'\nlimits.outbox_hard = '64MiB'\n";
+    let Some(mut room) = Room::open(patient) else { return };
+    wait_until("its queue grows", || {
+        room.talk();
+        room.stage.target.metric("gateway_outbox_bytes") > 64 * 1024
+    });
+    room.stage.gateway.signal("TERM");
+    for other in &mut room.others {
+        assert_eq!(other.hear(2), [Heard::Close(CloseCode::GoingAway.number()), Heard::End]);
+    }
+    assert!(room.stage.gateway.ended().success());
+    let (messages, _, _) = room.slow_hears();
+    assert!(!messages.is_empty() && messages.is_sorted_by(|a, b| a + 1 == *b), "{messages:?}");
+}
+
 /// One who does not read and others who do.
 struct Room {
     stage: Stage,
