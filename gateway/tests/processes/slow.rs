@@ -45,7 +45,7 @@ fn slow_reader_is_told(limits: &str) {
     let late = read - unread_since > LINGER_MAX / 2;
     if !(late && end == Heard::End) {
         assert_eq!(end, Heard::Close(CloseCode::SlowReader.number()));
-        // Without an end from here either.
+        // It does not wait for ever for the end of this side, which does not come.
         end = room.slow.hear_one(|_| true);
     }
     assert_eq!(end, Heard::End);
@@ -67,6 +67,32 @@ fn whoever_never_reads_is_let_go_all_the_same_and_may_come_back() {
     assert!(!messages.is_empty() && messages.is_sorted_by(|a, b| a + 1 == *b), "{messages:?}");
     let mut again = Client::login(&room.stage.target, SLOW);
     assert_eq!(again.ask("echo", b"back"), Heard::Response(Outcome::Answered, 0, b"back".to_vec()));
+}
+
+#[test]
+fn slow_readers_share_the_memory_of_their_worker() {
+    let pool = "limits.outbox_soft = '1MiB'\nlimits.outbox_hard = '1MiB'\nlimits.outbox_pool = '1MiB'\n";
+    let Some(stage) = Stage::set(&format!("{SMALL}limits.outbox_soft_time = '1h'\n{pool}")) else { return };
+    // Of three links, two share one of the two workers.
+    let names = ["slow1", "slow2", "slow3"];
+    let _slow = names.map(|name| Client::login(&stage.target, name));
+    let mut talker = Client::login(&stage.target, "talker");
+    talker.wait_until_answered();
+    let mut sent = 0;
+    wait_until("one of them is closed", || {
+        for name in names {
+            let answer = talker.ask("chat", format!("{name}\n{:>3500}", "").as_bytes());
+            assert!(
+                matches!(answer, Heard::Response(Outcome::Answered, DELIVERED | OFFLINE, _)),
+                "{answer:?}"
+            );
+        }
+        sent += 3600;
+        stage.target.closed(CloseCode::SlowReader) > 0
+    });
+    assert!(sent < 1024 * 1024, "no link alone reached the bound of a link, {sent}");
+    assert_eq!(stage.target.closed(CloseCode::SlowReader), 1, "one was enough");
+    talker.wait_until_answered();
 }
 
 #[test]
