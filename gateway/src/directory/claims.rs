@@ -67,6 +67,8 @@ pub enum Outcome {
         epoch: u32,
         /// Who has to go.
         loser: LinkId,
+        /// Whether both are the same login of the same device: one client with two links.
+        same_login: bool,
     },
     /// The login was replaced by another one before. The link has to go, and must not come back.
     Superseded,
@@ -148,12 +150,13 @@ impl Claims {
                 return Outcome::Granted { epoch: held.epoch };
             }
             self.replace(index, claim, now);
-            return Outcome::Replaced { epoch: self.epoch, loser: held.link };
+            let same_login = held.login == claim.login;
+            return Outcome::Replaced { epoch: self.epoch, loser: held.link, same_login };
         }
         if let Some(oldest) = self.oldest_of_too_many(claim.user) {
             let loser = self.claims[oldest as usize].link;
             self.replace(oldest, claim, now);
-            return Outcome::Replaced { epoch: self.epoch, loser };
+            return Outcome::Replaced { epoch: self.epoch, loser, same_login: false };
         }
         self.add(claim);
         Outcome::Granted { epoch: self.epoch }

@@ -159,9 +159,12 @@ impl Core {
     /// Owner's side: the claim that comes last has the device.
     fn judge_claim(&mut self, claim: &Claim) {
         let claimed = self.claims.claim(claim, self.now);
-        if let claims::Outcome::Replaced { loser, .. } = claimed.outcome {
-            let farewell = CloseCode::Replaced.into();
-            self.post(loser.worker(), Letter::End { link: loser, farewell });
+        if let claims::Outcome::Replaced { loser, same_login, .. } = claimed.outcome {
+            // The link of a client that has come back is dead, or the client's first try was the slower one and has just
+            // taken over from its second: then nobody else is there, and it must not stay away.
+            let is_itself = same_login && self.settings.auth.names_logins();
+            let code = if is_itself { CloseCode::TryLater } else { CloseCode::Replaced };
+            self.post(loser.worker(), Letter::End { link: loser, farewell: code.into() });
         }
         self.post(claim.link.worker(), Letter::Claimed(claimed));
     }

@@ -174,4 +174,10 @@ impl Auth {
             Self::Delegated { in_flight_max, .. } => *in_flight_max,
         }
     }
+
+    /// Whether a token is of one login, and not shared by all clients.
+    #[must_use]
+    pub const fn names_logins(&self) -> bool {
+        matches!(self, Self::Delegated { .. })
+    }
 }

@@ -328,9 +328,11 @@ impl Client {
                         totals.exposed.insert((how, code));
                     }
                     if code == CloseCode::Replaced {
-                        // Tickets are not kept out by the client's own logins.
-                        let alone = self.name != SHARED && !self.unheard;
-                        assert!(link.how.is_none() || !alone, "a client is not its own rival");
+                        // Where tokens name logins it is never its own rival. The shared one does not, but the client's
+                        // tickets are not kept out by its own logins.
+                        let alone =
+                            self.name != SHARED && (self.delegated || !self.unheard && link.how.is_some());
+                        assert!(!alone, "a client is not its own rival");
                         // Another client of this device has come; whoever is told so stays away.
                         self.wanted = 0;
                     }

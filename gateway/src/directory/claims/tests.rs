@@ -56,7 +56,10 @@ fn the_later_login_of_a_device_replaces_the_earlier_one_which_cannot_come_back()
     let mut claims = claims(4);
     claims.claim(&claim("alice", "phone", 1), at(0));
     let claimed = claims.claim(&claim("alice", "phone", 2), at(10));
-    assert_eq!(claimed.outcome, Outcome::Replaced { epoch: 2, loser: LinkId::new(0, 1, 1) });
+    assert_eq!(
+        claimed.outcome,
+        Outcome::Replaced { epoch: 2, loser: LinkId::new(0, 1, 1), same_login: false }
+    );
     assert_eq!(links(&claims, "alice", None), [2]);
 
     let again = Claim { link: LinkId::new(0, 7, 1), ..claim("alice", "phone", 1) };
@@ -77,10 +80,10 @@ fn a_client_that_comes_back_before_its_old_link_is_noticed_dead_is_not_locked_ou
     claims.claim(&first, at(0));
     let by_token = Claim { link: LinkId::new(1, 4, 9), login_time: UnixMillis(8_000), ..first };
     let outcome = claims.claim(&by_token, at(1)).outcome;
-    assert_eq!(outcome, Outcome::Replaced { epoch: 2, loser: first.link });
+    assert_eq!(outcome, Outcome::Replaced { epoch: 2, loser: first.link, same_login: true });
     let by_ticket = Claim { link: LinkId::new(1, 5, 9), login_time: first.login_time, ..by_token };
     let outcome = claims.claim(&by_ticket, at(2)).outcome;
-    assert_eq!(outcome, Outcome::Replaced { epoch: 3, loser: by_token.link });
+    assert_eq!(outcome, Outcome::Replaced { epoch: 3, loser: by_token.link, same_login: true });
     assert!(claims.tombstones().is_empty());
 }
 
@@ -108,7 +111,10 @@ fn one_device_too_many_takes_the_place_of_the_first_login() {
     claims.claim(&claim("alice", "phone", 5), at(0));
     claims.claim(&claim("alice", "desk", 2), at(1));
     let claimed = claims.claim(&claim("alice", "watch", 7), at(2));
-    assert_eq!(claimed.outcome, Outcome::Replaced { epoch: 3, loser: LinkId::new(0, 2, 1) });
+    assert_eq!(
+        claimed.outcome,
+        Outcome::Replaced { epoch: 3, loser: LinkId::new(0, 2, 1), same_login: false }
+    );
     assert_eq!(links(&claims, "alice", None), [5, 7]);
     assert!(links(&claims, "alice", Some("desk")).is_empty());
     assert_eq!(claims.claim(&claim("alice", "desk", 2), at(3)).outcome, Outcome::Superseded);
@@ -168,7 +174,7 @@ proptest! {
                 let loser = same_device.or(oldest.filter(|_| crowded)).map(|place| model.remove(place).link);
                 let (epoch, out) = match claims.claim(&new, at(0)).outcome {
                     Outcome::Granted { epoch } => (epoch, None),
-                    Outcome::Replaced { epoch, loser } => (epoch, Some(loser)),
+                    Outcome::Replaced { epoch, loser, .. } => (epoch, Some(loser)),
                     Outcome::Superseded => (0, None),
                 };
                 prop_assert_eq!(out, loser);
