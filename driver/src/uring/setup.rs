@@ -26,6 +26,9 @@ pub struct Config {
     /// Size of the socket table. Cut to the limit on open files and to 2²⁰; a table near 20,000 keeps cancelling by
     /// descriptor cheap even where more is allowed.
     pub slots: u32,
+    /// Generation of the first tenants. Random, so that what an earlier process called its sockets names nobody in this
+    /// one.
+    pub generation: u32,
     /// Entries of the submission queue, 64 bytes each. Also what one flush makes of requests at most, and the kernel
     /// keeps the memory of every request a ring ever had at once, 256 bytes each: a long queue saves a few system
     /// calls in a wave of messages and costs a megabyte per 4,096 entries for good.
@@ -54,6 +57,7 @@ impl Default for Config {
         Config {
             listeners: Vec::new(),
             slots: 20_000,
+            generation: 1,
             submissions: 512,
             completions: 16_384,
             links: PoolSize { count: 4096, size: 2048 },
@@ -87,7 +91,7 @@ impl Uring {
         let ring = Ring::new(io).map_err(Blocked::at(Step::RingDescriptor))?;
         let ring_fd = ring.io().as_raw_fd();
         let lent = Lent {
-            slots: Slots::new(slots),
+            slots: Slots::new(slots, config.generation),
             links,
             streams,
             parks: Stable::new(),

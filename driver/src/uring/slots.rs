@@ -38,9 +38,10 @@ pub(super) mod flag {
 }
 
 impl Slots {
-    /// `count` empty slots, at most 2²⁴. Written in full, so that the memory is there before the first link is.
-    pub(super) fn new(count: u32) -> Slots {
-        let slots = vec![Slot { generation: 1, state: 0 }; count as usize].into_boxed_slice();
+    /// `count` empty slots, at most 2²⁴, whose first tenants have this generation. Written in full, so that the memory is
+    /// there before the first link is.
+    pub(super) fn new(count: u32, generation: u32) -> Slots {
+        let slots = vec![Slot { generation, state: 0 }; count as usize].into_boxed_slice();
         Slots { slots, batches: Batches::default() }
     }
 
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_token_dies_with_its_tenancy_and_generations_wrap() {
-        let mut slots = Slots::new(2);
+        let mut slots = Slots::new(2, 1);
         assert_eq!(slots.tenant(1), None);
         let first = slots.open(1);
         assert!(slots.is_current(first));
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn batches_find_their_way_back_and_leave_the_flags_alone() {
-        let mut slots = Slots::new(2);
+        let mut slots = Slots::new(2, 1);
         let (a, b) = (slots.open(0), slots.open(1));
         slots.set(a, flag::RECEIVE);
         let batch = |text: &str, sent| Batch { bytes: text.into(), sent };

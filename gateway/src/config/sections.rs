@@ -170,7 +170,7 @@ section! {
         link_count: usize as Count = "32" in 1..=65_535, Live, "bounded by node_count";
         /// Their bytes.
         link_bytes: usize as Size = "'256KiB'" in KIB..=64 * MIB, Live, "none here: they are at the backend";
-        /// Requests in flight on one stream; more are parked.
+        /// Requests in flight on one stream; more are refused as busy.
         stream_count: usize as Count = "16384" in 1..=1_048_576, Live, "bounded by node_count";
         /// Requests in flight on the whole node, divided evenly among the workers.
         node_count: usize as Count = "131072" in 1..=16_777_216, Restart, "96 B each";
@@ -226,7 +226,7 @@ section! {
         /// Suite of an encrypted stream.
         suite: Suite as StreamSuite = "'KK_AESGCM'", Live, "none";
         /// Credit for payloads the backend may have under way to each worker.
-        credit_window: usize as Size = "'1MiB'" in 64 * KIB..=256 * MIB, Live, "itself per stream, in link queues, bounded by outbox_pool";
+        credit_window: usize as Size = "'1MiB'" in 256 * KIB..=256 * MIB, Live, "itself per stream, in link queues, bounded by outbox_pool";
     }
 }
 
@@ -238,7 +238,7 @@ section! {
         /// Allows `clear` for endpoints on 127.0.0.0/8 and ::1: every local process may then pose as a backend.
         clear_on_loopback: bool as Flag = "false", Restart, "none";
         /// Bytes on their way to one backend that the gateway keeps at most, whatever credit the backend gives.
-        outbox: usize as Size = "'4MiB'" in 64 * KIB..=256 * MIB, Restart, "itself twice, per stream: waiting and on its way";
+        outbox: usize as Size = "'4MiB'" in 256 * KIB..=256 * MIB, Restart, "itself twice, per stream: waiting and on its way";
         /// Time from dialling to an open stream.
         dial_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
         /// First pause before a lost stream is dialled again; it doubles, with jitter.

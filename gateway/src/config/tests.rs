@@ -294,9 +294,13 @@ fn limits_that_contradict_each_other_are_refused() {
         let said = problem(&with(table, lines));
         assert!(said.contains(reason), "{said}");
     }
-    let narrow = GOOD.replacen("clear = true", "clear = true\ncredit_window = \"64KiB\"", 1);
+    let narrow = GOOD.replacen("clear = true", "clear = true\ncredit_window = \"256KiB\"", 1);
     assert!(check(&narrow).is_ok());
-    let said = problem(&narrow.replace("[upstream]", "[limits]\nframe_len_max = \"128KiB\"\n[upstream]"));
+    let said =
+        problem(&narrow.replace(
+            "[upstream]",
+            "[limits]\nframe_len_max = \"512KiB\"\noutbox_hard = \"1MiB\"\n[upstream]",
+        ));
     assert!(said.contains("is greater than endpoint[0].credit_window"), "{said}");
 }
 

@@ -174,8 +174,12 @@ impl Start {
         let config = &self.config;
         let core = config.cores[self.index as usize];
         driver::thread::pin(core.cpu).map_err(|error| format!("binding to CPU {}: {error}", core.cpu))?;
-        let driver = Uring::new(ring(config, self.listener, core.slots), self.doorbells, self.index)
-            .map_err(|blocked| format!("{}; {}", blocked.cause, blocked.fix))?;
+        let driver = Uring::new(
+            ring(config, self.listener, core.slots, u32::from_ne_bytes(random()?)),
+            self.doorbells,
+            self.index,
+        )
+        .map_err(|blocked| format!("{}; {}", blocked.cause, blocked.fix))?;
         let waker = driver.waker();
         let settings = settings(config, self.index, self.secrets.boot_id);
         let surroundings = Surroundings {
@@ -208,11 +212,12 @@ impl Start {
     }
 }
 
-fn ring(config: &Config, listener: OwnedFd, slots: u32) -> driver::Config {
+fn ring(config: &Config, listener: OwnedFd, slots: u32, generation: u32) -> driver::Config {
     let receive = &config.receive;
     driver::Config {
         listeners: vec![listener],
         slots,
+        generation,
         links: PoolSize { count: receive.link_buffers as u16, size: receive.link_buffer_len as u32 },
         streams: PoolSize { count: receive.stream_buffers as u16, size: receive.stream_buffer_len as u32 },
         connect_timeout: Some(config.upstream.dial_deadline),

@@ -1,11 +1,15 @@
 //! A socket was accepted: admission, a slot, the first receive.
 
+use std::time::Duration;
+
 use driver::{Errno, Listener, Mode, Op, Peer, Pool, Token};
 use protocol::link::ServerLink;
 
 use super::Core;
 use crate::link::{Ending, Entry, Link, Reading};
 
+/// How long nothing is parked after a failure.
+const PARK_PAUSE: Duration = Duration::from_millis(20);
 /// The one listener of a worker.
 const LISTENER: Listener = Listener(0);
 
@@ -13,9 +17,10 @@ impl Core {
     /// Parks accepts while there are slots for them. With a full table the kernel would accept a connection only
     /// to close it, so some slots always stay free.
     pub(super) fn park(&mut self) {
-        if self.stopping || std::mem::take(&mut self.park_later) {
+        if self.stopping || self.park_at.is_some_and(|at| self.now < at) {
             return;
         }
+        self.park_at = None;
         let taken = self.slots_taken + self.parked + self.settings.slots_reserved;
         let free = self.settings.slots.saturating_sub(taken);
         for _ in 0..free.min(self.settings.parked.saturating_sub(self.parked)) {
@@ -41,11 +46,11 @@ impl Core {
         self.receive_once(token);
     }
 
-    /// A parked accept failed. It is parked again one turn later.
+    /// A parked accept failed: there are too many files, or there is too little memory. A while later more are parked.
     pub(super) fn accept_failed(&mut self, _errno: Errno) {
         self.parked -= 1;
         self.counters.accept_failures.add(1);
-        self.park_later = true;
+        self.park_at = Some(self.now + PARK_PAUSE);
     }
 
     /// Arms a receive of one chunk, unless something is armed already or the link is leaving.

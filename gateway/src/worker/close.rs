@@ -42,10 +42,12 @@ impl Core {
             return self.drain(token);
         }
         self.end_session(token, Some(farewell.code));
-        let Some(link) = self.links.get(token) else { return };
+        // Its requests made room for others, and a response to one of them may have closed it meanwhile.
+        let Some(link) = self.links.get(token).filter(|link| link.ending == Ending::No) else { return };
         // What could not be sent so far will not be: the link is closed for reading too slowly, or the client
         // will learn from the missing responses that they are unknown.
-        if link.sending && !link.outgoing.is_empty() {
+        let drop_queue = link.sending || farewell.code == CloseCode::SlowReader;
+        if drop_queue && !link.outgoing.is_empty() {
             self.outgoing_bytes -= link.outgoing.len() - HOLE.len();
             link.outgoing.truncate(HOLE.len());
         }
@@ -105,6 +107,8 @@ impl Core {
             Ending::Draining | Ending::Closing => return,
         }
         link.ending = Ending::Draining;
+        self.outgoing_bytes -= link.outgoing.len();
+        self.buffers.give(std::mem::take(&mut link.outgoing));
         self.sending_bytes -= std::mem::take(&mut link.sending_len) as usize;
         let armed = match link.reading {
             Reading::Idle | Reading::Starved | Reading::Demoting => None,
@@ -167,8 +171,6 @@ impl Core {
     fn bury(&mut self, mut link: Link) {
         self.timers.cancel(link.token.slot);
         self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
-        self.outgoing_bytes -= link.outgoing.len();
-        self.buffers.give(link.outgoing);
         self.counters.links_closed.add(1);
     }
 }

@@ -99,6 +99,9 @@ impl Core {
             return self.refuse_auth(judging.link, Farewell { retry_after, ..code.into() });
         }
         let expires = (result.expires_ms != 0).then_some(protocol::UnixMillis(result.expires_ms));
+        if expires.is_some_and(|end| self.wall >= end) {
+            return self.refuse_auth(judging.link, CloseCode::TokenExpired.into());
+        }
         let wanted = Wanted { device: &judging.device, heartbeat_ms: judging.heartbeat_ms };
         let proof = Proof { login: judging.login, time: self.wall, expiry: expires };
         self.identified(judging.link, result.user, &wanted, proof);

@@ -68,7 +68,7 @@ impl Core {
 
     /// The hot case: the link is this worker's, and the payload is copied once.
     fn push_here(&mut self, token: Token, frame: &Frame<'_>, sender: Sender) {
-        if self.send_frame(token, frame) {
+        if self.is_live(token) && self.send_frame(token, frame) {
             self.counters.pushes.add(1);
         } else {
             self.report_undelivered(sender, Undelivered::NoLink);

@@ -52,6 +52,8 @@ impl Core {
         }
         if self.outgoing_bytes + self.sending_bytes > self.settings.outgoing_bytes_max {
             self.cut_largest();
+            // It may have been this one.
+            return self.links.get(token).is_some_and(|link| link.ending == Ending::No);
         }
         true
     }
@@ -100,6 +102,8 @@ impl Core {
         self.flush_streams();
         self.rearm_starved();
         self.park();
+        // Letters were posted since the others were read: of links that ended, and for pushes.
+        self.ring();
     }
 
     /// A send is over.

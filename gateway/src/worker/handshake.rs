@@ -5,7 +5,7 @@ use protocol::Error;
 use protocol::buffer::Input;
 
 use super::Core;
-use crate::link::Ending;
+use crate::link::{Ending, Link};
 
 impl Core {
     /// Bytes of a link that has no keys yet.
@@ -24,18 +24,33 @@ impl Core {
             Err(error) if reply.is_empty() => self.fail(token, error),
             Err(error) => {
                 self.counters.errors.of(error).add(1);
-                self.counters.clear_replies.add(1);
-                self.send_raw(token, std::mem::take(&mut reply));
-                self.linger(token);
+                // Strangers may have half of the places; the rest is for links that are told why they end.
+                if self.lingering >= self.settings.lingering_max / 2 {
+                    self.drain(token);
+                } else {
+                    self.counters.clear_replies.add(1);
+                    self.send_raw(token, std::mem::take(&mut reply));
+                    self.linger(token);
+                }
             }
         }
         self.buffers.give(reply);
+        // By the slot, which may have another tenant in the next turn.
+        self.close_evicted();
     }
 
     /// Does the curve work of the longest waiting hellos.
     pub(super) fn run_handshakes(&mut self) {
-        for _ in 0..self.settings.handshakes_per_turn {
+        let mut budget = self.settings.handshakes_per_turn;
+        while budget > 0 {
             let Some(token) = self.hailed.pop_front() else { return };
+            // It may have died while it waited: of its deadline, or to make room for younger strangers. In a flood most
+            // have, and they must not use up the budget of the living.
+            let waits = |link: &mut Link| link.machine.is_hailed() && link.ending == Ending::No;
+            if !self.links.get(token).is_some_and(waits) {
+                continue;
+            }
+            budget -= 1;
             if let Err(error) = self.run_handshake(token) {
                 self.fail(token, error);
             }
@@ -44,10 +59,6 @@ impl Core {
 
     fn run_handshake(&mut self, token: Token) -> Result<(), Error> {
         let Some(link) = self.links.get(token) else { return Ok(()) };
-        // It may have died while it waited: of its deadline, or to make room for younger strangers.
-        if !link.machine.is_hailed() || link.ending != Ending::No {
-            return Ok(());
-        }
         let rest = self.partials.take(link.place)?;
         let fingerprint = link.machine.fingerprint(rest.gathered()).map(|bytes| self.hash.hash(bytes));
         if fingerprint.is_some_and(|fingerprint| !self.replays.admit(fingerprint)) {

@@ -52,8 +52,13 @@ impl Core {
         if worker == self.settings.worker {
             return self.read_letter(letter);
         }
-        self.unsent.push_back((worker, letter));
-        self.send_unsent();
+        if !self.unsent.is_empty() {
+            return self.unsent.push_back((worker, letter)); // behind the others, in the next turn
+        }
+        if let Err(letter) = self.try_post(worker, letter) {
+            self.counters.letters_full.add(1);
+            self.unsent.push_back((worker, letter));
+        }
     }
 
     /// Sends a letter that a backend asked for, unless too many wait already.
@@ -101,11 +106,16 @@ impl Core {
     }
 
     fn send_unsent(&mut self) {
-        while let Some((worker, letter)) = self.unsent.pop_front() {
-            if let Err(letter) = self.try_post(worker, letter) {
+        self.full.clear();
+        // Once around: a worker whose queue is full holds up only what is for itself, and that keeps its order.
+        for _ in 0..self.unsent.len() {
+            let Some((worker, letter)) = self.unsent.pop_front() else { return };
+            if self.full.contains(&worker) {
+                self.unsent.push_back((worker, letter));
+            } else if let Err(letter) = self.try_post(worker, letter) {
                 self.counters.letters_full.add(1);
-                self.unsent.push_front((worker, letter));
-                break;
+                self.full.push(worker);
+                self.unsent.push_back((worker, letter));
             }
         }
     }
@@ -188,7 +198,7 @@ impl Core {
         let mut found = std::mem::take(&mut self.found);
         found.extend(self.claims.lookup(user, device));
         for link in found.drain(..) {
-            self.post(link.worker(), Letter::End { link, farewell });
+            self.post_if_room(link.worker(), Letter::End { link, farewell });
         }
         self.found = found;
     }
@@ -204,8 +214,13 @@ impl Core {
         }
     }
 
+    /// Whether a link was welcomed. Before that nothing is pushed to it: a backend knows it from its authentication.
+    pub(super) fn is_live(&mut self, token: Token) -> bool {
+        self.links.get(token).is_some_and(|link| link.machine.is_live())
+    }
+
     fn deliver_here(&mut self, token: Token, parcel: Parcel) {
-        if self.send_with(token, |out| out.extend_from_slice(&parcel.frame)) {
+        if self.is_live(token) && self.send_with(token, |out| out.extend_from_slice(&parcel.frame)) {
             self.counters.pushes.add(1);
         } else {
             self.report_undelivered(parcel.sender, Undelivered::NoLink);

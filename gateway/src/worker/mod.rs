@@ -93,7 +93,8 @@ pub(crate) struct Core {
     slots_taken: u32,
     parked: u32,
     /// An accept failed in this turn; parking again at once would fail again.
-    park_later: bool,
+    /// When accepts may be parked again, after a failure.
+    park_at: Option<Time>,
     timers: Wheel,
     partials: Partials,
     buffers: Pool,
@@ -114,6 +115,8 @@ pub(crate) struct Core {
     mailbox: Mailbox,
     posts: Vec<Post>,
     unsent: VecDeque<(u32, Letter)>,
+    /// Workers whose queues were found full.
+    full: Vec<u32>,
     to_ring: Vec<u32>,
 
     streams: Vec<streams::Stream>,
@@ -290,9 +293,10 @@ impl Core {
             strangers_count: 0,
             hailed: VecDeque::new(),
             unsent: VecDeque::new(),
+            full: Vec::new(),
             to_ring: Vec::new(),
             dirty_streams: Vec::new(),
-            park_later: false,
+            park_at: None,
         };
         core.dial_all();
         core
@@ -301,7 +305,7 @@ impl Core {
     /// How long the driver may wait; `None` without a deadline, zero when work is left over from this turn.
     fn time_left(&mut self) -> Option<Duration> {
         let work_left = !self.ops.is_empty() || !self.hailed.is_empty() || !self.unsent.is_empty();
-        let work_left = work_left || self.has_missed() || self.park_later;
+        let work_left = work_left || self.has_missed();
         if work_left || !self.mailbox.may_sleep() {
             return Some(Duration::ZERO);
         }

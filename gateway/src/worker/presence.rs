@@ -81,7 +81,10 @@ impl Core {
     pub(super) fn announce_missed(&mut self) {
         for index in 0..self.streams.len() {
             let stream = StreamIndex(index as u16);
-            let Some(from) = self.streams[index].announced_to else { continue };
+            let Some(from) = self.streams[index].announced_to.filter(|_| self.streams[index].has_leisure())
+            else {
+                continue;
+            };
             let to = (from + ANNOUNCED_PER_TURN).min(self.links.slots_used());
             for slot in from..to {
                 self.announce_missed_link(stream, slot);
@@ -90,9 +93,9 @@ impl Core {
         }
     }
 
-    /// Whether a stream still has to be told of links.
+    /// Whether a stream still has to be told of links, and can be: one with much to send is waited for.
     pub(super) fn has_missed(&self) -> bool {
-        self.streams.iter().any(|stream| stream.announced_to.is_some())
+        self.streams.iter().any(|stream| stream.announced_to.is_some() && stream.has_leisure())
     }
 
     fn announce_missed_link(&mut self, stream: StreamIndex, slot: u32) {

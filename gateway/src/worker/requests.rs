@@ -146,7 +146,8 @@ impl Core {
         parked
     }
 
-    /// Credit has come, or a batch has left: requests that waited for this stream go on, in order.
+    /// Credit has come, a batch has left, or the first one waits no longer: requests that waited for this stream go on, in
+    /// order.
     pub(super) fn unpark(&mut self, stream: StreamIndex) {
         while let Some(first) = self.park.first(stream)
             && self.has_room(stream, first.cost)
@@ -243,8 +244,15 @@ impl Core {
     /// The link has ended: nobody waits for the answers to its requests.
     pub(super) fn forget_requests(&mut self, link: LinkId) {
         while self.pending.take_of_link(link).is_some() {}
+        if self.park.len_of_link(link) == 0 {
+            return;
+        }
         while let Some(parked) = self.park.take_of_link(link) {
             self.buffers.give(parked.bytes);
+        }
+        // Those behind them may fit into the credit there is.
+        for index in 0..self.streams.len() {
+            self.unpark(StreamIndex(index as u16));
         }
     }
 
@@ -257,7 +265,9 @@ impl Core {
         }
         let mut budget = EXPIRED_PER_TURN;
         while let Some(parked) = self.park.expire(self.now, &mut budget) {
+            let stream = parked.waiting.stream;
             self.retry(parked, |_, _, _, _| Err(Refusal::Busy));
+            self.unpark(stream);
         }
     }
 

@@ -72,8 +72,13 @@ impl Stream {
     /// Whether a payload frame of this cost can be queued now.
     pub(super) fn has_room(&self, cost: u64) -> bool {
         self.socket.as_ref().is_some_and(|Socket { machine, draining, .. }| {
-            !draining && machine.credit_available() >= cost && machine.pending() <= self.pending_bytes_max
+            !draining && machine.credit_available() >= cost && machine.pending() < self.pending_bytes_max
         })
+    }
+
+    /// Whether so little is queued that announcements may be added, which no credit bounds.
+    pub(super) fn has_leisure(&self) -> bool {
+        self.pending() <= self.pending_bytes_max / 4
     }
 
     /// Bytes queued for its backend.
@@ -148,7 +153,14 @@ impl Core {
     /// A dial is over.
     pub(super) fn connected(&mut self, tag: u32, result: Result<Token, Errno>) {
         let index = u16::try_from(tag).expect("the tag is a stream's index");
-        let Ok(token) = result else { return self.stream_failed(index) };
+        let is_served = self.streams[usize::from(index)].socket.is_some();
+        // A dial that was given up and is over now says nothing about the stream that came after it.
+        let Ok(token) = result else {
+            if !is_served {
+                self.stream_failed(index);
+            }
+            return;
+        };
         self.slots_taken += 1;
         self.links.insert(token, Entry::Stream { token, index });
         let mut ephemeral = [0; 32];
@@ -181,7 +193,9 @@ impl Core {
             }
             _ => {
                 self.ops.push_back(Op::Close { token });
-                self.stream_failed(index);
+                if !is_served {
+                    self.stream_failed(index);
+                }
             }
         }
     }
@@ -361,6 +375,8 @@ impl Core {
         let stream = &mut self.streams[usize::from(index)];
         if stream.socket.as_ref().is_some_and(|socket| socket.token == token) {
             stream.socket = None;
+            // It may have been readmitted while its socket was still draining.
+            self.routes.set_ready(StreamIndex(index), false);
             self.stream_failed(index);
         }
     }

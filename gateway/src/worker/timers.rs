@@ -44,7 +44,8 @@ impl Core {
     /// When the next turn is due at the latest.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let verdict = self.verdicts_due.front().map(|&(deadline, _)| deadline);
-        [self.timers.next_deadline(), self.requests_deadline(), verdict].into_iter().flatten().min()
+        let parking = self.park_at.filter(|_| !self.stopping);
+        [self.timers.next_deadline(), self.requests_deadline(), verdict, parking].into_iter().flatten().min()
     }
 
     fn expire_link(&mut self, slot: u32) {

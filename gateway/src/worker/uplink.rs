@@ -166,7 +166,7 @@ impl Core {
     }
 
     /// Links whose partial record or frame was thrown out.
-    fn close_evicted(&mut self) {
+    pub(super) fn close_evicted(&mut self) {
         while let Some(slot) = self.partials.take_evicted() {
             if let Some(link) = self.links.at(slot) {
                 let token = link.token;
