@@ -213,6 +213,7 @@ async fn stop(workers: &mut Workers, state: &State, signals: Option<&mut Signals
         ended = tokio::time::timeout(STOP_DEADLINE, all_ended) => {
             if ended.is_err() {
                 tell(Level::Error, "workers did not end in time");
+                workers.join_ended().iter().for_each(|failure| tell(Level::Error, failure));
                 return Exit::Failed;
             }
         }

@@ -32,7 +32,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
         rotate_tickets: None,
         threads: Vec::new(),
     };
-    let mut wakers = Vec::new();
+    let mut bells = Vec::new();
     let mut mailboxes = process.mailboxes;
     let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
     for ((index, listener), mailbox) in process.listeners.into_iter().enumerate().zip(mailboxes.drain(..)) {
@@ -63,22 +63,23 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
         workers.threads.push(thread.map_err(|error| format!("a worker's thread: {error}"))?);
         // A worker that could not start says so when it is joined.
         if let Ok(waker) = waker.recv() {
-            wakers.push(waker);
+            bells.push((posts[index].clone(), waker));
         }
     }
     // Keys from the config are shared with other nodes, so rotating them is the operator's part.
     if config.keys.tickets.is_empty() {
-        let (posts, wakers) = (posts.clone(), wakers.clone());
+        let bells = bells.clone();
         workers.rotate_tickets =
-            Some(Box::new(move |key| tell_all(&posts, &wakers, || Letter::TicketKey(key.clone()))));
+            Some(Box::new(move |key| tell_all(&bells, || Letter::TicketKey(key.clone()))));
     }
-    workers.stop = Box::new(move || tell_all(&posts, &wakers, || Letter::Stop));
+    workers.stop = Box::new(move || tell_all(&bells, || Letter::Stop));
     Ok(workers)
 }
 
-/// Sends every worker a letter. A full mailbox is read by a worker that is awake; it is tried again until it takes.
-fn tell_all(posts: &[Post], wakers: &[Waker], letter: impl Fn() -> Letter) {
-    for (post, waker) in posts.iter().zip(wakers) {
+/// Sends every worker that has started a letter. A full mailbox is read by a worker that is awake; it is tried again
+/// until it takes, or its worker has ended.
+fn tell_all(bells: &[(Post, Waker)], letter: impl Fn() -> Letter) {
+    for (post, waker) in bells {
         let mut unsent = letter();
         while let Err(returned) = post.send(unsent) {
             unsent = returned;

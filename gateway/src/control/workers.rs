@@ -85,13 +85,20 @@ impl Workers {
 
     /// Joins the threads, all of which must have ended, and says what they died of.
     pub(super) fn join(&mut self) -> Vec<String> {
-        let ended = self.threads.drain(..).map(JoinHandle::join);
-        ended
-            .filter_map(|result| match result {
-                Ok(Ok(())) => None,
-                Ok(Err(reason)) => Some(reason),
-                Err(_) => Some("a worker panicked, which is a bug".to_owned()),
-            })
-            .collect()
+        failures(self.threads.drain(..))
     }
+
+    /// The same of those that have ended.
+    pub(super) fn join_ended(&mut self) -> Vec<String> {
+        failures(self.threads.extract_if(.., |thread| thread.is_finished()))
+    }
+}
+
+fn failures(threads: impl Iterator<Item = JoinHandle<Result<(), String>>>) -> Vec<String> {
+    let failure = |result| match result {
+        Ok(Ok(())) => None,
+        Ok(Err(reason)) => Some(reason),
+        Err(_) => Some("a worker panicked, which is a bug".to_owned()),
+    };
+    threads.map(JoinHandle::join).filter_map(failure).collect()
 }

@@ -120,6 +120,8 @@ struct Shared {
     spares: ArrayQueue<Vec<u8>>,
     /// The owner sleeps, or is about to: ring after posting.
     asleep: AtomicBool,
+    /// The owner has ended, and nobody reads any more.
+    closed: AtomicBool,
 }
 
 impl Mailbox {
@@ -131,7 +133,14 @@ impl Mailbox {
         let letters = ArrayQueue::new(letters_max);
         let bytes = AtomicUsize::new(0);
         Self {
-            shared: Arc::new(Shared { letters, bytes, bytes_max, spares, asleep: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                letters,
+                bytes,
+                bytes_max,
+                spares,
+                asleep: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -187,13 +196,22 @@ impl Mailbox {
     }
 }
 
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Post {
-    /// Puts a letter into the queue; whether the owner has to be rung.
+    /// Puts a letter into the queue; whether the owner has to be rung. To an owner that has ended it goes nowhere.
     ///
     /// # Errors
     /// The letter, when the queue is full.
     pub fn send(&self, letter: Letter) -> Result<bool, Letter> {
-        let Shared { letters, bytes, bytes_max, .. } = &*self.shared;
+        let Shared { letters, bytes, bytes_max, closed, .. } = &*self.shared;
+        if closed.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let len = letter.bytes();
         // Counted before it can be taken out again.
         let taken = bytes.fetch_add(len, Ordering::Relaxed) + len;
@@ -235,6 +253,15 @@ mod tests {
         assert!(matches!(post.send(Letter::Stop), Err(Letter::Stop)));
         assert!(!mailbox.may_sleep(), "a letter is waiting");
         assert!(mailbox.take().is_some() && mailbox.take().is_some() && mailbox.take().is_none());
+    }
+
+    #[test]
+    fn letters_to_a_worker_that_has_ended_hold_nobody_up() {
+        let mailbox = Mailbox::new(1, 0);
+        let post = mailbox.post();
+        assert!(post.send(Letter::Stop).is_ok() && post.send(Letter::Stop).is_err());
+        drop(mailbox);
+        assert!(matches!(post.send(Letter::Stop), Ok(false)));
     }
 
     #[test]
