@@ -317,6 +317,7 @@ impl Client {
                         let before = link.pushed.insert(id.stream, id.number);
                         assert!(before < Some(id.number), "pushes of a stream keep their order");
                     }
+                    assert!(link.welcome, "nothing comes before Welcome");
                     totals.pushed += 1;
                 }
                 Frame::Pong { .. } => {}
