@@ -74,8 +74,8 @@ fn explain(text: &mut String, key: &Key) {
         (default, _) => format!("default {}", default.replace('\'', "\"")),
     };
     let takes = match key.takes {
-        Takes::Live => "live",
-        Takes::Restart => "restart",
+        // This version cannot reload.
+        Takes::Live | Takes::Restart => "restart",
     };
     let bounds = key.bounds.first().map_or(String::new(), |bounds| {
         format!("; {} to {}", (key.show)(*bounds.start()), (key.show)(*bounds.end()))

@@ -19,6 +19,13 @@ pub(super) fn status(socket: &Path, json: bool) -> Exit {
             tell(Level::Error, answer.trim_end());
             Exit::Failed
         }
+        Ok(answer) if answer.is_empty() => {
+            tell(
+                Level::Error,
+                &format!("{}: no answer; it is no admin socket of a gateway", socket.display()),
+            );
+            Exit::Failed
+        }
         Ok(answer) => super::print(&answer),
         Err(error) => {
             tell(Level::Error, &format!("{}: {error}; is the gateway running?", socket.display()));

@@ -1,5 +1,6 @@
 //! Starts the workers: one listener, one ring and one thread for each core of the config.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
@@ -130,7 +131,17 @@ impl Process {
             receive_buffer: Some(config.listen.receive_buffer as u32),
             user_timeout: Some(config.listen.user_timeout),
         };
-        let failed = |error: std::io::Error| format!("listening on {}: {error}", config.listen.address);
+        let failed = |error: std::io::Error| {
+            let hint =
+                if error.kind() == ErrorKind::AddrInUse { "; is another gateway running there?" } else { "" };
+            format!("listening on {}: {error}{hint}", config.listen.address)
+        };
+        if config.listen.address.port() != 0 {
+            // Workers share the port, and so would another gateway: each would get some of the other's clients. Whoever
+            // asks for the port alone is told.
+            let alone = ListenOptions { reuse_port: false, ..options };
+            drop(driver::listen(&Endpoint::Tcp(config.listen.address), &alone).map_err(failed)?);
+        }
         let first = driver::listen(&Endpoint::Tcp(config.listen.address), &options).map_err(failed)?;
         // With port 0 the first listener chooses, and the others follow.
         let listen = driver::local_address(&first).map_err(failed)?.unwrap_or(config.listen.address);

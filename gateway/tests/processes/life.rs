@@ -59,6 +59,23 @@ fn every_client_hears_of_the_end_however_few_may_linger() {
 }
 
 #[test]
+fn a_second_gateway_on_the_same_port_is_told_and_a_closed_terminal_ends_the_first_cleanly() {
+    let Some(folder) = Folder::new() else { return };
+    let file = folder.file("ready.json");
+    let mut first = Process::gateway(&["dev", "--listen", "127.0.0.1:0", "--ready-file", path(&file)]);
+    let address = Target::read(&file).address.to_string();
+    let second = gateway(&["dev", "--listen", &address]);
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert!(
+        !second.status.success() && text.contains(&address) && text.contains("another gateway"),
+        "{text}"
+    );
+    first.signal("HUP");
+    assert!(first.ended().success());
+    assert!(!file.exists());
+}
+
+#[test]
 fn every_failure_to_start_has_its_exit_code() {
     let Some(folder) = Folder::new() else { return };
     let file = folder.file("gateway.toml");

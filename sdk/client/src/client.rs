@@ -267,7 +267,8 @@ impl Push {
 }
 
 async fn tcp(address: String) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address).await?;
+    let at = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    let socket = TcpStream::connect(&address).await.map_err(at)?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }

@@ -34,7 +34,7 @@ pub(crate) async fn chat(name: &str, config: Config) -> Result<(), String> {
         editor: Editor::default(),
         to: None,
         under_way: JoinSet::new(),
-        lost: false,
+        lost: None,
     };
     chat.say(&format!(
         "(you are {name}; type \"bob: hello\", or \"/to bob\" and then only text; /quit ends)"
@@ -61,7 +61,7 @@ pub(crate) async fn chat(name: &str, config: Config) -> Result<(), String> {
             _ = terminate.recv() => break false,
         }
     };
-    if in_peace && !chat.lost {
+    if in_peace && chat.lost.is_none() {
         chat.last_words().await?;
     }
     drop(chat);
@@ -76,8 +76,8 @@ struct Chat {
     /// To whom text without a name goes.
     to: Option<String>,
     under_way: JoinSet<(String, Outcome)>,
-    /// Whether the user was told that the link is gone.
-    lost: bool,
+    /// Why there is no link, as the user was told last.
+    lost: Option<Error>,
 }
 
 /// What a line means.
@@ -130,6 +130,9 @@ impl Chat {
                     self.say(&format!("to {to}: {text}"))?;
                 }
                 self.send(to, text);
+                if self.lost.is_some() {
+                    self.say("(it waits for the link)")?;
+                }
             }
             Meaning::ForNobody => self.say("(to whom? type \"bob: hello\" or \"/to bob\")")?,
             Meaning::UnknownCommand => self.say("(there are /to NAME and /quit)")?,
@@ -163,13 +166,13 @@ impl Chat {
     /// The link broke or is back.
     fn changed(&mut self, state: &State) -> Result<(), String> {
         match state {
-            State::Up(_) if self.lost => {
-                self.lost = false;
-                self.say("(linked again)")
-            }
-            State::Waiting { error, .. } | State::Connecting { after: Some(error) } if !self.lost => {
-                self.lost = true;
-                self.say(&format!("(the link is gone: {error}; trying again)"))
+            State::Up(_) if self.lost.take().is_some() => self.say("(linked again)"),
+            State::Waiting { error, .. } | State::Connecting { after: Some(error) }
+                if self.lost.as_ref() != Some(error) =>
+            {
+                let what = if self.lost.is_none() { "the link is gone" } else { "still no link" };
+                self.lost = Some(error.clone());
+                self.say(&format!("({what}: {error}; trying again)"))
             }
             State::Ended(error) if *error != Error::Stopped => Err(error.to_string()),
             _ => Ok(()),

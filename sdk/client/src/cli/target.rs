@@ -32,7 +32,8 @@ impl Target {
 }
 
 fn read(path: &Path) -> Result<Config, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("{error}; `gateway dev` writes it, and removes it when it stops"))?;
     let file: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let field = |name: &str| file[name].as_str().ok_or_else(|| format!("it names no {name}"));
     let key = key(field("server_key")?).ok_or("its server_key is not 64 hex digits")?;
