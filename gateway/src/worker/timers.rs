@@ -3,6 +3,8 @@
 //! A link's entry is set when its phase changes and is not touched by its messages: when it fires too early, it is
 //! set again to the deadline the link has by then.
 
+use std::time::Duration;
+
 use driver::{Armed, Op, Token};
 use protocol::{CloseCode, Time};
 
@@ -11,6 +13,8 @@ use crate::link::{Ending, Reading};
 
 /// Entries looked at per turn; the others follow in the next turns, which then do not wait.
 const EXPIRED_PER_TURN: u32 = 4096;
+/// A deadline that is noticed so late shows that the process was stopped, or its machine was.
+const STALL: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Sets a link's timer to its present deadline.
@@ -52,6 +56,11 @@ impl Core {
         let (rules, now) = (self.settings.rules, self.now);
         let Some(link) = self.links.at(slot) else { return };
         let token = link.token;
+        if link.machine.is_live() && now.since(link.machine.deadline(&rules)) > STALL {
+            // This process stood still, and what the client sent meanwhile is still to be read.
+            link.machine.grace(now);
+            return self.schedule(token);
+        }
         if let Err(error) = link.machine.expire(&rules, now) {
             return if link.ending == Ending::No { self.fail(token, error) } else { self.drain(token) };
         }

@@ -13,6 +13,7 @@ mod planted;
 mod presence;
 mod settings;
 mod shape;
+mod stall;
 mod stranger;
 mod wallet;
 mod world;

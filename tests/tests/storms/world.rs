@@ -38,10 +38,10 @@ const STEPS_TO_LET_GO: u64 = 20;
 pub(crate) struct World {
     pub(crate) net: Net,
     rng: Rng,
-    now: Time,
+    pub(crate) now: Time,
     calm: bool,
     shape: Shape,
-    workers: Vec<Worker<Planted>>,
+    pub(crate) workers: Vec<Worker<Planted>>,
     counters: Vec<Arc<Counters>>,
     posts: Vec<Post>,
     pub(crate) backends: Vec<BackendActor>,
