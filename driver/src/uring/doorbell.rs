@@ -32,7 +32,8 @@ impl Doorbells {
     }
 
     /// The worker's ring; `None` before it has started and after it has ended. A descriptor that ends between the
-    /// look and the message costs at worst a needless wake of whoever got the number.
+    /// look and the message costs at worst a needless wake of whoever got the number: all rings that are made after the
+    /// workers' own are workers' too.
     pub(super) fn ring_of(&self, worker: u32) -> Option<RawFd> {
         let ring = self.0.get(worker as usize)?.load(Ordering::Acquire);
         (ring != NOBODY).then_some(ring)
