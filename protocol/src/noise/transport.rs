@@ -6,9 +6,8 @@
 //! ```
 //!
 //! A key is expanded on the stack, for each batch that is sealed and each record that is opened: an expanded key is seven
-//! times as large as all a link keeps here. The
-//! key that is kept always belongs to the next counter: after the record with counter n − 1, n mod 2¹⁶ = 0, it is
-//! replaced at once, so that the old key is gone before the next record is due.
+//! times as large as all a link keeps here. The key that is kept always belongs to the next counter: after the record
+//! with counter n − 1, n mod 2¹⁶ = 0, it is replaced at once, so that the old key is gone before the next record is due.
 
 use std::fmt;
 
