@@ -213,6 +213,8 @@ pub struct Census {
     pub links: usize,
     /// Links that have proved nothing.
     pub strangers: usize,
+    /// Complete hellos that wait for the handshake budget, and those whose link died meanwhile.
+    pub hailed: usize,
     /// Links that say their last frame.
     pub lingering: usize,
     /// Sessions.
@@ -343,6 +345,7 @@ impl Core {
         Census {
             links: self.links.links(),
             strangers: self.strangers_count,
+            hailed: self.hailed.len(),
             lingering: self.lingering,
             sessions: self.sessions.len(),
             claims: self.claims.len(),

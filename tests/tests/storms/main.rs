@@ -8,6 +8,7 @@ mod backend;
 mod carried;
 mod client;
 mod credit;
+mod flood;
 mod ledger;
 mod planted;
 mod presence;

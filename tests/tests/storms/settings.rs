@@ -36,6 +36,7 @@ pub(crate) const GRANT: usize = 8;
 /// Two of the longest frames, which is the least.
 pub(crate) const PARTIAL_BYTES_MAX: usize = 8500;
 pub(crate) const STRANGERS_MAX: usize = 8;
+pub(crate) const HANDSHAKES_PER_TURN: usize = 2;
 /// Requests that wait for credit, per route, and their bytes.
 pub(crate) const PARKED_MAX: usize = 8;
 pub(crate) const PARKED_BYTES_MAX: usize = 6000;
@@ -73,7 +74,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     let text = format!(
         "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
          [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
-         [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = 2\nglitches = 10\ndevices = 4\n\
+         [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = {HANDSHAKES_PER_TURN}\nglitches = 10\ndevices = 4\n\
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
          [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\

@@ -42,12 +42,12 @@ pub(crate) struct World {
     calm: bool,
     shape: Shape,
     pub(crate) workers: Vec<Worker<Planted>>,
-    counters: Vec<Arc<Counters>>,
+    pub(crate) counters: Vec<Arc<Counters>>,
     posts: Vec<Post>,
     pub(crate) backends: Vec<BackendActor>,
     pub(crate) clients: Vec<Client>,
     strangers: Vec<Stranger>,
-    front: Endpoint,
+    pub(crate) front: Endpoint,
     pub(crate) totals: Totals,
 }
 

@@ -1,0 +1,54 @@
+//! A flood of hellos that pass the gate: one that was recorded, sent again and again.
+
+use driver::Peer;
+use driver::sim::{Buffers, Socket, State};
+use protocol::Time;
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::{Gate, StaticKey, Suite, Suites};
+
+use crate::settings::{HANDSHAKES_PER_TURN, SERVER, STRANGERS_MAX};
+use crate::shape::Shape;
+use crate::world::World;
+
+#[test]
+fn the_handshake_budget_is_for_hellos_that_are_still_there() {
+    let mut world = World::quiet(Shape::plain(1, 1, 1));
+    let hello = hello();
+    let mut flood: Vec<(Socket, usize)> = Vec::new();
+    let mut done = [0; 2];
+    for (half, done) in done.iter_mut().enumerate() {
+        for _ in 0..100 {
+            // More than are computed, so that the oldest are dropped to make room while they wait.
+            for _ in 0..2 * HANDSHAKES_PER_TURN {
+                let from = Peer::Tcp(([10, 0, 0, 66], 1000).into());
+                let socket = world.net.connect(&world.front, from, Buffers { send: 256, receive: 256 });
+                flood.push((socket, 0));
+            }
+            for (socket, said) in &mut flood {
+                *said += socket.write(&hello[*said..]);
+            }
+            flood.retain(|(socket, _)| matches!(socket.state(), State::Open | State::Connecting));
+            world.step();
+            let waiting = world.workers[0].census().hailed;
+            assert!(waiting <= 4 * STRANGERS_MAX, "half {half}: {waiting} hellos wait");
+        }
+        *done = world.counters[0].handshakes.get();
+    }
+    assert!(done[1] >= done[0] + 50, "it goes on: {done:?} handshakes");
+}
+
+/// A hello as anybody who knows the gateway's key can make it.
+fn hello() -> Vec<u8> {
+    let server = StaticKey::from_secret(SERVER).public();
+    let dial = Dial {
+        server: &server,
+        gate: &Gate::new(&server),
+        suite: Suite::NkChaChaPoly,
+        better: Suites::NONE,
+        device_key: None,
+        ticket: None,
+    };
+    let mut hello = Vec::new();
+    ClientLink::dial(&dial, [8; 32], Time::ZERO, &mut hello).expect("the keys fit the suite");
+    hello
+}
