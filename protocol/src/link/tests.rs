@@ -205,6 +205,23 @@ fn a_client_pings_each_interval_and_gives_up_after_two_missed_pongs() {
 }
 
 #[test]
+fn the_first_ping_comes_within_the_first_interval_and_each_phase_has_its_moment() {
+    let now = Time::ZERO + 10 * HEARTBEAT;
+    let firsts: Vec<_> = (0..=255)
+        .map(|phase| {
+            let mut pair = Pair::live();
+            pair.client.welcomed(HEARTBEAT, phase, now);
+            let first = pair.client.deadline().expect("it pings");
+            assert_eq!(pair.client.expire(first), Ok(true));
+            assert_eq!(pair.client.deadline(), Some(first + HEARTBEAT), "and then each interval");
+            first
+        })
+        .collect();
+    assert!(firsts.iter().all(|&first| first > now && first <= now + HEARTBEAT));
+    assert!(firsts.windows(2).all(|pair| pair[0] > pair[1]));
+}
+
+#[test]
 fn a_client_that_did_not_read_does_not_take_silence_for_death() {
     let mut pair = Pair::live();
     pair.client.welcomed(HEARTBEAT, 0, Time::ZERO);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use driver::sim::{Rng, Socket, State};
+use protocol::noise::Suite;
 use protocol::stream::{Access, BackendStream, Blocked, ToBackend};
 use protocol::wire::frame::RequestId;
 use protocol::wire::stream::{
@@ -13,6 +14,7 @@ use protocol::{CloseCode, Refusal, Time, Undelivered};
 
 use crate::Totals;
 use crate::backend::{Desk, SMALL};
+use crate::settings::CLIENT;
 
 pub(crate) struct Carried {
     /// No other stream has it.
@@ -128,6 +130,10 @@ impl Carried {
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
                     let before = self.present.insert(opened.link, opened.user.to_vec());
                     assert_eq!(before, None, "a link opens once on a stream");
+                    assert_eq!((opened.address, opened.port), (&CLIENT.0[..], u32::from(CLIENT.1)));
+                    assert_eq!(opened.device, b"device");
+                    let suite = u8::try_from(opened.suite).ok().and_then(Suite::from_byte);
+                    assert!(suite.is_some_and(|suite| !suite.is_stream()), "suite {}", opened.suite);
                 }
                 Ok(Some(ToBackend::LinkClosed(closed))) => {
                     let user = self.present.remove(&closed.link).expect("only what was opened closes");

@@ -16,7 +16,7 @@ use protocol::{CloseCode, Refusal, Time};
 use crate::Totals;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
-use crate::settings::{GRANT, SERVER, token, wall};
+use crate::settings::{CLIENT, GRANT, SERVER, token, wall};
 use crate::shape::{ROUTES, Shape};
 use crate::wallet::{Ticket, Use, Wallet};
 
@@ -184,7 +184,7 @@ impl Client {
         let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
         self.rng.fill(&mut ephemeral);
         let machine = ClientLink::dial(&dial, ephemeral, now, &mut unsent).expect("the keys fit the suite");
-        let from = Peer::Tcp(([10, 0, 0, 1], 1000).into());
+        let from = Peer::Tcp(CLIENT.into());
         let socket = net.connect(&self.place, from, Buffers { send: 256, receive: 256 });
         Link {
             socket,

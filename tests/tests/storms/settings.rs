@@ -32,6 +32,8 @@ pub(crate) const GROUP: [u8; 32] = [4; 32];
 pub(crate) const NEXT_GROUP: [u8; 32] = [5; 32];
 /// The time of day when a storm begins, far enough from zero for tickets of long ago.
 pub(crate) const WALL: u64 = 1_000_000_000_000;
+/// Where clients connect from.
+pub(crate) const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 pub(crate) const GRANT: usize = 8;
 /// Two of the longest frames, which is the least.
 pub(crate) const PARTIAL_BYTES_MAX: usize = 8500;
