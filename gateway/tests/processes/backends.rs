@@ -3,7 +3,7 @@
 use protocol::wire::frame::{Auth, Frame, Outcome};
 use protocol::{CloseCode, Refusal};
 
-use crate::client::{Client, Heard};
+use crate::client::{Client, Heard, with_requests_under_way};
 use crate::stage::{Stage, wait_until};
 
 /// Requests a link may have in flight by default.
@@ -12,20 +12,7 @@ const GRANT: usize = 32;
 #[test]
 fn a_killed_backend_resolves_every_request_at_once_and_traffic_resumes_when_it_is_back() {
     let Some(mut stage) = Stage::set("") else { return };
-    let mut clients: Vec<_> =
-        (0..8).map(|index| Client::login(&stage.target, &format!("user{index}"))).collect();
-    for client in &mut clients {
-        client.wait_until_answered();
-    }
-    stage.service.signal("STOP");
-    for client in &mut clients {
-        for _ in 0..GRANT {
-            client.request("echo", b"in flight");
-        }
-    }
-    wait_until("all requests are in flight", || {
-        stage.target.metric("gateway_requests_in_flight") == (clients.len() * GRANT) as u64
-    });
+    let mut clients = with_requests_under_way(&stage, 8, GRANT);
     stage.service.signal("KILL");
     for client in &mut clients {
         let heard = client.hear(GRANT);

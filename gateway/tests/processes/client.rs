@@ -12,7 +12,7 @@ use protocol::noise::{Gate, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame, Outcome, Request};
 use protocol::wire::proto::link::Welcome;
 
-use crate::stage::{PATIENCE, Target, wait_until};
+use crate::stage::{PATIENCE, Stage, Target, wait_until};
 
 /// A client on a blocking socket.
 pub(crate) struct Client {
@@ -49,6 +49,20 @@ pub(crate) enum Heard {
     Other(&'static str),
     /// The gateway closed the socket.
     End,
+}
+
+/// So many clients with so many requests each, which the service has not answered and never will: it is stopped.
+pub(crate) fn with_requests_under_way(stage: &Stage, clients: usize, each: usize) -> Vec<Client> {
+    let login = |index| Client::login(&stage.target, &format!("user{index}"));
+    let mut clients: Vec<_> = (0..clients).map(login).collect();
+    clients.iter_mut().for_each(Client::wait_until_answered);
+    stage.service.signal("STOP");
+    for client in &mut clients {
+        (0..each).for_each(|_| client.request("echo", b"under way"));
+    }
+    let all = (clients.len() * each) as u64;
+    wait_until("all requests are in flight", || stage.target.metric("gateway_requests_in_flight") == all);
+    clients
 }
 
 impl Client {

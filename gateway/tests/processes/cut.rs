@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use protocol::CloseCode;
 use protocol::wire::frame::{Frame, Request};
 
-use crate::client::{Client, Heard};
+use crate::client::{Client, Heard, with_requests_under_way};
 use crate::stage::{PATIENCE, Stage, wait_until};
 
 #[test]
@@ -102,19 +102,7 @@ fn the_requests_of_a_lost_link_leave_the_gateway_and_their_answers_reach_nobody(
 #[test]
 fn a_gateway_that_is_terminated_with_requests_under_way_says_goodbye_and_ends_cleanly() {
     let Some(mut stage) = Stage::set("limits.handshake_deadline = '60s'\n") else { return };
-    let mut clients: Vec<_> =
-        (0..4).map(|index| Client::login(&stage.target, &format!("user{index}"))).collect();
-    for client in &mut clients {
-        client.wait_until_answered();
-    }
-    stage.service.signal("STOP");
-    for client in &mut clients {
-        for _ in 0..UNDER_WAY {
-            client.request("echo", b"under way");
-        }
-    }
-    let under_way = UNDER_WAY * clients.len() as u64;
-    wait_until("all are in flight", || stage.target.metric("gateway_requests_in_flight") == under_way);
+    let mut clients = with_requests_under_way(&stage, 4, UNDER_WAY as usize);
     let mut stranger = TcpStream::connect(stage.target.address).expect("the gateway listens");
     stranger.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
     wait_until("the stranger is seen", || stage.target.metric("gateway_strangers") == 1);
