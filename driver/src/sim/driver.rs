@@ -35,8 +35,9 @@ pub struct Config {
 /// A [`Driver`] over the simulated [`Net`]. Dropping it is what a killed process is: all its sockets are closed by
 /// the kernel, its listeners are gone.
 ///
-/// It never blocks: [`Driver::wait`] returns with whatever is there, and the caller decides when time passes. A
-/// chunk that is not recycled when the next wait begins is a breach of contract.
+/// It never blocks: [`Driver::wait`] returns with whatever is there, the caller decides when time passes, and
+/// [`SimDriver::sleeps`] tells whether a thread would have slept meanwhile. A chunk that is not recycled when the next
+/// wait begins is a breach of contract.
 #[derive(Debug)]
 pub struct SimDriver {
     net: Net,
@@ -57,6 +58,8 @@ pub struct SimDriver {
     newest: Vec<[u64; 2]>,
     /// Refuses everything until the next wait.
     is_full: bool,
+    /// How long the last wait may take; `None` without end.
+    patience: Option<Duration>,
     counters: Counters,
 }
 
@@ -96,6 +99,7 @@ impl SimDriver {
             age: 0,
             newest: vec![[0; 2]; config.slots as usize],
             is_full: false,
+            patience: Some(Duration::ZERO),
             counters: Counters::default(),
         }
     }
@@ -110,6 +114,42 @@ impl SimDriver {
     #[must_use]
     pub fn chunks_out(&self) -> u32 {
         self.net.audit(self.worker).chunks_out
+    }
+
+    /// Whether a kernel would still keep the caller of the last [`Driver::wait`], `passed` after it was called. The wait
+    /// itself never blocks; whoever simulates sleep asks this until it is false, and takes completions only then.
+    pub fn sleeps(&mut self, passed: Duration) -> bool {
+        self.enter();
+        let is_woken = self.ready.first_key_value().is_some_and(|(&(due, _), _)| due <= self.visible);
+        !is_woken && self.patience.is_none_or(|most| passed < most)
+    }
+
+    /// The kernel's part of a wait: carries out what was queued, and learns what has come.
+    fn enter(&mut self) {
+        let net = self.net.clone();
+        let mut world = net.state();
+        // Whether the news or the worker's own operations come first decides who wins a race with a cancel.
+        let news_first = self.rng.one_in(2);
+        for round in 0..2 {
+            if news_first == (round == 0) {
+                let mut news = world.links.take_news(self.worker);
+                self.rng.shuffle(&mut news);
+                for slot in news {
+                    self.progress(&mut world, slot);
+                }
+            } else {
+                while let Some(op) = self.operations.pop_front() {
+                    self.desk(&mut world).operations -= 1;
+                    self.execute(&mut world, op);
+                }
+            }
+        }
+        self.accept(&mut world);
+        if std::mem::take(&mut self.desk(&mut world).rung) {
+            self.push(&mut world, None, Completion::Rung);
+        }
+        // Without that fault nothing is held back any more, not even what it held back before.
+        self.visible = if world.faults.late == 0 { u64::MAX } else { world.step };
     }
 
     fn desk<'w>(&self, world: &'w mut World) -> &'w mut Desk {
@@ -382,10 +422,8 @@ impl Driver for SimDriver {
         Ok(())
     }
 
-    fn wait(&mut self, _least: u32, _most: Option<Duration>) -> io::Result<()> {
-        let net = self.net.clone();
-        let mut world = net.state();
-        let out = self.desk(&mut world).chunks_out;
+    fn wait(&mut self, least: u32, most: Option<Duration>) -> io::Result<()> {
+        let out = self.net.audit(self.worker).chunks_out;
         assert!(
             out == 0,
             "contract broken by worker {}: {out} chunks not recycled in their turn",
@@ -393,28 +431,8 @@ impl Driver for SimDriver {
         );
         self.counters.system_calls += 1;
         self.is_full = false;
-        // Whether the news or the worker's own operations come first decides who wins a race with a cancel.
-        let news_first = self.rng.one_in(2);
-        for round in 0..2 {
-            if news_first == (round == 0) {
-                let mut news = world.links.take_news(self.worker);
-                self.rng.shuffle(&mut news);
-                for slot in news {
-                    self.progress(&mut world, slot);
-                }
-            } else {
-                while let Some(op) = self.operations.pop_front() {
-                    self.desk(&mut world).operations -= 1;
-                    self.execute(&mut world, op);
-                }
-            }
-        }
-        self.accept(&mut world);
-        if std::mem::take(&mut self.desk(&mut world).rung) {
-            self.push(&mut world, None, Completion::Rung);
-        }
-        // Without that fault nothing is held back any more, not even what it held back before.
-        self.visible = if world.faults.late == 0 { u64::MAX } else { world.step };
+        self.patience = if least == 0 { Some(Duration::ZERO) } else { most };
+        self.enter();
         Ok(())
     }
 

@@ -147,15 +147,14 @@ impl<D: Driver> Worker<D> {
     pub fn wait(&mut self) -> io::Result<()> {
         let most = self.core.time_left();
         let least = u32::from(most != Some(Duration::ZERO));
-        self.driver.wait(least, most)?;
-        self.core.mailbox.wake();
-        Ok(())
+        self.driver.wait(least, most)
     }
 
     /// Learns what happened, lets time pass and sends what is due. Whether the worker goes on: not after it was
     /// told to stop and everything is closed.
     pub fn turn(&mut self, now: Time, wall: UnixMillis) -> bool {
         let Self { driver, core } = self;
+        core.mailbox.wake();
         (core.now, core.wall) = (now, wall);
         core.counters.turns.add(1);
         while let Some(done) = driver.next() {
@@ -233,6 +232,10 @@ pub struct Census {
     pub parked_bytes: usize,
     /// Tokens at a backend that judges them.
     pub judging: usize,
+    /// Letters in its own queue.
+    pub letters: usize,
+    /// Workers with letters from this one that are still to be rung.
+    pub unrung: usize,
     /// Letters that wait for room in another worker's queue.
     pub unsent: usize,
     /// Streams that are ready.
@@ -355,6 +358,8 @@ impl Core {
             parked: self.park.len(),
             parked_bytes: self.park.bytes(),
             judging: self.judging.len(),
+            letters: self.mailbox.len(),
+            unrung: self.to_ring.len(),
             unsent: self.unsent.len(),
             streams: self.streams.iter().filter(|stream| stream.is_ready()).count(),
         }

@@ -125,7 +125,7 @@ impl Carried {
         loop {
             match self.machine.receive(&mut input, now) {
                 Ok(Some(ToBackend::Request(request))) => self.request(&request, desk, rng),
-                Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk.calm, rng),
+                Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk, now, rng),
                 Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
                     let before = self.present.insert(opened.link, opened.user.to_vec());
@@ -167,10 +167,10 @@ impl Carried {
         self.withheld.push(payload.len());
     }
 
-    fn judge(&mut self, asked: &Authenticate<'_>, calm: bool, rng: &mut Rng) {
-        let accepted = calm || !rng.one_in(10);
+    fn judge(&mut self, asked: &Authenticate<'_>, desk: &Desk, now: Time, rng: &mut Rng) {
+        let accepted = desk.calm || !rng.one_in(10);
         let verdict = AuthResult { call: asked.call, accepted, user: asked.token, ..AuthResult::default() };
-        if calm || !rng.one_in(10) {
+        if now >= desk.mute_until && (desk.calm || !rng.one_in(10)) {
             self.machine.auth_result(&verdict);
         }
     }

@@ -14,6 +14,7 @@ mod planted;
 mod presence;
 mod settings;
 mod shape;
+mod sleep;
 mod stall;
 mod stranger;
 mod wallet;

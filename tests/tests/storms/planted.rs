@@ -25,10 +25,12 @@ pub(crate) enum Bug {
     DoubledReceive,
     /// A socket is never closed.
     ForgottenClose,
+    /// A worker with new letters is not woken.
+    ForgottenRing,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::StaleGeneration,
         Self::MissedRearm,
         Self::DoubleClose,
@@ -37,6 +39,7 @@ impl Bug {
         Self::KeptChunk,
         Self::DoubledReceive,
         Self::ForgottenClose,
+        Self::ForgottenRing,
     ];
 }
 
@@ -59,6 +62,11 @@ impl Planted {
     /// Chunks the worker holds.
     pub(crate) fn chunks_out(&mut self) -> u32 {
         self.inner.inner().chunks_out()
+    }
+
+    /// Whether the worker, so long after it began to wait, would still be asleep.
+    pub(crate) fn sleeps(&mut self, passed: Duration) -> bool {
+        self.inner.inner().sleeps(passed)
     }
 
     /// No faults from now on.
@@ -85,6 +93,7 @@ impl Driver for Planted {
         match op {
             Op::Receive { .. } | Op::Poll { .. } if self.strikes(Bug::MissedRearm) => Ok(()),
             Op::Close { .. } if self.strikes(Bug::ForgottenClose) => Ok(()),
+            Op::Ring { .. } if self.strikes(Bug::ForgottenRing) => Ok(()),
             Op::Close { token } if self.strikes(Bug::DoubleClose) => {
                 self.inner.submit(Op::Close { token })?;
                 self.inner.submit(Op::Close { token })

@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     pub(crate) letters: usize,
     /// Of so many steps a worker takes one, so that letters pile up.
     pub(crate) pace: u32,
+    /// Whether workers sleep until something comes or is due, as threads do. Those that don't take turns all the time.
+    pub(crate) sleepy: bool,
     /// Whether each worker's driver makes faults of its own, besides those of the network.
     pub(crate) rough: bool,
     /// Whether links may be opened with tickets.
@@ -50,6 +52,7 @@ impl Shape {
             delegated: rng.one_in(3),
             letters: if rng.one_in(2) { 1 + rng.below(3) } else { 1 + rng.below(64) },
             pace: if rng.one_in(3) { 6 } else { 1 },
+            sleepy: rng.one_in(2),
             rough: rng.one_in(3),
             tickets: rng.one_in(2),
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
@@ -65,6 +68,7 @@ impl Shape {
             delegated: false,
             letters: 64,
             pace: 1,
+            sleepy: true,
             rough: false,
             tickets: false,
             scarce: None,

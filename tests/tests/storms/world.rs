@@ -32,6 +32,9 @@ const LETTER_BYTES_MAX: usize = 4096;
 const STEPS_MAX: u64 = 60_000;
 /// Steps with faults.
 const STORM_STEPS: u64 = 1_500;
+/// Steps a ring takes at most, where none of its completions is held back: refusals of drivers, and workers that seldom
+/// take turns.
+const RING_STEPS_MAX: u64 = 16;
 /// Steps after them in which the drivers let go of what they held back.
 const STEPS_TO_LET_GO: u64 = 20;
 
@@ -44,6 +47,12 @@ pub(crate) struct World {
     pub(crate) workers: Vec<Worker<Planted>>,
     pub(crate) counters: Vec<Arc<Counters>>,
     posts: Vec<Post>,
+    /// Since when each worker waits, while it does.
+    waits: Vec<Option<Time>>,
+    /// For how many steps each of them has slept over letters.
+    slept_over: Vec<u64>,
+    /// For how many they may.
+    ring_steps_max: u64,
     pub(crate) backends: Vec<BackendActor>,
     pub(crate) clients: Vec<Client>,
     strangers: Vec<Stranger>,
@@ -56,7 +65,10 @@ impl World {
         let mut rng = Rng::new(seed);
         let shape = Shape::draw(&mut rng);
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
-        let world = Self::build(shape, seed, rng, bug);
+        let mut world = Self::build(shape, seed, rng, bug);
+        if faults.late > 0 {
+            world.ring_steps_max += u64::from(faults.late_steps_max);
+        }
         world.net.set_faults(faults);
         world
     }
@@ -97,7 +109,7 @@ impl World {
             let settings = settings(index as u32, &shape);
             let plan = if shape.rough { Plan::rough(rng.number()) } else { Plan::quiet(0) };
             let inner = Fault::new(SimDriver::new(&net, config), plan);
-            let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose));
+            let seldom = matches!(bug, Some(Bug::DoubleClose | Bug::ForgottenClose | Bug::ForgottenRing));
             let patience = if seldom { 1 + seed as u32 % 4 } else { 20 + 7 * seed as u32 };
             let driver = Planted::new(inner, bug, patience);
             Worker::new(driver, settings, with, Time::ZERO)
@@ -114,8 +126,11 @@ impl World {
             rng,
             now: Time::ZERO,
             calm: false,
-            shape,
             posts,
+            waits: vec![None; shape.workers],
+            slept_over: vec![0; shape.workers],
+            ring_steps_max: RING_STEPS_MAX,
+            shape,
             workers,
             counters,
             backends,
@@ -201,7 +216,11 @@ impl World {
         self.replay();
         if self.shape.tickets && !self.calm && self.rng.one_in(1000) {
             // Where the mailbox is full the old key stays, as the ticket of one worker need not open at another.
-            self.posts.iter().for_each(|post| drop(post.send(Letter::TicketKey(Secret::new(NEXT_GROUP)))));
+            for (worker, post) in (0..).zip(&self.posts) {
+                if let Ok(true) = post.send(Letter::TicketKey(Secret::new(NEXT_GROUP))) {
+                    self.net.ring(worker);
+                }
+            }
         }
         self.strangers.retain_mut(Stranger::step);
         for backend in &mut self.backends {
@@ -213,8 +232,13 @@ impl World {
             if !self.calm && !self.rng.one_in(self.shape.pace) {
                 continue;
             }
+            let since = self.begin_wait(at);
+            if self.shape.sleepy && self.workers[at].driver().sleeps(self.now.since(since)) {
+                self.assert_not_forgotten(at);
+                continue;
+            }
+            (self.waits[at], self.slept_over[at]) = (None, 0);
             let worker = &mut self.workers[at];
-            worker.wait().expect("the simulated driver does not break");
             assert!(worker.turn(self.now, wall(self.now)), "nobody said stop");
             assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
             let census = worker.census();
@@ -237,8 +261,25 @@ impl World {
             let outgoing_max = outgoing_bytes_max(self.shape.scarce) + FRAME_MAX;
             assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
+            assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
             assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
         }
+    }
+
+    /// A worker waits, unless it does already; since when.
+    fn begin_wait(&mut self, at: usize) -> Time {
+        *self.waits[at].get_or_insert_with(|| {
+            self.workers[at].wait().expect("the simulated driver does not break");
+            self.now
+        })
+    }
+
+    /// Whoever has letters is woken, as soon as the ring arrives.
+    fn assert_not_forgotten(&mut self, at: usize) {
+        let letters = self.workers[at].census().letters;
+        let steps = &mut self.slept_over[at];
+        *steps = if letters == 0 { 0 } else { *steps + 1 };
+        assert!(*steps <= self.ring_steps_max, "worker {at} sleeps, and has {letters} letters");
     }
 
     /// Somebody sends a client's hello again.
@@ -256,9 +297,10 @@ impl World {
 
     fn is_settled(&self) -> bool {
         self.workers.iter().all(|worker| {
-            let Census { links, sessions, claims, pending, parked, judging, unsent, streams, .. } =
-                worker.census();
-            links + sessions + claims + pending + parked + judging + unsent == 0
+            let Census {
+                links, sessions, claims, pending, parked, judging, letters, unsent, streams, ..
+            } = worker.census();
+            links + sessions + claims + pending + parked + judging + letters + unsent == 0
                 && streams == self.backends.len()
         })
     }
