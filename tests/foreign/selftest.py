@@ -173,20 +173,23 @@ def the_backend_echoes_over_clear_and_kk():
             near.sendall(hello)
             wire.read_message_2(lambda n: wire.read_exactly(near, n), noise, suite)
         records = Records(near, noise, stream.Frame)
-        records.send(stream.Frame(hello=stream.Hello(boot_id=bytes(16), gateway="g", credit=164)))
+        credit = 2 * (4096 + 64)
+        hello = stream.Hello(boot_id=bytes(16), gateway="g", credit=credit, frame_len_max=4096)
+        records.send(stream.Frame(hello=hello))
         ready = records.receive().ready
         assert ready.routes == ["echo"] and ready.credit > 65_600
         request = stream.Request(call=3, link=9, id=bytes(16), user=b"u", device=b"d", route="echo", trace=77)
-        request.payload = os.urandom(100)
-        records.send(stream.Frame(request=request), plain_max=5)
-        response = records.receive().response
-        assert (response.call, response.trace, response.payload) == (3, 77, request.payload)
-        # The credit of 164 is spent: the next answer must wait until it is returned.
-        request.call = 4
+        for call in (3, 4):
+            request.call, request.payload = call, os.urandom(4000)
+            records.send(stream.Frame(request=request), plain_max=5)
+            response = records.receive().response
+            assert (response.call, response.trace, response.payload) == (call, 77, request.payload)
+        # Less than 200 of the credit are left: the next answer must wait until some of it is returned.
+        request.call, request.payload = 5, os.urandom(200)
         records.send(stream.Frame(request=request), stream.Frame(ping=stream.Ping(nonce=5)))
         assert records.receive().pong.nonce == 5
-        records.send(stream.Frame(credit=stream.Credit(bytes=164)))
-        assert records.receive().response.call == 4
+        records.send(stream.Frame(credit=stream.Credit(bytes=4064)))
+        assert records.receive().response.call == 5
         records.finish(stream.Frame(close=stream.Close(code=1)))
         thread.join(10)
         assert not thread.is_alive()

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use protocol::limits::CREDIT_OVERHEAD;
 use protocol::noise::Suites;
+use protocol::stream::frame_len_beside;
 use toml::de::DeTable;
 
 use super::problem::{Problem, nearest};
@@ -196,7 +198,8 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
     let mut ordered = |least: &str, most: &str, holds: bool| {
         if !holds {
             let reason = format!("is greater than {most}");
-            reader.error(least, reason, format!("lower {least} or raise {most}"));
+            let key = most.trim_start_matches("half of ");
+            reader.error(least, reason, format!("lower {least} or raise {key}"));
         }
     };
     ordered("heartbeat.min", "heartbeat.default", heartbeat.min <= heartbeat.default);
@@ -208,7 +211,11 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
     // A link may hold an incomplete frame and an incomplete record, and must not evict itself.
     let two_frames = 2 * limits.frame_len_max.max(limits.record_len_max);
     ordered("limits.frame_len_max", "half of limits.partial_bytes", two_frames <= limits.partial_bytes);
-    ordered("limits.frame_len_max", "upstream.outbox", limits.frame_len_max <= tables.upstream.outbox);
+    ordered(
+        "limits.frame_len_max",
+        "upstream.outbox",
+        frame_len_beside(limits.frame_len_max) <= tables.upstream.outbox,
+    );
     ordered("requests.link_count", "requests.node_count", requests.link_count <= requests.node_count);
     ordered(
         "upstream.redial_min",
@@ -216,9 +223,10 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
         tables.upstream.redial_min <= tables.upstream.redial_max,
     );
     for (i, endpoint) in tables.endpoints.iter().enumerate() {
-        // A window smaller than one payload would stall for ever.
-        let holds = limits.frame_len_max <= endpoint.credit_window;
-        ordered("limits.frame_len_max", &format!("endpoint[{i}].credit_window"), holds);
+        // Credit comes back from half a window on, so the longest frame must fit into the other half.
+        let longest = frame_len_beside(limits.frame_len_max) as u64 + CREDIT_OVERHEAD;
+        let holds = 2 * longest <= endpoint.credit_window as u64;
+        ordered("limits.frame_len_max", &format!("half of endpoint[{i}].credit_window"), holds);
     }
 }
 

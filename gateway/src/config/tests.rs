@@ -282,7 +282,7 @@ fn limits_that_contradict_each_other_are_refused() {
         ("heartbeat", "min = \"200s\"", "heartbeat.min: is greater than heartbeat.default"),
         ("heartbeat", "max = \"90s\"", "heartbeat.default: is greater than heartbeat.max"),
         ("limits", "outbox_soft = \"512KiB\"", "limits.outbox_soft: is greater than limits.outbox_hard"),
-        ("limits", "frame_len_max = \"512KiB\"", "limits.frame_len_max: is greater than limits.outbox_hard"),
+        ("limits", "frame_len_max = \"300KiB\"", "limits.frame_len_max: is greater than limits.outbox_hard"),
         (
             "limits",
             "partial_bytes = \"127KiB\"",
@@ -299,9 +299,9 @@ fn limits_that_contradict_each_other_are_refused() {
     let said =
         problem(&narrow.replace(
             "[upstream]",
-            "[limits]\nframe_len_max = \"512KiB\"\noutbox_hard = \"1MiB\"\n[upstream]",
+            "[limits]\nframe_len_max = \"300KiB\"\noutbox_hard = \"1MiB\"\n[upstream]",
         ));
-    assert!(said.contains("is greater than endpoint[0].credit_window"), "{said}");
+    assert!(said.contains("is greater than half of endpoint[0].credit_window"), "{said}");
 }
 
 #[test]

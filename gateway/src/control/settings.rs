@@ -2,7 +2,7 @@
 
 use protocol::limits::TAG_LEN;
 use protocol::link::Rules;
-use protocol::stream::{Mode, Params};
+use protocol::stream::{Mode, Params, frame_len_beside};
 
 use crate::config::{self, Config, Security};
 use crate::session::Grant;
@@ -111,11 +111,11 @@ fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
         }
     };
     let params = Params {
+        frame_len_max: frame_len_beside(config.limits.frame_len_max),
         window: endpoint.credit_window as u64,
         heartbeat: config.upstream.heartbeat,
         handshake_deadline: config.upstream.dial_deadline,
         pending_bytes_max: config.upstream.outbox,
-        ..Params::default()
     };
     Backend { name: endpoint.name.clone(), address: endpoint.address.clone(), mode, params }
 }

@@ -15,7 +15,7 @@ use crate::limits::{
 use crate::noise::PublicKey;
 use crate::stream::end::{End, Phase};
 use crate::stream::hello::{self, Access};
-use crate::stream::{Blocked, Params, announced};
+use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
@@ -302,7 +302,8 @@ impl BackendStream {
         if !(STREAM_HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&heartbeat) {
             return Err(Error::Field("heartbeat_ms"));
         }
-        self.end.live(hello.credit, frame_len_max, heartbeat, now);
+        let credit = first_credit(hello.credit, frame_len_max)?;
+        self.end.live(credit, frame_len_max, heartbeat, now);
         self.hello = hello;
         self.ticked = now;
         let ready = std::mem::take(&mut self.ready);

@@ -10,7 +10,7 @@ use crate::limits::{INSTANCE_LEN_MAX, RECORD_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX}
 use crate::noise::Initiator;
 use crate::stream::end::{End, Phase};
 use crate::stream::hello::{self, Dialled, Mode};
-use crate::stream::{Blocked, Params, announced};
+use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
@@ -294,7 +294,8 @@ impl GatewayStream {
         if ready.routes.len() > ROUTES_MAX || !ready.routes.iter().all(named) {
             return Err(Error::Field("routes"));
         }
-        self.end.live(ready.credit, frame_len_max, self.end.params.heartbeat, now);
+        let credit = first_credit(ready.credit, frame_len_max)?;
+        self.end.live(credit, frame_len_max, self.end.params.heartbeat, now);
         self.pinged = now;
         self.ready = ready;
         Ok(())

@@ -60,10 +60,18 @@ pub struct Params {
     pub pending_bytes_max: usize,
 }
 
+/// Bound of the frames of a stream whose payloads clients may send in frames this long: what is added on the way fits.
+#[must_use]
+pub const fn frame_len_beside(link_frame_len_max: usize) -> usize {
+    let longest = if link_frame_len_max > FRAME_LEN_MAX { link_frame_len_max } else { FRAME_LEN_MAX };
+    let len = longest + STREAM_FRAME_LEN_MIN;
+    if len < FRAME_LEN_CEILING { len } else { FRAME_LEN_CEILING }
+}
+
 impl Default for Params {
     fn default() -> Self {
         Self {
-            frame_len_max: FRAME_LEN_MAX + STREAM_FRAME_LEN_MIN,
+            frame_len_max: frame_len_beside(FRAME_LEN_MAX),
             window: 1024 * 1024,
             heartbeat: STREAM_HEARTBEAT_DEFAULT,
             handshake_deadline: Duration::from_secs(5),
@@ -113,6 +121,13 @@ pub enum Blocked {
     Pending,
     /// The peer does not take frames of this length. Trying again will not help.
     TooLarge,
+}
+
+/// The first credit a peer grants, if it is enough for what the peer says it takes: its longest frame, while as much is
+/// gathered to be given back. With less, one large frame would wait for ever, and all behind it.
+fn first_credit(bytes: u64, frame_len_max: usize) -> Result<u64, crate::Error> {
+    let least = 2 * (frame_len_max as u64 + CREDIT_OVERHEAD);
+    if bytes < least { Err(crate::Error::Field("credit")) } else { Ok(bytes) }
 }
 
 /// A frame bound as the peer announced it, if it can be one.

@@ -65,6 +65,8 @@ fn a_hello_out_of_bounds_is_refused() {
     );
     assert_eq!(refused(proto::Hello { gateway: "g".repeat(65), ..hello() }), Some(Error::Field("gateway")));
     assert_eq!(refused(proto::Hello { frame_len_max: 4095, ..hello() }), Some(Error::Field("frame_len_max")));
+    assert_eq!(refused(proto::Hello { credit: 8319, ..hello() }), Some(Error::Field("credit")));
+    assert_eq!(refused(proto::Hello { credit: 8320, ..hello() }), None, "two of the longest frames");
     assert_eq!(refused(proto::Hello { heartbeat_ms: 99, ..hello() }), Some(Error::Field("heartbeat_ms")));
 }
 
@@ -90,7 +92,11 @@ fn a_ready_out_of_bounds_is_refused() {
         Some(Error::Field("routes"))
     );
     assert_eq!(refused(proto::Ready { frame_len_max: 1, ..ready() }), Some(Error::Field("frame_len_max")));
-    assert_eq!(refused(proto::Ready { frame_len_max: 0, ..ready() }), None);
+    assert_eq!(refused(proto::Ready { credit: 8319, ..ready() }), Some(Error::Field("credit")));
+    assert_eq!(refused(proto::Ready { credit: 8320, ..ready() }), None, "two of the longest frames");
+    let default = proto::Ready { frame_len_max: 0, ..ready() };
+    assert_eq!(refused(default.clone()), Some(Error::Field("credit")), "of the default, that is");
+    assert_eq!(refused(proto::Ready { credit: 2 * (65_536 + 64), ..default }), None);
 }
 
 #[test]
