@@ -36,8 +36,10 @@ pub struct ClientLink {
     state: State,
     /// When the last bytes were heard.
     heard: Time,
-    /// When the last ping was sealed.
-    pinged: Time,
+    /// When the last two pings were due, the older one first.
+    pinged: [Time; 2],
+    /// When the next one is.
+    next_ping: Time,
     /// Zero until the gateway has said one.
     heartbeat: Duration,
 }
@@ -82,7 +84,7 @@ impl ClientLink {
         preamble.tag = dial.gate.tag(&fixed, ticket, &message_1);
         Hello { preamble, ticket, message_1: &message_1 }.encode(out);
         let state = State::Hailing { initiator: Box::new(initiator), better: dial.better };
-        Ok(Self { state, heard: now, pinged: now, heartbeat: Duration::ZERO })
+        Ok(Self { state, heard: now, pinged: [now; 2], next_ping: now, heartbeat: Duration::ZERO })
     }
 
     /// The next frame of the input; completes the handshake on the way. [`Frame::Unknown`] has to be skipped.
@@ -133,11 +135,11 @@ impl ClientLink {
     /// the interval, so that many links opened at once do not ping at once.
     pub fn welcomed(&mut self, heartbeat: Duration, phase: u8, now: Time) {
         self.heartbeat = heartbeat;
-        self.pinged = now - heartbeat * u32::from(phase) / 256;
+        self.next_ping = now + heartbeat - heartbeat * u32::from(phase) / 256;
         self.heard = now;
     }
 
-    /// Grants one full deadline from `now`, after the client itself did not read: silence is no sign of death then.
+    /// Forgets which pings were not answered until `now`, after the client itself did not read: silence is no sign of death then.
     pub fn grace(&mut self, now: Time) {
         self.heard = now;
     }
@@ -152,29 +154,24 @@ impl ClientLink {
     /// When [`ClientLink::expire`] wants to be called; never before the gateway's `Welcome`.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        (!self.heartbeat.is_zero()).then(|| (self.pinged + self.heartbeat).min(self.dead_at()))
+        (!self.heartbeat.is_zero()).then_some(self.next_ping)
     }
 
     /// Says whether a ping is due, and counts it as sent.
     ///
     /// # Errors
-    /// [`Error::HeartbeatTimeout`] after two missed pongs.
+    /// [`Error::HeartbeatTimeout`] when nothing was heard after the last two pings, for one interval each.
     pub fn expire(&mut self, now: Time) -> Result<bool, Error> {
-        if self.heartbeat.is_zero() {
+        if self.heartbeat.is_zero() || now < self.next_ping {
             return Ok(false);
         }
-        if now >= self.dead_at() {
+        let [before, last] = self.pinged;
+        if before > self.heard {
             return Err(Error::HeartbeatTimeout);
         }
-        let due = now >= self.pinged + self.heartbeat;
-        if due {
-            self.pinged = now;
-        }
-        Ok(due)
-    }
-
-    fn dead_at(&self) -> Time {
-        self.heard + self.heartbeat * 5 / 2
+        self.pinged = [last, now];
+        self.next_ping = now + self.heartbeat;
+        Ok(true)
     }
 
     fn finish_handshake(&mut self, input: &mut Input<'_>) -> Result<bool, Error> {

@@ -201,24 +201,40 @@ fn a_client_pings_each_interval_and_gives_up_after_two_missed_pongs() {
     assert_eq!(pair.client.expire(Time::ZERO + HEARTBEAT), Ok(true));
     assert_eq!(pair.client.expire(Time::ZERO + HEARTBEAT), Ok(false));
     assert_eq!(pair.client.expire(Time::ZERO + 2 * HEARTBEAT), Ok(true));
+    assert_eq!(pair.client.deadline(), Some(Time::ZERO + 3 * HEARTBEAT), "the second has its interval, too");
     assert_eq!(pair.client.expire(Time::ZERO + 3 * HEARTBEAT), Err(Error::HeartbeatTimeout));
 }
 
 #[test]
+fn a_client_that_comes_back_late_asks_before_it_gives_up() {
+    let mut pair = Pair::live();
+    pair.client.welcomed(HEARTBEAT, 0, Time::ZERO);
+    assert_eq!(pair.client.expire(Time::ZERO + HEARTBEAT), Ok(true));
+    pair.now = Time::ZERO + HEARTBEAT * 3 / 2;
+    assert_eq!(pair.down(&[Frame::Pong { nonce: 0 }]), Ok(vec!["pong"]));
+    // The device slept through many intervals.
+    assert_eq!(pair.client.expire(Time::ZERO + 100 * HEARTBEAT), Ok(true));
+    assert_eq!(pair.client.expire(Time::ZERO + 101 * HEARTBEAT), Ok(true));
+    assert_eq!(pair.client.expire(Time::ZERO + 102 * HEARTBEAT), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
 fn the_first_ping_comes_within_the_first_interval_and_each_phase_has_its_moment() {
-    let now = Time::ZERO + 10 * HEARTBEAT;
-    let firsts: Vec<_> = (0..=255)
-        .map(|phase| {
-            let mut pair = Pair::live();
-            pair.client.welcomed(HEARTBEAT, phase, now);
-            let first = pair.client.deadline().expect("it pings");
-            assert_eq!(pair.client.expire(first), Ok(true));
-            assert_eq!(pair.client.deadline(), Some(first + HEARTBEAT), "and then each interval");
-            first
-        })
-        .collect();
-    assert!(firsts.iter().all(|&first| first > now && first <= now + HEARTBEAT));
-    assert!(firsts.windows(2).all(|pair| pair[0] > pair[1]));
+    // At once as well as later: a young process counts its time from zero.
+    for now in [Time::ZERO, Time::ZERO + 10 * HEARTBEAT] {
+        let firsts: Vec<_> = (0..=255)
+            .map(|phase| {
+                let mut pair = Pair::live();
+                pair.client.welcomed(HEARTBEAT, phase, now);
+                let first = pair.client.deadline().expect("it pings");
+                assert_eq!(pair.client.expire(first), Ok(true));
+                assert_eq!(pair.client.deadline(), Some(first + HEARTBEAT), "and then each interval");
+                first
+            })
+            .collect();
+        assert!(firsts.iter().all(|&first| first > now && first <= now + HEARTBEAT));
+        assert!(firsts.windows(2).all(|pair| pair[0] > pair[1]));
+    }
 }
 
 #[test]
@@ -226,8 +242,10 @@ fn a_client_that_did_not_read_does_not_take_silence_for_death() {
     let mut pair = Pair::live();
     pair.client.welcomed(HEARTBEAT, 0, Time::ZERO);
     pair.client.grace(Time::ZERO + 2 * HEARTBEAT);
-    assert_eq!(pair.client.expire(Time::ZERO + 4 * HEARTBEAT), Ok(true));
-    assert_eq!(pair.client.expire(Time::ZERO + 5 * HEARTBEAT), Err(Error::HeartbeatTimeout));
+    for intervals in [4, 5] {
+        assert_eq!(pair.client.expire(Time::ZERO + intervals * HEARTBEAT), Ok(true), "{intervals}");
+    }
+    assert_eq!(pair.client.expire(Time::ZERO + 6 * HEARTBEAT), Err(Error::HeartbeatTimeout));
 }
 
 #[test]

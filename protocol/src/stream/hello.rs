@@ -190,12 +190,15 @@ pub(super) fn accept(
     out: &mut Vec<u8>,
 ) -> Result<Option<(Records, Option<PublicKey>)>, Error> {
     loop {
+        let more = input.unread() > 0;
         if let Some((hello, _)) = Hello::decode(input.gathered())? {
-            // Without message 2 a gateway has no keys and can have nothing to say.
-            let early = !hello.message_1.is_empty();
+            // Without message 2 a gateway has no keys and can have nothing to say; it gets no answer then.
+            if !hello.message_1.is_empty() && more {
+                return Err(Error::Early);
+            }
             let accepted = access.answer(&hello, ephemeral, out)?;
             input.gathered().clear();
-            return if early && input.unread() > 0 { Err(Error::Early) } else { Ok(Some(accepted)) };
+            return Ok(Some(accepted));
         }
         let wanted = hello_len_so_far(input.gathered());
         if !input.gather(wanted) {

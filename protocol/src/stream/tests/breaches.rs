@@ -320,6 +320,7 @@ fn nothing_may_follow_message_1() {
     pair.gateway.seal(&mut bytes);
     bytes.push(0);
     assert_eq!(pair.tell_backend(&mut bytes), Err(Error::Early));
+    assert!(!pair.backend.seal(&mut Vec::new()), "and the answer is silence");
 }
 
 #[test]
