@@ -156,7 +156,7 @@ counters! {
     links_lost: Counter, "Links whose peer ended or broke them without a close frame.";
     links_closed: Counter, "Links whose socket was closed, for whatever reason.";
     links: Gauge, "Links with a socket, strangers included.";
-    strangers: Gauge, "Links that are not authenticated yet.";
+    strangers: Gauge, "Links that are not authenticated yet, without those that loopback_exempt exempts.";
     links_lingering: Gauge, "Closing links whose input is still read.";
     sessions: Gauge, "Authenticated sessions.";
     takeovers_remembered: Gauge, "Replaced logins that may not come back yet.";

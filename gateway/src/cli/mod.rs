@@ -143,16 +143,22 @@ fn check(file: &Path) -> Exit {
 /// What a config amounts to.
 fn summary(config: &Config) -> String {
     let slots: u64 = config.cores.iter().map(|core| u64::from(core.slots)).sum();
-    let not_links = config.cores.len() * (config.endpoints.len() + config.receive.parked_accepts);
-    let links = slots.saturating_sub(not_links as u64);
+    let links: u64 = config.cores.iter().map(|core| u64::from(config.links_max(core.slots))).sum();
     format!(
-        "{} workers, {slots} slots: at most {links} links\n{} routes, {} endpoints, {} streams\n{}\n",
-        config.cores.len(),
-        config.routes.len(),
-        config.endpoints.len(),
-        config.cores.len() * config.endpoints.len(),
+        "{}, {}: at most {}\n{}, {}, {}\n{}\n",
+        counted(config.cores.len() as u64, "worker"),
+        counted(slots, "slot"),
+        counted(links, "link"),
+        counted(config.routes.len() as u64, "route"),
+        counted(config.endpoints.len() as u64, "endpoint"),
+        counted((config.cores.len() * config.endpoints.len()) as u64, "stream"),
         Ceiling::of(config)
     )
+}
+
+/// A number and what it counts.
+fn counted(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn token(file: &Path) -> Exit {

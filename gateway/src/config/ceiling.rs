@@ -60,9 +60,11 @@ impl Ceiling {
             .saturating_mul(TOMBSTONE_BYTES)
             .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
+        let strangers =
+            if limits.loopback_exempt { slots } else { per_worker(wide(limits.strangers)).min(slots) };
         let parts = vec![
             ("links", slots.saturating_mul(LINK_BYTES)),
-            ("strangers", per_worker(wide(limits.strangers).saturating_mul(held))),
+            ("strangers", strangers.saturating_mul(held)),
             ("partial records and frames", per_worker(wide(limits.partial_bytes))),
             ("link queues", per_worker(wide(limits.outbox_pool))),
             ("receive buffers", per_worker(receive)),

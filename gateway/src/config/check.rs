@@ -90,6 +90,10 @@ pub(super) fn config(
     if let Some(config) = &mut config {
         check_sums(&mut reader, config, machine);
         config.bounds = std::mem::take(&mut reader.bounds);
+        // Whatever it says, this is what came of it.
+        for bound in config.bounds.iter_mut().filter(|bound| bound.key == "workers") {
+            bound.number = config.cores.len() as u64;
+        }
     }
     let mut problems = reader.problems;
     problems.sort_by_key(|problem| problem.line.as_ref().map_or(usize::MAX, |(number, _)| *number));
@@ -141,6 +145,7 @@ fn build(
     read: ReadFile<'_>,
 ) -> Option<Config> {
     check_order(reader, &tables);
+    check_rings(reader, &tables.receive);
     let cores = cores(reader, &tables, overrides, machine);
     let endpoints = endpoints(reader, &tables);
     let routes = routes(reader, &tables);
@@ -197,9 +202,8 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
     let (limits, heartbeat, requests) = (&tables.limits, &tables.heartbeat, &tables.requests);
     let mut ordered = |least: &str, most: &str, holds: bool| {
         if !holds {
-            let reason = format!("is greater than {most}");
             let key = most.trim_start_matches("half of ");
-            reader.error(least, reason, format!("lower {least} or raise {key}"));
+            reader.error(least, format!("is greater than {most}"), format!("lower {least} or raise {key}"));
         }
     };
     ordered("heartbeat.min", "heartbeat.default", heartbeat.min <= heartbeat.default);
@@ -227,6 +231,16 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
         let longest = frame_len_beside(limits.frame_len_max) as u64 + CREDIT_OVERHEAD;
         let holds = 2 * longest <= endpoint.credit_window as u64;
         ordered("limits.frame_len_max", &format!("half of endpoint[{i}].credit_window"), holds);
+    }
+}
+
+/// The kernel takes rings of buffers of such sizes only.
+fn check_rings(reader: &mut Reader<'_>, receive: &Receive) {
+    let rings =
+        [("receive.link_buffers", receive.link_buffers), ("receive.stream_buffers", receive.stream_buffers)];
+    for (key, count) in rings.into_iter().filter(|(_, count)| !count.is_power_of_two()) {
+        let more = count.next_power_of_two();
+        reader.error(key, format!("{count} is no power of two"), format!("choose {} or {more}", more / 2));
     }
 }
 
@@ -420,14 +434,21 @@ fn unique(reader: &mut Reader<'_>, path: &str, name: &str) {
 }
 
 fn secret(reader: &mut Reader<'_>, key: &str, path: &Path, read: ReadFile<'_>) -> Option<Secret> {
-    match read(path).and_then(|text| Secret::from_file(&text)) {
-        Ok(secret) => Some(secret),
-        Err(reason) => {
-            let fix = format!("make one with `gateway keygen --out {}`", path.display());
-            reader.error(key, format!("the key file {}: {reason}", path.display()), fix);
-            None
+    let shown = path.display();
+    let make = format!("make one with `gateway keygen --out {shown}` in the directory of the config");
+    let (reason, fix) = match read(path).map(|text| Secret::from_file(&text)) {
+        Ok(Ok(secret)) => return Some(secret),
+        Ok(Err(reason)) => (format!("the key file {shown}: {reason}"), format!("move it away and {make}")),
+        // Whatever it is, it must not be repeated.
+        Err(_) if super::hex::decode_32(&path.to_string_lossy()).is_some() => {
+            let fix =
+                "write the key into a file that only the gateway may read, and name that file".to_owned();
+            ("this is a key, and a file is wanted".to_owned(), fix)
         }
-    }
+        Err(reason) => (format!("the key file {shown}: {reason}"), make),
+    };
+    reader.error(key, reason, fix);
+    None
 }
 
 fn auth(reader: &mut Reader<'_>, tables: &Tables, server: Option<&Secret>) -> Option<Auth> {

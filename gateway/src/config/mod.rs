@@ -234,6 +234,19 @@ pub struct Development {
 }
 
 impl Config {
+    /// Slots of a worker with `slots` that links never take: with a full table the kernel would accept connections only
+    /// to close them, and a stream that comes back needs a place.
+    #[must_use]
+    pub fn slots_reserved(&self, slots: u32) -> u32 {
+        64.min(slots / 8).max(self.endpoints.len() as u32)
+    }
+
+    /// Links a worker with `slots` holds at most, while all its streams are open.
+    #[must_use]
+    pub fn links_max(&self, slots: u32) -> u32 {
+        slots.saturating_sub(self.slots_reserved(slots) + self.endpoints.len() as u32)
+    }
+
     /// A gateway for development: routes `echo` and `chat` to one service on a private Unix socket, the token of
     /// development mode, and no limits for loopback. It runs through the same checks as a file.
     ///

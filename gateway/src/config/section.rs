@@ -274,6 +274,16 @@ pub(super) fn line(text: &str, at: usize) -> (usize, String) {
     let before = &text.as_bytes()[..at.min(text.len())];
     let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let whole = text.lines().nth(number - 1).unwrap_or("");
-    // Long enough for any honest line; a secret pasted by mistake into a key's place is not repeated whole.
-    (number, whole.chars().take(120).collect())
+    (number, without_keys(whole).chars().take(120).collect())
+}
+
+/// A line in which whatever may be a key is not repeated: a secret may have been pasted into the wrong place.
+fn without_keys(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for word in line.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let digits = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        shown.push_str(if digits.len() >= 32 { "***" } else { digits });
+        shown.push_str(&word[digits.len()..]);
+    }
+    shown
 }

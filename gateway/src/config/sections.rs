@@ -127,7 +127,7 @@ section! {
         idle_buffers: usize as Size = "'8MiB'" in 0..=GIB, Restart, "itself, per worker";
         /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
         /// development and load tests on one machine.
-        loopback_exempt: bool as Flag = "false", Live, "removes the bound of strangers for local peers";
+        loopback_exempt: bool as Flag = "false", Live, "strangers are bounded by the slots then";
     }
 }
 
@@ -146,16 +146,16 @@ section! {
 section! {
     /// How workers accept and receive.
     pub Receive {
-        /// Receive buffers for links, per worker.
+        /// Receive buffers for links, per worker; a power of two, as the kernel wants it.
         link_buffers: usize as Count = "1024" in 16..=32_768, Restart, "itself × link_buffer_len, per worker";
         /// Bytes of each.
         link_buffer_len: usize as Size = "'2KiB'" in KIB..=64 * KIB, Restart, "see link_buffers";
-        /// Receive buffers for streams, per worker.
+        /// Receive buffers for streams, per worker; a power of two.
         stream_buffers: usize as Count = "64" in 4..=4096, Restart, "itself × stream_buffer_len, per worker";
         /// Bytes of each.
         stream_buffer_len: usize as Size = "'64KiB'" in 4 * KIB..=MIB, Restart, "see stream_buffers";
         /// Messages in a row after which a link's receive stays armed.
-        promote_after: usize as Count = "4" in 1..=1_000_000, Live, "600 B of kernel memory per link so promoted";
+        promote_after: usize as Count = "4" in 1..=255, Live, "600 B of kernel memory per link so promoted";
         /// Silence after which such a link falls back to a poll.
         demote_after: Duration as Span = "'30s'" in SECOND..=HOUR, Live, "none";
         /// Accepts each worker keeps waiting in the kernel.
@@ -271,7 +271,7 @@ section! {
 section! {
     /// What is told on standard error.
     pub Log {
-        /// "error", "warning", "info" or "debug".
+        /// "error", "warning" or "info".
         level: Level as OneOf<Level> = "'info'", Live, "none";
     }
 }
@@ -322,14 +322,12 @@ words! {
 
 words! {
     /// How much is told.
-    Level, "\"error\", \"warning\", \"info\" or \"debug\"" {
+    Level, "\"error\", \"warning\" or \"info\"" {
         /// What needs a person.
         "error" Error,
         /// What may need one.
         "warning" Warning,
         /// Starts, stops, and state changes of backends.
         "info" Info,
-        /// What one link or stream does.
-        "debug" Debug,
     }
 }

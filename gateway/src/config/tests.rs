@@ -86,6 +86,7 @@ fn every_number_in_force_is_told_once_with_its_unit() {
     };
     assert_eq!(told("limits.outbox_pool"), [(32 << 20, "bytes")], "from the file");
     assert_eq!(told("limits.letters"), [(16_384, "1")], "by default");
+    assert_eq!(told("workers"), [(3, "1")], "one for each CPU, which 0 stands for");
     assert_eq!(told("heartbeat.min"), [(60_000, "milliseconds")]);
     assert_eq!(told("endpoint[2].credit_window"), [(1 << 20, "bytes")], "of one of several");
     let bounded = Limits::KEYS.iter().filter(|key| !key.bounds.is_empty());
@@ -176,6 +177,10 @@ fn a_wrong_value_names_its_line_the_reason_and_the_right_form() {
         ("limits", "frame_len_max = 65536", "the value has no unit", "a size such as"),
         ("limits", "frame_len_max = \"2MiB\"", "2MiB is out of bounds", "from 1KiB to 1MiB"),
         ("limits", "frame_len_max = \"64kb\"", "unknown unit \"kb\"", "units B, KiB, MiB, GiB"),
+        ("receive", "promote_after = 256", "256 is out of bounds", "from 1 to 255"),
+        ("receive", "link_buffers = 1000", "1000 is no power of two", "choose 512 or 1024"),
+        ("receive", "stream_buffers = 65", "65 is no power of two", "choose 64 or 128"),
+        ("log", "level = \"debug\"", "is unknown", "\"error\", \"warning\""),
         ("heartbeat", "min = 30", "has no unit", "a time such as \"30s\""),
         ("heartbeat", "min = \"10ms\"", "10ms is out of bounds", "from 1s to 1h"),
         ("limits", "strangers = \"many\"", "is a string", "a whole number"),
@@ -323,6 +328,21 @@ fn cores_must_exist_and_fit_the_limit_of_open_files() {
 }
 
 #[test]
+fn a_key_in_the_place_of_its_file_is_not_repeated() {
+    let said = problem(&GOOD.replace("\"server.key\"", &format!("\"{KEY}\"")));
+    assert!(said.contains("keys.server: this is a key, and a file is wanted"), "{said}");
+    assert!(said.contains("| server = \"***\"") && !said.contains(KEY), "{said}");
+}
+
+#[test]
+fn links_leave_room_for_streams_and_for_those_that_come_back() {
+    let (config, _) = check(GOOD).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.endpoints.len(), 3);
+    assert_eq!((config.slots_reserved(20_000), config.links_max(20_000)), (64, 20_000 - 64 - 3));
+    assert_eq!((config.slots_reserved(16), config.links_max(16)), (3, 10));
+}
+
+#[test]
 fn more_workers_than_cpus_share_them_in_turn() {
     let overrides = Overrides { listen: Some("127.0.0.1:1".parse().unwrap()), workers: Some(7) };
     let (config, _) =
@@ -355,6 +375,13 @@ fn the_sum_of_all_limits_follows_the_limits() {
     assert_eq!(large.user() - small.user(), 3 * (64 << 20));
     assert_eq!(small.parts[0], ("links", 60_000 * LINK_BYTES));
     assert!(small.to_string().contains("user space in all"));
+    let strangers = |ceiling: &Ceiling| ceiling.parts[1];
+    let exempt = sum(&with("limits", "loopback_exempt = true"));
+    assert_eq!(
+        strangers(&exempt).1 / strangers(&small).1,
+        60_000 / (3 * 4096),
+        "of them all slots may be strangers"
+    );
 }
 
 #[test]

@@ -34,10 +34,13 @@ impl Core {
         self.parked -= 1;
         self.slots_taken += 1;
         self.counters.links_accepted.add(1);
-        let link = Link::new(token, peer.into(), ServerLink::new(self.now));
+        let mut link = Link::new(token, peer.into(), ServerLink::new(self.now));
+        link.stranger = !(self.settings.loopback_exempt && is_local(&peer));
+        if link.stranger {
+            self.strangers.push_back(token);
+            self.strangers_count += 1;
+        }
         self.links.insert(token, Entry::Link(link));
-        self.strangers.push_back(token);
-        self.strangers_count += 1;
         if self.stopping {
             return self.drain(token);
         }
@@ -87,5 +90,13 @@ impl Core {
             link.stranger = false;
             self.strangers_count -= 1;
         }
+    }
+}
+
+/// Whether a peer is on this machine.
+fn is_local(peer: &Peer) -> bool {
+    match peer {
+        Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        Peer::Unix => true,
     }
 }

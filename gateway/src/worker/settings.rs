@@ -32,6 +32,8 @@ pub struct Settings {
     pub handshakes_per_turn: u32,
     /// Links that have not authenticated yet; over it the oldest one is closed.
     pub strangers_max: usize,
+    /// Whether peers on this machine are none of them.
+    pub loopback_exempt: bool,
     /// Message-1 fingerprints remembered against duplicates of ticket handshakes.
     pub replay_filter_len: usize,
     /// Bytes of partial records and frames of all links together.

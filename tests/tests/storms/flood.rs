@@ -37,6 +37,25 @@ fn the_handshake_budget_is_for_hellos_that_are_still_there() {
     assert!(done[1] >= done[0] + 50, "it goes on: {done:?} handshakes");
 }
 
+#[test]
+fn peers_on_this_machine_are_no_strangers_where_they_are_exempt() {
+    for (exempt, address, evicted) in [
+        (true, [127, 0, 0, 9], 0),
+        (true, [10, 0, 0, 66], STRANGERS_MAX),
+        (false, [127, 0, 0, 9], STRANGERS_MAX),
+    ] {
+        let mut world = World::quiet(Shape { exempt, ..Shape::plain(1, 0, 1) });
+        let from = Peer::Tcp((address, 1000).into());
+        let buffers = Buffers { send: 256, receive: 256 };
+        let _flood: Vec<Socket> =
+            (0..2 * STRANGERS_MAX).map(|_| world.net.connect(&world.front, from, buffers)).collect();
+        let accepted = |world: &World| world.counters[0].links_accepted.get() as usize;
+        world.until("all have come", |world| accepted(world) == 2 * STRANGERS_MAX);
+        let gone = world.counters[0].strangers_evicted.get() as usize;
+        assert_eq!(gone, evicted, "from {address:?}, exempt: {exempt}");
+    }
+}
+
 /// A hello as anybody who knows the gateway's key can make it.
 fn hello() -> Vec<u8> {
     let server = StaticKey::from_secret(SERVER).public();

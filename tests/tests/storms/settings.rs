@@ -93,6 +93,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     all.endpoints.iter_mut().for_each(|endpoint| endpoint.params = SMALL);
     Settings {
         strangers_max: STRANGERS_MAX,
+        loopback_exempt: shape.exempt,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,
         outgoing_len_max: if scarce == Some(Scarce::Hard) { 3000 } else { 1 << 16 },

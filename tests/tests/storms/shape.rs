@@ -21,6 +21,8 @@ pub(crate) struct Shape {
     pub(crate) rough: bool,
     /// Whether links may be opened with tickets.
     pub(crate) tickets: bool,
+    /// Whether peers on this machine are no strangers.
+    pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
     pub(crate) scarce: Option<Scarce>,
 }
@@ -55,6 +57,7 @@ impl Shape {
             sleepy: rng.one_in(2),
             rough: rng.one_in(3),
             tickets: rng.one_in(2),
+            exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
         }
     }
@@ -71,6 +74,7 @@ impl Shape {
             sleepy: true,
             rough: false,
             tickets: false,
+            exempt: false,
             scarce: None,
         }
     }
