@@ -3,9 +3,13 @@
 //! A worker's cells are written by that worker alone, so adding is a load and a store without a lock prefix;
 //! the control thread reads them whenever it likes and sees each cell whole.
 
+pub mod health;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{CloseCode, Error, Refusal, Undelivered};
+
+use self::health::Health;
 
 /// One number with one writer.
 #[derive(Debug, Default)]
@@ -131,9 +135,17 @@ macro_rules! counters {
         #[repr(align(128))] // two cache lines of its own, so that no worker's stores slow another
         pub struct Counters {
             $(#[doc = $help] pub $name: counters!(@type $($label)?),)+
+            /// How the worker fares with each endpoint, in the order of the config.
+            pub endpoints: Box<[Health]>,
         }
 
         impl Counters {
+            /// The numbers of a worker with so many endpoints.
+            #[must_use]
+            pub fn new(endpoints: usize) -> Self {
+                Self { endpoints: (0..endpoints).map(|_| Health::default()).collect(), ..Self::default() }
+            }
+
             /// What the fields are, in their order.
             pub const METRICS: &'static [Metric] =
                 &[$(Metric { name: stringify!($name), help: $help, form: Form::$form },)+];
@@ -259,6 +271,7 @@ const ERRORS: &[&str] = &[
     "handshake_timeout",
     "auth_timeout",
     "heartbeat_timeout",
+    "stalled",
     "other",
 ];
 

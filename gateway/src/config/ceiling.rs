@@ -86,7 +86,7 @@ impl Ceiling {
                 ),
             ),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
-            ("admin", wide(config.admin.connections).saturating_mul(ADMIN_BYTES)),
+            ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];
         let queues = 2 * (wide(config.listen.send_buffer) + wide(config.listen.receive_buffer));

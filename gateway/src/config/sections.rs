@@ -261,8 +261,8 @@ section! {
         socket: Option<PathBuf> as Optional<File> = "", Restart, "none";
         /// Address of /metrics, /healthz and /readyz, or "off". It is not encrypted: keep it on loopback.
         http: Option<SocketAddr> as AddressOrOff = "'127.0.0.1:7480'", Restart, "none";
-        /// Connections to both together.
-        connections: usize as Count = "16" in 1..=1024, Restart, "72 KiB each";
+        /// Connections to each of the two.
+        connections: usize as Count = "16" in 1..=1024, Restart, "144 KiB each, for both";
         /// Time one of them has for a request and its answer.
         deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Restart, "none";
     }

@@ -97,6 +97,12 @@ pub(super) fn refuse(refused: Refused) -> Vec<u8> {
     response(status, "text/plain; charset=utf-8", body, false)
 }
 
+/// The whole response when there is no place for another connection.
+#[must_use]
+pub(super) fn busy() -> Vec<u8> {
+    response("503 Service Unavailable", "text/plain; charset=utf-8", "too many connections\n", false)
+}
+
 fn response(status: &str, media_type: &str, body: &str, head_only: bool) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use super::serve::Places;
 use super::status::Snapshot;
 use crate::config::Bound;
-use crate::counters::{Counters, Form, Metric, Sample};
+use crate::counters::health::Health;
+use crate::counters::{Cell, Counters, Form, Metric, Sample};
 
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ impl Exposition {
 pub(super) fn render(snapshot: &Snapshot<'_>, exposition: Exposition) -> String {
     let mut page = Page { text: String::with_capacity(16 << 10), exposition };
     page.process(snapshot);
+    page.places(snapshot);
+    page.endpoints(snapshot);
     let samples: Vec<Vec<Sample>> = snapshot.counters.iter().map(|counters| counters.samples()).collect();
     for (i, metric) in Counters::METRICS.iter().enumerate() {
         page.head(metric);
@@ -56,6 +60,19 @@ pub(super) fn render(snapshot: &Snapshot<'_>, exposition: Exposition) -> String 
     }
     page.text
 }
+
+/// What is told of each endpoint: name, help, form, and where the number is.
+type EndpointMetric = (&'static str, &'static str, Form, fn(&Health) -> &Cell);
+const ENDPOINT_METRICS: &[EndpointMetric] = &[
+    ("endpoint_open", "Whether the stream to this endpoint is open.", Form::Gauge, |health| &health.open),
+    ("endpoint_left_out", "Whether it is left out, as it answers too late.", Form::Gauge, |health| {
+        &health.left_out
+    }),
+    ("endpoint_dials_failed", "Dials that led to no open stream.", Form::Counter, |health| {
+        &health.dials_failed
+    }),
+    ("endpoint_streams_lost", "Open streams that ended.", Form::Counter, |health| &health.lost),
+];
 
 struct Page {
     text: String,
@@ -84,6 +101,38 @@ impl Page {
         self.head(&bound);
         for Bound { key, unit, number } in snapshot.bounds {
             self.line(&bound, &format!("key=\"{key}\",unit=\"{unit}\""), *number);
+        }
+    }
+
+    fn places(&mut self, snapshot: &Snapshot<'_>) {
+        let open = "Open connections at a socket of the control thread.";
+        self.each_place(
+            snapshot,
+            Metric { name: "admin_connections", help: open, form: Form::Gauge },
+            Places::open,
+        );
+        let refused = "Connections there that found no place.";
+        let refused = Metric { name: "admin_refused", help: refused, form: Form::Counter };
+        self.each_place(snapshot, refused, Places::refused);
+    }
+
+    fn each_place(&mut self, snapshot: &Snapshot<'_>, metric: Metric, number: fn(&Places) -> u64) {
+        self.head(&metric);
+        for (socket, places) in snapshot.places {
+            self.line(&metric, &format!("socket=\"{socket}\""), number(places));
+        }
+    }
+
+    fn endpoints(&mut self, snapshot: &Snapshot<'_>) {
+        for (name, help, form, cell) in ENDPOINT_METRICS {
+            let metric = Metric { name, help, form: *form };
+            self.head(&metric);
+            for (worker, counters) in snapshot.counters.iter().enumerate() {
+                for (endpoint, health) in snapshot.endpoints.iter().zip(&counters.endpoints) {
+                    let labels = format!("worker=\"{worker}\",endpoint=\"{}\"", endpoint.name);
+                    self.line(&metric, &labels, cell(health).get());
+                }
+            }
         }
     }
 
@@ -136,6 +185,8 @@ mod tests {
             assert!(text.contains("gateway_handshakes_total{worker=\"0\"} 0\n"));
             assert!(text.contains("gateway_handshakes_total{worker=\"1\"} 7\n"));
             assert!(text.contains("gateway_closed_total{worker=\"0\",code=\"slow_reader\"} 3\n"));
+            let open = "gateway_endpoint_open{worker=\"1\",endpoint=\"chat\"} 0\n";
+            assert!(text.contains("# TYPE gateway_endpoint_open gauge\n") && text.contains(open));
             assert!(text.contains("# TYPE gateway_links gauge\n"));
             assert!(text.contains("gateway_config_bound{key=\"limits.letters\",unit=\"1\"} 64\n"));
             assert!(text.contains("# TYPE gateway_handshakes_total counter\n"));

@@ -4,6 +4,7 @@
 //! how far they are, and how to stop them.
 
 mod dev;
+mod endpoints;
 mod exit;
 mod http;
 mod log;
@@ -34,6 +35,7 @@ pub use machine::{machine, read_key_file};
 pub use sockets::Sockets;
 pub use workers::{Progress, UntilEnded, Workers};
 
+use self::endpoints::Endpoints;
 use self::ready::ReadyFile;
 use self::serve::State;
 use crate::clock::Clock;
@@ -73,7 +75,7 @@ where
         return cannot_use(&blocked);
     }
     if let Some(path) = &options.ready_file {
-        // Whoever waits for the file must not find an old one.
+        // Whoever waits for the file must not find an old one; a gateway that runs keeps its own.
         ready::remove_stale(path);
     }
     let config = Arc::new(config);
@@ -144,8 +146,15 @@ async fn watch(
     let mut announced = false;
     let mut rotation = tokio::time::interval(TICKET_KEY_ROTATION);
     rotation.tick().await; // the first tick comes at once
+    let mut endpoints = Endpoints::default();
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    looks.tick().await;
     loop {
         tokio::select! {
+            _ = looks.tick() => {
+                let lines = endpoints.look(&config.endpoints, &workers.counters);
+                lines.iter().for_each(|(level, line)| tell(*level, line));
+            }
             _ = rotation.tick() => rotate_tickets(workers),
             name = signals.next() => {
                 tell(Level::Info, &format!("{name}: stopping"));
@@ -153,8 +162,11 @@ async fn watch(
             }
             () = workers.progress.changed() => {
                 if workers.progress.count_ended() > 0 {
-                    tell(Level::Error, "a worker ended unasked: stopping");
-                    return (Exit::Failed, ready_file);
+                    // Whoever starts workers waits until each serves or has ended.
+                    let all_served = workers.progress.count_serving() == workers.counters.len();
+                    let what = if all_served { "ended unasked" } else { "could not start" };
+                    tell(Level::Error, &format!("a worker {what}: stopping"));
+                    return (if all_served { Exit::Failed } else { Exit::Start }, ready_file);
                 }
                 if announced || !workers.ready() {
                     continue;
@@ -229,6 +241,9 @@ async fn stop(workers: &mut Workers, state: &State, signals: Option<&mut Signals
     if failures.is_empty() { Exit::Clean } else { Exit::Failed }
 }
 
+/// How often the backends are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long workers have to close their links.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -236,8 +251,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// A terminal that was closed. There is nothing to reload yet.
-    hangup: Signal,
+    /// A terminal that was closed, unless that was to be ignored (nohup). There is nothing to reload yet.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -245,7 +260,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
@@ -253,9 +268,24 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
+            () = hung_up(&mut self.hangup) => "SIGHUP",
         }
     }
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this process wants it to outlive the terminal. The mask of ignored signals has a bit for
+/// each, from 1 on.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
 #[cfg(test)]

@@ -45,13 +45,25 @@ impl ReadyFile {
 
 impl Drop for ReadyFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        // A successor may have written its own meanwhile.
+        if pid(&self.0) == Some(std::process::id()) {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 
-/// Removes what an earlier process may have left.
+/// Removes what an earlier process has left. One that still runs keeps its file until this one serves.
 pub(super) fn remove_stale(path: &Path) {
-    let _ = fs::remove_file(path);
+    let runs = |pid: u32| pid != std::process::id() && Path::new("/proc").join(pid.to_string()).exists();
+    if !pid(path).is_some_and(runs) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Whose ready file this is, if it is one.
+fn pid(path: &Path) -> Option<u32> {
+    let file: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    file["pid"].as_u64()?.try_into().ok()
 }
 
 /// Absent means: there is none.

@@ -31,7 +31,27 @@ pub(super) struct State {
     started: UnixMillis,
     /// Whether the gateway is on its way out.
     pub(super) stopping: Cell<bool>,
+    http: Places,
+    admin: Places,
+}
+
+/// The places for connections at one of the two sockets: whoever takes up all of one does not lock the other.
+#[derive(Debug, Default)]
+pub(super) struct Places {
     open: Cell<usize>,
+    refused: Cell<u64>,
+}
+
+impl Places {
+    /// Connections that are open now.
+    pub(super) fn open(&self) -> u64 {
+        self.open.get() as u64
+    }
+
+    /// Connections that found no place.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.get()
+    }
 }
 
 impl State {
@@ -45,7 +65,8 @@ impl State {
             clock,
             started: clock.unix(),
             stopping: Cell::new(false),
-            open: Cell::new(0),
+            http: Places::default(),
+            admin: Places::default(),
         }
     }
 
@@ -59,29 +80,37 @@ impl State {
             now: self.clock.unix(),
             listen: self.listen,
             cores: &self.config.cores,
+            endpoints: &self.config.endpoints,
             counters: &self.counters,
             ceiling: &self.ceiling,
             bounds: &self.config.bounds,
+            places: [("http", &self.http), ("admin", &self.admin)],
         }
     }
 }
 
 /// One of the few places for connections; given back when dropped.
-struct Place(Rc<State>);
+struct Place {
+    state: Rc<State>,
+    of: fn(&State) -> &Places,
+}
 
 impl Place {
-    fn take(state: &Rc<State>) -> Option<Self> {
-        let open = state.open.get();
-        (open < state.config.admin.connections).then(|| {
-            state.open.set(open + 1);
-            Self(Rc::clone(state))
-        })
+    fn take(state: &Rc<State>, of: fn(&State) -> &Places) -> Option<Self> {
+        let Places { open, refused } = of(state);
+        if open.get() >= state.config.admin.connections {
+            refused.set(refused.get() + 1);
+            return None;
+        }
+        open.set(open.get() + 1);
+        Some(Self { state: Rc::clone(state), of })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        let open = &(self.of)(&self.state).open;
+        open.set(open.get() - 1);
     }
 }
 
@@ -99,7 +128,11 @@ pub(super) fn start(sockets: Sockets, state: &Rc<State>) -> io::Result<Option<So
 async fn serve_http(listener: TcpListener, state: Rc<State>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => with_place(&state, |place| talk_http(stream, place)),
+            Ok((stream, _)) => match Place::take(&state, |state| &state.http) {
+                Some(place) => converse(&state, talk_http(stream, place)),
+                // Whatever leaves at once: nobody waits for this peer.
+                None => drop(stream.try_write(&http::busy())),
+            },
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -111,8 +144,12 @@ async fn serve_admin(listener: UnixListener, uid: u32, state: Rc<State>) {
             Ok((stream, _)) => {
                 // The file's rights say the same; a file can be moved or its rights be changed, credentials can't.
                 let allowed = stream.peer_cred().is_ok_and(|peer| peer.uid() == uid || peer.uid() == 0);
-                if allowed {
-                    with_place(&state, |place| talk_admin(stream, place));
+                if !allowed {
+                    continue;
+                }
+                match Place::take(&state, |state| &state.admin) {
+                    Some(place) => converse(&state, talk_admin(stream, place)),
+                    None => drop(stream.try_write(BUSY)),
                 }
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -120,23 +157,21 @@ async fn serve_admin(listener: UnixListener, uid: u32, state: Rc<State>) {
     }
 }
 
-/// Runs one conversation if there is a place and until its time is up. Without a place the socket is dropped.
-fn with_place<F>(state: &Rc<State>, talk: impl FnOnce(Place) -> F)
-where
-    F: Future<Output = io::Result<()>> + 'static,
-{
-    if let Some(place) = Place::take(state) {
-        let talk = tokio::time::timeout(state.config.admin.deadline, talk(place));
-        // How it ends concerns only the peer, who sees it.
-        tokio_uring::spawn(async move { drop(talk.await) });
-    }
+/// What the admin socket says when all places are taken.
+const BUSY: &[u8] = b"error: too many connections at this socket; try again\n";
+
+/// Runs one conversation until its time is up.
+fn converse(state: &Rc<State>, talk: impl Future<Output = io::Result<()>> + 'static) {
+    let talk = tokio::time::timeout(state.config.admin.deadline, talk);
+    // How it ends concerns only the peer, who sees it.
+    tokio_uring::spawn(async move { drop(talk.await) });
 }
 
 async fn talk_http(mut stream: TcpStream, place: Place) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     let answer = loop {
         match http::parse(&head) {
-            Ok(Some(request)) => break http::answer(&request, &place.0.snapshot()),
+            Ok(Some(request)) => break http::answer(&request, &place.state.snapshot()),
             Err(refused) => break http::refuse(refused),
             Ok(None) => {}
         }
@@ -160,7 +195,7 @@ async fn talk_admin(mut stream: UnixStream, place: Place) -> io::Result<()> {
     let end = line.iter().position(|byte| *byte == b'\n');
     let text = end.and_then(|end| std::str::from_utf8(&line[..end]).ok());
     let answer = match text {
-        Some(text) => verbs::answer(text, &place.0.snapshot()),
+        Some(text) => verbs::answer(text, &place.state.snapshot()),
         None => format!("error: send one line of UTF-8, at most {LINE_LEN_MAX} bytes\n"),
     };
     stream.write_all(answer.as_bytes()).await?;

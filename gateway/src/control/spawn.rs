@@ -37,7 +37,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
     let mut mailboxes = process.mailboxes;
     let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
     for ((index, listener), mailbox) in process.listeners.into_iter().enumerate().zip(mailboxes.drain(..)) {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(config.endpoints.len()));
         workers.counters.push(Arc::clone(&counters));
         let start = Start {
             index: index as u32,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use protocol::UnixMillis;
 use serde_json::{Map, Value, json};
 
-use crate::config::{Bound, Ceiling, Core};
+use super::endpoints::State;
+use super::serve::Places;
+use crate::config::{Bound, Ceiling, Core, Endpoint};
 use crate::counters::{Counters, Form, Sample};
 
 /// What can be told at one moment.
@@ -24,12 +26,16 @@ pub(super) struct Snapshot<'s> {
     pub(super) listen: SocketAddr,
     /// Workers' places, in order.
     pub(super) cores: &'s [Core],
+    /// The backends, in the order of the config.
+    pub(super) endpoints: &'s [Endpoint],
     /// Workers' numbers, in the same order.
     pub(super) counters: &'s [Arc<Counters>],
     /// The sum of all limits.
     pub(super) ceiling: &'s Ceiling,
     /// Each of them.
     pub(super) bounds: &'s [Bound],
+    /// The connections at the sockets of the control thread, by name.
+    pub(super) places: [(&'static str, &'s Places); 2],
 }
 
 impl Snapshot<'_> {
@@ -55,8 +61,23 @@ impl Snapshot<'_> {
             "uptime_s": self.now.0.saturating_sub(self.started.0) / 1000,
             "listen": self.listen.to_string(),
             "memory_ceiling_bytes": self.ceiling.user(),
+            "endpoints": self.endpoints().collect::<Vec<_>>(),
             "totals": numbers(&self.totals()),
             "workers": workers,
+        })
+    }
+
+    fn endpoints(&self) -> impl Iterator<Item = Value> {
+        self.endpoints.iter().enumerate().map(|(at, endpoint)| {
+            let State { open, left_out } = State::of(at, self.counters);
+            let reason = self.counters.iter().find_map(|counters| counters.endpoints[at].reason());
+            json!({
+                "name": endpoint.name,
+                "streams_open": open,
+                "streams": self.counters.len(),
+                "left_out": left_out,
+                "last_reason": reason.map(|reason| reason.to_string()),
+            })
         })
     }
 
@@ -75,6 +96,13 @@ impl Snapshot<'_> {
             self.listen,
             self.cores.len()
         );
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            let State { open, left_out } = State::of(at, self.counters);
+            let left_out = if left_out > 0 { format!(", left out by {left_out}") } else { String::new() };
+            let (name, all) = (format!("endpoint {}", endpoint.name), self.counters.len());
+            writeln!(text, "{name:<36} {:>16}", format!("{open} of {all} open{left_out}"))
+                .expect("a string takes everything");
+        }
         for (metric, sample) in Counters::METRICS.iter().zip(self.totals()) {
             let mut line = |name: &str, number: u64| {
                 if number != 0 || metric.form == Form::Gauge {
@@ -131,10 +159,22 @@ pub(super) mod tests {
     use protocol::Refusal;
 
     use super::*;
+    use crate::config::Security;
+
+    /// A backend's entry in a config.
+    pub(in crate::control) fn endpoint() -> Endpoint {
+        Endpoint {
+            name: "chat".to_owned(),
+            address: driver::Endpoint::Unix("/run/chat.sock".into()),
+            security: Security::Clear,
+            credit_window: 1 << 20,
+        }
+    }
 
     /// A gateway with two workers.
     pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
-        let counters = [Arc::new(Counters::default()), Arc::new(Counters::default())];
+        let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        let endpoint = endpoint();
         let ceiling = Ceiling { parts: vec![("links", 1 << 20)], kernel_idle: 0, kernel_full: 0 };
         look(&Snapshot {
             ready: true,
@@ -143,8 +183,10 @@ pub(super) mod tests {
             now: UnixMillis(1_090_500),
             listen: "127.0.0.1:7400".parse().unwrap(),
             cores: &[Core { cpu: 0, slots: 100 }, Core { cpu: 3, slots: 200 }],
+            endpoints: std::slice::from_ref(&endpoint),
             counters: &counters,
             ceiling: &ceiling,
+            places: [("http", &Places::default()), ("admin", &Places::default())],
             bounds: &[Bound { key: "limits.letters".to_owned(), unit: "1", number: 64 }],
         });
     }
@@ -172,6 +214,7 @@ pub(super) mod tests {
             let text = snapshot.text();
             assert!(text.starts_with("gateway ") && text.contains(" · ready · 127.0.0.1:7400 · 2 workers"));
             assert!(text.contains("refusals no_route") && !text.contains("refusals busy"));
+            assert!(text.contains("endpoint chat") && text.contains("0 of 2 open"));
             assert!(text.contains("sessions") && !text.contains("handshakes_resumed"));
         });
     }

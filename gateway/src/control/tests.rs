@@ -31,6 +31,9 @@ fn config(folder: &std::path::Path) -> Checked<Config> {
     Config::development(with, &Machine { cpus: vec![0], open_files: 1000, memory: 0 }).unwrap()
 }
 
+/// What a worker says that ends before it serves.
+const STILLBORN: &str = "no ring for it";
+
 /// Threads that serve at once and end when they are told to, or with `failure`.
 fn idle_workers(
     failure: Option<&'static str>,
@@ -41,9 +44,11 @@ fn idle_workers(
         let mut threads = Vec::new();
         for _ in &config.cores {
             let (progress, told) = (Arc::clone(&progress), Arc::clone(&told));
+            if failure != Some(STILLBORN) {
+                progress.serving();
+            }
             threads.push(std::thread::spawn(move || {
                 let _until_ended = progress.until_ended();
-                progress.serving();
                 if let Some(reason) = failure {
                     return Err(reason.to_owned());
                 }
@@ -56,7 +61,8 @@ fn idle_workers(
             *told.0.lock().unwrap() = true;
             told.1.notify_all();
         });
-        let counters: Vec<_> = config.cores.iter().map(|_| Arc::new(Counters::default())).collect();
+        let counters: Vec<_> =
+            config.cores.iter().map(|_| Arc::new(Counters::new(config.endpoints.len()))).collect();
         counters[1].links.set(17);
         Ok(Workers {
             listen: "127.0.0.1:9".parse().unwrap(),
@@ -121,6 +127,23 @@ fn a_gateway_becomes_ready_answers_and_ends_by_signal() {
 
     assert!(get(http, b"GET /readyz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 "));
     assert!(get(http, b"GET /metrics HTTP/1.1\r\n\r\n").contains("gateway_links{worker=\"1\"} 17\n"));
+    let silent: Vec<_> = (0..16).map(|_| TcpStream::connect(http).unwrap()).collect();
+    assert!(get(http, b"").starts_with("HTTP/1.1 503 "), "all places are taken");
+    assert!(ask(&admin, "status\n").starts_with("gateway "), "those of the other socket are not");
+    let refused = "gateway_admin_refused_total{socket=\"http\"} 1\n";
+    assert!(ask(&admin, "metrics\n").contains(refused));
+    drop(silent);
+    let silent: Vec<_> = (0..16).map(|_| UnixStream::connect(&admin).unwrap()).collect();
+    assert_eq!(ask(&admin, ""), "error: too many connections at this socket; try again\n");
+    drop(silent);
+    let again = || get(http, b"GET /readyz HTTP/1.1\r\n\r\n");
+    let mut answers = std::iter::repeat_with(again);
+    assert!(
+        answers.by_ref().take(100).any(|answer| answer.starts_with("HTTP/1.1 200 ")),
+        "places are given back"
+    );
+    let mut answers = std::iter::repeat_with(|| ask(&admin, "help\n"));
+    assert!(answers.by_ref().take(100).any(|answer| answer.starts_with("status ")), "there, too");
     assert!(get(http, b"BREW / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
     assert!(get(http, &[b'x'; http::HEAD_LEN_MAX]).starts_with("HTTP/1.1 431 "));
     let status: serde_json::Value = serde_json::from_str(&ask(&admin, "status --json\n")).unwrap();
@@ -132,6 +155,17 @@ fn a_gateway_becomes_ready_answers_and_ends_by_signal() {
     terminate();
     assert_eq!(gateway.join().unwrap(), Exit::Clean);
     assert!(!ready_file.exists() && !admin.exists());
+
+    let of_another = format!("{{\"pid\": {}}}", std::os::unix::process::parent_id());
+    fs::write(&ready_file, &of_another).unwrap();
+    ready::remove_stale(&ready_file);
+    assert_eq!(fs::read_to_string(&ready_file).unwrap(), of_another, "a process that runs keeps its file");
+    // One more than the largest id there may be.
+    for gone in ["{\"pid\": 4194305}", "{}", ""] {
+        fs::write(&ready_file, gone).unwrap();
+        ready::remove_stale(&ready_file);
+        assert!(!ready_file.exists(), "{gone}");
+    }
     fs::remove_dir(&folder).unwrap();
 }
 
@@ -144,6 +178,8 @@ fn a_worker_that_dies_ends_the_gateway_with_a_failure() {
     let folder = folder("death");
     let exit = run(config(&folder), Options::default(), idle_workers(Some("out of rings")));
     assert_eq!(exit, Exit::Failed);
+    let exit = run(config(&folder), Options::default(), idle_workers(Some(STILLBORN)));
+    assert_eq!(exit, Exit::Start, "it never served");
     fs::remove_dir(&folder).unwrap();
 }
 

@@ -17,6 +17,7 @@ use protocol::{CloseCode, Error};
 use super::Core;
 use super::flush::HOLE;
 use super::settings::Farewell;
+use crate::counters::health::Reason;
 use crate::link::{Ending, Entry, Link, Reading};
 
 impl Core {
@@ -163,7 +164,7 @@ impl Core {
             }
         }
         for index in 0..self.streams.len() {
-            self.end_stream(index as u16);
+            self.end_stream(index as u16, Reason::Ended);
         }
     }
 

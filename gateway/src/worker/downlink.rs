@@ -9,6 +9,7 @@ use protocol::{CloseCode, Undelivered};
 use super::Core;
 use super::mailbox::{Letter, Parcel, Recipient, Sender};
 use super::settings::Farewell;
+use crate::counters::health::Reason;
 use crate::directory::owner_of;
 use crate::id::LinkId;
 use crate::upstream::StreamIndex;
@@ -29,7 +30,7 @@ impl Core {
             ToGateway::AuthResult(result) => self.judged(stream, result),
             ToGateway::Kick(kick) => self.kick(kick),
             ToGateway::Ready => self.stream_ready(stream),
-            ToGateway::Close(_) => self.end_stream(stream.0),
+            ToGateway::Close(_) => self.end_stream(stream.0, Reason::Ended),
             // Credit is looked at after the last frame; the other kinds are specified but not served yet.
             ToGateway::Credited | ToGateway::Alive | ToGateway::ReportAck { .. } => {}
             ToGateway::Rare(..) | ToGateway::Unknown => self.counters.glitches.add(1),

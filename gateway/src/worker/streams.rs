@@ -16,6 +16,7 @@ use super::Core;
 use super::mailbox::Sender;
 use super::presence::Told;
 use super::settings::{Backend, Settings};
+use crate::counters::health::Reason;
 use crate::link::Entry;
 use crate::upstream::StreamIndex;
 use crate::upstream::redial::{Due, Redial};
@@ -121,7 +122,7 @@ impl Core {
         let rules = self.settings.redial;
         match self.streams[usize::from(index)].redial.expire(self.now, random, &rules) {
             Some(Due::Dial) => self.dial(index),
-            Some(Due::GiveUp) => self.end_stream(index),
+            Some(Due::GiveUp) => self.end_stream(index, Reason::broke(Error::HandshakeTimeout)),
             Some(Due::Readmit) => self.readmit(StreamIndex(index)),
             None => {}
         }
@@ -155,11 +156,13 @@ impl Core {
         let index = u16::try_from(tag).expect("the tag is a stream's index");
         let is_served = self.streams[usize::from(index)].socket.is_some();
         // A dial that was given up and is over now says nothing about the stream that came after it.
-        let Ok(token) = result else {
-            if !is_served {
-                self.stream_failed(index);
+        let token = match result {
+            Ok(token) => token,
+            Err(_) if is_served => return,
+            Err(errno) => {
+                self.counters.endpoints[usize::from(index)].failed(Reason::Errno(errno));
+                return self.stream_failed(index);
             }
-            return;
         };
         self.slots_taken += 1;
         self.links.insert(token, Entry::Stream { token, index });
@@ -244,8 +247,10 @@ impl Core {
         self.buffers.give(batch.bytes);
         if draining {
             self.finish_stream(index);
-        } else if matches!(result, Sent::Broken(_) | Sent::Cancelled) {
-            self.end_stream(index);
+        } else if let Sent::Broken(errno) = result {
+            self.end_stream(index, Reason::Errno(errno));
+        } else if result == Sent::Cancelled {
+            self.end_stream(index, Reason::Ended);
         } else {
             self.mark_stream(StreamIndex(index));
             self.unpark(StreamIndex(index));
@@ -258,7 +263,8 @@ impl Core {
         socket.receiving = false;
         match why {
             _ if socket.draining => self.finish_stream(index),
-            End::Eof | End::Broken(_) => self.end_stream(index),
+            End::Eof => self.end_stream(index, Reason::Ended),
+            End::Broken(errno) => self.end_stream(index, Reason::Errno(errno)),
             End::Starved => self.starved_streams.push(index),
             End::Cancelled | End::Lapsed => self.receive_stream(index),
         }
@@ -307,9 +313,10 @@ impl Core {
     pub(super) fn stream_ready(&mut self, stream: StreamIndex) {
         if !self.streams[usize::from(stream.0)].redial.ready(self.now) {
             // The dial was given up before it succeeded; the next one is set.
-            return self.end_stream(stream.0);
+            return self.end_stream(stream.0, Reason::broke(Error::HandshakeTimeout));
         }
         self.streams[usize::from(stream.0)].announced_to = Some(0);
+        self.counters.endpoints[usize::from(stream.0)].opened();
         self.counters.streams_opened.add(1);
         self.readmit(stream);
         self.schedule_stream(stream.0);
@@ -317,6 +324,7 @@ impl Core {
 
     /// The endpoint takes requests from now on.
     fn readmit(&mut self, stream: StreamIndex) {
+        self.counters.endpoints[usize::from(stream.0)].left_out.set(0);
         self.routes.set_ready(stream, true);
         self.share_with(stream);
     }
@@ -328,6 +336,7 @@ impl Core {
         let redial = &mut self.streams[usize::from(stream.0)].redial;
         if redial.missed(&rules) && !only {
             redial.eject(self.now, &rules);
+            self.counters.endpoints[usize::from(stream.0)].left_out.set(1);
             self.routes.set_ready(stream, false);
             self.route_parked(stream);
             self.schedule_stream(stream.0);
@@ -337,11 +346,11 @@ impl Core {
     /// The backend broke a rule.
     fn fail_stream(&mut self, index: u16, error: Error) {
         self.counters.errors.of(error).add(1);
-        self.end_stream(index);
+        self.end_stream(index, Reason::broke(error));
     }
 
     /// Ends a stream: resolves what it held, cancels what is armed, closes the socket.
-    pub(super) fn end_stream(&mut self, index: u16) {
+    pub(super) fn end_stream(&mut self, index: u16, reason: Reason) {
         let Some(socket) = self.streams[usize::from(index)].socket.as_mut() else { return };
         if std::mem::replace(&mut socket.draining, true) {
             return;
@@ -353,6 +362,7 @@ impl Core {
             self.ops.push_back(Op::Cancel { token, armed });
         }
         self.counters.streams_lost.add(1);
+        self.counters.endpoints[usize::from(index)].ended(reason);
         self.routes.set_ready(StreamIndex(index), false);
         self.streams[usize::from(index)].announced_to = None;
         self.streams[usize::from(index)].told.clear();

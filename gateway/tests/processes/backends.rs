@@ -22,10 +22,17 @@ fn a_killed_backend_resolves_every_request_at_once_and_traffic_resumes_when_it_i
     clients[0].request("echo", b"nobody is there");
     let refused = Heard::Response(Outcome::Refused, Refusal::NoBackend.number(), Vec::new());
     assert_eq!(clients[0].hear(1), [refused]);
+    let open = |stage: &Stage| stage.target.sum("gateway_endpoint_open", "endpoint=\"service\"");
+    wait_until("each worker has dialled in vain", || {
+        stage.target.get("/metrics").lines().filter(|line| has_failed(line)).count() == 2
+    });
+    assert_eq!((open(&stage), stage.target.metric("gateway_endpoint_streams_lost_total")), (0, 2));
+    assert!(stage.target.get("/status").contains("\"last_reason\":\"Connection refused"));
     stage.replace_service();
     for client in &mut clients {
         client.wait_until_answered();
     }
+    wait_until("both streams are open again", || open(&stage) == 2);
     assert_eq!(stage.target.metric("gateway_requests_in_flight"), 0);
 }
 
@@ -58,4 +65,9 @@ fn without_a_verdict_in_time_nobody_gets_in() {
     client.send(&[Frame::Auth(auth)]);
     assert_eq!(client.hear(2), [Heard::Close(CloseCode::TryLater.number()), Heard::End]);
     assert_eq!(stage.target.metric("gateway_sessions"), 0);
+}
+
+/// Whether a line of the metrics tells of dials that failed.
+fn has_failed(line: &str) -> bool {
+    line.starts_with("gateway_endpoint_dials_failed_total{") && !line.ends_with(" 0")
 }

@@ -64,15 +64,31 @@ fn a_second_gateway_on_the_same_port_is_told_and_a_closed_terminal_ends_the_firs
     let file = folder.file("ready.json");
     let mut first = Process::gateway(&["dev", "--listen", "127.0.0.1:0", "--ready-file", path(&file)]);
     let address = Target::read(&file).address.to_string();
-    let second = gateway(&["dev", "--listen", &address]);
+    let second = gateway(&["dev", "--listen", &address, "--ready-file", path(&file)]);
     let text = String::from_utf8_lossy(&second.stderr);
     assert!(
         !second.status.success() && text.contains(&address) && text.contains("another gateway"),
         "{text}"
     );
+    assert_eq!(Target::read(&file).address.to_string(), address, "the first one keeps its ready file");
     first.signal("HUP");
     assert!(first.ended().success());
     assert!(!file.exists());
+}
+
+#[test]
+fn a_gateway_that_is_to_outlive_its_terminal_does() {
+    let Some(folder) = Folder::new() else { return };
+    folder.make_key("server.key");
+    let (config, file) = (folder.write_config("auth.mode = 'development'\n"), folder.file("ready.json"));
+    let mut gateway =
+        Process::immune_to_hangup(&["run", "--config", path(&config), "--ready-file", path(&file)]);
+    Target::read(&file);
+    gateway.signal("HUP");
+    let ignored = gateway.status("SigIgn:").expect("it runs");
+    assert_eq!(u64::from_str_radix(&ignored, 16).expect("a mask") & 1, 1, "nothing handles it");
+    gateway.signal("TERM");
+    assert!(gateway.ended().success());
 }
 
 #[test]

@@ -147,6 +147,21 @@ impl Process {
         Self(child.expect("cargo built the binary"))
     }
 
+    /// The same, as nohup starts it.
+    pub(crate) fn immune_to_hangup(arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_gateway")])
+            .args(arguments);
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a shell is there"))
+    }
+
+    /// A line of what the kernel tells of it, while it runs.
+    pub(crate) fn status(&self, name: &str) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+        status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+    }
+
     /// Starts the reference service on a Unix socket, and waits until it listens.
     pub(crate) fn service(socket: &Path) -> Self {
         let _ = std::fs::remove_file(socket);

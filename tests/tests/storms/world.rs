@@ -9,6 +9,7 @@ use driver::{Fault, Plan};
 use gateway::collections::HashKey;
 use gateway::config::Secret;
 use gateway::counters::Counters;
+use gateway::counters::health::Health;
 use gateway::worker::{Census, Letter, Mailbox, Post, Surroundings, Worker};
 use protocol::{CloseCode, Time};
 
@@ -87,7 +88,7 @@ impl World {
             (0..shape.workers).map(|_| Mailbox::new(shape.letters, LETTER_BYTES_MAX)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
-        let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::default())).collect();
+        let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends))).collect();
         let build = |(index, mailbox)| {
             let config = Config {
                 slots: 64,
@@ -311,6 +312,9 @@ impl World {
             assert_eq!(worker.census(), Census { streams, ..Census::default() }, "worker {index}");
             let audit = self.net.audit(index as u32);
             assert_eq!((audit.deaf, audit.chunks_out), (0, 0), "worker {index}: {audit:?}");
+            let is_open = |health: &Health| (health.open.get(), health.left_out.get()) == (1, 0);
+            let endpoints = &self.counters[index].endpoints;
+            assert!(endpoints.iter().all(is_open), "worker {index} tells of {endpoints:?}");
         }
     }
 }

@@ -1,0 +1,108 @@
+//! What operators are told of the backends: a line whenever one comes or goes, never one per dial.
+
+use std::sync::Arc;
+
+use crate::config::{Endpoint, Level};
+use crate::counters::Counters;
+
+/// What was last told of each endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Endpoints {
+    told: Vec<Option<State>>,
+}
+
+/// How many workers have a stream to an endpoint, and how many of those leave it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// Open streams.
+    pub(super) open: u64,
+    /// Of them those that are left out.
+    pub(super) left_out: u64,
+}
+
+impl State {
+    /// The present state of the endpoint at this place of the config.
+    pub(super) fn of(endpoint: usize, counters: &[Arc<Counters>]) -> Self {
+        let sum = |cell: fn(&Counters, usize) -> u64| counters.iter().map(|its| cell(its, endpoint)).sum();
+        Self {
+            open: sum(|its, at| its.endpoints[at].open.get()),
+            left_out: sum(|its, at| its.endpoints[at].left_out.get()),
+        }
+    }
+}
+
+impl Endpoints {
+    /// The lines about everything that has changed since the last look.
+    pub(super) fn look(
+        &mut self,
+        endpoints: &[Endpoint],
+        counters: &[Arc<Counters>],
+    ) -> Vec<(Level, String)> {
+        self.told.resize(endpoints.len(), None);
+        let mut lines = Vec::new();
+        for (at, (endpoint, told)) in endpoints.iter().zip(&mut self.told).enumerate() {
+            let state = State::of(at, counters);
+            if told.replace(state) != Some(state) {
+                lines.push(describe(&endpoint.name, at, state, counters));
+            }
+        }
+        lines
+    }
+}
+
+fn describe(name: &str, at: usize, state: State, counters: &[Arc<Counters>]) -> (Level, String) {
+    let State { open, left_out } = state;
+    let all = counters.len() as u64;
+    let reason = || {
+        let reason = counters.iter().find_map(|its| {
+            let health = &its.endpoints[at];
+            health.reason().filter(|_| health.open.get() == 0)
+        });
+        reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+    };
+    if open == 0 {
+        (Level::Warning, format!("endpoint {name}: no stream is open{}", reason()))
+    } else if open < all {
+        (Level::Warning, format!("endpoint {name}: {open} of {all} streams are open{}", reason()))
+    } else if left_out > 0 {
+        let text =
+            format!("endpoint {name}: left out by {left_out} of {all} workers, as it answers too late");
+        (Level::Warning, text)
+    } else {
+        (Level::Info, format!("endpoint {name}: all streams are open"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driver::Errno;
+
+    use super::super::status::tests::endpoint;
+    use super::*;
+    use crate::counters::health::Reason;
+
+    #[test]
+    fn each_change_is_told_once_and_with_its_reason() {
+        let endpoint = endpoint();
+        let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        let mut endpoints = Endpoints::default();
+        let mut look = || endpoints.look(std::slice::from_ref(&endpoint), &counters);
+        let [first, second] = [0, 1].map(|worker: usize| &counters[worker].endpoints[0]);
+        first.failed(Reason::Errno(Errno(libc::ECONNREFUSED)));
+        let refused = "endpoint chat: no stream is open: Connection refused (os error 111)".to_owned();
+        assert_eq!(look(), [(Level::Warning, refused)]);
+        first.failed(Reason::Errno(Errno(libc::ECONNREFUSED)));
+        assert_eq!(look(), [], "nothing has changed");
+        first.opened();
+        second.ended(Reason::Ended);
+        let (level, partly) = look().remove(0);
+        assert!(
+            level == Level::Warning && partly.contains("1 of 2 streams") && partly.contains("public key?"),
+            "{partly}"
+        );
+        second.opened();
+        assert_eq!(look(), [(Level::Info, "endpoint chat: all streams are open".to_owned())]);
+        second.left_out.set(1);
+        assert!(look()[0].1.contains("left out by 1 of 2 workers"));
+    }
+}
