@@ -15,8 +15,8 @@ use super::sections::{
     Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
 };
 use super::{
-    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, Overrides, ReadFile, Route,
-    Secret, Security, Upstream,
+    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, NEXT_KEYS_MAX, Overrides,
+    ReadFile, Route, Secret, Security, Upstream,
 };
 
 /// The kernel's default bound of open files is large on some systems; a ring with more slots than this gains
@@ -146,6 +146,11 @@ fn build(
 ) -> Option<Config> {
     check_order(reader, &tables);
     check_rings(reader, &tables.receive);
+    let next = tables.keys.next.len();
+    if next > NEXT_KEYS_MAX {
+        let fix = format!("list at most {NEXT_KEYS_MAX}: clients keep only a few");
+        reader.error("keys.next", format!("lists {next} keys"), fix);
+    }
     let cores = cores(reader, &tables, overrides, machine);
     let endpoints = endpoints(reader, &tables);
     let routes = routes(reader, &tables);
@@ -170,6 +175,7 @@ fn build(
         cores: cores?,
         keys: Keys {
             server: server?.prepare(),
+            next: tables.keys.next,
             retired: tables.keys.retired,
             tickets: tickets.into_iter().collect::<Option<_>>()?,
         },

@@ -81,11 +81,16 @@ pub struct Core {
     pub slots: u32,
 }
 
+/// Clients keep eight keys of a gateway, this one among them.
+pub const NEXT_KEYS_MAX: usize = 4;
+
 /// Keys of this gateway.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The static private key of the client side.
     pub server: StaticKey,
+    /// Public keys it will have, at most [`NEXT_KEYS_MAX`]; clients learn them.
+    pub next: Vec<PublicKey>,
     /// Public keys it had before.
     pub retired: Vec<PublicKey>,
     /// Group keys of tickets, the sealing one first; empty if one shall be made at start.

@@ -65,6 +65,9 @@ section! {
     pub(super) KeyFiles {
         /// File with the gateway's static private key, as `gateway keygen` writes it. Clients pin its public half.
         server: PathBuf as File = "", Restart, "none";
+        /// Public keys this gateway will have: every client that logs in learns them and accepts them from then on. List a
+        /// new key here for as long as clients stay away, then make it `server`, and list the old one as retired.
+        next: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "40 B each";
         /// Public keys this gateway had before: a client that still uses one is told the current key's id.
         retired: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "200 B each";
         /// Files with keys that seal tickets; the first seals, all open. Several nodes that share them accept each

@@ -332,6 +332,8 @@ fn a_key_in_the_place_of_its_file_is_not_repeated() {
     let said = problem(&GOOD.replace("\"server.key\"", &format!("\"{KEY}\"")));
     assert!(said.contains("keys.server: this is a key, and a file is wanted"), "{said}");
     assert!(said.contains("| server = \"***\"") && !said.contains(KEY), "{said}");
+    let said = problem(&with("keys", &format!("next = {:?}", [KEY; 5])));
+    assert!(said.contains("keys.next: lists 5 keys") && said.contains("at most 4"), "{said}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
         gateway: "gateway".to_owned(),
         boot_id,
+        server_keys_next: config.keys.next.clone(),
         redial: redial::Rules {
             dial_deadline: upstream.dial_deadline,
             pause_first: upstream.redial_min,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use driver::Token;
 use protocol::limits::ID_LEN_MAX;
+use protocol::noise::PublicKey;
 use protocol::noise::ticket::Identity as Ticketed;
 use protocol::wire::frame::{self, Auth};
 use protocol::wire::proto;
@@ -155,11 +156,7 @@ impl Core {
             frame_len_max: u32::try_from(self.settings.rules.frame_len_max).unwrap_or(u32::MAX),
             record_len_max: u32::try_from(self.settings.rules.record_len_max).unwrap_or(u32::MAX),
             user: session.user().to_vec().into(),
-            server_keys: vec![proto::link::ServerKey {
-                key: self.acceptor.public().0.to_vec().into(),
-                not_before_ms: 0,
-                not_after_ms: 0,
-            }],
+            server_keys: server_keys(self.acceptor.public(), &self.settings.server_keys_next),
             ..proto::link::Welcome::default()
         };
         welcome.tickets = self.tickets(token);
@@ -252,4 +249,14 @@ impl Core {
     pub(super) fn link_id(&self, token: Token) -> LinkId {
         LinkId::new(self.settings.worker, token.slot, token.generation)
     }
+}
+
+/// The present key and those to come, without an end: a key is over when the gateway retires it.
+fn server_keys(present: PublicKey, next: &[PublicKey]) -> Vec<proto::link::ServerKey> {
+    let endless = |key: &PublicKey| proto::link::ServerKey {
+        key: key.0.to_vec().into(),
+        not_before_ms: 0,
+        not_after_ms: 0,
+    };
+    [present].iter().chain(next).map(endless).collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use driver::Endpoint;
 use protocol::CloseCode;
 use protocol::link::Rules;
+use protocol::noise::PublicKey;
 use protocol::stream::{Mode, Params};
 
 use crate::config::DevelopmentToken;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub gateway: String,
     /// Identifies this start of the gateway.
     pub boot_id: [u8; 16],
+    /// Server keys that clients are to accept beside the present one.
+    pub server_keys_next: Vec<PublicKey>,
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
 }

@@ -24,6 +24,8 @@ pub(crate) struct Client {
     heard: VecDeque<Heard>,
     /// What its welcome gave it to come back with.
     pub(crate) tickets: Vec<Ticket>,
+    /// The gateway's keys, as its welcome names them.
+    pub(crate) server_keys: Vec<Vec<u8>>,
 }
 
 /// What a client comes back with.
@@ -104,8 +106,8 @@ impl Client {
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         socket.write_all(&hello).expect("connected");
-        let (rest, heard, tickets) = Default::default();
-        let mut client = Self { socket, link, rest, next: 1, heard, tickets };
+        let (rest, heard, tickets, server_keys) = Default::default();
+        let mut client = Self { socket, link, rest, next: 1, heard, tickets, server_keys };
         while !client.link.is_open() {
             client.read();
             match client.heard.pop_front() {
@@ -211,6 +213,7 @@ impl Client {
                 Frame::Welcome(body) => {
                     let welcome = Welcome::decode(body).expect("the gateway writes protobuf");
                     self.tickets = welcome.tickets.into_iter().map(Ticket::from).collect();
+                    self.server_keys = welcome.server_keys.iter().map(|named| named.key.to_vec()).collect();
                     Heard::Welcome
                 }
                 Frame::Response(answer) => {

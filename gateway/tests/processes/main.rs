@@ -4,6 +4,7 @@ mod backends;
 mod client;
 mod cut;
 mod forbidden;
+mod keys;
 mod life;
 mod links;
 mod slow;

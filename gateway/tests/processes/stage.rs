@@ -62,6 +62,11 @@ impl Stage {
         self.target = Target { token: self.token(), ..target };
     }
 
+    /// Gives the gateway another private key, from when it is replaced.
+    pub(crate) fn rekey(&self, name: &str) {
+        std::fs::copy(self.folder.file(name), self.folder.file("server.key")).expect("a folder of the test");
+    }
+
     fn token(&self) -> String {
         let config = self.folder.file("gateway.toml");
         let token = gateway(&["token", "--config", path(&config)]);
@@ -91,10 +96,12 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Makes a private key.
-    pub(crate) fn make_key(&self, name: &str) {
+    /// Makes a private key; its public half.
+    pub(crate) fn make_key(&self, name: &str) -> PublicKey {
         let made = gateway(&["keygen", "--out", path(&self.file(name))]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let said = String::from_utf8(made.stdout).expect("text");
+        public_key(said.split_whitespace().find(|word| word.len() == 64).expect("it says the public key"))
     }
 
     /// Writes a config whose routes lead to the service of this folder.
@@ -208,15 +215,10 @@ impl Target {
         wait_until("the gateway is ready", || file.exists());
         let text = std::fs::read_to_string(file).expect("it was just there");
         let json: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON");
-        let key = json["server_key"].as_str().expect("a key");
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&key[2 * at..2 * at + 2], 16).expect("hex");
-        }
         Self {
             address: json["listen"].as_str().expect("an address").parse().expect("an address"),
             http: json["http"].as_str().and_then(|at| at.parse().ok()),
-            key: PublicKey(bytes),
+            key: public_key(json["server_key"].as_str().expect("a key")),
             token: json["token"].as_str().unwrap_or_default().to_owned(),
         }
     }
@@ -252,6 +254,12 @@ impl Target {
         socket.read_to_string(&mut answer).expect("it answers and closes");
         answer
     }
+}
+
+/// A public key in hex.
+fn public_key(hex: &str) -> PublicKey {
+    let byte = |at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex");
+    PublicKey(std::array::from_fn(byte))
 }
 
 /// Waits for something that will be, and says what did not happen in time.
