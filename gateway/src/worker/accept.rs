@@ -37,8 +37,7 @@ impl Core {
         let mut link = Link::new(token, peer.into(), ServerLink::new(self.now));
         link.stranger = !(self.settings.loopback_exempt && is_local(&peer));
         if link.stranger {
-            self.strangers.push_back(token);
-            self.strangers_count += 1;
+            self.note_stranger(token);
         }
         self.links.insert(token, Entry::Link(link));
         if self.stopping {
@@ -64,6 +63,16 @@ impl Core {
             link.reading = Reading::Once;
             self.ops.push_back(Op::Receive { token, pool: Pool::Links, mode: Mode::Once });
         }
+    }
+
+    /// Lists a stranger behind the others. Those that are none any more leave their places here: they go when there are
+    /// as many as there may be strangers.
+    fn note_stranger(&mut self, token: Token) {
+        if self.strangers.len() >= 2 * self.settings.strangers_max {
+            self.strangers.retain(|&token| self.links.get(token).is_some_and(|link| link.stranger));
+        }
+        self.strangers.push_back(token);
+        self.strangers_count += 1;
     }
 
     /// Keeps the number of links that have proved nothing within its bound; the oldest goes first.

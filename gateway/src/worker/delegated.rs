@@ -4,9 +4,9 @@
 //! too late meets nobody.
 
 use driver::Token;
-use protocol::CloseCode;
 use protocol::wire::frame::Auth;
 use protocol::wire::stream::{AuthResult, Authenticate};
+use protocol::{CloseCode, Time};
 
 use super::Core;
 use super::auth::{Proof, Wanted};
@@ -68,7 +68,16 @@ impl Core {
         };
         self.streams[usize::from(stream.0)].control(|machine| machine.authenticate(&ask));
         self.mark_stream(stream);
-        self.verdicts_due.push_back((self.now + deadline, key));
+        self.note_verdict(self.now + deadline, key);
+    }
+
+    /// Notes when a verdict is due. Those that came leave their times here: they go when there are as many as there may
+    /// be verdicts under way.
+    fn note_verdict(&mut self, deadline: Time, key: Key) {
+        if self.verdicts_due.len() >= 2 * self.settings.auth.in_flight_max() as usize {
+            self.verdicts_due.retain(|&(_, key)| self.judging.get(key).is_some());
+        }
+        self.verdicts_due.push_back((deadline, key));
     }
 
     /// Verdicts that did not come in time: nobody gets in without one.

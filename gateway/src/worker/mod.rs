@@ -126,7 +126,7 @@ pub(crate) struct Core {
     pending: Pending,
     park: Park,
     judging: Slab<delegated::Judging>,
-    /// All have the same time, so the first to be asked is the first to be due. Verdicts that came leave theirs here.
+    /// All have the same time, so the first to be asked is the first to be due.
     verdicts_due: VecDeque<(Time, Key)>,
     /// Scratch lists, kept for their memory.
     found: Vec<LinkId>,
