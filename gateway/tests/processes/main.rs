@@ -5,6 +5,7 @@ mod client;
 mod cut;
 mod forbidden;
 mod keys;
+mod large;
 mod life;
 mod links;
 mod slow;

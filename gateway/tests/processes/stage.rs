@@ -31,7 +31,7 @@ impl Stage {
     /// The same in a folder that has something in it.
     pub(crate) fn set_in(folder: Folder, settings: &str) -> Self {
         let mut stage = Self::start(folder, &format!("auth.mode = 'development'\n{settings}"));
-        stage.target.token = stage.token();
+        stage.target.token = stage.folder.token();
         stage
     }
 
@@ -59,19 +59,12 @@ impl Stage {
         assert!(self.gateway.ended().success());
         let (gateway, target) = self.folder.gateway(&format!("auth.mode = 'development'\n{settings}"));
         self.gateway = gateway;
-        self.target = Target { token: self.token(), ..target };
+        self.target = Target { token: self.folder.token(), ..target };
     }
 
     /// Gives the gateway another private key, from when it is replaced.
     pub(crate) fn rekey(&self, name: &str) {
         std::fs::copy(self.folder.file(name), self.folder.file("server.key")).expect("a folder of the test");
-    }
-
-    fn token(&self) -> String {
-        let config = self.folder.file("gateway.toml");
-        let token = gateway(&["token", "--config", path(&config)]);
-        assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
-        String::from_utf8(token.stdout).expect("text").trim().to_owned()
     }
 }
 
@@ -104,6 +97,14 @@ impl Folder {
         public_key(said.split_whitespace().find(|word| word.len() == 64).expect("it says the public key"))
     }
 
+    /// The token of development mode.
+    pub(crate) fn token(&self) -> String {
+        let config = self.file("gateway.toml");
+        let token = gateway(&["token", "--config", path(&config)]);
+        assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
+        String::from_utf8(token.stdout).expect("text").trim().to_owned()
+    }
+
     /// Writes a config whose routes lead to the service of this folder.
     pub(crate) fn write_config(&self, settings: &str) -> PathBuf {
         let config = self.file("gateway.toml");
@@ -120,7 +121,7 @@ impl Folder {
     }
 
     /// Starts a gateway with two workers, and waits until it serves.
-    fn gateway(&self, settings: &str) -> (Process, Target) {
+    pub(crate) fn gateway(&self, settings: &str) -> (Process, Target) {
         let (config, ready) = (self.write_config(settings), self.file("ready.json"));
         let arguments = ["run", "--config", path(&config), "--workers", "2", "--ready-file", path(&ready)];
         let process = Process::gateway(&arguments);
