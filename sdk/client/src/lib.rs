@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod ledger;
 mod link;
+mod outbox;
 mod pins;
 mod request;
 mod shell;

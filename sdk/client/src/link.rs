@@ -31,6 +31,7 @@ use crate::client::Push;
 use crate::clock::Clock;
 use crate::error::{Closed, Error};
 use crate::ledger::{Ask, Grant, Ledger};
+use crate::outbox::Outbox;
 
 /// What outlives a link: the requests, and the way to the application.
 #[derive(Debug)]
@@ -59,9 +60,7 @@ pub(crate) struct Link<S> {
     chunk: Box<[u8]>,
     /// What is cut off at the end of a chunk; at most one frame, one record and one chunk.
     rest: Rest,
-    /// The bytes that are being written, and how many of them were.
-    out: Vec<u8>,
-    sent: usize,
+    outbox: Outbox,
     plain_max: usize,
     nonce: u32,
 }
@@ -83,8 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             machine,
             chunk: vec![0; CHUNK_LEN].into(),
             rest: Rest::default(),
-            out: hello,
-            sent: 0,
+            outbox: Outbox::new(hello),
             plain_max: PLAIN_MAX_EARLY,
             nonce: 0,
         }
@@ -147,9 +145,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             // another: writes and orders end at the grant, and reading looks at the heartbeat itself.
             tokio::select! {
                 biased;
-                written = self.writer.write(&self.out[self.sent..]), if backlog > 0 => match written {
+                written = self.writer.write(self.outbox.unsent()), if backlog > 0 => match written {
                     Ok(0) | Err(_) => return Err(Error::Cut),
-                    Ok(len) => self.sent += len,
+                    Ok(len) => self.outbox.wrote(len),
                 },
                 order = desk.orders.recv(), if takes_orders => match order {
                     Some(ask) => desk.ledger.take(ask),
@@ -275,10 +273,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Seals the requests that may go out, all of them as one batch.
     fn fill(&mut self, desk: &mut Desk) {
+        let full = self.outbox.end().len() - self.backlog() + BACKLOG_MAX;
         self.batch(|out| {
             loop {
                 desk.ledger.send(out);
-                if out.len() > BACKLOG_MAX || !desk.ledger.has_room() {
+                if out.len() > full || !desk.ledger.has_room() {
                     break;
                 }
                 match desk.orders.try_recv() {
@@ -292,29 +291,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Seals the frames that `write` appends.
     fn batch(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         debug_assert!(self.machine.is_open(), "plaintext is never left in the batch");
-        if self.sent == self.out.len() {
-            self.out.clear();
-            self.sent = 0;
-        }
-        let start = self.out.len();
-        self.out.extend_from_slice(&[0; 2]);
-        write(&mut self.out);
-        if self.out.len() == start + 2 {
-            self.out.truncate(start);
+        let out = self.outbox.end();
+        let start = out.len();
+        out.extend_from_slice(&[0; 2]);
+        write(out);
+        if out.len() == start + 2 {
+            out.truncate(start);
         } else {
-            self.machine.seal(&mut self.out, start, self.plain_max);
+            self.machine.seal(out, start, self.plain_max);
         }
     }
 
     fn backlog(&self) -> usize {
-        self.out.len() - self.sent
+        self.outbox.unsent().len()
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
-        while self.sent < self.out.len() {
-            match self.writer.write(&self.out[self.sent..]).await? {
+        while self.backlog() > 0 {
+            match self.writer.write(self.outbox.unsent()).await? {
                 0 => return Err(std::io::ErrorKind::WriteZero.into()),
-                len => self.sent += len,
+                len => self.outbox.wrote(len),
             }
         }
         self.writer.flush().await
