@@ -69,6 +69,9 @@ pub(crate) struct Link<S> {
 const CHUNK_LEN: usize = 16 * 1024;
 /// With more unsent bytes than this, no further requests are sealed.
 const BACKLOG_MAX: usize = 64 * 1024;
+/// Bytes read of a link that cannot be written to any more: over twice what a kernel holds for a socket unless it is
+/// told to, with what the gateway had still queued.
+const LAST_WORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records before the `Welcome`.
 const PLAIN_MAX_EARLY: usize = RECORD_LEN_MAX_UNAUTHENTICATED - TAG_LEN;
 
@@ -98,9 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let mut greeted = false;
         loop {
             let broken = if greeted { Error::Cut } else { Error::Silence };
-            if self.flush().await.is_err() {
-                return Err(broken);
-            }
+            // What cannot be written is no reason not to hear why: a `Close` may have come.
+            _ = self.flush().await;
             let len = match self.reader.read(&mut self.chunk).await {
                 Ok(0) | Err(_) => return Err(broken),
                 Ok(len) => len,
@@ -146,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             tokio::select! {
                 biased;
                 written = self.writer.write(self.outbox.unsent()), if backlog > 0 => match written {
-                    Ok(0) | Err(_) => return Err(Error::Cut),
+                    Ok(0) | Err(_) => return Err(self.last_word(desk).await),
                     Ok(len) => self.outbox.wrote(len),
                 },
                 order = desk.orders.recv(), if takes_orders => match order {
@@ -172,6 +174,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     self.beat(desk)?;
                 }
             }
+        }
+    }
+
+    /// Nothing can be written any more. The gateway may have said why, and forbidden to come back, in bytes that were
+    /// not read yet: reads them to their end, within bounds.
+    async fn last_word(&mut self, desk: &mut Desk) -> Error {
+        let read_out = async {
+            let (mut len, mut total) = (0, 0);
+            loop {
+                self.hear_while(len, desk, |_| true)?;
+                match self.reader.read(&mut self.chunk).await {
+                    Ok(more) if more > 0 && total < LAST_WORD_BYTES_MAX => len = more,
+                    _ => return Err(Error::Cut),
+                }
+                total += len;
+            }
+        };
+        match timeout(LINGER_MAX, read_out).await {
+            Ok(Err::<std::convert::Infallible, _>(error)) => error,
+            Err(_) => Error::Cut,
         }
     }
 
@@ -245,9 +267,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Reads what is there, until it ends or the inbox is full.
     fn hear(&mut self, len: usize, desk: &mut Desk) -> Result<(), Error> {
+        self.hear_while(len, desk, |inbox| !inbox.is_full())
+    }
+
+    /// Reads what is there, until it ends or the inbox says stop.
+    fn hear_while(
+        &mut self,
+        len: usize,
+        desk: &mut Desk,
+        goes_on: impl Fn(&Inbox) -> bool,
+    ) -> Result<(), Error> {
         let now = desk.clock.now();
         let mut input = Input::new(&mut self.chunk[..len], mem::take(&mut self.rest));
-        while !desk.inbox.is_full() {
+        while goes_on(&desk.inbox) {
             match self.machine.receive(&mut input, now)? {
                 None => break,
                 Some(Frame::Response(response)) => desk.ledger.resolve(&response),
@@ -326,8 +358,12 @@ impl Inbox {
         self.stuck.is_some()
     }
 
-    /// Without a receiver pushes are discarded: the application has said that it wants none.
+    /// Without a receiver pushes are discarded: the application has said that it wants none. So are those behind one
+    /// that is stuck, which only come on a link that is over.
     fn put(&mut self, push: Push) {
+        if self.is_full() {
+            return;
+        }
         if let Err(mpsc::error::TrySendError::Full(push)) = self.queue.try_send(push) {
             self.stuck = Some(push);
         }

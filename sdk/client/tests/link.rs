@@ -2,12 +2,12 @@
 
 mod gateway;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use client::{Client, Config, Credentials, Error, Occasion, Outcome, Reason, State};
-use gateway::{HEARTBEAT, Heard, config, failure, linked, start, welcome};
+use gateway::{Fragile, HEARTBEAT, Heard, config, failure, linked, start, welcome};
 use protocol::noise::{StaticKey, Suite};
 use protocol::wire::frame::{self, Close, Frame, Response};
 use protocol::wire::proto::link::{ServerKey, Welcome};
@@ -273,6 +273,84 @@ async fn a_client_that_is_told_not_to_come_back_stays_away() {
     assert_eq!(pushes.next().await, None);
     let refused = Outcome::Refused { reason: Reason::Ended, retry_after: Duration::ZERO };
     assert_eq!(client.request("echo", b"", "").await, refused);
+}
+
+/// A client whose application takes no pushes, so that it does not read the `Close` behind them.
+async fn closed_behind_pushes(close: Close<'_>) -> (Client, client::Pushes, gateway::Gateway) {
+    let slow = Config { pushes_max: 1, ..config() };
+    let (client, pushes, gateway, mut link) = linked(slow, &welcome()).await;
+    for _ in 0..4 {
+        link.push(b"x").await;
+    }
+    // Until the client has done all it can, and does not read.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    link.close(close).await;
+    (client, pushes, gateway)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_was_not_read_before_a_request_found_the_link_gone_is_obeyed() {
+    let kicked = Close { code: CloseCode::Kicked.number(), do_not_reconnect: true, ..Close::default() };
+    let (client, _pushes, mut gateway) = closed_behind_pushes(kicked).await;
+    let request = spawn(&client, b"?");
+    let error = failure(&client).await;
+    assert!(matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::Kicked)));
+    assert_eq!(request.await.unwrap(), Outcome::Unknown);
+    assert!(!gateway.is_dialled(Duration::from_secs(3_600)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_was_not_read_before_a_ping_found_the_link_gone_is_obeyed() {
+    let code = CloseCode::SlowReader.number();
+    let (client, mut pushes, mut gateway) =
+        closed_behind_pushes(Close { code, retry_after_ms: 30_000, ..Close::default() }).await;
+    let error = failure(&client).await;
+    let at = Instant::now();
+    assert!(matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::SlowReader)));
+    gateway.dialled().await;
+    assert!(at.elapsed() >= Duration::from_secs(30), "{:?}", at.elapsed());
+    assert_eq!(pushes.next().await.unwrap().payload, b"x"[..], "what was taken before is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_comes_while_auth_is_being_written_is_obeyed() {
+    let credentials = Credentials::token(vec![b't'; 2_000]);
+    // Auth does not fit the pipe, the gateway's words do.
+    let (client, _pushes, mut gateway) =
+        gateway::start_over(Config { credentials, ..config() }, 512, |near| near);
+    let link = gateway.accept().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    link.close(Close { code: CloseCode::Banned.number(), ..Close::default() }).await;
+    let error = failure(&client).await;
+    assert!(matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::Banned)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_cannot_be_written_to_and_does_not_end_is_not_read_for_ever() {
+    for floods in [false, true] {
+        let broken = Arc::new(AtomicBool::new(false));
+        let switch = Arc::clone(&broken);
+        let fragile = move |pipe| Fragile { pipe, broken: Arc::clone(&broken) };
+        let (client, pushes, mut gateway) = gateway::start_over(config(), gateway::PIPE_LEN, fragile);
+        let mut link = gateway.welcome(&welcome()).await;
+        client.ready().await.unwrap();
+        drop(pushes);
+        switch.store(true, Ordering::Relaxed);
+        let at = Instant::now();
+        let request = spawn(&client, b"?");
+        let pushing = tokio::spawn(async move {
+            if floods {
+                loop {
+                    link.push(&[0; 4_000]).await;
+                }
+            }
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(failure(&client).await, Error::Cut);
+        assert_eq!(request.await.unwrap(), Outcome::Unknown);
+        assert!(at.elapsed() <= Duration::from_secs(1), "{:?}", at.elapsed());
+        pushing.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,10 @@
 
 use std::io;
 use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use client::{Client, Config, Credentials, Error, Pushes, State};
@@ -15,7 +19,7 @@ use protocol::noise::{KeyId, PublicKey, StaticKey, Suite, Suites};
 use protocol::wire::frame::{self, Close, Frame, Push, RequestId, Response};
 use protocol::wire::proto::link::{Ticket, Welcome};
 use protocol::{CloseCode, Time, UnixMillis};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -87,17 +91,66 @@ pub(crate) fn welcome() -> Welcome {
 
 /// A client of this configuration, and the gateway it dials.
 pub(crate) fn start(config: Config) -> (Client, Pushes, Gateway) {
+    start_over(config, PIPE_LEN, |near| near)
+}
+
+/// The same over a pipe of this many bytes, of which the client gets what `wrap` makes of it.
+pub(crate) fn start_over<S>(
+    config: Config,
+    pipe_len: usize,
+    wrap: impl Fn(DuplexStream) -> S + Send + Sync + 'static,
+) -> (Client, Pushes, Gateway)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (dial, dialled) = mpsc::channel(16);
     let (client, pushes) = Client::start_over(config, move |address| {
-        let dial = dial.clone();
+        let (near, far) = tokio::io::duplex(pipe_len);
+        let (dial, near) = (dial.clone(), wrap(near));
         async move {
-            let (near, far) = tokio::io::duplex(PIPE_LEN);
             dial.send((address, far)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
             Ok(near)
         }
     })
     .unwrap();
     (client, pushes, Gateway::new(dialled, &Suite::ALL))
+}
+
+/// The client's end of a pipe, to which nothing can be written once it is broken, while reading goes on.
+pub(crate) struct Fragile {
+    pub(crate) pipe: DuplexStream,
+    pub(crate) broken: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Fragile {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Fragile {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.pipe).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(context)
+    }
 }
 
 /// A client that is linked, with its gateway's end of the link.
