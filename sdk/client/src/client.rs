@@ -190,6 +190,10 @@ impl Client {
     }
 
     /// Sends a request made by [`Client::prepare`], like [`Client::request`].
+    ///
+    /// If the future of an earlier sending was dropped while the request was open, the same request is not sent once
+    /// more: this gets the outcome of the first. While somebody still waits for that one, this is refused as
+    /// [`Reason::UnderWay`].
     pub async fn send(&self, request: &Request) -> Outcome {
         if let Err(reason) = request.check() {
             return Outcome::refused(reason);

@@ -122,6 +122,7 @@ impl Ledger {
             if ask.answer.is_closed() {
                 continue;
             }
+            let Some(ask) = self.join(ask) else { continue };
             let start = out.len();
             let fit = self.fit(&ask, out);
             match fit {
@@ -139,12 +140,21 @@ impl Ledger {
         }
     }
 
+    /// Gives the request back unless it is open already. Then its outcome is the open one's, if nobody waits for that
+    /// any more; of two who wait the second one is refused.
+    fn join(&mut self, ask: Ask) -> Option<Ask> {
+        let Some(open) = self.open.get_mut(&ask.request.id) else { return Some(ask) };
+        if open.answer.is_closed() {
+            open.answer = ask.answer;
+        } else {
+            ask.end(Outcome::refused(Reason::UnderWay));
+        }
+        None
+    }
+
     /// Encodes the request, and says whether it may go out.
     fn fit(&self, ask: &Ask, out: &mut Vec<u8>) -> Fit {
         let request = &ask.request;
-        if self.open.contains_key(&request.id) {
-            return Fit::Never(Reason::Invalid("a request with this id is under way"));
-        }
         let too_large = match self.phase {
             Phase::Early { .. } => Fit::Later,
             Phase::Welcomed => Fit::Never(Reason::Refusal(Refusal::TooLarge)),
@@ -317,10 +327,26 @@ mod tests {
         let mut large = ask(&mut ledger, 1, 937);
         drop(ask(&mut ledger, 2, 1));
         let _open = ask(&mut ledger, 3, 1);
-        let mut twice = ask(&mut ledger, 3, 1);
         assert_eq!(sent(&mut ledger), [(3, 1, false)]);
         assert_eq!(large.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
-        assert!(matches!(twice.try_recv(), Ok(Outcome::Refused { reason: Reason::Invalid(_), .. })));
+    }
+
+    #[test]
+    fn a_retry_takes_the_place_of_a_request_nobody_waits_for_and_not_of_another() {
+        let mut ledger = welcomed(1, 1_000);
+        let first = ask(&mut ledger, 3, 1);
+        assert_eq!(sent(&mut ledger), [(3, 1, false)]);
+        let mut twice = ask(&mut ledger, 3, 1);
+        assert_eq!(sent(&mut ledger), []);
+        assert_eq!(twice.try_recv(), Ok(Outcome::refused(Reason::UnderWay)));
+        drop(first);
+        let mut again = ask(&mut ledger, 3, 1);
+        assert_eq!(sent(&mut ledger), [], "once is enough");
+        assert!(again.try_recv().is_err(), "it waits");
+        answer(&mut ledger, 3);
+        assert!(matches!(again.try_recv(), Ok(Outcome::Answered { .. })));
+        let _next = ask(&mut ledger, 4, 1);
+        assert_eq!(sent(&mut ledger), [(4, 2, false)], "the grant was used once");
     }
 
     #[test]

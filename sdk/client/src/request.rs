@@ -57,7 +57,7 @@ pub enum Outcome {
         /// The answer.
         payload: Bytes,
     },
-    /// Nothing has happened; the same request may be sent again.
+    /// Nothing has happened; the same request may be sent again. [`Reason::UnderWay`] says so only of this sending.
     Refused {
         /// Why.
         reason: Reason,
@@ -77,8 +77,11 @@ pub enum Reason {
     Refusal(Refusal),
     /// A number this version does not know; to be treated like busy.
     Other(u32),
-    /// A part of the request has a length that is not allowed, or its id is under way already.
+    /// A part of the request has a length that is not allowed.
     Invalid(&'static str),
+    /// The same request was sent before and is still waited for. Only this sending is refused: whoever waits gets the
+    /// outcome of the first one, which may well have been done.
+    UnderWay,
     /// The client has ended.
     Ended,
 }
@@ -109,6 +112,7 @@ impl fmt::Display for Reason {
             Self::Refusal(refusal) => f.write_str(refusal.name()),
             Self::Other(number) => write!(f, "reason {number}"),
             Self::Invalid(text) => f.write_str(text),
+            Self::UnderWay => f.write_str("the same request is under way"),
             Self::Ended => f.write_str("the client has ended"),
         }
     }

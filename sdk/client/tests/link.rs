@@ -12,7 +12,7 @@ use protocol::noise::{StaticKey, Suite};
 use protocol::wire::frame::{self, Close, Frame, Response};
 use protocol::wire::proto::link::{ServerKey, Welcome};
 use protocol::{CloseCode, Refusal};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 fn answered(payload: &[u8]) -> Outcome {
     Outcome::Answered { status: 0, payload: payload.to_vec().into() }
@@ -116,12 +116,29 @@ async fn a_request_given_up_before_it_was_sent_never_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_given_up_and_sent_again_gets_the_outcome_of_the_first() {
+    let (client, _pushes, _gateway, mut link) = linked(config(), &welcome()).await;
+    let request = client.prepare("echo", b"", "pay").unwrap();
+    assert!(timeout(Duration::from_secs(1), client.send(&request)).await.is_err());
+    let original = link.asked().await;
+    let again = tokio::spawn({
+        let (client, request) = (client.clone(), request.clone().again());
+        async move { client.send(&request).await }
+    });
+    assert!(link.is_quiet(Duration::from_secs(1)).await, "it was sent already");
+    let third = Outcome::Refused { reason: Reason::UnderWay, retry_after: Duration::ZERO };
+    assert_eq!(client.send(&request.again()).await, third);
+    link.answer(original.id, b"paid").await;
+    assert_eq!(again.await.unwrap(), answered(b"paid"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pushes_come_in_order_and_a_slow_application_stops_the_reading() {
     let slow = Config { pushes_max: 2, ..config() };
     let (client, mut pushes, _gateway, mut link) = linked(slow, &welcome()).await;
     let text = |number: u32| format!("{number} {}", "x".repeat(1_000));
     let mut sent = 0;
-    while tokio::time::timeout(Duration::from_millis(1), link.push(text(sent).as_bytes())).await.is_ok() {
+    while timeout(Duration::from_millis(1), link.push(text(sent).as_bytes())).await.is_ok() {
         sent += 1;
         assert!(sent < 100, "nobody reads, so the pipe fills");
     }
