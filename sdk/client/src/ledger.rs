@@ -140,6 +140,15 @@ impl Ledger {
         }
     }
 
+    /// Waits until the first of the waiting requests is given up, as it may have held up those behind it. Without one,
+    /// for ever.
+    pub(crate) async fn given_up(&mut self) {
+        match self.waiting.front_mut() {
+            Some(ask) => ask.answer.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Gives the request back unless it is open already. Then its outcome is the open one's, if nobody waits for that
     /// any more; of two who wait the second one is refused.
     fn join(&mut self, ask: Ask) -> Option<Ask> {

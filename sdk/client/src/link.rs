@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 self.fill(desk);
             }
             let (backlog, paused) = (self.backlog(), desk.inbox.is_full());
-            let takes_orders = desk.ledger.has_room() && backlog <= BACKLOG_MAX;
+            let (fills, has_room) = (backlog <= BACKLOG_MAX, desk.ledger.has_room());
             let wake_at = desk.clock.instant(self.machine.deadline());
             // Biased, so that bytes that are there are read before the timer may call the link dead. No branch starves
             // another: writes and orders end at the grant, and reading looks at the heartbeat itself.
@@ -151,10 +151,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     Ok(0) | Err(_) => return Err(self.last_word(desk).await),
                     Ok(len) => self.outbox.wrote(len),
                 },
-                order = desk.orders.recv(), if takes_orders => match order {
+                order = desk.orders.recv(), if fills && has_room => match order {
                     Some(ask) => desk.ledger.take(ask),
                     None => return Err(Error::Stopped),
                 },
+                // The next round fills without it.
+                () = desk.ledger.given_up(), if fills && !has_room => {}
                 read = self.reader.read(&mut self.chunk), if !paused => match read {
                     Ok(0) | Err(_) => return Err(Error::Cut),
                     Ok(len) => {

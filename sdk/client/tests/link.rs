@@ -116,6 +116,25 @@ async fn a_request_given_up_before_it_was_sent_never_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_given_up_at_the_head_holds_up_nobody() {
+    let small = Welcome { grant_bytes: 1_024, ..welcome() };
+    let (client, _pushes, _gateway, mut link) = linked(config(), &small).await;
+    let _open = spawn(&client, &[1; 500]);
+    assert_eq!(link.asked().await.payload.len(), 500);
+    let head = spawn(&client, &[2; 900]);
+    tokio::task::yield_now().await;
+    let _behind = spawn(&client, &[3; 10]);
+    assert!(
+        link.is_quiet(Duration::from_millis(10)).await,
+        "the large one has to wait, and no other may overtake"
+    );
+    head.abort();
+    let at = Instant::now();
+    assert_eq!(link.asked().await.payload, [3; 10]);
+    assert_eq!(at.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_given_up_and_sent_again_gets_the_outcome_of_the_first() {
     let (client, _pushes, _gateway, mut link) = linked(config(), &welcome()).await;
     let request = client.prepare("echo", b"", "pay").unwrap();
