@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::preamble::Rejection;
-use protocol::noise::{Cipher, Suite, Suites};
+use protocol::noise::{Suite, Suites};
 use protocol::wire::frame::Auth;
 use protocol::wire::proto::link::Welcome;
 use protocol::{CloseCode, Time};
@@ -126,11 +126,7 @@ where
     /// One attempt: with a ticket if there is one; if that is met with silence, once more without.
     async fn attempt(&mut self, memory: &mut Memory) -> Result<(Link<S>, Session), Error> {
         if let Some(ticket) = memory.tickets.take(self.desk.clock.now()) {
-            let suite = match self.config.suites[0].cipher() {
-                Cipher::ChaChaPoly => Suite::Nnpsk0ChaChaPoly,
-                Cipher::AesGcm => Suite::Nnpsk0AesGcm,
-            };
-            let way = Way { suite, better: Suites::NONE, ticket: Some(&ticket), token: &[] };
+            let way = Way { suite: ticket.suite, better: Suites::NONE, ticket: Some(&ticket), token: &[] };
             match self.try_way(&way, memory).await {
                 // Tickets are refused with silence. It may mean many things, so the others are kept for later.
                 Err(Error::Silence) => {}
@@ -243,7 +239,7 @@ where
     fn learn(&mut self, welcome: &Welcome, way: &Way<'_>, memory: &mut Memory) -> Session {
         self.pins.learn(welcome, unix());
         if self.config.tickets {
-            memory.tickets.learn(welcome, self.desk.clock.now());
+            memory.tickets.learn(welcome, way.suite.cipher(), self.desk.clock.now());
         }
         memory.occasion = Occasion::Connect;
         Session {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::Time;
 use protocol::limits::TICKET_LEN_MAX;
+use protocol::noise::{Cipher, Suite};
 use protocol::wire::proto::link::Welcome;
 use zeroize::Zeroizing;
 
@@ -14,6 +15,8 @@ use zeroize::Zeroizing;
 pub(crate) struct Ticket {
     pub(crate) ticket: Bytes,
     pub(crate) psk: Zeroizing<[u8; 32]>,
+    /// With the cipher of the link it came from: the gateway allows that one.
+    pub(crate) suite: Suite,
     /// On our own clock, so that a wrong wall clock at this end does no harm.
     until: Time,
 }
@@ -26,15 +29,20 @@ pub(crate) struct Tickets(VecDeque<Ticket>);
 const TICKETS_MAX: usize = 4;
 
 impl Tickets {
-    /// Keeps the tickets of a `Welcome` and skips those out of bounds.
-    pub(crate) fn learn(&mut self, welcome: &Welcome, now: Time) {
+    /// Keeps the tickets of a `Welcome` on a link of this cipher, and skips those out of bounds.
+    pub(crate) fn learn(&mut self, welcome: &Welcome, cipher: Cipher, now: Time) {
+        let suite = match cipher {
+            Cipher::ChaChaPoly => Suite::Nnpsk0ChaChaPoly,
+            Cipher::AesGcm => Suite::Nnpsk0AesGcm,
+        };
         for ticket in &welcome.tickets {
             let left = ticket.expires_ms.saturating_sub(welcome.time_ms);
             let psk = ticket.psk.as_ref().try_into().map(Zeroizing::new);
             if let (Ok(psk), 1..=TICKET_LEN_MAX, 1..) = (psk, ticket.ticket.len(), left) {
                 let until = now + Duration::from_millis(left);
                 // Copied, or it would keep the memory of the whole Welcome.
-                self.0.push_front(Ticket { ticket: Bytes::copy_from_slice(&ticket.ticket), psk, until });
+                let ticket = Bytes::copy_from_slice(&ticket.ticket);
+                self.0.push_front(Ticket { ticket, psk, suite, until });
             }
         }
         self.0.truncate(TICKETS_MAX);
@@ -70,6 +78,8 @@ mod tests {
 
     use super::*;
 
+    const CIPHER: Cipher = Cipher::ChaChaPoly;
+
     fn welcome(tickets: &[(usize, usize, u64)]) -> Welcome {
         let ticket = |&(name, psk, expires_ms): &(usize, usize, u64)| link::Ticket {
             ticket: vec![7; name].into(),
@@ -82,7 +92,7 @@ mod tests {
     #[test]
     fn each_is_taken_once_while_it_is_good() {
         let mut tickets = Tickets::default();
-        tickets.learn(&welcome(&[(10, 32, 1_500), (11, 32, 3_000)]), Time::ZERO);
+        tickets.learn(&welcome(&[(10, 32, 1_500), (11, 32, 3_000)]), CIPHER, Time::ZERO);
         let at = |millis| Time::ZERO + Duration::from_millis(millis);
         assert_eq!(tickets.take(at(499)).map(|ticket| ticket.ticket.len()), Some(11));
         assert!(tickets.take(at(500)).is_none(), "the other one is over");
@@ -91,11 +101,11 @@ mod tests {
     #[test]
     fn those_out_of_bounds_are_skipped_and_only_a_few_are_kept() {
         let mut tickets = Tickets::default();
-        tickets
-            .learn(&welcome(&[(0, 32, 9_000), (321, 32, 9_000), (9, 31, 9_000), (9, 32, 1_000)]), Time::ZERO);
+        let wrong = welcome(&[(0, 32, 9_000), (321, 32, 9_000), (9, 31, 9_000), (9, 32, 1_000)]);
+        tickets.learn(&wrong, CIPHER, Time::ZERO);
         assert!(tickets.take(Time::ZERO).is_none());
         for _ in 0..10 {
-            tickets.learn(&welcome(&[(9, 32, 9_000), (10, 32, 9_000)]), Time::ZERO);
+            tickets.learn(&welcome(&[(9, 32, 9_000), (10, 32, 9_000)]), CIPHER, Time::ZERO);
         }
         assert_eq!(tickets.0.len(), TICKETS_MAX);
     }

@@ -259,6 +259,23 @@ async fn tickets_are_used_once_each_and_silence_leads_to_a_full_handshake_at_onc
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ticket_is_used_with_the_cipher_of_the_link_that_gave_it() {
+    let (client, _pushes, mut gateway) = start(config());
+    let tickets = gateway.tickets(1);
+    gateway.serve(&[Suite::NkAesGcm, Suite::Nnpsk0AesGcm]);
+    assert_eq!(gateway.try_accept().await.err(), Some(protocol::Error::Suite), "the client's first choice");
+    for suite in [Suite::NkAesGcm, Suite::Nnpsk0AesGcm, Suite::Nnpsk0AesGcm] {
+        let mut link = gateway.accept().await;
+        assert_eq!(link.suite(), suite);
+        assert!(matches!(link.next().await, Heard::Auth { .. }));
+        link.welcome(&Welcome { tickets: tickets.clone(), ..welcome() }).await;
+        client.ready().await.unwrap();
+        drop(link);
+        assert_eq!(failure(&client).await, Error::Cut);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_close_code_before_the_welcome_is_told_and_obeyed() {
     for &code in CloseCode::ALL {
         let (client, _pushes, mut gateway) = start(config());

@@ -161,16 +161,24 @@ pub(crate) async fn linked(config: Config, welcome: &Welcome) -> (Client, Pushes
     (client, pushes, gateway, link)
 }
 
+fn acceptor(suites: &[Suite], takes_tickets: bool) -> Acceptor {
+    let tickets = takes_tickets.then(|| TicketKeys::new([7; 32], UnixMillis(1_000)));
+    Acceptor::new(StaticKey::from_secret(SECRET), Suites::of(suites), &[], tickets)
+}
+
 impl Gateway {
     fn new(dialled: mpsc::Receiver<(String, DuplexStream)>, suites: &[Suite]) -> Self {
-        let tickets = TicketKeys::new([7; 32], UnixMillis(1_000));
-        let acceptor = Acceptor::new(StaticKey::from_secret(SECRET), Suites::of(suites), &[], Some(tickets));
-        Self { acceptor, dialled, origin: Instant::now(), ephemerals: 0 }
+        Self { acceptor: acceptor(suites, true), dialled, origin: Instant::now(), ephemerals: 0 }
     }
 
-    /// Serves only these suites from now on.
+    /// Serves only these suites from now on, and takes no tickets.
     pub(crate) fn allow(&mut self, suites: &[Suite]) {
-        self.acceptor = Acceptor::new(StaticKey::from_secret(SECRET), Suites::of(suites), &[], None);
+        self.acceptor = acceptor(suites, false);
+    }
+
+    /// Serves only these suites from now on; those with tickets take the ones given out before.
+    pub(crate) fn serve(&mut self, suites: &[Suite]) {
+        self.acceptor = acceptor(suites, true);
     }
 
     /// The next socket, and the address that was dialled.
