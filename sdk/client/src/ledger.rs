@@ -9,7 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use protocol::Refusal;
-use protocol::limits::{CREDIT_OVERHEAD, FRAME_LEN_MAX, HELD_BYTES_MAX, HELD_FRAMES_MAX};
+use protocol::limits::{CREDIT_OVERHEAD, HELD_BYTES_MAX, HELD_FRAMES_MAX};
 use protocol::wire::frame::{self, Frame, RequestId};
 use tokio::sync::oneshot;
 
@@ -32,8 +32,8 @@ pub(crate) struct Grant {
     pub(crate) frame_len_max: usize,
 }
 
-/// The least a gateway can be configured to: what may be assumed before the first `Welcome`.
-const GRANT_LEAST: Grant = Grant { requests: 1, cost: 1024, frame_len_max: FRAME_LEN_MAX };
+/// The least a gateway can be configured to (SPEC.md, section 14.2): what may be assumed before the first `Welcome`.
+const GRANT_LEAST: Grant = Grant { requests: 1, cost: 1024, frame_len_max: 1024 };
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -169,7 +169,8 @@ impl Ledger {
             Phase::Welcomed => Fit::Never(Reason::Refusal(Refusal::TooLarge)),
         };
         let cost = cost(request);
-        if request.payload.len() > self.grant.frame_len_max || cost > self.grant.cost {
+        let frame_len_max = self.frame_len_max();
+        if request.payload.len() > frame_len_max || cost > self.grant.cost {
             return too_large;
         }
         if self.open.len() >= self.grant.requests || self.cost + cost > self.grant.cost {
@@ -189,13 +190,22 @@ impl Ledger {
         let len = out.len() - start;
         match self.phase {
             // The frame's own length of up to 3 bytes is counted too; that errs on the safe side.
-            _ if len > self.grant.frame_len_max => too_large,
+            _ if len > frame_len_max => too_large,
             Phase::Early { frames, bytes }
                 if frames + 1 >= HELD_FRAMES_MAX || bytes + len > HELD_BYTES_MAX =>
             {
                 Fit::Later
             }
             _ => Fit::Now { counter },
+        }
+    }
+
+    /// The longest frame that may go out now. The next gateway need not take what the last one took, and a frame that
+    /// is too long would end the link; what is over the rest of the grant is only refused.
+    fn frame_len_max(&self) -> usize {
+        match self.phase {
+            Phase::Early { .. } => self.grant.frame_len_max.min(GRANT_LEAST.frame_len_max),
+            Phase::Welcomed => self.grant.frame_len_max,
         }
     }
 
@@ -378,6 +388,24 @@ mod tests {
         ledger.begin();
         let _large = ask(&mut ledger, 20, 5_000);
         assert_eq!(sent(&mut ledger).len(), 2, "the rest of the nine, and not the large one");
+    }
+
+    #[test]
+    fn an_early_frame_is_no_longer_than_every_gateway_takes_and_a_longer_one_waits_for_the_welcome() {
+        let least = Grant { requests: 1, cost: 1_024, frame_len_max: 1_024 };
+        for mut ledger in [Ledger::new(), welcomed(8, 100_000)] {
+            ledger.begin();
+            let (mut longer, _outcome) = Ask::new(request(1, 950));
+            longer.request.key = vec![0; 64].into();
+            ledger.take(longer);
+            assert_eq!(sent(&mut ledger), [], "1,024 bytes with its payload's cost, but not with its key");
+            let mut never = ask(&mut ledger, 2, 2_000);
+            ledger.welcome(Grant { frame_len_max: 2_000, cost: 100_000, ..least });
+            assert_eq!(sent(&mut ledger), [(1, 1, false)]);
+            answer(&mut ledger, 1);
+            assert_eq!(sent(&mut ledger), []);
+            assert_eq!(never.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
+        }
     }
 
     #[test]

@@ -40,6 +40,23 @@ async fn the_first_request_leaves_in_one_flight_with_auth() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_longer_than_some_gateways_take_waits_for_the_welcome_on_every_link() {
+    let (client, _pushes, mut gateway) = start(config());
+    for _ in 0..2 {
+        let asked = spawn(&client, &[1; 1_500]);
+        let mut link = gateway.accept().await;
+        assert!(matches!(link.next().await, Heard::Auth { .. }));
+        link.welcome(&welcome()).await;
+        assert_eq!(link.at_hand(), None, "a gateway may take frames of 1,024 bytes only");
+        let request = link.asked().await;
+        link.answer(request.id, b"").await;
+        assert_eq!(asked.await.unwrap(), answered(b""));
+        drop(link);
+        assert_eq!(failure(&client).await, Error::Cut);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_outcome_comes_back_typed_in_whatever_order() {
     let (client, _pushes, _gateway, mut link) = linked(config(), &welcome()).await;
     let asked = [spawn(&client, b"1"), spawn(&client, b"2"), spawn(&client, b"3")];
