@@ -46,12 +46,15 @@ pub struct Config {
     pub attempt_timeout: Duration,
     /// Name and version of the application, for operators; at most 64 bytes.
     pub agent: String,
-    /// Pushes that wait for the application. When as many wait, reading stops. Default: 64.
+    /// Pushes that wait for the application, 1 to 1,048,576. When as many wait, reading stops. Default: 64.
     pub pushes_max: usize,
-    /// Requests that wait for the link or for its grant; a further [`Client::request`](crate::Client::request) waits
-    /// outside. Default: 64.
+    /// Requests that wait for the link or for its grant, 1 to 1,048,576; a further
+    /// [`Client::request`](crate::Client::request) waits outside. Default: 64.
     pub requests_max: usize,
 }
+
+/// The longest queue; what it holds is not counted in bytes, and Tokio panics at lengths that are no use to anybody.
+const QUEUE_LEN_MAX: usize = 1024 * 1024;
 
 impl Config {
     /// For one gateway and one of its keys, with defaults for the rest.
@@ -84,6 +87,7 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let link = |suite: &Suite| matches!(suite.pattern(), Pattern::Nk | Pattern::Ik);
         let needs_key = self.suites.iter().any(|suite| suite.pattern() == Pattern::Ik);
+        let queues = [self.pushes_max, self.requests_max];
         let rules = [
             (!self.addresses.is_empty(), "there is no address"),
             ((1..=KEYS_MAX).contains(&self.server_keys.len()), "there have to be 1 to 8 server keys"),
@@ -93,7 +97,10 @@ impl Config {
             (self.user.len() <= ID_LEN_MAX, "the user has more than 64 bytes"),
             ((1..=ID_LEN_MAX).contains(&self.device.len()), "the device has to have 1 to 64 bytes"),
             (self.agent.len() <= AGENT_LEN_MAX, "the agent has more than 64 bytes"),
-            (self.pushes_max > 0 && self.requests_max > 0, "a queue of no length"),
+            (
+                queues.iter().all(|len| (1..=QUEUE_LEN_MAX).contains(len)),
+                "a queue has a length of 1 to 1,048,576",
+            ),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, text)| Err(Error::Config(text)))
     }
@@ -164,7 +171,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_said_before_anything_is_dialled() {
         assert_eq!(config().check(), Ok(()));
-        let wrong: [fn(&mut Config); 9] = [
+        let wrong: [fn(&mut Config); 12] = [
             |config| config.addresses.clear(),
             |config| config.server_keys.clear(),
             |config| config.suites.clear(),
@@ -174,6 +181,9 @@ mod tests {
             |config| config.device = Bytes::new(),
             |config| config.agent = "x".repeat(65),
             |config| config.pushes_max = 0,
+            |config| config.pushes_max = usize::MAX,
+            |config| config.requests_max = 0,
+            |config| config.requests_max = QUEUE_LEN_MAX + 1,
         ];
         for (index, spoil) in wrong.iter().enumerate() {
             let mut config = config();
