@@ -21,7 +21,7 @@ pub struct Config {
     /// `host:port` of the gateways of one trust set; at least one. After a failure the next one is tried.
     pub addresses: Vec<String>,
     /// The gateway's keys: those that came with the app, and those of earlier [`Session`](crate::Session)s that the
-    /// application stored. 1 to 8; the first one is tried first.
+    /// application stored. 1 to 8, each a point that a handshake can use; the first one is tried first.
     pub server_keys: Vec<ServerKey>,
     /// The suites this client may use, best first: NK or IK. Default: NK_ChaChaPoly, then NK_AESGCM. What is not on
     /// this list is never used, whatever a gateway asks for.
@@ -91,6 +91,10 @@ impl Config {
         let rules = [
             (!self.addresses.is_empty(), "there is no address"),
             ((1..=KEYS_MAX).contains(&self.server_keys.len()), "there have to be 1 to 8 server keys"),
+            (
+                self.server_keys.iter().all(ServerKey::is_usable),
+                "a server key is no point a handshake can use",
+            ),
             (!self.suites.is_empty(), "there is no suite"),
             (self.suites.iter().all(link), "only NK and IK suites open a link"),
             (!needs_key || self.device_key.is_some(), "IK needs a device key"),
@@ -171,9 +175,13 @@ mod tests {
     #[test]
     fn what_cannot_work_is_said_before_anything_is_dialled() {
         assert_eq!(config().check(), Ok(()));
-        let wrong: [fn(&mut Config); 12] = [
+        let wrong: [fn(&mut Config); 14] = [
             |config| config.addresses.clear(),
             |config| config.server_keys.clear(),
+            |config| config.server_keys = vec![PublicKey([0; 32]).into()],
+            |config| {
+                config.server_keys.push(PublicKey([&[1][..], &[0; 31]].concat().try_into().unwrap()).into())
+            },
             |config| config.suites.clear(),
             |config| config.suites.push(Suite::KkAesGcm),
             |config| config.suites.push(Suite::IkAesGcm),

@@ -1,7 +1,7 @@
 //! The server keys a client accepts. SPEC.md, section 8.9.
 
 use protocol::UnixMillis;
-use protocol::noise::{Gate, KeyId, PublicKey};
+use protocol::noise::{Gate, Initiator, KeyId, PublicKey, Suite};
 use protocol::wire::proto::link::Welcome;
 
 /// A key of the gateway, and when it may be used.
@@ -22,6 +22,13 @@ impl From<PublicKey> for ServerKey {
 }
 
 impl ServerKey {
+    /// Whether a handshake is possible with it: a point of low order is none's key.
+    pub(crate) fn is_usable(&self) -> bool {
+        // Any secret shows it, so this one need not be one.
+        Initiator::create(Suite::NkChaChaPoly, None, Some(&self.key), None, b"", [1; 32], &mut Vec::new())
+            .is_ok()
+    }
+
     fn is_good(&self, now: UnixMillis) -> bool {
         self.not_before <= now && !self.is_over(now)
     }
@@ -68,9 +75,9 @@ impl Pins {
         self.0[at..].rotate_left(1);
     }
 
-    /// Learns the keys of an authenticated `Welcome`, and drops those whose time is over, but never the last one.
+    /// Learns the first few keys of an authenticated `Welcome`, and drops those whose time is over, but never the last one.
     pub(crate) fn learn(&mut self, welcome: &Welcome, now: UnixMillis) {
-        for learnt in welcome.server_keys.iter().filter_map(parse) {
+        for learnt in welcome.server_keys.iter().take(KEYS_MAX).filter_map(parse) {
             match self.0.iter().position(|(known, _)| known.key == learnt.key) {
                 Some(at) => self.0[at].0 = learnt,
                 None if self.0.len() < KEYS_MAX => self.0.push((learnt.clone(), Gate::new(&learnt.key))),
@@ -98,12 +105,14 @@ impl Pins {
     }
 }
 
+/// `None` for what no configuration could hold, as the application stores what was learnt for its next one.
 fn parse(key: &protocol::wire::proto::link::ServerKey) -> Option<ServerKey> {
-    Some(ServerKey {
+    let parsed = ServerKey {
         key: PublicKey(key.key.as_ref().try_into().ok()?),
         not_before: UnixMillis(key.not_before_ms),
         not_after: (key.not_after_ms != 0).then_some(UnixMillis(key.not_after_ms)),
-    })
+    };
+    parsed.is_usable().then_some(parsed)
 }
 
 #[cfg(test)]
@@ -147,6 +156,13 @@ mod tests {
         let many: Vec<_> = (2..100).map(|byte| key(byte, 0, 0)).collect();
         pins.learn(&welcome(&many), UnixMillis(3));
         assert_eq!(pins.len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn an_announced_key_that_no_handshake_can_use_is_skipped() {
+        let mut pins = Pins::new(&[key(1, 0, 0)]);
+        pins.learn(&welcome(&[key(0, 0, 0), key(2, 0, 0)]), UnixMillis(9));
+        assert_eq!(pins.all(), [key(1, 0, 0), key(2, 0, 0)]);
     }
 
     #[test]
