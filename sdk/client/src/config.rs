@@ -22,6 +22,10 @@ pub struct Config {
     pub addresses: Vec<String>,
     /// The gateway's keys: those that came with the app, and those of earlier [`Session`](crate::Session)s that the
     /// application stored. 1 to 8, each a point that a handshake can use; the first one is tried first.
+    ///
+    /// Keys the gateway announces are added. At most 8 are kept: keys whose time is over go first, then those that are
+    /// not announced any more, from the end of the list. The first one given here only goes when its time is over, so
+    /// put the app's own there.
     pub server_keys: Vec<ServerKey>,
     /// The suites this client may use, best first: NK or IK. Default: NK_ChaChaPoly, then NK_AESGCM. What is not on
     /// this list is never used, whatever a gateway asks for.

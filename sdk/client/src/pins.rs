@@ -38,31 +38,38 @@ impl ServerKey {
     }
 }
 
-/// The keys in the order they are to be tried, each with its gate, which costs a hash to build.
+/// The keys a client accepts.
 #[derive(Debug)]
-pub(crate) struct Pins(Vec<(ServerKey, Gate)>);
+pub(crate) struct Pins {
+    /// In the order they are to be tried, each with its gate, which costs a hash to build. There is always one.
+    keys: Vec<(ServerKey, Gate)>,
+    /// The first one of the configuration: what the application itself trusts.
+    own: PublicKey,
+}
 
 /// The most keys that are kept.
 pub(crate) const KEYS_MAX: usize = 8;
 
 impl Pins {
+    /// Of at least one key.
     pub(crate) fn new(keys: &[ServerKey]) -> Self {
-        Self(keys.iter().map(|key| (key.clone(), Gate::new(&key.key))).collect())
+        let own = keys[0].key;
+        Self { keys: keys.iter().map(|key| (key.clone(), Gate::new(&key.key))).collect(), own }
     }
 
     /// The key to try: the first one whose time it is. With none of those the first one, as a pin is never lost to a
     /// wrong clock.
     pub(crate) fn current(&self, now: UnixMillis) -> (&PublicKey, &Gate) {
-        let (key, gate) = &self.0[self.position(now)];
+        let (key, gate) = &self.keys[self.position(now)];
         (&key.key, gate)
     }
 
     /// Puts the key of this name first; `false` if it is there already, or none of ours that is good now.
     pub(crate) fn prefer(&mut self, id: KeyId, now: UnixMillis) -> bool {
-        let named = self.0.iter().position(|(key, _)| key.is_good(now) && key.key.key_id() == id);
+        let named = self.keys.iter().position(|(key, _)| key.is_good(now) && key.key.key_id() == id);
         match named {
             Some(at) if at != self.position(now) => {
-                self.0[..=at].rotate_right(1);
+                self.keys[..=at].rotate_right(1);
                 true
             }
             _ => false,
@@ -72,36 +79,62 @@ impl Pins {
     /// The current key was met with silence: next time another one gets its turn.
     pub(crate) fn doubt(&mut self, now: UnixMillis) {
         let at = self.position(now);
-        self.0[at..].rotate_left(1);
+        self.keys[at..].rotate_left(1);
     }
 
-    /// Learns the first few keys of an authenticated `Welcome`, and drops those whose time is over, but never the last one.
+    /// Learns the keys of an authenticated `Welcome`, at most as many as are kept.
+    ///
+    /// Keys whose time is over are dropped, but never the last one. If that does not make room for a new key, one that
+    /// is not announced any more is dropped, the one that would be tried last; but never the application's own, as an
+    /// announcement of other keys does not say that its time is over. Without room a new key is not learnt.
     pub(crate) fn learn(&mut self, welcome: &Welcome, now: UnixMillis) {
-        for learnt in welcome.server_keys.iter().take(KEYS_MAX).filter_map(parse) {
-            match self.0.iter().position(|(known, _)| known.key == learnt.key) {
-                Some(at) => self.0[at].0 = learnt,
-                None if self.0.len() < KEYS_MAX => self.0.push((learnt.clone(), Gate::new(&learnt.key))),
-                None => {}
+        let mut announced: Vec<_> = welcome.server_keys.iter().take(KEYS_MAX).filter_map(parse).collect();
+        for (known, _) in &mut self.keys {
+            if let Some(news) = announced.iter().find(|key| key.key == known.key) {
+                known.clone_from(news);
             }
         }
-        if self.0.iter().any(|(key, _)| !key.is_over(now)) {
-            self.0.retain(|(key, _)| !key.is_over(now));
+        let ids: Vec<_> = announced.iter().map(|key| key.key).collect();
+        announced.retain(|key| !key.is_over(now) && !self.holds(&key.key));
+        if !announced.is_empty() || self.keys.iter().any(|(key, _)| !key.is_over(now)) {
+            self.keys.retain(|(key, _)| !key.is_over(now));
         } else {
-            self.0.truncate(1);
+            self.keys.truncate(1);
         }
+        for key in announced {
+            self.add(key, &ids);
+        }
+    }
+
+    /// Adds a key, in place of one that is neither among these nor the application's own if there is no room.
+    fn add(&mut self, key: ServerKey, announced: &[PublicKey]) {
+        if self.holds(&key.key) {
+            return;
+        }
+        if self.keys.len() == KEYS_MAX {
+            let goes = |known: &PublicKey| *known != self.own && !announced.contains(known);
+            let Some(at) = self.keys.iter().rposition(|(known, _)| goes(&known.key)) else { return };
+            self.keys.remove(at);
+        }
+        let gate = Gate::new(&key.key);
+        self.keys.push((key, gate));
+    }
+
+    fn holds(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|(known, _)| known.key == *key)
     }
 
     /// All of them, for the application to store.
     pub(crate) fn all(&self) -> Vec<ServerKey> {
-        self.0.iter().map(|(key, _)| key.clone()).collect()
+        self.keys.iter().map(|(key, _)| key.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     fn position(&self, now: UnixMillis) -> usize {
-        self.0.iter().position(|(key, _)| key.is_good(now)).unwrap_or(0)
+        self.keys.iter().position(|(key, _)| key.is_good(now)).unwrap_or(0)
     }
 }
 
@@ -156,6 +189,44 @@ mod tests {
         let many: Vec<_> = (2..100).map(|byte| key(byte, 0, 0)).collect();
         pins.learn(&welcome(&many), UnixMillis(3));
         assert_eq!(pins.len(), KEYS_MAX);
+    }
+
+    fn numbers(pins: &Pins) -> Vec<u8> {
+        pins.all().iter().map(|known| known.key.0[0]).collect()
+    }
+
+    #[test]
+    fn a_full_set_makes_room_for_announced_keys_first_of_what_is_over_then_of_what_is_not_announced() {
+        let full = [1, 2, 3, 4, 5, 6, 7, 8].map(|byte| key(byte, 0, 0));
+        let announce = |keys: &[ServerKey]| {
+            let mut pins = Pins::new(&full);
+            pins.learn(&welcome(keys), UnixMillis(9));
+            numbers(&pins)
+        };
+        assert_eq!(
+            announce(&[key(9, 0, 0)]),
+            [1, 2, 3, 4, 5, 6, 7, 9],
+            "the one that would be tried last goes"
+        );
+        assert_eq!(announce(&[key(8, 0, 0), key(9, 20, 0)]), [1, 2, 3, 4, 5, 6, 8, 9]);
+        assert_eq!(announce(&[key(3, 0, 5), key(9, 0, 0)]), [1, 2, 4, 5, 6, 7, 8, 9], "only what is over");
+        assert_eq!(announce(&[key(9, 0, 5)]), [1, 2, 3, 4, 5, 6, 7, 8], "over when it was announced");
+        let others = [9, 10, 11, 12, 13, 14, 15, 16].map(|byte| key(byte, 0, 0));
+        assert_eq!(announce(&others), [1, 9, 10, 11, 12, 13, 14, 15], "the application's own stays");
+        let others = [key(1, 0, 5), key(9, 0, 0)];
+        assert_eq!(
+            announce(&others),
+            [2, 3, 4, 5, 6, 7, 8, 9],
+            "until the gateway says that its time is over"
+        );
+    }
+
+    #[test]
+    fn the_applications_own_key_stays_wherever_it_stands_in_the_order() {
+        let mut pins = Pins::new(&[1, 2, 3, 4, 5, 6, 7, 8].map(|byte| key(byte, 0, 0)));
+        pins.doubt(UnixMillis(9));
+        pins.learn(&welcome(&[key(9, 0, 0)]), UnixMillis(9));
+        assert_eq!(numbers(&pins), [2, 3, 4, 5, 6, 7, 1, 9]);
     }
 
     #[test]
