@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::protocol::limits::ID_LEN_MAX;
 use client::{Client, Config, Error, Outcome, Push, State};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -86,8 +87,13 @@ enum Meaning<'l> {
     Nothing,
     Quit,
     To(&'l str),
-    Message { to: &'l str, text: &'l str },
+    Message {
+        to: &'l str,
+        text: &'l str,
+    },
     ForNobody,
+    /// A command with something that is no name.
+    NoName,
     UnknownCommand,
 }
 
@@ -135,6 +141,7 @@ impl Chat {
                 }
             }
             Meaning::ForNobody => self.say("(to whom? type \"bob: hello\" or \"/to bob\")")?,
+            Meaning::NoName => self.say(&format!("({NAME_RULE})"))?,
             Meaning::UnknownCommand => self.say("(there are /to NAME and /quit)")?,
         }
         Ok(true)
@@ -145,8 +152,7 @@ impl Chat {
         let payload = Bytes::from(format!("{to}\n{text}"));
         self.under_way.spawn(async move {
             // One key per receiver: messages to one person keep their order.
-            let key = &to.as_bytes()[..to.len().min(64)];
-            let outcome = client.request("chat", key, payload).await;
+            let outcome = client.request("chat", to.as_bytes(), payload).await;
             (to, outcome)
         });
     }
@@ -203,21 +209,36 @@ impl Chat {
     }
 }
 
-/// A name ends at a colon and holds no space. Once somebody was chosen, a space has to follow the colon, so that
+/// What a name is: a line ends it at a colon, the service at a line feed.
+const NAME_RULE: &str = "a name has 1 to 64 bytes, and no colon, white space or control character";
+
+/// Whether somebody can be called this.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if is_name(name) { Ok(()) } else { Err(NAME_RULE.to_owned()) }
+}
+
+fn is_name(text: &str) -> bool {
+    let is_strange = |letter: char| letter == ':' || letter.is_whitespace() || letter.is_control();
+    (1..=ID_LEN_MAX).contains(&text.len()) && !text.contains(is_strange)
+}
+
+/// A name ends at a colon. Once somebody was chosen, a space has to follow the colon, so that
 /// text with a colon in it stays text.
 fn meaning<'l>(line: &'l str, chosen: Option<&'l str>) -> Meaning<'l> {
     let line = line.trim();
     if let Some(command) = line.strip_prefix('/') {
         return match command.split_once(' ') {
-            Some(("to", peer)) => Meaning::To(peer.trim()),
+            Some(("to", peer)) if is_name(peer.trim()) => Meaning::To(peer.trim()),
+            Some(("to", _)) => Meaning::NoName,
             None if command == "quit" => Meaning::Quit,
             _ => Meaning::UnknownCommand,
         };
     }
     let separator = if chosen.is_some() { ": " } else { ":" };
-    let named = line.split_once(separator).filter(|(name, _)| !name.is_empty() && !name.contains(' '));
+    let named = line.split_once(separator).filter(|(name, _)| is_name(name));
     match (named, chosen) {
         _ if line.is_empty() => Meaning::Nothing,
+        (Some((_, text)), _) if text.trim_start().is_empty() => Meaning::Nothing,
         (Some((to, text)), _) => Meaning::Message { to, text: text.trim_start() },
         (None, Some(to)) => Meaning::Message { to, text: line },
         (None, None) => Meaning::ForNobody,
@@ -247,6 +268,36 @@ mod tests {
         assert_eq!(meaning("look here: there", Some("bob")), message("bob", "look here: there"));
         assert_eq!(meaning("hello", None), Meaning::ForNobody);
         assert_eq!(meaning(" ", Some("bob")), Meaning::Nothing);
+    }
+
+    #[test]
+    fn a_message_without_a_text_is_none() {
+        for (line, chosen) in
+            [("bob:", None), ("bob: ", None), ("bob:  ", None), ("", None), ("", Some("bob"))]
+        {
+            assert_eq!(meaning(line, chosen), Meaning::Nothing, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_typed_before_a_colon() {
+        for name in ["a", "bob", "b.o-b_1", "你好", &"x".repeat(64)] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
+            assert_eq!(
+                meaning(&format!("{name}: hello"), None),
+                Meaning::Message { to: name, text: "hello" }
+            );
+            assert_eq!(meaning(&format!("/to {name}"), None), Meaning::To(name));
+        }
+        for wrong in
+            ["", "a:b", ":", "a b", " a", "a\tb", "a\nb", "a\u{2003}b", "a\u{7}", "a\u{9b}", &"x".repeat(65)]
+        {
+            assert!(check_name(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in ["/to a b", "/to a:b", &format!("/to {}", "x".repeat(65))] {
+            assert_eq!(meaning(wrong, None), Meaning::NoName, "{wrong}");
+        }
+        assert_eq!(meaning(&format!("{}: hello", "x".repeat(65)), None), Meaning::ForNobody);
     }
 
     #[test]

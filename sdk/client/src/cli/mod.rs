@@ -25,7 +25,7 @@ pub(crate) struct Line {
 enum Verb {
     /// Chats with other users: what you type goes to somebody, what others send appears
     Chat {
-        /// Who you are; 1 to 64 bytes
+        /// Who you are; 1 to 64 bytes, no colon, white space or control character
         #[arg(long)]
         name: String,
         #[command(flatten)]
@@ -47,7 +47,10 @@ pub(crate) fn run(line: Line) -> ExitCode {
     let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         runtime.block_on(async {
             match line.verb {
-                Verb::Chat { name, target } => chat::chat(&name, target.config(&name)?).await,
+                Verb::Chat { name, target } => {
+                    chat::check_name(&name)?;
+                    chat::chat(&name, target.config(&name)?).await
+                }
                 Verb::Echo { text, target } => echo(text, target.config("echo")?).await,
             }
         })

@@ -20,9 +20,6 @@ pub(crate) struct Target {
 impl Target {
     /// How to connect there as this user.
     pub(crate) fn config(&self, user: &str) -> Result<Config, String> {
-        if user.is_empty() {
-            return Err("a name has to have 1 to 64 bytes".to_owned());
-        }
         let told = |what: String| format!("{}: {what}", self.target_file.display());
         let mut config = read(&self.target_file).map_err(told)?;
         config.user = user.to_owned().into();
