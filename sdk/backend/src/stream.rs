@@ -128,6 +128,10 @@ impl<'s> Shell<'s> {
         let mut buffer = vec![0; READ_LEN];
         let mut timer = pin!(sleep_until(self.wake_at()));
         loop {
+            // An error means that the server is gone.
+            if self.drain_until.is_none() && stop.has_changed().unwrap_or(true) {
+                self.drain();
+            }
             self.catch_up();
             if self.flush(writer).await.is_err() {
                 return Ended::Broken;
@@ -141,6 +145,9 @@ impl<'s> Shell<'s> {
                 timer.as_mut().reset(wake_at);
             }
             tokio::select! {
+                // Time passes only when nothing is left to read: a process that stood still must not call a gateway
+                // dead whose pings wait in the kernel. What this could starve is looked after above and in `receive`.
+                biased;
                 read = reader.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return Ended::Broken,
                     Ok(len) => match self.receive(&mut buffer[..len]) {
@@ -159,25 +166,28 @@ impl<'s> Shell<'s> {
                     self.order = Some(order);
                 }
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
+                _ = stop.wait_for(|stopped| *stopped), if self.drain_until.is_none() => self.drain(),
                 () = &mut timer => {
                     if let Err(error) = self.stream.expire(self.shared.clock.now()) {
                         return Ended::Breach(error);
                     }
                     timer.as_mut().reset(self.wake_at());
                 }
-                // An error means that the server is gone.
-                _ = stop.wait_for(|stopped| *stopped), if self.drain_until.is_none() => {
-                    self.drain_until = Some(self.shared.clock.now() + self.shared.bounds.drain_deadline);
-                }
             }
         }
     }
 
+    /// The server stops.
+    fn drain(&mut self) {
+        self.drain_until = Some(self.shared.clock.now() + self.shared.bounds.drain_deadline);
+    }
+
     fn receive(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
         let now = self.shared.clock.now();
-        let mut ended = None;
+        let (mut ended, mut heard) = (None, false);
         let mut input = self.stream.input(bytes);
         while let Some(event) = self.stream.receive(&mut input, now)? {
+            heard = true;
             match event {
                 ToBackend::Hello => self.opened(),
                 ToBackend::Request(request) => self.asked(&request),
@@ -194,6 +204,11 @@ impl<'s> Shell<'s> {
             }
         }
         self.stream.keep(input);
+        // The timer has no turn while there is always more to read, but this end has to ping all the same. With half
+        // a frame nothing has been heard yet, and the rest of it may wait in the kernel.
+        if heard {
+            self.stream.expire(now)?;
+        }
         Ok(ended)
     }
 

@@ -75,11 +75,22 @@ impl Peer {
         peer
     }
 
+    /// A clear stream of a gateway that grants and asks for something else, until the backend is ready.
+    pub(crate) async fn dial_with(place: &Listen, params: Params) -> Self {
+        let mut peer = Self::connect(place, &Mode::Clear, params, [1; 16]).await;
+        assert_eq!(peer.next().await, Some(Said::Ready));
+        peer
+    }
+
     pub(crate) async fn dial_silently(place: &Listen, mode: &Mode, boot_id: [u8; 16]) -> Self {
+        Self::connect(place, mode, PARAMS, boot_id).await
+    }
+
+    async fn connect(place: &Listen, mode: &Mode, params: Params, boot_id: [u8; 16]) -> Self {
         let Listen::Unix(path) = place else { panic!("{place}") };
         let introduction = Introduction { boot_id, gateway: "test".into(), worker: 3 };
         Self {
-            stream: GatewayStream::new(mode, PARAMS, introduction, [8; 32], Time::ZERO).unwrap(),
+            stream: GatewayStream::new(mode, params, introduction, [8; 32], Time::ZERO).unwrap(),
             socket: UnixStream::connect(path).await.unwrap(),
             heard: VecDeque::new(),
             generous: true,

@@ -1,9 +1,10 @@
 //! Requests and their answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backend::protocol::noise::Suite;
-use backend::protocol::stream::Mode;
+use backend::protocol::stream::{Mode, Params};
 use backend::protocol::{CloseCode, Refusal};
 use backend::{Bounds, Builder, Listen, Reply, STATUS_REPLY_TOO_LARGE, Security, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -197,6 +198,33 @@ async fn who_breaks_a_rule_is_told_and_closed() {
     peer.socket.write_all(&[0, 1, 0]).await.unwrap();
     assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Malformed.number() }));
     assert_eq!(peer.next().await, None);
+}
+
+/// A process that stood still looks at what came meanwhile before it calls a gateway dead.
+#[tokio::test]
+async fn what_came_while_the_process_stood_still_is_read_first() {
+    let server = start(echo());
+    let params = Params { heartbeat: Duration::from_millis(500), ..PARAMS };
+    let mut peers = Vec::new();
+    for _ in 0..8 {
+        peers.push(Peer::dial_with(&server.place, params).await);
+    }
+    for peer in &mut peers {
+        peer.ask(1, "echo", b"");
+        let mut batch = Vec::new();
+        assert!(peer.stream.seal(&mut batch));
+        assert_eq!(peer.socket.try_write(&batch).unwrap(), batch.len());
+    }
+    stand_still(params.heartbeat * 5 / 2);
+    for peer in &mut peers {
+        assert_eq!(peer.next().await, answer(1, 0, b""));
+    }
+}
+
+/// Holds up everything on this thread, which is all of the runtime.
+#[expect(clippy::disallowed_methods, reason = "the pause itself is what is looked at")]
+fn stand_still(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[tokio::test]
