@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod drain;
 mod gateway;
 mod listen;
 pub mod reference;

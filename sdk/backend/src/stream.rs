@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
+use crate::drain::Drain;
 use crate::gateway::{Gateway, Order, Target};
 use crate::server::{Shared, random};
 use crate::service::{
@@ -70,7 +71,7 @@ struct Shell<'s> {
     batch: Vec<u8>,
     written: usize,
     /// Set when the server stops.
-    drain_until: Option<Time>,
+    drain: Option<Drain>,
 }
 
 /// What of a request is needed to answer it.
@@ -116,7 +117,7 @@ impl<'s> Shell<'s> {
             answer: Answer::default(),
             batch: Vec::new(),
             written: 0,
-            drain_until: None,
+            drain: None,
         }
     }
 
@@ -129,14 +130,14 @@ impl<'s> Shell<'s> {
         let mut timer = pin!(sleep_until(self.wake_at()));
         loop {
             // An error means that the server is gone.
-            if self.drain_until.is_none() && stop.has_changed().unwrap_or(true) {
-                self.drain();
+            if self.drain.is_none() && stop.has_changed().unwrap_or(true) {
+                self.stop();
             }
             self.catch_up();
             if self.flush(writer).await.is_err() {
                 return Ended::Broken;
             }
-            if self.is_drained() {
+            if self.is_out_of_time() {
                 return Ended::Stopped;
             }
             // Deadlines mostly move away; a timer that fires too early costs less than one that is always moved.
@@ -166,10 +167,13 @@ impl<'s> Shell<'s> {
                     self.order = Some(order);
                 }
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
-                _ = stop.wait_for(|stopped| *stopped), if self.drain_until.is_none() => self.drain(),
+                _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
                     if let Err(error) = self.stream.expire(self.shared.clock.now()) {
                         return Ended::Breach(error);
+                    }
+                    if self.is_drained() {
+                        return Ended::Stopped;
                     }
                     timer.as_mut().reset(self.wake_at());
                 }
@@ -178,8 +182,8 @@ impl<'s> Shell<'s> {
     }
 
     /// The server stops.
-    fn drain(&mut self) {
-        self.drain_until = Some(self.shared.clock.now() + self.shared.bounds.drain_deadline);
+    fn stop(&mut self) {
+        self.drain = Some(Drain::new(self.shared.clock.now(), self.shared.bounds.drain_deadline));
     }
 
     fn receive(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
@@ -188,6 +192,11 @@ impl<'s> Shell<'s> {
         let mut input = self.stream.input(bytes);
         while let Some(event) = self.stream.receive(&mut input, now)? {
             heard = true;
+            if let (ToBackend::Request(_) | ToBackend::Authenticate(_), Some(drain)) =
+                (&event, &mut self.drain)
+            {
+                drain.asked(now);
+            }
             match event {
                 ToBackend::Hello => self.opened(),
                 ToBackend::Request(request) => self.asked(&request),
@@ -242,7 +251,7 @@ impl<'s> Shell<'s> {
 
     fn asked(&mut self, request: &StreamRequest<'_>) {
         let asked = Asked { call: request.call, trace: request.trace, payload_len: request.payload.len() };
-        let Some(gateway) = self.gateway.as_ref().filter(|_| self.drain_until.is_none()) else {
+        let Some(gateway) = self.gateway.as_ref().filter(|_| self.drain.is_none()) else {
             return self.refuse(asked, Refusal::Draining);
         };
         match self.shared.service.handler(request.route) {
@@ -274,7 +283,7 @@ impl<'s> Shell<'s> {
         let (Some(gateway), Some(judge)) = (&self.gateway, &self.shared.service.judge) else {
             return self.stream.auth_result(&away.frame(ask.call));
         };
-        if self.judging >= self.shared.bounds.judges_max || self.drain_until.is_some() {
+        if self.judging >= self.shared.bounds.judges_max || self.drain.is_some() {
             return self.stream.auth_result(&away.frame(ask.call));
         }
         let owned = Ask::new(ask, gateway);
@@ -399,16 +408,23 @@ impl<'s> Shell<'s> {
     }
 
     fn wake_at(&self) -> tokio::time::Instant {
-        let deadlines = [self.stream.deadline(), self.drain_until];
+        let deadlines = [self.stream.deadline(), self.drain.map(|drain| drain.closes_at())];
         let first = deadlines.into_iter().flatten().min();
         self.shared.clock.instant(first.unwrap_or(Time::ZERO + FAR))
     }
 
-    /// Whether a stopping server has nothing more to do here, or no more time for it.
-    fn is_drained(&self) -> bool {
-        let Some(until) = self.drain_until else { return false };
+    /// Whether a stopping server has no more time for this stream. Notes whether anything is under way.
+    fn is_out_of_time(&mut self) -> bool {
         let idle = self.running.is_empty() && self.unsent.is_empty() && self.order.is_none();
-        idle || self.shared.clock.now() >= until
+        let Some(drain) = &mut self.drain else { return false };
+        let now = self.shared.clock.now();
+        drain.note(idle, now);
+        drain.is_out_of_time(now)
+    }
+
+    /// Whether a stopping server has nothing more to do here. Only to be asked when there is nothing to read.
+    fn is_drained(&self) -> bool {
+        self.drain.is_some_and(|drain| self.shared.clock.now() >= drain.closes_at())
     }
 
     /// Whether there is still something to say.

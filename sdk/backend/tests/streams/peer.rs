@@ -203,6 +203,19 @@ pub(crate) fn start_with(builder: Builder, security: Security) -> Running {
     run(builder.bind(&place(), security).unwrap())
 }
 
+impl Running {
+    /// Tells the server to stop, and waits until its streams have been told, which is in the same step in which the
+    /// socket's file goes.
+    pub(crate) async fn stop(self) -> JoinHandle<()> {
+        let Listen::Unix(path) = &self.place else { panic!("{}", self.place) };
+        self.stop.send(()).unwrap();
+        while path.exists() {
+            tokio::task::yield_now().await;
+        }
+        self.task
+    }
+}
+
 pub(crate) fn run(server: Server) -> Running {
     let place = server.place().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

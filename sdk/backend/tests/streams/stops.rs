@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use backend::protocol::stream::Mode;
 use backend::protocol::{CloseCode, Refusal};
-use backend::{Listen, Reply, Security, Server};
+use backend::{Bounds, Listen, Reply, Security, Server};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::peer::{Peer, Said, answer, place, refusal, start};
 
@@ -32,7 +33,7 @@ async fn a_stopping_server_answers_what_it_has_and_refuses_the_rest() {
     peer.ask(2, "echo", b"");
     assert_eq!(peer.next().await, answer(2, 0, b""));
     server.stop.send(()).unwrap();
-    // The idle stream is closed at once, which shows that the stop has arrived.
+    // The idle stream is closed soon, which shows that the stop has arrived.
     let mut idle = idle;
     assert_eq!(idle.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
     drop(idle);
@@ -45,6 +46,51 @@ async fn a_stopping_server_answers_what_it_has_and_refuses_the_rest() {
     server.task.await.unwrap();
     let Listen::Unix(path) = &server.place else { panic!("a Unix socket") };
     assert!(!path.exists(), "the socket's file is gone");
+}
+
+/// Nobody has to guess what became of a request that was in the backend's socket when it was told to stop, or that
+/// was sent a little later.
+#[tokio::test]
+async fn requests_that_meet_a_stop_are_answered_or_refused() {
+    for _ in 0..5 {
+        let server = start(Server::builder().route_now("echo", |_, _, _| {}));
+        let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+        (1..=5).for_each(|call| peer.ask(call, "echo", b""));
+        peer.flush().await;
+        let task = server.stop().await;
+        (6..=10).for_each(|call| peer.ask(call, "echo", b""));
+        for call in 1..=10 {
+            let said = peer.next().await;
+            assert!(said == answer(call, 0, b"") || said == refusal(call, Refusal::Draining), "{said:?}");
+        }
+        assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
+        drop(peer);
+        task.await.unwrap();
+    }
+}
+
+/// The rest of the requests goes to another backend only once this one is gone.
+#[tokio::test]
+async fn a_gateway_that_never_stops_asking_does_not_hold_up_the_stop() {
+    let server = start(Server::builder().route_now("echo", |_, _, _| {}));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let task = server.stop().await;
+    let asking = async {
+        let mut call = 0;
+        while peer.stream.is_ready() {
+            call += 1;
+            peer.ask(call, "echo", b"");
+            let said = peer.next().await;
+            if said != refusal(call, Refusal::Draining) {
+                return said;
+            }
+        }
+        peer.next().await
+    };
+    let closed = timeout(Bounds::default().drain_deadline / 2, asking).await.expect("it ends by itself");
+    assert_eq!(closed, Some(Said::Close { code: CloseCode::Normal.number() }));
+    drop(peer);
+    task.await.unwrap();
 }
 
 #[tokio::test]
