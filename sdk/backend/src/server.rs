@@ -31,7 +31,8 @@ pub struct Bounds {
     pub judges_max: usize,
     /// Pushes of one stream that may wait for credit.
     pub pushes_max: usize,
-    /// How long a stopping server waits for its handlers; see [`Server::serve`].
+    /// How long a stopping server waits for its handlers, and for gateways to take what waits for them; see
+    /// [`Server::serve`].
     pub drain_deadline: Duration,
 }
 
@@ -223,9 +224,10 @@ impl Server {
     }
 
     /// Serves until `stop` is over. Then nothing new is accepted, and new requests are refused as draining. A stream
-    /// whose handlers have answered is closed when no request has come for 100 ms, or after 1 s if requests never
-    /// cease; every other one after [`Bounds::drain_deadline`]. For clients only those requests remain unknown that
-    /// no handler has answered by then, and those that cross the close.
+    /// whose handlers have answered and whose gateway has taken the answers is closed when no request has come for
+    /// 100 ms, or after 1 s if requests never cease; every other one after [`Bounds::drain_deadline`], and what is
+    /// not written 1 s later is lost. For clients only those requests remain unknown whose answers are not written
+    /// by then, and those that cross the close.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let Self { listener, shared } = self;
         let (stopping, stopped) = watch::channel(false);

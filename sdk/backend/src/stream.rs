@@ -415,11 +415,18 @@ impl<'s> Shell<'s> {
 
     /// Whether a stopping server has no more time for this stream. Notes whether anything is under way.
     fn is_out_of_time(&mut self) -> bool {
-        let idle = self.running.is_empty() && self.unsent.is_empty() && self.order.is_none();
-        let Some(drain) = &mut self.drain else { return false };
+        let Some(mut drain) = self.drain else { return false };
         let now = self.shared.clock.now();
-        drain.note(idle, now);
+        drain.note(self.is_idle(), now);
+        self.drain = Some(drain);
         drain.is_out_of_time(now)
+    }
+
+    /// Whether nothing is under way: no handler, no answer or push that waits, not one byte that is not written yet.
+    fn is_idle(&self) -> bool {
+        let nothing_waits = self.unsent.is_empty() && self.order.is_none() && self.orders.is_empty();
+        let all_written = self.written == self.batch.len() && self.stream.pending() == 0;
+        self.running.is_empty() && nothing_waits && all_written
     }
 
     /// Whether a stopping server has nothing more to do here. Only to be asked when there is nothing to read.

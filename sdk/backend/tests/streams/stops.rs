@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use backend::protocol::stream::Mode;
+use backend::protocol::limits::LINGER_MAX;
+use backend::protocol::stream::{Mode, Params};
 use backend::protocol::{CloseCode, Refusal};
 use backend::{Bounds, Listen, Reply, Security, Server};
 use tokio::sync::Notify;
@@ -89,6 +90,26 @@ async fn a_gateway_that_never_stops_asking_does_not_hold_up_the_stop() {
     };
     let closed = timeout(Bounds::default().drain_deadline / 2, asking).await.expect("it ends by itself");
     assert_eq!(closed, Some(Said::Close { code: CloseCode::Normal.number() }));
+    drop(peer);
+    task.await.unwrap();
+}
+
+/// Answers that wait in the backend's own buffers are under way as much as those still being worked on.
+#[tokio::test]
+async fn a_stopping_server_waits_until_its_answers_are_written() {
+    let server =
+        start(Server::builder().route_now("long", |_, _, answer| answer.payload().resize(60_000, 1)));
+    let mut peer = Peer::dial_with(&server.place, Params::default()).await;
+    (1..=16).for_each(|call| peer.ask(call, "long", b""));
+    // They came together, so the first answer shows that there are all of them.
+    assert_eq!(peer.next().await, answer(1, 0, &[1; 60_000]));
+    let task = server.stop().await;
+    // Longer than anything is waited for once the stream is closed.
+    tokio::time::sleep(LINGER_MAX * 3 / 2).await;
+    for call in 2..=16 {
+        assert_eq!(peer.next().await, answer(call, 0, &[1; 60_000]));
+    }
+    assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
     drop(peer);
     task.await.unwrap();
 }
