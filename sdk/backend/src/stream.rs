@@ -379,11 +379,11 @@ impl<'s> Shell<'s> {
         }
     }
 
-    /// Writes as much as the socket takes at once.
+    /// Writes as much as the socket takes at once, and what could be taken only once that was written.
     async fn flush<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> io::Result<()> {
         poll_fn(|context| {
             loop {
-                if !self.next_batch() {
+                if !self.next_batch() && !self.refill() {
                     return Poll::Ready(Ok(()));
                 }
                 match Pin::new(&mut *writer).poll_write(context, &self.batch[self.written..]) {
@@ -405,6 +405,15 @@ impl<'s> Shell<'s> {
             self.stream.seal(&mut self.batch);
         }
         self.written < self.batch.len()
+    }
+
+    /// Whether all that was written has made room for what waited: nothing else would wake it up.
+    fn refill(&mut self) -> bool {
+        if self.unsent.is_empty() && self.order.is_none() {
+            return false;
+        }
+        self.catch_up();
+        self.next_batch()
     }
 
     fn wake_at(&self) -> tokio::time::Instant {

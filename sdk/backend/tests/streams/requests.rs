@@ -6,9 +6,10 @@ use std::time::Duration;
 use backend::protocol::noise::Suite;
 use backend::protocol::stream::{Mode, Params};
 use backend::protocol::{CloseCode, Refusal};
-use backend::{Bounds, Builder, Listen, Reply, STATUS_REPLY_TOO_LARGE, Security, Server};
+use backend::{Answer, Bounds, Builder, Listen, Reply, STATUS_REPLY_TOO_LARGE, Security, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
 use crate::peer::{PARAMS, Peer, Said, answer, place, refusal, sealed, start, start_with};
 
@@ -154,6 +155,21 @@ async fn answers_wait_for_credit() {
     }
     for call in fit + 1..=fit + 10 {
         assert_eq!(peer.next().await, answer(call, 0, &payload));
+    }
+}
+
+/// Answers that found too much pending follow as soon as that is written, and not with the next thing that happens.
+#[tokio::test]
+async fn answers_wait_for_what_is_pending() {
+    let params = Params { pending_bytes_max: 128 * 1024, ..Params::default() };
+    let long = |answer: &mut Answer| answer.payload().resize(60_000, 1);
+    let server = start(Server::builder().params(params).route_now("long", move |_, _, answer| long(answer)));
+    let patient = Params { heartbeat: PARAMS.heartbeat, window: 4 << 20, ..Params::default() };
+    let mut peer = Peer::dial_with(&server.place, patient).await;
+    (1..=4).for_each(|call| peer.ask(call, "long", b""));
+    for call in 1..=4 {
+        let said = timeout(Duration::from_secs(2), peer.next()).await.expect("nothing is waited for");
+        assert_eq!(said, answer(call, 0, &[1; 60_000]));
     }
 }
 
