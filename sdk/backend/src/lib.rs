@@ -17,10 +17,14 @@
 //! ```
 //!
 //! Nothing here queues without bound. A request's credit is given back when it has been answered, so what is under
-//! way on a stream never exceeds its window; pushes wait in a bounded queue, and [`Gateway::push`] waits with them.
+//! way on a stream never exceeds its window. Answers that wait for a gateway's credit are bounded in bytes: above
+//! `pending_bytes_max` of the stream's [`Params`](protocol::stream::Params) no handler is called any more and requests
+//! are refused as busy; only the handlers already at work, at most [`Bounds::handlers_max`], add an answer each.
+//! Pushes wait in a bounded queue, and [`Gateway::push`] waits with them.
 
 #![forbid(unsafe_code)]
 
+mod backlog;
 mod clock;
 mod drain;
 mod gateway;

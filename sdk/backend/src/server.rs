@@ -25,7 +25,8 @@ use crate::stream;
 pub struct Bounds {
     /// Streams at once; more are closed at once.
     pub streams_max: usize,
-    /// Handlers of one stream that take their time, at once; more requests are refused as busy.
+    /// Handlers of one stream that take their time, at once; more requests are refused as busy. Each may leave an
+    /// answer, of at most 1 MiB, that waits for a gateway which takes none.
     pub handlers_max: usize,
     /// Tokens of one stream judged at once; more are told to try later.
     pub judges_max: usize,
@@ -129,7 +130,8 @@ impl Builder {
         self
     }
 
-    /// What is asked of gateways and granted to them.
+    /// What is asked of gateways and granted to them. While answers of more than `pending_bytes_max` bytes in all,
+    /// counting 64 more for each, wait for a gateway's credit, its requests are refused as busy.
     #[must_use]
     pub fn params(mut self, params: Params) -> Self {
         self.params = params;

@@ -8,7 +8,7 @@
 //!
 //! Everything runs on one task, so nothing is locked. Every wake-up does all there is to do and then writes once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::limits::{LINGER_BYTES_MAX, LINGER_MAX};
+use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{Authenticate, Kick, Rare, Report, StreamRequest};
@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
+use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Order, Target};
 use crate::server::{Shared, random};
@@ -61,8 +62,7 @@ struct Shell<'s> {
     orders: mpsc::Receiver<Order>,
     /// The order that waits for credit; while there is one, no other is taken.
     order: Option<Order>,
-    /// Answers that wait for credit. Their requests' credit is not given back yet, which bounds them.
-    unsent: VecDeque<(Asked, Head, Bytes)>,
+    unsent: Backlog,
     tasks: JoinSet<Done>,
     running: HashMap<task::Id, Running>,
     judging: usize,
@@ -72,14 +72,6 @@ struct Shell<'s> {
     written: usize,
     /// Set when the server stops.
     drain: Option<Drain>,
-}
-
-/// What of a request is needed to answer it.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    call: u64,
-    trace: u64,
-    payload_len: usize,
 }
 
 /// Whom a task answers.
@@ -110,7 +102,7 @@ impl<'s> Shell<'s> {
             handles,
             orders,
             order: None,
-            unsent: VecDeque::new(),
+            unsent: Backlog::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             judging: 0,
@@ -256,6 +248,9 @@ impl<'s> Shell<'s> {
         };
         match self.shared.service.handler(request.route) {
             None => self.refuse(asked, Refusal::NoRoute),
+            Some(_) if self.unsent.cost() > self.shared.params.pending_bytes_max as u64 => {
+                self.refuse(asked, Refusal::Busy);
+            }
             Some(Handler::Now(handler)) => {
                 let mut answer = std::mem::take(&mut self.answer);
                 answer.reset();
@@ -319,9 +314,16 @@ impl<'s> Shell<'s> {
 
     /// Answers, or lets the answer wait behind those that wait for credit already.
     fn respond(&mut self, asked: Asked, head: Head, payload: &[u8]) {
-        if !self.unsent.is_empty() || !self.try_respond(asked, head, payload) {
-            self.unsent.push_back((asked, head, Bytes::copy_from_slice(payload)));
+        if self.unsent.is_empty() && self.try_respond(asked, head, payload) {
+            return;
         }
+        // What no gateway takes has no place among those that wait.
+        let (head, payload) = if payload.len() > FRAME_LEN_CEILING {
+            (Head::status(STATUS_REPLY_TOO_LARGE), &[][..])
+        } else {
+            (head, payload)
+        };
+        self.unsent.push(asked, head, Bytes::copy_from_slice(payload));
     }
 
     /// Whether the answer needs no further care.
@@ -345,10 +347,11 @@ impl<'s> Shell<'s> {
         while let Some(done) = self.tasks.try_join_next_with_id() {
             self.done(done);
         }
-        while let Some((asked, head, payload)) = self.unsent.pop_front() {
+        while let Some((asked, head, payload)) = self.unsent.first() {
             if !self.try_respond(asked, head, &payload) {
-                return self.unsent.push_front((asked, head, payload));
+                return;
             }
+            self.unsent.remove_first();
         }
         while let Some(order) = self.order.take().or_else(|| self.orders.try_recv().ok()) {
             if !self.obey(&order) {

@@ -1,6 +1,7 @@
 //! Requests and their answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backend::protocol::noise::Suite;
@@ -156,6 +157,38 @@ async fn answers_wait_for_credit() {
     for call in fit + 1..=fit + 10 {
         assert_eq!(peer.next().await, answer(call, 0, &payload));
     }
+}
+
+/// A gateway that takes no answers costs a bounded number of bytes: past it, handlers are not called any more.
+#[tokio::test]
+async fn over_the_bound_of_waiting_answers_requests_are_refused_as_busy() {
+    const ASKED: u64 = 200;
+    const LONG: usize = 60_000;
+    let params = Params { pending_bytes_max: 128 * 1024, ..Params::default() };
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let server = start(Server::builder().params(params).route_now("long", move |_, _, answer| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        answer.payload().resize(LONG, 1);
+    }));
+    let mut peer = Peer::dial_with(&server.place, Params::default()).await;
+    peer.generous = false;
+    (1..=ASKED).for_each(|call| peer.ask(call, "long", b""));
+    let granted = Params::default().window as usize / LONG;
+    let (mut answered, mut refused) = (0, 0);
+    for call in 1..=ASKED {
+        match peer.next().await {
+            Some(Said::Response { call: answers, refused: false, .. }) if answers == call => answered += 1,
+            said if said == refusal(call, Refusal::Busy) => refused += 1,
+            said => panic!("{said:?}"),
+        }
+        if answered == granted && !peer.generous {
+            peer.generous = true;
+            (0..granted).for_each(|_| peer.stream.consumed(LONG));
+        }
+    }
+    assert_eq!((answered, refused), (calls.load(Ordering::Relaxed), ASKED as usize - answered));
+    assert!(answered <= granted + params.pending_bytes_max / LONG + 1, "{answered} answers");
 }
 
 /// Answers that found too much pending follow as soon as that is written, and not with the next thing that happens.
