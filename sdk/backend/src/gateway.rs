@@ -8,7 +8,7 @@ use protocol::CloseCode;
 use protocol::limits::{CREDIT_OVERHEAD, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN};
 use protocol::noise::PublicKey;
 use protocol::wire::proto::stream as proto;
-use protocol::wire::stream::StreamPush;
+use protocol::wire::stream::{self, StreamPush};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// A handle on one stream of a gateway; cheap to clone. Each worker of a gateway has a stream of its own, and any
@@ -21,14 +21,22 @@ struct Inner {
     hello: proto::Hello,
     key: Option<PublicKey>,
     frame_len_max: usize,
-    orders: mpsc::Sender<Order>,
+    handles: Handles,
 }
 
-/// What a handle asks of its stream.
+/// The ways from handles to their stream. Pushes wait for credit, and kicks must not wait with them.
+#[derive(Clone, Debug)]
+pub(crate) struct Handles {
+    pub(crate) pushes: mpsc::Sender<Push>,
+    pub(crate) kicks: mpsc::Sender<Kick>,
+}
+
+/// Links to be closed.
 #[derive(Debug)]
-pub(crate) enum Order {
-    Push(Push),
-    Kick { target: Target, code: CloseCode, do_not_reconnect: bool },
+pub(crate) struct Kick {
+    target: Target,
+    code: CloseCode,
+    do_not_reconnect: bool,
 }
 
 /// Whom a push or kick is for.
@@ -90,6 +98,21 @@ impl Push {
     }
 }
 
+impl Kick {
+    /// A room has no links of its own, and [`Gateway::kick`] lets none through.
+    pub(crate) fn frame(&self) -> stream::Kick<'_> {
+        let (code, do_not_reconnect) = (self.code.number(), self.do_not_reconnect);
+        let mut frame = stream::Kick { code, do_not_reconnect, ..stream::Kick::default() };
+        match &self.target {
+            Target::Link(link) => frame.link = *link,
+            Target::User(user) => frame.user = user,
+            Target::Device(user, device) => (frame.user, frame.device) = (user, device),
+            Target::Room(_) => {}
+        }
+        frame
+    }
+}
+
 impl Target {
     fn is_valid(&self) -> bool {
         let id = |bytes: &Bytes| (1..=ID_LEN_MAX).contains(&bytes.len());
@@ -103,17 +126,12 @@ impl Target {
 }
 
 impl Gateway {
-    pub(crate) fn new(
-        id: u64,
-        hello: &proto::Hello,
-        key: Option<PublicKey>,
-        orders: mpsc::Sender<Order>,
-    ) -> Self {
+    pub(crate) fn new(id: u64, hello: &proto::Hello, key: Option<PublicKey>, handles: Handles) -> Self {
         let frame_len_max = match hello.frame_len_max as usize {
             0 => protocol::limits::STREAM_FRAME_LEN_DEFAULT,
             len => len.max(STREAM_FRAME_LEN_MIN),
         };
-        Self(Arc::new(Inner { id, hello: hello.clone(), key, frame_len_max, orders }))
+        Self(Arc::new(Inner { id, hello: hello.clone(), key, frame_len_max, handles }))
     }
 
     /// Names the stream within this process; never used again.
@@ -152,7 +170,7 @@ impl Gateway {
     /// [`PushError`], but never [`PushError::Full`].
     pub async fn push(&self, push: Push) -> Result<(), PushError> {
         self.check(&push)?;
-        self.0.orders.send(Order::Push(push)).await.map_err(|_| PushError::Closed)
+        self.0.handles.pushes.send(push).await.map_err(|_| PushError::Closed)
     }
 
     /// Sends a push if there is room for it; for handlers that must not wait.
@@ -161,13 +179,17 @@ impl Gateway {
     /// [`PushError`]; nothing has happened then.
     pub fn try_push(&self, push: Push) -> Result<(), PushError> {
         self.check(&push)?;
-        self.0.orders.try_send(Order::Push(push)).map_err(|error| match error {
+        self.0.handles.pushes.try_send(push).map_err(|error| match error {
             TrySendError::Full(_) => PushError::Full,
             TrySendError::Closed(_) => PushError::Closed,
         })
     }
 
     /// Closes a link, or the links of a user or of one device.
+    ///
+    /// A kick needs no credit and overtakes the pushes that wait for it: who is banned goes now. Those of them that
+    /// are for its target find no link any more. A push that was taken before and need not wait keeps its place
+    /// before the kick. Waits only while the stream has 64 kicks to write.
     ///
     /// # Errors
     /// [`PushError::Closed`], or [`PushError::Invalid`] for a room.
@@ -180,8 +202,8 @@ impl Gateway {
         if !target.is_valid() || matches!(target, Target::Room(_)) {
             return Err(PushError::Invalid);
         }
-        let order = Order::Kick { target, code, do_not_reconnect };
-        self.0.orders.send(order).await.map_err(|_| PushError::Closed)
+        let kick = Kick { target, code, do_not_reconnect };
+        self.0.handles.kicks.send(kick).await.map_err(|_| PushError::Closed)
     }
 
     fn check(&self, push: &Push) -> Result<(), PushError> {

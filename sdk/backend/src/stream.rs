@@ -3,7 +3,8 @@
 //! ```text
 //!   read ──► machine ──► handler at once ──► answer ──┐
 //!                  └───► task ──► reply ──► unsent ───┼──► machine ──► one write for all of it
-//!   handles ──► orders (bounded) ──► push ────────────┘
+//!   handles ──► pushes (bounded) ──► push ────────────┤
+//!         └───► kicks (bounded) ──────────────────────┘
 //! ```
 //!
 //! Everything runs on one task, so nothing is locked. Every wake-up does all there is to do and then writes once.
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::proto::stream as proto;
-use protocol::wire::stream::{Authenticate, Kick, Rare, Report, StreamRequest};
+use protocol::wire::stream::{Authenticate, Rare, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -29,7 +30,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
-use crate::gateway::{Gateway, Order, Target};
+use crate::gateway::{Gateway, Handles, Kick, Push};
 use crate::server::{Shared, random};
 use crate::service::{
     Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
@@ -58,10 +59,13 @@ struct Shell<'s> {
     stream: BackendStream,
     /// Once the gateway has introduced itself.
     gateway: Option<Gateway>,
-    handles: mpsc::Sender<Order>,
-    orders: mpsc::Receiver<Order>,
-    /// The order that waits for credit; while there is one, no other is taken.
-    order: Option<Order>,
+    handles: Handles,
+    pushes: mpsc::Receiver<Push>,
+    /// The push that waits for credit; while there is one, no other is taken.
+    push: Option<Push>,
+    kicks: mpsc::Receiver<Kick>,
+    /// The kick that woke this task up.
+    kick: Option<Kick>,
     unsent: Backlog,
     tasks: JoinSet<Done>,
     running: HashMap<task::Id, Running>,
@@ -87,6 +91,8 @@ enum Done {
     Verdict(Option<Verdict>),
 }
 
+/// Kicks that handles may have waiting. They leave with the next write.
+const KICKS_MAX: usize = 64;
 /// Bytes read at once.
 const READ_LEN: usize = 64 * 1024;
 
@@ -94,14 +100,17 @@ impl<'s> Shell<'s> {
     fn new(shared: &'s Shared, ephemeral: [u8; 32]) -> Self {
         let routes = shared.service.routes.iter().map(|(name, _)| name.clone()).collect();
         let (access, now) = (Arc::clone(&shared.access), shared.clock.now());
-        let (handles, orders) = mpsc::channel(shared.bounds.pushes_max);
+        let (to_pushes, pushes) = mpsc::channel(shared.bounds.pushes_max);
+        let (to_kicks, kicks) = mpsc::channel(KICKS_MAX);
         Self {
             shared,
             stream: BackendStream::new(access, shared.params, &shared.instance, routes, ephemeral, now),
             gateway: None,
-            handles,
-            orders,
-            order: None,
+            handles: Handles { pushes: to_pushes, kicks: to_kicks },
+            pushes,
+            push: None,
+            kicks,
+            kick: None,
             unsent: Backlog::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -155,9 +164,10 @@ impl<'s> Shell<'s> {
                         Ok(len) => self.written += len,
                     }
                 }
-                Some(order) = self.orders.recv(), if self.order.is_none() && self.unsent.is_empty() => {
-                    self.order = Some(order);
+                Some(push) = self.pushes.recv(), if self.push.is_none() && self.unsent.is_empty() => {
+                    self.push = Some(push);
                 }
+                Some(kick) = self.kicks.recv(), if self.takes_kicks() => self.kick = Some(kick),
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
                 _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
@@ -347,39 +357,49 @@ impl<'s> Shell<'s> {
         while let Some(done) = self.tasks.try_join_next_with_id() {
             self.done(done);
         }
+        self.respond_waiting();
+        // Taken first and carried out last: a push that was there before a kick goes before it, if it may go at all.
+        let kicks = self.take_kicks();
+        if self.unsent.is_empty() {
+            self.push_waiting();
+        }
+        for kick in kicks {
+            self.stream.kick(&kick.frame());
+        }
+    }
+
+    fn respond_waiting(&mut self) {
         while let Some((asked, head, payload)) = self.unsent.first() {
             if !self.try_respond(asked, head, &payload) {
                 return;
             }
             self.unsent.remove_first();
         }
-        while let Some(order) = self.order.take().or_else(|| self.orders.try_recv().ok()) {
-            if !self.obey(&order) {
-                self.order = Some(order);
+    }
+
+    fn push_waiting(&mut self) {
+        while let Some(push) = self.push.take().or_else(|| self.pushes.try_recv().ok()) {
+            if matches!(self.stream.push(&push.frame()), Err(Blocked::Credit | Blocked::Pending)) {
+                self.push = Some(push);
                 return;
             }
         }
     }
 
-    /// Whether the order was carried out.
-    fn obey(&mut self, order: &Order) -> bool {
-        match order {
-            Order::Push(push) => {
-                !matches!(self.stream.push(&push.frame()), Err(Blocked::Credit | Blocked::Pending))
-            }
-            Order::Kick { target, code, do_not_reconnect } => {
-                let mut kick =
-                    Kick { code: code.number(), do_not_reconnect: *do_not_reconnect, ..Kick::default() };
-                match target {
-                    Target::Link(link) => kick.link = *link,
-                    Target::User(user) => kick.user = user,
-                    Target::Device(user, device) => (kick.user, kick.device) = (user, device),
-                    Target::Room(_) => return true,
-                }
-                self.stream.kick(&kick);
-                true
-            }
+    fn take_kicks(&mut self) -> Vec<Kick> {
+        let mut kicks = Vec::from_iter(self.kick.take());
+        while kicks.len() < KICKS_MAX
+            && self.takes_kicks()
+            && let Ok(kick) = self.kicks.try_recv()
+        {
+            kicks.push(kick);
         }
+        kicks
+    }
+
+    /// Kicks wait for nothing but a gateway that reads nothing at all.
+    fn takes_kicks(&self) -> bool {
+        self.stream.pending() < self.shared.params.pending_bytes_max
     }
 
     /// Writes as much as the socket takes at once, and what could be taken only once that was written.
@@ -412,7 +432,7 @@ impl<'s> Shell<'s> {
 
     /// Whether all that was written has made room for what waited: nothing else would wake it up.
     fn refill(&mut self) -> bool {
-        if self.unsent.is_empty() && self.order.is_none() {
+        if self.unsent.is_empty() && self.push.is_none() {
             return false;
         }
         self.catch_up();
@@ -434,9 +454,10 @@ impl<'s> Shell<'s> {
         drain.is_out_of_time(now)
     }
 
-    /// Whether nothing is under way: no handler, no answer or push that waits, not one byte that is not written yet.
+    /// Whether nothing is under way: no handler, nothing that waits, not one byte that is not written yet.
     fn is_idle(&self) -> bool {
-        let nothing_waits = self.unsent.is_empty() && self.order.is_none() && self.orders.is_empty();
+        let no_push = self.push.is_none() && self.pushes.is_empty();
+        let nothing_waits = self.unsent.is_empty() && no_push && self.kicks.is_empty();
         let all_written = self.written == self.batch.len() && self.stream.pending() == 0;
         self.running.is_empty() && nothing_waits && all_written
     }

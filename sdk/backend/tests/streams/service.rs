@@ -3,14 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use backend::protocol::limits::CREDIT_OVERHEAD;
 use backend::protocol::stream::Mode;
 use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
 use backend::protocol::{CloseCode, UnixMillis};
 use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
 use backend::{Gateway, Push, PushError, Reply, Server, Target, Verdict, reference};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use crate::peer::{Peer, Said, answer, place, run, start};
+use crate::peer::{PARAMS, Peer, Said, answer, place, run, start};
 
 #[tokio::test]
 async fn a_handler_pushes_to_its_link_and_to_users() {
@@ -82,6 +84,35 @@ async fn pushes_wait_for_credit_and_handles_wait_with_them() {
     server.task.await.unwrap();
     assert!(watch().is_empty());
     assert_eq!(gateway.try_push(Push::new(Target::Link(1), "")), Err(PushError::Closed));
+}
+
+/// Who is banned goes now, however many pushes wait; those that need not wait keep their place before the kick.
+#[tokio::test]
+async fn a_kick_does_not_wait_for_credit() {
+    let server = Server::builder().bind(&place(), backend::Security::Clear).unwrap();
+    let watch = server.watch();
+    let server = run(server);
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.generous = false;
+    let gateway = watch().pop().unwrap();
+    let push = |number| Push { number, ..Push::new(Target::User("eve".into()), vec![0; 500]) };
+    for number in 1..=40 {
+        gateway.try_push(push(number)).unwrap();
+    }
+    gateway.kick(Target::User("eve".into()), CloseCode::Banned, true).await.unwrap();
+    let fit = PARAMS.window / (500 + CREDIT_OVERHEAD);
+    for want in 1..=fit {
+        assert!(matches!(peer.next().await, Some(Said::Push { number, .. }) if number == want));
+    }
+    let kick = Said::Kick { user: b"eve".to_vec(), code: CloseCode::Banned.number() };
+    let said = timeout(Duration::from_secs(5), peer.next()).await.expect("no credit is needed");
+    assert_eq!(said, Some(kick));
+    peer.generous = true;
+    (0..fit).for_each(|_| peer.stream.consumed(500));
+    for want in fit + 1..=40 {
+        assert!(matches!(peer.next().await, Some(Said::Push { number, .. }) if number == want));
+    }
+    drop(server);
 }
 
 #[tokio::test]
