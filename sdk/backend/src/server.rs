@@ -11,7 +11,7 @@ use protocol::limits::{INSTANCE_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
 use protocol::stream::{Access, Params};
 use protocol::wire::stream::StreamRequest;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -30,7 +30,7 @@ pub struct Bounds {
     pub handlers_max: usize,
     /// Tokens of one stream judged at once; more are told to try later.
     pub judges_max: usize,
-    /// Pushes of one stream that may wait for credit.
+    /// Pushes of one stream that may wait for credit, from 1 to [`Semaphore::MAX_PERMITS`].
     pub pushes_max: usize,
     /// How long a stopping server waits for its handlers, and for gateways to take what waits for them; see
     /// [`Server::serve`].
@@ -186,8 +186,9 @@ impl Builder {
         if self.instance.len() > INSTANCE_LEN_MAX {
             return Err("an instance's name has at most 64 bytes");
         }
-        if self.bounds.pushes_max == 0 {
-            return Err("pushes_max must be at least 1");
+        // Above it the queue itself would panic, when the first stream comes.
+        if !(1..=Semaphore::MAX_PERMITS).contains(&self.bounds.pushes_max) {
+            return Err("pushes_max must lie between 1 and usize::MAX / 8");
         }
         self.params.check()
     }

@@ -297,6 +297,9 @@ async fn names_and_numbers_are_checked_when_bound() {
     assert!(refused(now(echo(), &"r".repeat(33))));
     assert!(refused(now(echo(), "echo")), "served twice");
     assert!(refused(echo().instance([0; 65])));
+    let pushes = |pushes_max| echo().bounds(Bounds { pushes_max, ..Bounds::default() });
+    assert!(refused(pushes(0)) && refused(pushes(Semaphore::MAX_PERMITS + 1)));
+    assert!(!refused(pushes(Semaphore::MAX_PERMITS)));
     assert!(refused((0..65).fold(Server::builder(), |builder, route| now(builder, &format!("r{route}")))));
     assert!(!refused(echo()));
 }
