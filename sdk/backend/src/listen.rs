@@ -90,7 +90,9 @@ impl Security {
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    Unix(UnixListener, SocketFile, Allowed),
+    /// Dropped in this order: were the listener closed before its file is gone, a new process could find the file
+    /// dead, replace it and bind, and then lose its own.
+    Unix(SocketFile, UnixListener, Allowed),
     Tcp(TcpListener),
 }
 
@@ -105,7 +107,7 @@ impl Listener {
                     Security::Clear | Security::ClearLoopback => Allowed::OwnUser(own_user()?),
                     Security::Kk { .. } => Allowed::Anybody,
                 };
-                Ok(Self::Unix(listener, SocketFile(path.clone()), allowed))
+                Ok(Self::Unix(SocketFile(path.clone()), listener, allowed))
             }
             Listen::Tcp(address) => {
                 let listener = std::net::TcpListener::bind(address)?;
@@ -118,7 +120,7 @@ impl Listener {
     /// Where it listens, with the port that was taken.
     pub(crate) fn place(&self) -> io::Result<Listen> {
         match self {
-            Self::Unix(_, SocketFile(path), _) => Ok(Listen::Unix(path.clone())),
+            Self::Unix(SocketFile(path), ..) => Ok(Listen::Unix(path.clone())),
             Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
         }
     }
@@ -165,7 +167,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match BlockingUnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => match fs::remove_file(path) {
+            // Its process was just about to.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        },
         _ => Ok(()), // Binding says what is wrong.
     }
 }

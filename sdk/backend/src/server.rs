@@ -267,7 +267,7 @@ enum Socket {
 
 async fn accept(listener: &Listener) -> io::Result<Socket> {
     match listener {
-        Listener::Unix(listener, _, allowed) => loop {
+        Listener::Unix(_, listener, allowed) => loop {
             let (socket, _) = listener.accept().await?;
             if allowed.allows(&socket) {
                 return Ok(Socket::Unix(socket));

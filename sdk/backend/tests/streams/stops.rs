@@ -8,7 +8,7 @@ use backend::protocol::limits::LINGER_MAX;
 use backend::protocol::stream::{Mode, Params};
 use backend::protocol::{CloseCode, Refusal};
 use backend::{Bounds, Listen, Reply, Security, Server};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::peer::{Peer, Said, answer, place, refusal, start};
@@ -125,6 +125,32 @@ async fn a_socket_nobody_answers_on_is_replaced_and_a_live_one_is_not() {
     assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     drop(server);
     assert!(!path.exists());
+}
+
+/// A new process may start in any moment of the old one's end: its socket's file is never the one that goes. Tried
+/// often, as the moment is short.
+#[tokio::test]
+async fn a_successor_keeps_its_socket() {
+    for _ in 0..500 {
+        let place = place();
+        let Listen::Unix(path) = &place else { panic!("a Unix socket") };
+        let first = Server::builder().bind(&place, Security::Clear).unwrap();
+        let (trying, tried) = oneshot::channel();
+        let here = place.clone();
+        let second = tokio::task::spawn_blocking(move || {
+            trying.send(()).unwrap();
+            loop {
+                if let Ok(server) = Server::builder().bind(&here, Security::Clear) {
+                    return server;
+                }
+            }
+        });
+        tried.await.unwrap();
+        drop(first);
+        let second = second.await.unwrap();
+        assert!(path.exists());
+        drop(second);
+    }
 }
 
 #[tokio::test]
