@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use protocol::CloseCode;
-use protocol::limits::{CREDIT_OVERHEAD, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN};
+use protocol::limits::{
+    CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN,
+};
 use protocol::noise::PublicKey;
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{self, StreamPush};
@@ -129,7 +131,7 @@ impl Gateway {
     pub(crate) fn new(id: u64, hello: &proto::Hello, key: Option<PublicKey>, handles: Handles) -> Self {
         let frame_len_max = match hello.frame_len_max as usize {
             0 => protocol::limits::STREAM_FRAME_LEN_DEFAULT,
-            len => len.max(STREAM_FRAME_LEN_MIN),
+            len => len.clamp(STREAM_FRAME_LEN_MIN, FRAME_LEN_CEILING),
         };
         Self(Arc::new(Inner { id, hello: hello.clone(), key, frame_len_max, handles }))
     }
@@ -255,5 +257,22 @@ impl Registry {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Gateway>> {
         // A list of handles is never half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The protocol's ceiling holds, whatever a gateway says: what is taken here must not be dropped later.
+    #[test]
+    fn a_payload_over_the_ceiling_is_not_taken() {
+        let (pushes, _pushes) = mpsc::channel(1);
+        let (kicks, _kicks) = mpsc::channel(1);
+        let hello = proto::Hello { frame_len_max: 2 << 20, ..proto::Hello::default() };
+        let gateway = Gateway::new(1, &hello, None, Handles { pushes, kicks });
+        let push = |len| gateway.try_push(Push::new(Target::Link(1), vec![0; len]));
+        assert_eq!(push(FRAME_LEN_CEILING), Err(PushError::TooLarge));
+        assert_eq!(push(FRAME_LEN_CEILING - 1024), Ok(()));
     }
 }
