@@ -87,6 +87,11 @@ impl Shared {
 
 impl Builder {
     /// Serves a route with a handler that takes its time; each request runs as a task of its own.
+    ///
+    /// The task is dropped at its next `await`, without an answer, when its stream ends, when the request's deadline
+    /// has passed, and when a stopping server has waited for [`Bounds::drain_deadline`]. What must not end halfway
+    /// belongs in a task that the handler spawns and awaits: that one goes on. The client hears *unknown*
+    /// and may ask again under the same [`Request::id`].
     #[must_use]
     pub fn route<F, R>(mut self, name: &str, handler: F) -> Self
     where

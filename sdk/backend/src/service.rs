@@ -18,7 +18,8 @@ use crate::gateway::Gateway;
 /// SDK's own choice among the statuses, which otherwise belong to the routes.
 pub const STATUS_REPLY_TOO_LARGE: u32 = u32::MAX;
 
-/// A client's request, owned, for handlers that take their time.
+/// A client's request, owned, for handlers that take their time. It outlives neither its deadline nor its stream: see
+/// [`Builder::route`](crate::Builder::route) for when a handler is dropped.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The stream it came on; pushes to `link` go through it fastest.

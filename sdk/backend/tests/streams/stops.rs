@@ -8,7 +8,7 @@ use backend::protocol::limits::LINGER_MAX;
 use backend::protocol::stream::{Mode, Params};
 use backend::protocol::{CloseCode, Refusal};
 use backend::{Bounds, Listen, Reply, Security, Server};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::peer::{Peer, Said, answer, place, refusal, start};
@@ -112,6 +112,26 @@ async fn a_stopping_server_waits_until_its_answers_are_written() {
     assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
     drop(peer);
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_goes_with_the_stream_it_answers_on() {
+    let (began, mut begun) = mpsc::channel::<mpsc::Sender<()>>(1);
+    let server = start(Server::builder().route("wait", move |_| {
+        let began = began.clone();
+        async move {
+            let (dropped, mut never) = mpsc::channel(1);
+            began.send(dropped).await.unwrap();
+            never.recv().await;
+            Reply::ok("")
+        }
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "wait", b"");
+    peer.flush().await;
+    let running = begun.recv().await.unwrap();
+    drop(peer);
+    running.closed().await;
 }
 
 #[tokio::test]
