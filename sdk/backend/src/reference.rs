@@ -3,8 +3,8 @@
 //! * `echo` answers with the request's payload.
 //! * `chat` delivers text to a user. Request payload: the receiver's name, a line feed, the text, all of it UTF-8.
 //!   The receiver gets a push: the sender's name, a line feed, the text; its id is the request's. The answer's
-//!   status says what happened: [`DELIVERED`], [`OFFLINE`] or [`MALFORMED`]; its payload is empty. When nothing more
-//!   can be taken, the request is refused as busy.
+//!   status says what happened: [`DELIVERED`], [`OFFLINE`] or [`MALFORMED`]; its payload is empty. When none of the
+//!   receiver's gateways can take more, the request is refused as busy.
 //!
 //! `chat` knows who is online from the gateway's link events, so its route needs `presence = true`. *Delivered*
 //! means handed to the gateway the receiver is linked to; at most once is what this version of the protocol gives.
@@ -24,7 +24,7 @@ use crate::listen::{Listen, Security};
 use crate::server::{Builder, Server};
 use crate::service::{Answer, Event};
 
-/// Status of `chat`: handed to the receiver's gateway.
+/// Status of `chat`: handed to a gateway of the receiver's, though perhaps not to all of them.
 pub const DELIVERED: u32 = 0;
 /// Status of `chat`: the receiver has no link.
 pub const OFFLINE: u32 = 1;
@@ -114,7 +114,8 @@ impl Online {
         }
     }
 
-    /// Pushes once per gateway: a push by user reaches all links the user has there. Whether there was one.
+    /// Pushes once per gateway: a push by user reaches all links the user has there. Whether one took it; an error
+    /// only if none did, as who is refused sends again, and one device would get the message twice.
     fn deliver(
         &self,
         user: &str,
@@ -122,13 +123,22 @@ impl Online {
     ) -> Result<bool, PushError> {
         let online = self.lock();
         let Some(places) = online.get(user.as_bytes()) else { return Ok(false) };
+        let (mut delivered, mut failed) = (false, None);
         for (index, place) in places.iter().enumerate() {
             let boot_id = place.gateway.boot_id();
             if !places[..index].iter().any(|earlier| earlier.gateway.boot_id() == boot_id) {
-                push(&place.gateway)?;
+                match push(&place.gateway) {
+                    Ok(()) => delivered = true,
+                    // Its links are gone with it.
+                    Err(PushError::Closed) => {}
+                    Err(error) => failed = Some(error),
+                }
             }
         }
-        Ok(true)
+        match failed {
+            Some(error) if !delivered => Err(error),
+            _ => Ok(delivered),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, Vec<Place>>> {

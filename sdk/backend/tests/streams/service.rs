@@ -6,13 +6,13 @@ use std::time::Duration;
 use backend::protocol::limits::CREDIT_OVERHEAD;
 use backend::protocol::stream::Mode;
 use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
-use backend::protocol::{CloseCode, UnixMillis};
+use backend::protocol::{CloseCode, Refusal, UnixMillis};
 use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
-use backend::{Gateway, Push, PushError, Reply, Server, Target, Verdict, reference};
+use backend::{Bounds, Gateway, Push, PushError, Reply, Server, Target, Verdict, reference};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::peer::{PARAMS, Peer, Said, answer, place, run, start};
+use crate::peer::{PARAMS, Peer, Said, answer, place, refusal, run, start};
 
 #[tokio::test]
 async fn a_handler_pushes_to_its_link_and_to_users() {
@@ -206,6 +206,34 @@ async fn people_of_two_gateways_chat_and_are_forgotten_with_their_stream() {
     assert_eq!(there.next().await, None);
     here.ask(2, "chat", b"bob\nhi");
     assert_eq!(here.next().await, answer(2, OFFLINE, b""));
+}
+
+/// A message that one device has must not be sent again because another device's gateway takes none at the moment.
+#[tokio::test]
+async fn a_message_counts_as_delivered_when_one_of_two_gateways_takes_it() {
+    let bounds = Bounds { pushes_max: 1, ..Bounds::default() };
+    let server = start(reference::service().bounds(bounds));
+    let bob = |link| LinkOpened { link, user: b"bob", ..Default::default() };
+    let mut here = Peer::dial(&server.place, &Mode::Clear).await;
+    here.stream.link_opened(&bob(7));
+    here.ask(1, "echo", b"in order");
+    assert_eq!(here.next().await, answer(1, 0, b"in order"));
+    let mut there = Peer::dial_silently(&server.place, &Mode::Clear, [2; 16]).await;
+    assert_eq!(there.next().await, Some(Said::Ready));
+    there.generous = false;
+    there.stream.link_opened(&bob(8));
+    there.ask(1, "echo", b"in order");
+    assert_eq!(there.next().await, answer(1, 0, b"in order"));
+    // Far more than the second gateway has credit and the server has room for.
+    let long = format!("bob\n{:>7000}", "hi");
+    for call in 2..=12 {
+        here.ask(call, "chat", long.as_bytes());
+        assert_eq!(here.next().await, answer(call, DELIVERED, b""));
+        assert!(matches!(here.next().await, Some(Said::Push { .. })));
+    }
+    here.stream.link_closed(&LinkClosed { link: 7, user: b"bob", ..Default::default() });
+    here.ask(13, "chat", long.as_bytes());
+    assert_eq!(here.next().await, refusal(13, Refusal::Busy));
 }
 
 /// Whether a handle may be kept anywhere and a service shared by threads is part of the API.
