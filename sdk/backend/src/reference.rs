@@ -2,9 +2,10 @@
 //!
 //! * `echo` answers with the request's payload.
 //! * `chat` delivers text to a user. Request payload: the receiver's name, a line feed, the text, all of it UTF-8.
-//!   The receiver gets a push: the sender's name, a line feed, the text; its id is the request's. The answer's
-//!   status says what happened: [`DELIVERED`], [`OFFLINE`] or [`MALFORMED`]; its payload is empty. When none of the
-//!   receiver's gateways can take more, the request is refused as busy.
+//!   The receiver gets a push: the sender's name, a line feed, the text; its id is the request's. Neither name holds
+//!   a colon, white space or a control character, with which it could be shown as something else, and the text is not
+//!   empty. The answer's status says what happened: [`DELIVERED`], [`OFFLINE`] or [`MALFORMED`]; its payload is
+//!   empty. When none of the receiver's gateways can take more, the request is refused as busy.
 //!
 //! `chat` knows who is online from the gateway's link events, so its route needs `presence = true`. *Delivered*
 //! means handed to the gateway the receiver is linked to; at most once is what this version of the protocol gives.
@@ -28,7 +29,8 @@ use crate::service::{Answer, Event};
 pub const DELIVERED: u32 = 0;
 /// Status of `chat`: the receiver has no link.
 pub const OFFLINE: u32 = 1;
-/// Status of `chat`: the payload is not a name, a line feed and a text.
+/// Status of `chat`: the payload is not a name, a line feed and a text, or the receiver's or the sender's name is none
+/// that a chat can show. Nothing has happened, and the same request again changes nothing.
 pub const MALFORMED: u32 = 2;
 
 /// Runs the service on this thread until `stop` is over; `ready` is called when it listens.
@@ -95,7 +97,10 @@ impl Online {
     }
 
     fn chat(&self, request: &StreamRequest<'_>, answer: &mut Answer) {
-        let Some((to, text)) = parse(request.payload) else { return answer.set_status(MALFORMED) };
+        let sender = std::str::from_utf8(request.user).is_ok_and(is_name);
+        let Some((to, text)) = parse(request.payload).filter(|_| sender) else {
+            return answer.set_status(MALFORMED);
+        };
         let mut payload = Vec::with_capacity(request.user.len() + 1 + text.len());
         payload.extend_from_slice(request.user);
         payload.push(b'\n');
@@ -150,7 +155,13 @@ impl Online {
 /// Receiver and text.
 fn parse(payload: &[u8]) -> Option<(&str, &str)> {
     let (to, text) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
-    (!to.is_empty()).then_some((to, text))
+    (is_name(to) && !text.is_empty()).then_some((to, text))
+}
+
+/// Whether it reads as one name, whatever is written before and behind it.
+fn is_name(text: &str) -> bool {
+    let is_odd = |char: char| char == ':' || char.is_whitespace() || char.is_control();
+    !text.is_empty() && !text.contains(is_odd)
 }
 
 #[cfg(test)]
@@ -160,7 +171,9 @@ mod tests {
     #[test]
     fn a_chat_payload_is_a_name_and_a_text() {
         assert_eq!(parse(b"bob\nhi\nthere"), Some(("bob", "hi\nthere")));
-        assert_eq!(parse(b"bob\n"), Some(("bob", "")));
+        assert_eq!(parse("böb\n hi".as_bytes()), Some(("böb", " hi")));
+        assert_eq!(parse(b"bob\n "), Some(("bob", " ")));
+        assert_eq!(parse(b"bob\n"), None);
         assert_eq!(parse(b"\nhi"), None);
         assert_eq!(parse(b"bob"), None);
         assert_eq!(parse(b"\xff\nhi"), None);

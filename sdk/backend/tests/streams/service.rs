@@ -183,7 +183,7 @@ async fn two_people_chat_through_the_reference_service() {
     assert_eq!(peer.next().await, answer(3, DELIVERED, b""));
     assert!(matches!(peer.next().await, Some(Said::Push { .. })));
     peer.stream.link_closed(&LinkClosed { link: 9, user: b"bob", ..Default::default() });
-    peer.ask(4, "chat", b"bob\n");
+    peer.ask(4, "chat", b"bob\ngone?");
     assert_eq!(peer.next().await, answer(4, OFFLINE, b""));
     peer.ask(5, "chat", b"no line feed");
     assert_eq!(peer.next().await, answer(5, MALFORMED, b""));
@@ -234,6 +234,22 @@ async fn a_message_counts_as_delivered_when_one_of_two_gateways_takes_it() {
     here.stream.link_closed(&LinkClosed { link: 7, user: b"bob", ..Default::default() });
     here.ask(13, "chat", long.as_bytes());
     assert_eq!(here.next().await, refusal(13, Refusal::Busy));
+}
+
+/// What a chat shows as a name ends at the colon, and what it is sent to is typed before one.
+#[tokio::test]
+async fn names_a_chat_cannot_show_are_malformed() {
+    let server = start(reference::service());
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let texts = ["b:b\nhi", "b b\nhi", "b\tb\nhi", "b\u{a0}b\nhi", "b\u{7f}b\nhi", "bob\n"];
+    for (call, text) in (1..).zip(texts) {
+        peer.ask(call, "chat", text.as_bytes());
+        assert_eq!(peer.next().await, answer(call, MALFORMED, b""), "{text:?}");
+    }
+    for (call, name) in (20..).zip(["ann: yes\nbob", "ann ", "ann\u{1b}"]) {
+        peer.ask_as(name, call, "chat", b"bob\nhi");
+        assert_eq!(peer.next().await, answer(call, MALFORMED, b""), "{name:?}");
+    }
 }
 
 /// Whether a handle may be kept anywhere and a service shared by threads is part of the API.
