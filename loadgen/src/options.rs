@@ -12,7 +12,7 @@ use crate::target::{ReadyFile, Target, parse_key};
 /// Drives many encrypted client links against a gateway and says what they cost both ends.
 ///
 /// Exit codes: 0 all is well; 1 links failed or were lost, or messages were lost, doubled, misordered, refused or
-/// damaged; 2 the run could not take place; 3 the generator was the limit (more than 1 % of the planned sends missed).
+/// damaged, or the gateway held back more than 1 % of the planned sends until the load was over; 2 the run could not take place; 3 the generator was the limit (more than 1 % of the planned sends missed).
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version)]
 pub struct Options {

@@ -71,13 +71,18 @@ impl Report {
         if let Some(rate) = self.rate_per_second {
             writeln!(out, "rate       {rate:.0} messages per second")?;
         }
+        let unsent = self.messages.and_then(|messages| messages.unsent).filter(|&unsent| unsent > 0);
+        if let Some(unsent) = unsent {
+            writeln!(out, "unsent     {unsent} were planned and never left: the gateway held them back")?;
+        }
         let since = match (self.scenario, self.setup.pacing) {
             (_, Some("open")) => "from the planned time",
             ("connect", _) => "from the connect to the answer, closed loop: a slow gateway was asked less",
             _ => "from the sending, closed loop: a slow gateway was asked less",
         };
         if let Some(latency) = &self.latency_us {
-            writeln!(out, "latency    {latency} ({since})")?;
+            let unsent = if unsent.is_some() { "; the unsent ones as if answered at the end" } else { "" };
+            writeln!(out, "latency    {latency} ({since}{unsent})")?;
         }
         if let Some(connects) = self.connects {
             writeln!(out, "connects   {connects} with a full handshake")?;

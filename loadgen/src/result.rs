@@ -128,6 +128,10 @@ pub struct Messages {
     pub refused: u64,
     /// Ended as unknown.
     pub unknown: u64,
+    /// Open loop: planned within the measured part (in `connect`, with their cycle) and never sent, because the gateway
+    /// held them back until the load was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<u64>,
 }
 
 /// What became of the heartbeats.
@@ -224,6 +228,8 @@ pub struct Generator {
 
 /// Above this part of missed sends the generator is the limit.
 const MISSED_MAX: f64 = 0.01;
+/// Above this part of planned sends that never left the gateway is.
+const UNSENT_MAX: f64 = 0.01;
 
 impl Report {
     pub(crate) fn new(scenario: &'static str, setup: Setup, tally: &Tally, warnings: Vec<String>) -> Self {
@@ -248,6 +254,7 @@ impl Report {
             corrupted: counts.corrupted,
             refused: counts.refused,
             unknown: counts.unknown,
+            unsent: None,
         });
     }
 
@@ -264,6 +271,20 @@ impl Report {
         generator.missed = Some(leg.missed);
         generator.limited = Some(leg.missed as f64 > MISSED_MAX * leg.planned as f64);
         generator.late_us_p99 = Latency::of(&leg.late).map(|late| late.p99);
+    }
+
+    /// Open loop: says whether the gateway let out what was planned. `what` is planned.
+    pub(crate) fn judge_gateway(&mut self, legs: &[LegTally], what: &str) {
+        if let Some(messages) = &mut self.messages {
+            messages.unsent = Some(legs.iter().map(|leg| leg.unsent).sum());
+        }
+        for &LegTally { planned, unsent, .. } in legs {
+            if unsent as f64 > UNSENT_MAX * planned as f64 {
+                let problem =
+                    format!("the gateway did not keep up: {unsent} of {planned} planned {what} never left");
+                self.problems.push(problem);
+            }
+        }
     }
 
     /// Lists what went wrong.
@@ -318,6 +339,11 @@ impl Setup {
 }
 
 impl Latency {
+    /// Of a leg; nothing if no answer came, however long what was never sent has waited.
+    pub(crate) fn of_leg(leg: &LegTally) -> Option<Self> {
+        Self::of(&leg.latency).filter(|_| leg.latency.len() > leg.unsent)
+    }
+
     /// Of a histogram in nanoseconds; nothing if it is empty.
     #[must_use]
     pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
@@ -378,6 +404,30 @@ mod tests {
         let wrong = Report { messages: Some(messages), ..well }.judge();
         assert_eq!((wrong.exit_code(), wrong.problems), (1, vec!["2 messages misordered".to_owned()]));
         assert_eq!(Report::default().judge().exit_code(), 0);
+    }
+
+    #[test]
+    fn more_than_one_percent_held_back_is_a_problem_of_the_gateway() {
+        for (unsent, problems) in [(10, 0), (11, 1)] {
+            let messages = Messages { received: 1, ..Messages::default() };
+            let mut report = Report { messages: Some(messages), ..Report::default() };
+            let leg = LegTally { planned: 1000, unsent, ..LegTally::default() };
+            report.judge_gateway(&[LegTally::default(), leg], "messages");
+            assert_eq!(report.messages.and_then(|messages| messages.unsent), Some(unsent));
+            let text = report.text();
+            assert!(text.contains(&format!("unsent     {unsent} were planned")), "{text}");
+            let report = report.judge();
+            assert_eq!((report.problems.len(), report.exit_code()), (problems, problems as u8));
+        }
+    }
+
+    #[test]
+    fn lower_bounds_alone_are_no_latency() {
+        let mut leg = LegTally::default();
+        leg.record_unsent(Duration::from_secs(1), 3);
+        assert_eq!(Latency::of_leg(&leg), None);
+        leg.record_latency(Duration::from_secs(1));
+        assert_eq!(Latency::of_leg(&leg).map(|latency| latency.p50 > 900_000.0), Some(true));
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct LegTally {
     pub planned: u64,
     /// Of those, the ones that left more than [`LATE_MAX`] late by the generator's own fault, or never.
     pub missed: u64,
+    /// Of the planned ones, those that never left because the gateway held them back. Their latency is recorded as
+    /// what they had waited when the leg ended: without them an overloaded gateway would look fast.
+    pub unsent: u64,
 }
 
 /// A planned send that is later than this counts as missed.
@@ -40,13 +43,18 @@ impl Default for LegTally {
     fn default() -> Self {
         let max = nanos(LATENCY_MAX);
         let histogram = || Histogram::new_with_bounds(1, max, 3).expect("the bounds are constants that fit");
-        Self { latency: histogram(), late: histogram(), planned: 0, missed: 0 }
+        Self { latency: histogram(), late: histogram(), planned: 0, missed: 0, unsent: 0 }
     }
 }
 
 impl LegTally {
     pub(crate) fn record_latency(&mut self, latency: Duration) {
         self.latency.saturating_record(nanos(latency));
+    }
+
+    pub(crate) fn record_unsent(&mut self, waited: Duration, count: u64) {
+        self.unsent += count;
+        self.latency.saturating_record_n(nanos(waited), count);
     }
 
     pub(crate) fn record_late(&mut self, late: Duration) {
@@ -58,6 +66,7 @@ impl LegTally {
         self.late.add(&other.late).expect("all histograms have the same bounds");
         self.planned += other.planned;
         self.missed += other.missed;
+        self.unsent += other.unsent;
     }
 }
 
@@ -158,6 +167,8 @@ counts! {
     pings_unanswered,
     /// Planned sends that were missed so far.
     missed,
+    /// Planned sends that never left because the gateway held them back.
+    unsent,
 }
 
 #[cfg(test)]

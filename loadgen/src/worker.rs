@@ -56,7 +56,7 @@ impl Job {
         loop {
             match self.orders.try_recv() {
                 Ok(order) => {
-                    fleet.order(order);
+                    fleet.order(order, self.clock.now());
                     orders += 1;
                     told = false;
                 }

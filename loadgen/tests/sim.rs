@@ -30,6 +30,8 @@ struct World {
     driver: SimDriver,
     fleet: Fleet,
     now: Time,
+    /// The responder neither accepts nor reads nor answers.
+    frozen: bool,
 }
 
 impl World {
@@ -62,12 +64,21 @@ impl World {
             load,
         };
         let fleet = Fleet::new(settings, entropy(seed));
-        Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO }
+        Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO, frozen: false }
     }
 
     fn step(&mut self) {
         self.now = self.now + STEP;
         self.net.step();
+        if !self.frozen {
+            self.serve();
+        }
+        self.fleet.turn(&mut self.driver, self.now);
+        self.driver.wait(0, None).unwrap();
+    }
+
+    /// The responder's part of a step.
+    fn serve(&mut self) {
         while let Some(socket) = self.backlog.accept() {
             self.ends.push((socket, Some(Peer::new(Fault::Nothing, self.met)), Vec::new()));
             self.met += 1;
@@ -88,13 +99,11 @@ impl World {
         self.ends.retain(|(socket, peer, pending)| {
             !(ended(socket) || peer.is_none() && pending.is_empty() && socket.unsent() == 0)
         });
-        self.fleet.turn(&mut self.driver, self.now);
-        self.driver.wait(0, None).unwrap();
     }
 
     /// Gives an order and steps until it is done, or for `most`; whether it is done.
     fn stage(&mut self, order: Order, most: u32) -> bool {
-        self.fleet.order(order);
+        self.fleet.order(order, self.now);
         for _ in 0..most {
             self.step();
             if self.fleet.is_done() {
@@ -251,6 +260,58 @@ fn a_generator_that_oversleeps_misses_what_was_planned_meanwhile() {
     // Four packets of each link were due meanwhile; those of the last 10 ms are not late enough.
     assert!((36..=48).contains(&tally.legs[0].missed), "{} missed", tally.legs[0].missed);
     assert_eq!((tally.counts.missed, tally.counts.sent), (tally.legs[0].missed, tally.counts.received));
+}
+
+#[test]
+fn what_a_frozen_gateway_holds_back_is_unsent_and_has_waited_until_the_end() {
+    let mut world = World::new(1, Load::Planned { interval: Duration::from_millis(50) });
+    assert!(world.stage(Order::Ramp, STEPS_MAX));
+    let leg = world.leg(0, false);
+    world.stage(leg, 805);
+    world.frozen = true;
+    for _ in 0..700 {
+        world.step();
+    }
+    world.stage(Order::Drain, 1);
+    world.frozen = false;
+    let tally = world.settle(1);
+    let leg = &tally.legs[0];
+    // In the last 700 ms each link had 14 packets planned; what fits the socket's buffers has left.
+    assert_eq!((leg.planned, leg.missed, tally.counts.unsent), (6 * 28 * 2, 0, leg.unsent));
+    assert!((6 * 10 * 2..=6 * 14 * 2).contains(&leg.unsent), "{} unsent", leg.unsent);
+    assert_eq!(leg.latency.len(), leg.planned, "each has its latency");
+    let waited = leg.latency.value_at_quantile(0.75);
+    assert!((200_000_000..700_000_000).contains(&waited), "a quarter waited {waited} ns and more");
+}
+
+#[test]
+fn cycles_a_frozen_gateway_leaves_no_place_for_are_unsent() {
+    let interval = Some(Duration::from_millis(10));
+    let mut world = World::new(1, Load::Cycle { interval, tickets: false });
+    let leg = world.leg(u64::MAX, false);
+    world.stage(leg, 1005);
+    world.frozen = true;
+    for _ in 0..500 {
+        world.step();
+    }
+    world.stage(Order::Drain, 1);
+    world.frozen = false;
+    let tally = world.settle(1);
+    let leg = &tally.legs[0];
+    assert_eq!((leg.planned, leg.missed, tally.counts.unsent), (140, 0, leg.unsent));
+    assert!((38..=50).contains(&leg.unsent), "fifty were planned, and six places were free: {}", leg.unsent);
+    // A cycle that was begun carries two messages here.
+    assert_eq!(leg.latency.len(), leg.unsent + 2 * (leg.planned - leg.unsent), "each has its latency");
+}
+
+#[test]
+fn an_open_loop_of_so_many_cycles_plans_no_more() {
+    let interval = Some(Duration::from_millis(10));
+    let mut world = World::new(1, Load::Cycle { interval, tickets: false });
+    let leg = world.leg(20, false);
+    assert!(world.stage(leg, 1400), "it ends with the last cycle");
+    let tally = world.settle(1);
+    assert_eq!((tally.counts.cycles, tally.counts.missed, tally.counts.unsent), (20, 0, 0));
 }
 
 #[test]

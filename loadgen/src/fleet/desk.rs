@@ -163,12 +163,15 @@ impl Desk {
         }
     }
 
-    /// Something planned for `base` will never be done.
-    pub(crate) fn was_skipped(&mut self, base: Time, held: bool, count: u64) {
+    /// Something planned for `base` will never be done, since the load is over at `end`.
+    pub(crate) fn was_skipped(&mut self, base: Time, end: Time, held: bool, count: u64) {
         let excused = self.is_excused(base, held);
         let Some(leg) = self.measured(base) else { return };
         leg.planned += count;
-        if !excused {
+        if excused {
+            leg.record_unsent(end.since(base), count);
+            self.tally.counts.unsent += count;
+        } else {
             leg.missed += count;
             self.tally.counts.missed += count;
         }

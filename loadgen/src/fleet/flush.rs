@@ -7,7 +7,7 @@ use protocol::wire::frame::{Auth, Close, Frame, Ping, Request};
 
 use super::desk::Desk;
 use super::link::{Link, Owes, Phase};
-use super::{Fleet, Load, describe};
+use super::{Fleet, Leg, Load, describe};
 
 /// No packet is added to a send that is longer than this.
 const SEND_LEN_MAX: usize = 32 * 1024;
@@ -19,10 +19,7 @@ impl Fleet {
         match self.desk.settings.load {
             Load::Planned { .. } => {
                 while let Some((index, _)) = self.desk.take_planned(now) {
-                    let link = &mut self.links[index as usize];
-                    link.planned += 1;
-                    let room = link.ledger.room(self.desk.in_flight_max(link));
-                    link.held |= link.sending || room < self.desk.settings.batch;
+                    self.plan_packet(index);
                     self.mark(index);
                 }
             }
@@ -38,27 +35,48 @@ impl Fleet {
         }
     }
 
-    /// The leg is over: what was planned in it and has not left never will.
-    pub(super) fn give_up_planned(&mut self) {
-        let batch = u64::from(self.desk.settings.batch);
-        if let (Some(leg), Load::Planned { .. }) = (self.desk.running(), self.desk.settings.load) {
-            while let Some((index, _)) = self.desk.take_planned(leg.to) {
-                self.links[index as usize].planned += 1;
-            }
-            for (index, link) in (0..).zip(&mut self.links) {
-                for packet in link.packets..link.planned {
-                    let base = self.desk.base(index, packet, link);
-                    self.desk.was_skipped(base, link.held || link.phase != Phase::Live, batch);
-                }
-            }
-        } else if let Load::Cycle { interval: Some(_), .. } = self.desk.settings.load {
-            while let Some((_, planned)) = self.desk.running().and_then(|leg| self.desk.take_planned(leg.to))
-            {
-                self.desk.was_skipped(planned, self.desk.held, 1);
+    fn plan_packet(&mut self, index: u32) {
+        let link = &mut self.links[index as usize];
+        link.planned += 1;
+        let room = link.ledger.room(self.desk.in_flight_max(link));
+        link.held |= link.sending || room < self.desk.settings.batch;
+    }
+
+    /// The leg is over: what was planned in it by `now` and has not left never will.
+    pub(super) fn give_up_planned(&mut self, now: Time) {
+        if let Some(leg) = self.desk.running() {
+            let end = now.min(leg.to);
+            match self.desk.settings.load {
+                Load::Planned { .. } => self.give_up_packets(end),
+                Load::Cycle { interval: Some(_), .. } => self.give_up_cycles(&leg, end),
+                _ => {}
             }
         }
         for link in &mut self.links {
             link.planned = link.packets;
+        }
+    }
+
+    fn give_up_packets(&mut self, end: Time) {
+        let batch = u64::from(self.desk.settings.batch);
+        while let Some((index, _)) = self.desk.take_planned(end) {
+            self.plan_packet(index);
+        }
+        for (index, link) in (0..).zip(&self.links) {
+            for packet in link.packets..link.planned {
+                let base = self.desk.base(index, packet, link);
+                self.desk.was_skipped(base, end, link.held || link.phase != Phase::Live, batch);
+            }
+        }
+    }
+
+    fn give_up_cycles(&mut self, leg: &Leg, end: Time) {
+        // What comes after the last cycle of the count was never to be done.
+        while self.started < leg.cycles_max
+            && let Some((_, planned)) = self.desk.take_planned(end)
+        {
+            self.desk.was_skipped(planned, end, self.desk.held, 1);
+            self.started += 1;
         }
     }
 

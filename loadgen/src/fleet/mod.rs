@@ -94,8 +94,8 @@ impl Fleet {
         }
     }
 
-    /// Begins the next stage.
-    pub fn order(&mut self, order: Order) {
+    /// Begins the next stage at `now`; a leg that is under way ends there.
+    pub fn order(&mut self, order: Order, now: Time) {
         // Here and not before, so that a baseline taken before the first order lacks them.
         self.links.resize_with(self.desk.settings.links as usize, Link::new);
         self.timers.resize(self.desk.settings.links as usize);
@@ -104,7 +104,7 @@ impl Fleet {
                 self.started = 0;
                 self.desk.begin_leg(leg);
             }
-            Order::Drain => self.give_up_planned(),
+            Order::Drain => self.give_up_planned(now),
             Order::Ramp | Order::Close => self.next = 0,
         }
         self.desk.stage = Some(order);

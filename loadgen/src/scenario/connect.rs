@@ -37,16 +37,16 @@ pub(super) fn run(options: &Connect) -> Result<Report, String> {
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let per_connect = |cost: &LegCost| micros_per(cost.gateway, cost.counts.cycles);
         report.connects = Some(cost.counts.cycles);
-        report.latency_us = Latency::of(&leg.latency);
+        report.latency_us = Latency::of_leg(leg);
         let mut gateway = Gateway { cpu_us_per_connect: per_connect(cost), ..Gateway::default() };
         if options.rate.is_some() {
             report.judge_generator(leg);
+            report.judge_gateway(&outcome.tally.legs, "cycles");
         }
         report.generator.cpu_us_per_connect = micros_per(cost.own, cost.counts.cycles);
         if let (Some(leg), Some(cost)) = (outcome.tally.legs.get(1), outcome.legs.get(1)) {
             gateway.cpu_us_per_connect_resumed = per_connect(cost);
-            report.resumed =
-                Some(Resumed { connects: cost.counts.cycles, latency_us: Latency::of(&leg.latency) });
+            report.resumed = Some(Resumed { connects: cost.counts.cycles, latency_us: Latency::of_leg(leg) });
             if cost.counts.cycles == 0 {
                 report
                     .problems

@@ -46,13 +46,14 @@ pub(super) fn run(options: &Echo) -> Result<Report, String> {
     report.count_heartbeats(&outcome.tally.counts);
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let messages = cost.counts.received;
-        report.latency_us = Latency::of(&leg.latency);
+        report.latency_us = Latency::of_leg(leg);
         report.rate_per_second = Some(messages as f64 / options.duration.as_secs_f64());
         report.gateway = micros_per(cost.gateway, messages)
             .map(|cpu| Gateway { cpu_us_per_message: Some(cpu), ..Gateway::default() });
         report.generator.cpu_us_per_message = micros_per(cost.own, messages);
         if options.window.is_none() {
             report.judge_generator(leg);
+            report.judge_gateway(&outcome.tally.legs, "messages");
         }
     }
     Ok(report.judge())
