@@ -90,7 +90,7 @@ pub struct Connect {
     /// each place begins its next cycle when the one before is over.
     #[arg(long)]
     pub rate: Option<f64>,
-    /// Stop after so many cycles.
+    /// Stop after so many cycles; those of the warm-up do not count.
     #[arg(long)]
     pub count: Option<u64>,
     /// A second part of the same length in which links are opened with tickets from the first; both are reported.

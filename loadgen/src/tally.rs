@@ -31,6 +31,10 @@ pub struct LegTally {
     /// Of the planned ones, those that never left because the gateway held them back. Their latency is recorded as
     /// what they had waited when the leg ended: without them an overloaded gateway would look fast.
     pub unsent: u64,
+    /// Cycles that went through, warm-up included.
+    pub cycles: u64,
+    /// Of those, the ones begun within the measured part.
+    pub connects: u64,
 }
 
 /// A planned send that is later than this counts as missed.
@@ -43,7 +47,15 @@ impl Default for LegTally {
     fn default() -> Self {
         let max = nanos(LATENCY_MAX);
         let histogram = || Histogram::new_with_bounds(1, max, 3).expect("the bounds are constants that fit");
-        Self { latency: histogram(), late: histogram(), planned: 0, missed: 0, unsent: 0 }
+        Self {
+            latency: histogram(),
+            late: histogram(),
+            planned: 0,
+            missed: 0,
+            unsent: 0,
+            cycles: 0,
+            connects: 0,
+        }
     }
 }
 
@@ -67,6 +79,8 @@ impl LegTally {
         self.planned += other.planned;
         self.missed += other.missed;
         self.unsent += other.unsent;
+        self.cycles += other.cycles;
+        self.connects += other.connects;
     }
 }
 

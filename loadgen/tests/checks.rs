@@ -148,6 +148,8 @@ fn cycles_go_round_and_are_counted() {
     let Messages { sent, received, .. } = messages(&report);
     assert_eq!((sent, received, report.links.up, report.exit_code()), (50, 50, 50, 0), "{}", report.text());
     assert_eq!((report.connects, report.resumed), (Some(50), None));
+    let warm = run(&responder, "connect --links 4 --count 20 --duration 20s --warmup 300ms");
+    assert_eq!((warm.connects, warm.latency_us.is_some()), (Some(20), true), "{}", warm.text());
     let open = run(&responder, "connect --links 8 --rate 100 --duration 1s --warmup 0s");
     assert!((98..=102).contains(&open.generator.planned.unwrap()), "{}", open.text());
     assert_eq!(open.problems, [""; 0], "{}", open.text());

@@ -73,7 +73,7 @@ impl Fleet {
             if link.phase != Phase::Leaving {
                 self.going += 1;
             } else if let Load::Cycle { .. } = self.desk.settings.load {
-                self.desk.tally.counts.cycles += 1;
+                self.desk.went_through(link.begun);
             }
             self.desk.write_off(link);
             self.partials.release(std::mem::replace(&mut link.place, Place::NONE));

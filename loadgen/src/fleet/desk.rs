@@ -177,6 +177,17 @@ impl Desk {
         }
     }
 
+    /// A cycle begun at `begun` went through.
+    pub(crate) fn went_through(&mut self, begun: Time) {
+        self.tally.counts.cycles += 1;
+        if let Some(leg) = self.tally.legs.last_mut() {
+            leg.cycles += 1;
+        }
+        if let Some(leg) = self.measured(begun) {
+            leg.connects += 1;
+        }
+    }
+
     /// The most messages a link may have in flight.
     pub(crate) fn in_flight_max(&self, link: &Link) -> u32 {
         match self.settings.load {

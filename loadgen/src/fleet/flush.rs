@@ -76,7 +76,7 @@ impl Fleet {
             && let Some((_, planned)) = self.desk.take_planned(end)
         {
             self.desk.was_skipped(planned, end, self.desk.held, 1);
-            self.started += 1;
+            self.count_start(leg, planned);
         }
     }
 

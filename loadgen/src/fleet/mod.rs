@@ -58,7 +58,7 @@ pub struct Fleet {
     present: u32,
     /// Links that are leaving or closing.
     going: u32,
-    /// Cycles started in this leg.
+    /// Cycles started in the measured part of this leg.
     started: u64,
     /// When the next turn is to begin at the latest.
     wanted: Time,

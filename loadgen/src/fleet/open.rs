@@ -47,9 +47,14 @@ impl Fleet {
             } else {
                 now
             };
-            self.started += 1;
+            self.count_start(&leg, begun);
             self.begin(index, begun);
         }
+    }
+
+    /// What is begun in the warm-up is none of the cycles that were asked for.
+    pub(super) fn count_start(&mut self, leg: &Leg, begun: Time) {
+        self.started += u64::from(begun >= leg.from);
     }
 
     /// A free place; with a ticket if the leg resumes. Places without one sit that leg out.

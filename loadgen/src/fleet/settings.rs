@@ -78,7 +78,7 @@ pub struct Leg {
     pub from: Time,
     /// When measuring and load end.
     pub to: Time,
-    /// Cycles this fleet starts at most.
+    /// Cycles this fleet starts at most, from the measured part on.
     pub cycles_max: u64,
     /// Whether cycles open their links with tickets.
     pub resume: bool,

@@ -6,6 +6,7 @@ use super::{Course, LegCost, Stretch};
 use crate::fleet::Load;
 use crate::options::Connect;
 use crate::result::{Gateway, Latency, Pacing, Report, Resumed, Setup, micros_per};
+use crate::tally::LegTally;
 
 pub(super) fn run(options: &Connect) -> Result<Report, String> {
     let interval_of = interval(options)?;
@@ -36,7 +37,7 @@ pub(super) fn run(options: &Connect) -> Result<Report, String> {
     report.count_messages(&outcome.tally.counts);
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let per_connect = |cost: &LegCost| micros_per(cost.gateway, cost.counts.cycles);
-        report.connects = Some(cost.counts.cycles);
+        report.connects = Some(leg.connects);
         report.latency_us = Latency::of_leg(leg);
         let mut gateway = Gateway { cpu_us_per_connect: per_connect(cost), ..Gateway::default() };
         if options.rate.is_some() {
@@ -46,19 +47,24 @@ pub(super) fn run(options: &Connect) -> Result<Report, String> {
         report.generator.cpu_us_per_connect = micros_per(cost.own, cost.counts.cycles);
         if let (Some(leg), Some(cost)) = (outcome.tally.legs.get(1), outcome.legs.get(1)) {
             gateway.cpu_us_per_connect_resumed = per_connect(cost);
-            report.resumed = Some(Resumed { connects: cost.counts.cycles, latency_us: Latency::of_leg(leg) });
-            if cost.counts.cycles == 0 {
-                report
-                    .problems
-                    .push("no link was resumed: the gateway gave no tickets, or refused them".to_owned());
-            }
+            report.resumed = Some(Resumed { connects: leg.connects, latency_us: Latency::of_leg(leg) });
         }
         report.gateway = (!gateway.is_empty()).then_some(gateway);
     }
-    if outcome.tally.counts.cycles == 0 {
-        report.problems.push("no cycle went through".to_owned());
-    }
+    report.problems.extend(nothing_measured(&outcome.tally.legs));
     Ok(report.judge())
+}
+
+/// Why there is no figure of a part, if there is none.
+fn nothing_measured(legs: &[LegTally]) -> Option<String> {
+    let (number, leg) = (0..).zip(legs).find(|(_, leg)| leg.connects == 0)?;
+    Some(match (number, leg.cycles) {
+        (0, 0) => "no cycle went through".to_owned(),
+        (_, 0) => "no link was resumed: the gateway gave no tickets, or refused them".to_owned(),
+        (_, cycles) => {
+            format!("over within the warm-up: {cycles} cycles went through, and none was measured")
+        }
+    })
 }
 
 /// Between two cycles of a worker with so many of the places: its part of the rate is its part of the places.
@@ -78,3 +84,19 @@ fn interval(options: &Connect) -> Result<impl Fn(u32) -> Option<Duration> + use<
 
 const INTERVAL_MIN: Duration = Duration::from_micros(1);
 const INTERVAL_MAX: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_without_a_measured_cycle_says_why() {
+        let leg = |cycles, connects| LegTally { cycles, connects, ..LegTally::default() };
+        let why = |legs: &[LegTally]| nothing_measured(legs).unwrap_or_default();
+        assert_eq!(why(&[leg(9, 7), leg(1, 1)]), "");
+        assert_eq!(why(&[leg(0, 0)]), "no cycle went through");
+        assert!(why(&[leg(7, 0), leg(0, 0)]).starts_with("over within the warm-up: 7 cycles"));
+        assert!(why(&[leg(7, 7), leg(0, 0)]).starts_with("no link was resumed"));
+        assert!(why(&[leg(7, 7), leg(3, 0)]).starts_with("over within the warm-up: 3 cycles"));
+    }
+}
