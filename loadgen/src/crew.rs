@@ -1,7 +1,7 @@
 //! All workers of a run: started together, ordered together, waited for within bounds.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use protocol::Time;
 
 use crate::clock::Clock;
 use crate::fleet::{Order, Settings};
+use crate::stop::Stop;
 use crate::tally::{Board, Counts, Tally};
 use crate::worker::{Event, Job};
 
@@ -20,6 +21,10 @@ pub(crate) struct Crew {
     orders: u32,
     /// Workers that are done with the last order.
     done: usize,
+    /// The last order puts load on, which an early end cuts short.
+    loading: bool,
+    /// When the run was told to end early.
+    stopped: Option<Time>,
 }
 
 struct Hand {
@@ -36,8 +41,14 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 impl Crew {
     /// One worker per share, pinned to `cpus` in turn. Returns when all rings are built.
-    pub(crate) fn start(shares: Vec<Settings>, cpus: &[u32], clock: Clock) -> Result<Self, String> {
+    pub(crate) fn start(
+        shares: Vec<Settings>,
+        cpus: &[u32],
+        clock: Clock,
+        stop: &Stop,
+    ) -> Result<Self, String> {
         let (sender, events) = channel();
+        stop.listen(sender.clone());
         let mut hands = Vec::with_capacity(shares.len());
         for (worker, settings) in shares.into_iter().enumerate() {
             let (orders, receiver) = channel();
@@ -57,7 +68,7 @@ impl Crew {
                 .map_err(|error| format!("starting a thread: {error}"))?;
             hands.push(Hand { orders, waker: None, board, thread });
         }
-        let mut crew = Self { clock, hands, events, orders: 0, done: 0 };
+        let mut crew = Self { clock, hands, events, orders: 0, done: 0, loading: false, stopped: None };
         let until = clock.now() + START_MAX;
         while crew.hands.iter().any(|hand| hand.waker.is_none()) {
             if !crew.learn(until)? {
@@ -72,17 +83,19 @@ impl Crew {
         self.orders += 1;
         self.done = 0;
         for (worker, hand) in self.hands.iter().enumerate() {
+            let order = order(worker);
+            self.loading = matches!(order, Order::Ramp | Order::Run(_));
             // A worker that has ended has said why, which the next wait will find.
-            let _ended = hand.orders.send(order(worker));
+            let _ended = hand.orders.send(order);
             hand.wake();
         }
     }
 
-    /// Waits until all workers are done with the last order, or until `until`; says which. Shows the counters once per
-    /// second.
+    /// Waits until all workers are done with the last order, or until `until`; says which. An early end cuts the wait
+    /// short where load is put on. Shows the counters once per second.
     pub(crate) fn wait(&mut self, until: Time, mut show: impl FnMut(Time, &Counts)) -> Result<bool, String> {
         let mut next = self.clock.now() + REPORT_EVERY;
-        while self.done < self.hands.len() {
+        while self.done < self.hands.len() && !(self.loading && self.stopped.is_some()) {
             self.learn(until.min(next))?;
             let now = self.clock.now();
             if now >= until {
@@ -93,7 +106,12 @@ impl Crew {
                 show(now, &self.counts());
             }
         }
-        Ok(true)
+        Ok(self.done == self.hands.len())
+    }
+
+    /// When the run was told to end early, if it was.
+    pub(crate) const fn stopped(&self) -> Option<Time> {
+        self.stopped
     }
 
     /// The counters of all workers as of their last turns.
@@ -126,9 +144,13 @@ impl Crew {
         match self.events.recv_timeout(until.since(self.clock.now())) {
             Ok(Event::Ready { worker, waker }) => self.hands[worker].waker = Some(waker),
             Ok(Event::Done { orders }) => self.done += usize::from(orders == self.orders),
+            Ok(Event::Stop) => self.stopped = Some(self.clock.now()),
             Ok(Event::Broken(error)) => return Err(error),
-            Err(RecvTimeoutError::Timeout) => return Ok(false),
-            Err(RecvTimeoutError::Disconnected) => return Err("a worker has panicked".to_owned()),
+            // Whoever may stop the run holds the channel too: it stays open without any worker.
+            Err(_) if self.hands.iter().any(|hand| hand.thread.is_finished()) => {
+                return Err("a worker has panicked".to_owned());
+            }
+            Err(_) => return Ok(false),
         }
         Ok(true)
     }

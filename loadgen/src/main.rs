@@ -4,9 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use loadgen::options::{Options, Scenario};
+use loadgen::options::Options;
+use loadgen::output::Output;
 use loadgen::result::Report;
 use loadgen::scenario;
+use loadgen::stop::{Stop, heed_signals};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,8 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match scenario::run(&options).and_then(|report| write(&options, &report).map(|()| report)) {
+    match run(&Options::parse()) {
         Ok(report) => ExitCode::from(report.exit_code()),
         Err(error) => {
             let _nobody_reads = writeln!(std::io::stderr().lock(), "loadgen: {error}");
@@ -25,14 +26,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(options: &Options, report: &Report) -> Result<(), String> {
+fn run(options: &Options) -> Result<Report, String> {
+    let stop = Stop::default();
+    heed_signals(stop.clone()).map_err(|error| format!("the signal handlers: {error}"))?;
+    let output = options.scenario.shared().json.as_deref().map(Output::open).transpose()?;
+    let report = scenario::run(options, &stop)?;
     let _nobody_reads = write!(std::io::stdout().lock(), "{}", report.text());
-    let shared = match &options.scenario {
-        Scenario::Idle(idle) => &idle.shared,
-        Scenario::Echo(echo) => &echo.shared,
-        Scenario::Connect(connect) => &connect.shared,
-    };
-    let Some(path) = &shared.json else { return Ok(()) };
-    let json = serde_json::to_string_pretty(report).expect("a report has string keys and plain values");
-    std::fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))
+    if let Some(output) = output {
+        let json = serde_json::to_string_pretty(&report).expect("a report has string keys and plain values");
+        output.write(&(json + "\n"))?;
+    }
+    Ok(report)
 }

@@ -16,6 +16,12 @@ pub struct Report {
     pub scenario: &'static str,
     /// What was asked for.
     pub setup: Setup,
+    /// Seconds really measured (in `connect`, with the full handshake); less than asked for when the run ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_s: Option<f64>,
+    /// Seconds from the start until a signal ended the run early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted_after_s: Option<f64>,
     /// What became of the links; in `connect`, of all of them one after the other.
     pub links: Links,
     /// What became of the messages.
@@ -62,7 +68,7 @@ pub struct Setup {
     pub links: u32,
     /// Threads of the generator.
     pub workers: u32,
-    /// Seconds of the measured part.
+    /// Seconds the measured part was to have.
     pub duration_s: f64,
     /// Name of the Noise protocol.
     pub suite: &'static str,
@@ -231,6 +237,9 @@ const MISSED_MAX: f64 = 0.01;
 /// Above this part of planned sends that never left the gateway is.
 const UNSENT_MAX: f64 = 0.01;
 
+/// The exit code of a run that a signal ended early.
+pub(crate) const INTERRUPTED: u8 = 4;
+
 impl Report {
     pub(crate) fn new(scenario: &'static str, setup: Setup, tally: &Tally, warnings: Vec<String>) -> Self {
         let Counts { welcomed, failed, lost, .. } = tally.counts;
@@ -307,15 +316,27 @@ impl Report {
                 self.problems.push(format!("{count} {what}"));
             }
         }
-        if self.messages.is_some_and(|messages| messages.received == 0) {
-            self.problems.push("no message was answered".to_owned());
+        match self.interrupted_after_s {
+            Some(after) => {
+                let measured = self.measured_s.unwrap_or_default();
+                self.problems
+                    .push(format!("interrupted after {after:.1} s, {measured:.1} s of them measured"));
+            }
+            None if self.messages.is_some_and(|messages| messages.received == 0) => {
+                self.problems.push("no message was answered".to_owned());
+            }
+            None => {}
         }
         self
     }
 
-    /// What the process ends with: 0 well, 1 something went wrong, 3 the generator was the limit.
+    /// What the process ends with: 0 well, 1 something went wrong, 3 the generator was the limit, 4 a signal ended the
+    /// run early, whatever else there is to say.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
+        if self.interrupted_after_s.is_some() {
+            return INTERRUPTED;
+        }
         match (self.problems.is_empty(), self.generator.limited) {
             (false, _) => 1,
             (true, Some(true)) => 3,
@@ -370,6 +391,11 @@ impl Kernel {
     }
 }
 
+/// Things per second, if there was any time.
+pub(crate) fn per_second(count: u64, time: Duration) -> Option<f64> {
+    (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
+}
+
 /// Microseconds per thing, if there was any.
 pub(crate) fn micros_per(spent: Option<Duration>, count: u64) -> Option<f64> {
     spent.filter(|_| count > 0).map(|spent| spent.as_secs_f64() * 1e6 / count as f64)
@@ -419,6 +445,19 @@ mod tests {
             let report = report.judge();
             assert_eq!((report.problems.len(), report.exit_code()), (problems, problems as u8));
         }
+    }
+
+    #[test]
+    fn an_early_end_has_its_own_exit_code_and_excuses_what_is_not_there() {
+        let messages = Some(Messages::default());
+        let cut =
+            Report { interrupted_after_s: Some(2.5), measured_s: Some(1.0), messages, ..Report::default() };
+        let cut = cut.judge();
+        assert_eq!(cut.problems, ["interrupted after 2.5 s, 1.0 s of them measured"]);
+        assert_eq!(cut.exit_code(), 4);
+        let limited = Generator { limited: Some(true), ..Generator::default() };
+        assert_eq!(Report { generator: limited, ..cut }.exit_code(), 4);
+        assert_eq!((per_second(3, Duration::ZERO), per_second(3, Duration::from_secs(2))), (None, Some(1.5)));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) enum Event {
     Ready { worker: usize, waker: Waker },
     /// So many orders have come, and the last of them is done.
     Done { orders: u32 },
+    /// The run is to end early.
+    Stop,
     /// The worker cannot go on.
     Broken(String),
 }

@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering;
 use clap::Parser;
 use loadgen::options::Options;
 use loadgen::result::{Messages, Report};
+use loadgen::stop::Stop;
 use responder::{Fault, Responder, start};
 
 /// Runs a line of options against the responder; the run must take place.
 fn run(responder: &Responder, line: &str) -> Report {
     let words = ["loadgen"].into_iter().chain(line.split_whitespace()).map(str::to_owned);
     let options = Options::try_parse_from(words.chain(responder.options())).unwrap();
-    loadgen::scenario::run(&options).unwrap()
+    loadgen::scenario::run(&options, &Stop::default()).unwrap()
 }
 
 const CLOSED: &str = "echo --links 4 --window 4 --duration 300ms --warmup 100ms --drain 300ms";

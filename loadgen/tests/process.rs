@@ -3,9 +3,10 @@
 
 mod responder;
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
 
-use responder::{Fault, start};
+use responder::{Fault, Responder, start};
 use serde_json::Value;
 
 fn loadgen(line: &[&str]) -> Output {
@@ -48,6 +49,111 @@ fn a_ready_file_is_enough_and_the_json_holds_what_was_measured() {
     for file in [target, json] {
         std::fs::remove_file(file).unwrap();
     }
+}
+
+/// Starts a run that writes to the JSON file, reads its progress until a line contains `until`, and gives what is left.
+fn start_run(
+    responder: &Responder,
+    line: &str,
+    json: &str,
+    until: &str,
+) -> (Child, impl Iterator<Item = String>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(line.split_whitespace())
+        .args(responder.options())
+        .args(["--json", json])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|said| said.contains(until)), "{line}: ended before {until}");
+    (child, lines)
+}
+
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_signal_ends_the_run_and_keeps_what_was_measured_until_then() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    for (number, signal, line) in [
+        (0, "-INT", "echo --links 5 --window 1"),
+        (1, "-TERM", "echo --links 5 --rate 500"),
+        (2, "-INT", "connect --links 2"),
+    ] {
+        let json = std::env::temp_dir().join(format!("loadgen-{}-signal-{number}.json", std::process::id()));
+        let line = format!("{line} --duration 60s --warmup 0s");
+        let (mut child, rest) = start_run(&responder, &line, json.to_str().unwrap(), " run 00:0");
+        send(signal, &child);
+        drop(rest.collect::<Vec<_>>());
+        assert_eq!(child.wait().unwrap().code(), Some(4), "{line}");
+        let result: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        let number = |pointer| result.pointer(pointer).and_then(Value::as_f64);
+        let (after, measured) = (number("/interrupted_after_s").unwrap(), number("/measured_s").unwrap());
+        assert!(0.5 < measured && measured <= after && after < 50.0, "{line}: {result}");
+        let problems = result["problems"].as_array().unwrap();
+        assert!(
+            problems.len() == 1 && problems[0].as_str().unwrap().contains("interrupted after"),
+            "{result}"
+        );
+        let received = number("/messages/received").unwrap();
+        assert_eq!(
+            (number("/messages/sent"), number("/messages/lost")),
+            (Some(received), Some(0.0)),
+            "{line}"
+        );
+        if let Some(rate) = number("/rate_per_second") {
+            assert!(
+                (rate * measured / received - 1.0).abs() < 0.2,
+                "{line}: the time measured, not asked for: {result}"
+            );
+        }
+        if let Some(planned) = number("/generator/planned") {
+            assert!((planned / 500.0 / measured - 1.0).abs() < 0.2, "{line}: planned until then: {result}");
+        }
+        std::fs::remove_file(json).unwrap();
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let Some(responder) = start(Fault::Drop(3)) else { return };
+    let json = std::env::temp_dir().join(format!("loadgen-{}-second.json", std::process::id()));
+    let line = "echo --links 2 --window 4 --duration 60s --warmup 0s --drain 60s";
+    let (mut child, mut rest) = start_run(&responder, line, json.to_str().unwrap(), " run 00:0");
+    send("-TERM", &child);
+    assert!(rest.any(|said| said.contains("drain")), "it waits for the answers");
+    send("-TERM", &child);
+    assert!(rest.count() < 10, "it does not go on");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(std::fs::read(&json).unwrap(), b"", "there is no result");
+    std::fs::remove_file(json).unwrap();
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_noticed_before_the_run() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let line =
+        ["idle", "--links", "1", "--duration", "100ms", "--json", "/nowhere/result.json"].map(str::to_owned);
+    let options = responder.options();
+    let words: Vec<&str> = line.iter().chain(&options).map(String::as_str).collect();
+    let output = loadgen(&words);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.contains("/nowhere/result.json")), (Some(2), true), "{said}");
+    assert_eq!((output.stdout.len(), said.lines().count()), (0, 1), "nothing was run: {said}");
+}
+
+#[test]
+fn a_run_that_does_not_take_place_leaves_the_result_file_as_it_was() {
+    let json = std::env::temp_dir().join(format!("loadgen-{}-kept.json", std::process::id()));
+    let line = ["idle", "--target-file", "/nowhere/ready.json", "--json", json.to_str().unwrap()];
+    assert_eq!((loadgen(&line).status.code(), json.exists()), (Some(2), false));
+    std::fs::write(&json, "an earlier result").unwrap();
+    assert_eq!(loadgen(&line).status.code(), Some(2));
+    assert_eq!(std::fs::read(&json).unwrap(), b"an earlier result");
+    std::fs::remove_file(json).unwrap();
 }
 
 #[test]

@@ -305,6 +305,17 @@ fn cycles_a_frozen_gateway_leaves_no_place_for_are_unsent() {
 }
 
 #[test]
+fn a_leg_that_is_ended_early_planned_nothing_for_the_time_after() {
+    let mut world = World::new(1, Load::Planned { interval: Duration::from_millis(50) });
+    assert!(world.stage(Order::Ramp, STEPS_MAX));
+    let leg = world.leg(0, false);
+    world.stage(leg, 605);
+    let tally = world.settle(1);
+    // The leg began after 5 ms and its measured part 100 ms later.
+    assert_eq!((tally.legs[0].planned, tally.counts.missed, tally.counts.unsent), (6 * 10 * 2, 0, 0));
+}
+
+#[test]
 fn cycles_of_the_warm_up_are_not_counted_against_the_number_asked_for() {
     for interval in [None, Some(Duration::from_millis(10))] {
         let mut world = World::new(1, Load::Cycle { interval, tickets: false });

@@ -6,9 +6,10 @@ use super::{Course, LegCost, Stretch};
 use crate::fleet::Load;
 use crate::options::Connect;
 use crate::result::{Gateway, Latency, Pacing, Report, Resumed, Setup, micros_per};
+use crate::stop::Stop;
 use crate::tally::LegTally;
 
-pub(super) fn run(options: &Connect) -> Result<Report, String> {
+pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
     let interval_of = interval(options)?;
     let tickets = options.resume;
     let stretch = |resume| Stretch {
@@ -26,14 +27,14 @@ pub(super) fn run(options: &Connect) -> Result<Report, String> {
         legs: [Some(stretch(false)), options.resume.then(|| stretch(true))].into_iter().flatten().collect(),
         memory: false,
     };
-    let outcome = course.run(&options.shared)?;
+    let outcome = course.run(&options.shared, stop)?;
     let mut setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);
     setup.pace(match options.rate {
         Some(rate) => Pacing::Open { rate },
         None => Pacing::Closed { window: options.links },
     });
     setup.size = Some(options.size);
-    let mut report = Report::new("connect", setup, &outcome.tally, outcome.warnings);
+    let mut report = outcome.report("connect", setup);
     report.count_messages(&outcome.tally.counts);
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let per_connect = |cost: &LegCost| micros_per(cost.gateway, cost.counts.cycles);
@@ -51,7 +52,9 @@ pub(super) fn run(options: &Connect) -> Result<Report, String> {
         }
         report.gateway = (!gateway.is_empty()).then_some(gateway);
     }
-    report.problems.extend(nothing_measured(&outcome.tally.legs));
+    if outcome.interrupted.is_none() {
+        report.problems.extend(nothing_measured(&outcome.tally.legs));
+    }
     Ok(report.judge())
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{Course, Stretch};
 use crate::fleet::Load;
 use crate::options::Echo;
-use crate::result::{Gateway, Latency, Pacing, Report, Setup, micros_per};
+use crate::result::{Gateway, Latency, Pacing, Report, Setup, micros_per, per_second};
+use crate::stop::Stop;
 
 /// The most messages a link keeps in flight, which its book-keeping is made for.
 const IN_FLIGHT_MAX: u32 = 64;
 
-pub(super) fn run(options: &Echo) -> Result<Report, String> {
+pub(super) fn run(options: &Echo, stop: &Stop) -> Result<Report, String> {
     let window = options.window.unwrap_or(1);
     if options.batch == 0
         || window == 0
@@ -37,17 +38,17 @@ pub(super) fn run(options: &Echo) -> Result<Report, String> {
         }],
         memory: false,
     };
-    let outcome = course.run(&options.shared)?;
+    let outcome = course.run(&options.shared, stop)?;
     let mut setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);
     setup.pace(pacing);
     (setup.size, setup.batch) = (Some(options.size), Some(options.batch));
-    let mut report = Report::new("echo", setup, &outcome.tally, outcome.warnings);
+    let mut report = outcome.report("echo", setup);
     report.count_messages(&outcome.tally.counts);
     report.count_heartbeats(&outcome.tally.counts);
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let messages = cost.counts.received;
         report.latency_us = Latency::of_leg(leg);
-        report.rate_per_second = Some(messages as f64 / options.duration.as_secs_f64());
+        report.rate_per_second = per_second(messages, cost.measured);
         report.gateway = micros_per(cost.gateway, messages)
             .map(|cpu| Gateway { cpu_us_per_message: Some(cpu), ..Gateway::default() });
         report.generator.cpu_us_per_message = micros_per(cost.own, messages);

@@ -6,8 +6,9 @@ use super::{Course, Memory, Stretch};
 use crate::fleet::Load;
 use crate::options::Idle;
 use crate::result::{Gateway, Generator, Kernel, Report, Setup};
+use crate::stop::Stop;
 
-pub(super) fn run(options: &Idle) -> Result<Report, String> {
+pub(super) fn run(options: &Idle, stop: &Stop) -> Result<Report, String> {
     let course = Course {
         scenario: "idle",
         links: options.links,
@@ -22,9 +23,9 @@ pub(super) fn run(options: &Idle) -> Result<Report, String> {
         }],
         memory: true,
     };
-    let outcome = course.run(&options.shared)?;
+    let outcome = course.run(&options.shared, stop)?;
     let setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);
-    let mut report = Report::new("idle", setup, &outcome.tally, outcome.warnings);
+    let mut report = outcome.report("idle", setup);
     report.count_heartbeats(&outcome.tally.counts);
     if let Some(memory) = &outcome.memory {
         let kernel = kernel(memory);

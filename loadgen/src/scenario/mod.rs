@@ -16,21 +16,22 @@ use crate::fleet::{Leg, Load, Order, Settings};
 use crate::options::{Options, Scenario, Shared};
 use crate::plan::mix;
 use crate::progress::Progress;
-use crate::result::Report;
+use crate::result::{Report, Setup};
+use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::target::{self, Target};
 use crate::watch::{Cpu, Process, Slab, Spent};
 use crate::worker::SLOTS_SPARE;
 
-/// Runs what the command line asks for.
+/// Runs what the command line asks for, or as much of it as there is time for before the `stop`.
 ///
 /// # Errors
 /// One or two lines when the run could not take place.
-pub fn run(options: &Options) -> Result<Report, String> {
+pub fn run(options: &Options, stop: &Stop) -> Result<Report, String> {
     match &options.scenario {
-        Scenario::Idle(options) => idle::run(options),
-        Scenario::Echo(options) => echo::run(options),
-        Scenario::Connect(options) => connect::run(options),
+        Scenario::Idle(options) => idle::run(options, stop),
+        Scenario::Echo(options) => echo::run(options, stop),
+        Scenario::Connect(options) => connect::run(options, stop),
     }
 }
 
@@ -62,11 +63,22 @@ struct Outcome {
     workers: u32,
     legs: Vec<LegCost>,
     memory: Option<Memory>,
+    /// When it was told to end early.
+    interrupted: Option<Time>,
     warnings: Vec<String>,
+}
+
+/// What the stages of a run gave.
+struct Stages {
+    legs: Vec<LegCost>,
+    memory: Option<Memory>,
+    interrupted: Option<Time>,
 }
 
 /// What a leg cost, over its measured part.
 struct LegCost {
+    /// How long that was.
+    measured: Duration,
     counts: Counts,
     gateway: Option<Duration>,
     own: Option<Duration>,
@@ -96,20 +108,20 @@ const CLOSE_MAX_PER_LINK: Duration = Duration::from_millis(1);
 const LEAD: Duration = Duration::from_millis(50);
 
 impl Course {
-    fn run(&self, shared: &Shared) -> Result<Outcome, String> {
+    fn run(&self, shared: &Shared, stop: &Stop) -> Result<Outcome, String> {
         let target = shared.target()?;
         let shares = self.shares(shared, &target)?;
         let clock = Clock::start();
         let watch = Watch { gateway: target.pid.map(Process::with_pid), warnings: Vec::new() };
-        let crew = Crew::start(shares, &shared.pin, clock)?;
+        let crew = Crew::start(shares, &shared.pin, clock, stop)?;
         let progress = Progress::new(self.scenario, self.links);
         let mut run = Run { clock, crew, watch, progress };
         let baseline = self.memory.then(|| run.watch.baseline());
-        let outcome = self.stages(&mut run, baseline, shared.drain);
+        let stages = self.stages(&mut run, baseline, shared.drain);
         let workers = run.crew.len() as u32;
         let tally = run.crew.finish();
-        let (legs, memory) = outcome?;
-        Ok(Outcome { tally, workers, legs, memory, warnings: run.watch.warnings })
+        let Stages { legs, memory, interrupted } = stages?;
+        Ok(Outcome { tally, workers, legs, memory, interrupted, warnings: run.watch.warnings })
     }
 
     fn stages(
@@ -117,18 +129,21 @@ impl Course {
         run: &mut Run,
         baseline: Option<MemoryBaseline>,
         drain: Duration,
-    ) -> Result<(Vec<LegCost>, Option<Memory>), String> {
+    ) -> Result<Stages, String> {
         let ramp_max = RAMP_MAX + RAMP_MAX_PER_LINK * self.links;
-        if !run.stage("ramp", |_| Order::Ramp, ramp_max)? {
+        if !run.stage("ramp", |_| Order::Ramp, ramp_max)? && run.crew.stopped().is_none() {
             run.watch.warnings.push(format!("the ramp was given up after {} s", ramp_max.as_secs()));
         }
-        let (mut legs, mut memory) = (Vec::new(), None);
+        let (mut legs, mut memory, mut interrupted) = (Vec::new(), None, None);
         for stretch in &self.legs {
             let counts = run.crew.counts();
-            if self.memory && counts.welcomed == counts.lost {
+            interrupted = run.crew.stopped();
+            if interrupted.is_some() || (self.memory && counts.welcomed == counts.lost) {
                 break;
             }
             legs.push(self.leg(run, stretch)?);
+            // What comes later cuts nothing of this leg.
+            interrupted = run.crew.stopped();
             if let Some(baseline) = &baseline {
                 let counts = run.crew.counts();
                 memory = Some(run.watch.memory(baseline, counts.welcomed - counts.lost));
@@ -140,7 +155,7 @@ impl Course {
         if !run.stage("close", |_| Order::Close, CLOSE_MAX + CLOSE_MAX_PER_LINK * self.links)? {
             run.watch.warnings.push("not all links were closed in time".to_owned());
         }
-        Ok((legs, memory))
+        Ok(Stages { legs, memory, interrupted })
     }
 
     fn leg(&self, run: &mut Run, stretch: &Stretch) -> Result<LegCost, String> {
@@ -158,10 +173,12 @@ impl Course {
         let counts_before = run.crew.counts();
         run.wait(if stretch.resume { "resume" } else { "run" }, to)?;
         let after = run.watch.cpu();
+        let measured = run.clock.now().min(to).since(from);
         let used = |which: fn(&CpuPair) -> &Option<Cpu>| {
             Some(which(&after).as_ref()?.since(which(&before).as_ref()?))
         };
         Ok(LegCost {
+            measured,
             counts: run.crew.counts().since(&counts_before),
             gateway: used(|pair| &pair.gateway),
             own: used(|pair| &pair.own),
@@ -233,6 +250,16 @@ fn random() -> Result<[u8; 32], String> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| format!("randomness: {error}"))?;
     Ok(random)
+}
+
+impl Outcome {
+    /// What all scenarios report alike.
+    fn report(&self, scenario: &'static str, setup: Setup) -> Report {
+        let mut report = Report::new(scenario, setup, &self.tally, self.warnings.clone());
+        report.interrupted_after_s = self.interrupted.map(|at| at.since(Time::ZERO).as_secs_f64());
+        report.measured_s = self.legs.first().map(|leg| leg.measured.as_secs_f64());
+        report
+    }
 }
 
 /// A run under way.
