@@ -12,9 +12,10 @@ use crate::target::{ReadyFile, Target, parse_key};
 /// Drives many encrypted client links against a gateway and says what they cost both ends.
 ///
 /// Exit codes: 0 all is well; 1 links failed or were lost, or messages were lost, doubled, misordered, refused or
-/// damaged, or the gateway held back more than 1 % of the planned sends until the load was over; 2 the run could not take place; 3 the generator was the limit (more than 1 % of the planned sends missed);
-/// 4 a signal ended the run early. The first SIGINT or SIGTERM has what was measured until then reported, the second one
-/// ends the process at once.
+/// damaged, or the gateway held back more than 1 % of the planned sends until the load was over; 2 the run could not
+/// take place; 3 the generator was the limit (open loop: more than 1 % of the planned sends missed; closed loop: its
+/// turns began late, or a worker used a whole processor and no thread of the gateway did); 4 a signal ended the run
+/// early. The first SIGINT or SIGTERM has what was measured until then reported, the second one ends the process at once.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version)]
 pub struct Options {

@@ -209,9 +209,17 @@ pub struct Kernel {
 /// What it cost this process, and whether it kept up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Generator {
-    /// Open loop: more than 1 % of the planned sends were missed through this process's own fault.
+    /// Open loop: more than 1 % of the planned sends were missed through this process's own fault. Closed loop: its
+    /// workers stood still for more than 5 % of the time because turns began late, or one of them used a whole processor
+    /// while no thread of the gateway did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited: Option<bool>,
+    /// Closed loop: turns within the measured part that began more than 10 ms late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_turns: Option<u64>,
+    /// Closed loop: the part of a processor its busiest thread used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy: Option<f64>,
     /// Open loop: sends planned within the measured part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned: Option<u64>,
@@ -236,6 +244,22 @@ pub struct Generator {
 const MISSED_MAX: f64 = 0.01;
 /// Above this part of planned sends that never left the gateway is.
 const UNSENT_MAX: f64 = 0.01;
+
+/// Above this part of the time that its workers stood still, the generator of a closed loop is the limit. More than in
+/// an open loop: what was not asked meanwhile is in no latency, and a shared machine takes a percent or two.
+const STALLED_MAX: f64 = 0.05;
+/// A worker that uses so much of a processor has no time left,
+const OWN_BUSY_MAX: f64 = 0.95;
+/// and a gateway whose busiest thread uses less than this has.
+const GATEWAY_BUSY_MIN: f64 = 0.85;
+
+/// The part of a processor each end's busiest thread used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Busy {
+    /// Absent if the gateway is not watched.
+    pub(crate) gateway: Option<f64>,
+    pub(crate) own: Option<f64>,
+}
 
 /// The exit code of a run that a signal ended early.
 pub(crate) const INTERRUPTED: u8 = 4;
@@ -280,6 +304,36 @@ impl Report {
         generator.missed = Some(leg.missed);
         generator.limited = Some(leg.missed as f64 > MISSED_MAX * leg.planned as f64);
         generator.late_us_p99 = Latency::of(&leg.late).map(|late| late.p99);
+    }
+
+    /// Closed loop: says whether it was this process that let the answers wait. That its workers have much to do is no
+    /// sign of it as long as they wait for the gateway now and then.
+    pub(crate) fn judge_closed(&mut self, leg: &LegTally, busy: Busy, measured: Duration) {
+        let worker_time = measured * self.setup.workers;
+        let stalled = part(leg.stalled, worker_time).is_some_and(|part| part > STALLED_MAX);
+        if stalled {
+            self.warnings.push(format!(
+                "the generator was the limit: {} turns of its workers began more than 10 ms late, {} ms in all, since it \
+                 did not get the processor or had too much to do",
+                leg.late_turns,
+                leg.stalled.as_millis()
+            ));
+        }
+        let full = busy.own.filter(|&own| {
+            own >= OWN_BUSY_MAX && busy.gateway.is_none_or(|gateway| gateway < GATEWAY_BUSY_MIN)
+        });
+        if let Some(own) = full {
+            let gateway =
+                busy.gateway.map_or("is not known".to_owned(), |part| format!("{:.0} %", part * 100.0));
+            self.warnings.push(format!(
+                "the generator was the limit: its busiest worker used {:.0} % of a processor; the gateway's: {gateway}",
+                own * 100.0
+            ));
+        }
+        let generator = &mut self.generator;
+        generator.late_turns = Some(generator.late_turns.unwrap_or_default() + leg.late_turns);
+        generator.busy = generator.busy.into_iter().chain(busy.own).reduce(f64::max);
+        generator.limited = Some(generator.limited == Some(true) || stalled || full.is_some());
     }
 
     /// Open loop: says whether the gateway let out what was planned. `what` is planned.
@@ -391,6 +445,11 @@ impl Kernel {
     }
 }
 
+/// The part of the time, if there was any.
+pub(crate) fn part(time: Duration, whole: Duration) -> Option<f64> {
+    (!whole.is_zero()).then(|| time.as_secs_f64() / whole.as_secs_f64())
+}
+
 /// Things per second, if there was any time.
 pub(crate) fn per_second(count: u64, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
@@ -445,6 +504,28 @@ mod tests {
             let report = report.judge();
             assert_eq!((report.problems.len(), report.exit_code()), (problems, problems as u8));
         }
+    }
+
+    #[test]
+    fn a_closed_loop_is_limited_by_turns_that_begin_late_or_by_a_full_worker() {
+        let measured = Duration::from_secs(10);
+        let judged = |stalled_ms, gateway, own| {
+            let mut report = Report::default();
+            report.setup.workers = 2;
+            let stalled = Duration::from_millis(stalled_ms);
+            let leg = LegTally { late_turns: 3, stalled, ..LegTally::default() };
+            report.judge_closed(&leg, Busy { gateway, own }, measured);
+            assert_eq!(report.generator.late_turns, Some(3));
+            (report.generator.limited, report.warnings.len())
+        };
+        let (well, limited) = ((Some(false), 0), (Some(true), 1));
+        assert_eq!(judged(1000, Some(0.5), Some(0.5)), well);
+        assert_eq!(judged(1001, Some(0.5), Some(0.5)), limited, "5 % of two workers' time is a second");
+        assert_eq!(judged(0, Some(0.3), Some(0.94)), well, "busy, and still waiting for the gateway");
+        assert_eq!(judged(0, Some(0.3), Some(0.96)), limited);
+        assert_eq!(judged(0, Some(0.99), Some(0.99)), well, "the gateway has no time left either");
+        assert_eq!(judged(0, None, Some(0.99)), limited);
+        assert_eq!(judged(0, None, None), well);
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub struct LegTally {
     pub cycles: u64,
     /// Of those, the ones begun within the measured part.
     pub connects: u64,
+    /// Turns within the measured part that began more than [`LATE_MAX`] late.
+    pub late_turns: u64,
+    /// By how much, all of them together.
+    pub stalled: Duration,
 }
 
 /// A planned send that is later than this counts as missed.
@@ -55,6 +59,8 @@ impl Default for LegTally {
             unsent: 0,
             cycles: 0,
             connects: 0,
+            late_turns: 0,
+            stalled: Duration::ZERO,
         }
     }
 }
@@ -81,6 +87,8 @@ impl LegTally {
         self.unsent += other.unsent;
         self.cycles += other.cycles;
         self.connects += other.connects;
+        self.late_turns += other.late_turns;
+        self.stalled += other.stalled;
     }
 }
 

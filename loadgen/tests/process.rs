@@ -31,10 +31,13 @@ fn a_ready_file_is_enough_and_the_json_holds_what_was_measured() {
         "--duration",
         "500ms",
     ]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    // On a busy machine the generator may be the limit.
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("CLOSED LOOP"));
     let result: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     assert_eq!((&result["scenario"], &result["setup"]["loop"]), (&"echo".into(), &"closed".into()));
+    assert_eq!(result["generator"]["limited"].as_bool(), Some(code == Some(3)), "{result}");
     assert_eq!(result["links"], serde_json::json!({ "up": 10, "failed": 0, "lost": 0 }));
     for (part, field) in [
         ("messages", "received"),

@@ -77,6 +77,12 @@ impl World {
         self.driver.wait(0, None).unwrap();
     }
 
+    fn steps(&mut self, count: u32) {
+        for _ in 0..count {
+            self.step();
+        }
+    }
+
     /// The responder's part of a step.
     fn serve(&mut self) {
         while let Some(socket) = self.backlog.accept() {
@@ -253,13 +259,31 @@ fn a_generator_that_oversleeps_misses_what_was_planned_meanwhile() {
     world.stage(leg, 500);
     assert_eq!(world.fleet.counts().missed, 0, "so far it was on time");
     world.now = world.now + Duration::from_millis(210);
-    for _ in 0..1000 {
-        world.step();
-    }
+    world.steps(1000);
     let tally = world.settle(1);
     // Four packets of each link were due meanwhile; those of the last 10 ms are not late enough.
     assert!((36..=48).contains(&tally.legs[0].missed), "{} missed", tally.legs[0].missed);
     assert_eq!((tally.counts.missed, tally.counts.sent), (tally.legs[0].missed, tally.counts.received));
+}
+
+#[test]
+fn turns_that_begin_late_are_counted_in_a_closed_loop_too() {
+    for load in [Load::Window { packets: 1 }, Load::Cycle { interval: None, tickets: false }] {
+        let mut world = World::new(1, load);
+        assert!(matches!(load, Load::Cycle { .. }) || world.stage(Order::Ramp, STEPS_MAX));
+        let leg = world.leg(u64::MAX, false);
+        world.stage(leg, 55);
+        // Partly, and wholly, within the measured part, which begins 105 ms after the leg was ordered.
+        world.now = world.now + Duration::from_millis(100);
+        world.steps(500);
+        world.now = world.now + Duration::from_millis(210);
+        world.steps(100);
+        let tally = world.settle(1);
+        let stalled = tally.legs[0].stalled.as_millis();
+        assert_eq!(tally.legs[0].late_turns, 2, "{load:?}");
+        // 51 ms and 211 ms, less what the turns before them left to wait for.
+        assert!((220..=262).contains(&stalled), "{load:?}: {stalled} ms");
+    }
 }
 
 #[test]
@@ -269,9 +293,7 @@ fn what_a_frozen_gateway_holds_back_is_unsent_and_has_waited_until_the_end() {
     let leg = world.leg(0, false);
     world.stage(leg, 805);
     world.frozen = true;
-    for _ in 0..700 {
-        world.step();
-    }
+    world.steps(700);
     world.stage(Order::Drain, 1);
     world.frozen = false;
     let tally = world.settle(1);
@@ -291,9 +313,7 @@ fn cycles_a_frozen_gateway_leaves_no_place_for_are_unsent() {
     let leg = world.leg(u64::MAX, false);
     world.stage(leg, 1005);
     world.frozen = true;
-    for _ in 0..500 {
-        world.step();
-    }
+    world.steps(500);
     world.stage(Order::Drain, 1);
     world.frozen = false;
     let tally = world.settle(1);

@@ -138,6 +138,18 @@ impl Desk {
     pub(crate) fn begin_turn(&mut self, wanted: Time, now: Time) {
         if now.since(wanted) > LATE_MAX {
             self.slow_at = now;
+            self.was_stalled(wanted, now);
+        }
+    }
+
+    /// Nothing was looked at from `wanted` to `now`; what of it lies in the measured part counts.
+    fn was_stalled(&mut self, wanted: Time, now: Time) {
+        if let (Some(Leg { from, to, .. }), Some(leg)) = (self.leg, self.tally.legs.last_mut())
+            && wanted < to
+            && from < now
+        {
+            leg.late_turns += 1;
+            leg.stalled += now.min(to).since(wanted.max(from));
         }
     }
 

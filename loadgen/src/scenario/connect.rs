@@ -44,6 +44,10 @@ pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
         if options.rate.is_some() {
             report.judge_generator(leg);
             report.judge_gateway(&outcome.tally.legs, "cycles");
+        } else {
+            for (leg, cost) in outcome.tally.legs.iter().zip(&outcome.legs) {
+                report.judge_closed(leg, cost.busy, cost.measured);
+            }
         }
         report.generator.cpu_us_per_connect = micros_per(cost.own, cost.counts.cycles);
         if let (Some(leg), Some(cost)) = (outcome.tally.legs.get(1), outcome.legs.get(1)) {

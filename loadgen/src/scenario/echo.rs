@@ -55,6 +55,8 @@ pub(super) fn run(options: &Echo, stop: &Stop) -> Result<Report, String> {
         if options.window.is_none() {
             report.judge_generator(leg);
             report.judge_gateway(&outcome.tally.legs, "messages");
+        } else {
+            report.judge_closed(leg, cost.busy, cost.measured);
         }
     }
     Ok(report.judge())

@@ -16,7 +16,7 @@ use crate::fleet::{Leg, Load, Order, Settings};
 use crate::options::{Options, Scenario, Shared};
 use crate::plan::mix;
 use crate::progress::Progress;
-use crate::result::{Report, Setup};
+use crate::result::{Busy, Report, Setup, part};
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::target::{self, Target};
@@ -79,6 +79,8 @@ struct Stages {
 struct LegCost {
     /// How long that was.
     measured: Duration,
+    /// How busy the ends were meanwhile.
+    busy: Busy,
     counts: Counts,
     gateway: Option<Duration>,
     own: Option<Duration>,
@@ -174,14 +176,16 @@ impl Course {
         run.wait(if stretch.resume { "resume" } else { "run" }, to)?;
         let after = run.watch.cpu();
         let measured = run.clock.now().min(to).since(from);
-        let used = |which: fn(&CpuPair) -> &Option<Cpu>| {
-            Some(which(&after).as_ref()?.since(which(&before).as_ref()?))
-        };
+        let gateway = before.gateway.zip(after.gateway);
+        let own = before.own.zip(after.own);
+        let used = |pair: &(Cpu, Cpu)| pair.1.since(&pair.0);
+        let busy = |pair: &(Cpu, Cpu)| part(pair.1.busiest_since(&pair.0), measured);
         Ok(LegCost {
             measured,
+            busy: Busy { gateway: gateway.as_ref().and_then(busy), own: own.as_ref().and_then(busy) },
             counts: run.crew.counts().since(&counts_before),
-            gateway: used(|pair| &pair.gateway),
-            own: used(|pair| &pair.own),
+            gateway: gateway.as_ref().map(used),
+            own: own.as_ref().map(used),
         })
     }
 

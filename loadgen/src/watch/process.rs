@@ -61,10 +61,19 @@ impl Cpu {
     /// whole.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Duration {
-        let used = |(tid, nanos): (&u32, &u64)| {
-            nanos.saturating_sub(earlier.0.get(tid).copied().unwrap_or_default())
-        };
-        Duration::from_nanos(self.0.iter().map(used).sum())
+        Duration::from_nanos(self.used_since(earlier).sum())
+    }
+
+    /// What the thread that used most has used between `earlier` and this.
+    #[must_use]
+    pub fn busiest_since(&self, earlier: &Self) -> Duration {
+        Duration::from_nanos(self.used_since(earlier).max().unwrap_or_default())
+    }
+
+    fn used_since(&self, earlier: &Self) -> impl Iterator<Item = u64> {
+        self.0
+            .iter()
+            .map(|(tid, nanos)| nanos.saturating_sub(earlier.0.get(tid).copied().unwrap_or_default()))
     }
 }
 
@@ -99,6 +108,7 @@ mod tests {
         let earlier = Cpu(BTreeMap::from([(1, 100), (2, 500)]));
         let later = Cpu(BTreeMap::from([(1, 130), (3, 7)]));
         assert_eq!(later.since(&earlier), Duration::from_nanos(37));
+        assert_eq!(later.busiest_since(&earlier), Duration::from_nanos(30));
     }
 
     #[test]
