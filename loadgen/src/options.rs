@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::noise::{PublicKey, Suite};
 
 use crate::target::{ReadyFile, Target, parse_key};
+use crate::watch::Process;
 
 /// Drives many encrypted client links against a gateway and says what they cost both ends.
 ///
@@ -138,7 +139,8 @@ pub struct Shared {
     /// The development token.
     #[arg(long)]
     pub token: Option<String>,
-    /// The gateway's process, to measure its CPU and memory.
+    /// The gateway's process, to measure its CPU and memory. Default: the ready file's, if its address is not overridden
+    /// and it is a process named gateway.
     #[arg(long)]
     pub watch_pid: Option<u32>,
     /// Threads, each with a ring of its own. Default: one per processor, more where a ring's table holds too few links.
@@ -206,6 +208,12 @@ impl Shared {
             (None, Some(file)) => parse_key(&file.server_key)?,
             (None, None) => return Err("--server-key or --target-file is needed".to_owned()),
         };
+        let (pid, unwatched) = match (self.watch_pid, from_file.map(|file| self.pid_of(file))) {
+            (Some(pid), _) => (Some(pid), None),
+            (None, Some(Ok(pid))) => (Some(pid), None),
+            (None, Some(Err(why))) => (None, Some(why)),
+            (None, None) => (None, None),
+        };
         Ok(Target {
             address: self
                 .addr
@@ -213,10 +221,33 @@ impl Shared {
                 .ok_or("--addr or --target-file is needed")?,
             server_key,
             token: self.token.clone().or_else(|| file.as_ref()?.token.clone()).unwrap_or_default(),
-            pid: self.watch_pid.or(file.as_ref().map(|file| file.pid)),
+            pid,
+            unwatched,
         })
     }
+
+    /// The ready file's process, or why it is not the one to be measured: the file may be of another machine, or the
+    /// process long gone and its number somebody else's.
+    fn pid_of(&self, file: &ReadyFile) -> Result<u32, String> {
+        let pid = file.pid;
+        let hint = format!("--watch-pid {pid} measures it all the same");
+        if self.addr.is_some_and(|addr| addr != file.listen) {
+            return Err(format!("--addr is another address than that of the ready file's process; {hint}"));
+        }
+        match Process::with_pid(pid).names() {
+            names if names.is_empty() => {
+                Err(format!("the ready file's process {pid} is not on this machine"))
+            }
+            names if names.iter().any(|name| name == GATEWAY) => Ok(pid),
+            names => {
+                Err(format!("the ready file's process {pid} is {}, not {GATEWAY}; {hint}", names.join(", ")))
+            }
+        }
+    }
 }
+
+/// What the gateway's process is named.
+const GATEWAY: &str = "gateway";
 
 /// A duration with its unit: `250ms`, `30s`, `5m`, `1h`.
 ///

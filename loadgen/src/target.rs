@@ -19,6 +19,8 @@ pub struct Target {
     pub token: String,
     /// Its process, if it is to be watched.
     pub pid: Option<u32>,
+    /// Why the ready file's process is not.
+    pub unwatched: Option<String>,
 }
 
 /// What a gateway writes when it is ready. Fields this version does not know are left alone.

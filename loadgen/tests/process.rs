@@ -18,10 +18,13 @@ fn a_ready_file_is_enough_and_the_json_holds_what_was_measured() {
     let Some(responder) = start(Fault::Nothing) else { return };
     let (target, json) = (responder.ready_file("target"), responder.ready_file("result"));
     let (target, json) = (target.to_str().unwrap(), json.to_str().unwrap());
+    let pid = std::process::id().to_string();
     let output = loadgen(&[
         "echo",
         "--target-file",
         target,
+        "--watch-pid",
+        &pid,
         "--json",
         json,
         "--links",
@@ -49,6 +52,36 @@ fn a_ready_file_is_enough_and_the_json_holds_what_was_measured() {
     }
     assert_eq!(result.get("kernel"), None, "not measured by echo");
     assert_eq!(result["gateway"].get("pss_bytes_per_link"), None, "not measured by echo");
+    for file in [target, json] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_is_no_gateway_or_serves_another_address_is_not_measured() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let (target, json) = (responder.ready_file("stranger"), responder.ready_file("stranger-result"));
+    let (target, json) = (target.to_str().unwrap(), json.to_str().unwrap());
+    let listen = responder.address.to_string();
+    let line = ["idle", "--target-file", target, "--json", json, "--links", "2", "--duration", "100ms"];
+    let run = |more: &[&str]| -> Value {
+        assert_eq!(loadgen(&[&line, more].concat()).status.code(), Some(0));
+        serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap()
+    };
+    for more in [&[][..], &["--addr", &listen]] {
+        let result = run(more);
+        assert_eq!((result.get("gateway"), result.get("kernel")), (None, None), "{result}");
+        let warning = result["warnings"][0].as_str().unwrap();
+        assert!(warning.contains(", not gateway; --watch-pid"), "{warning}");
+    }
+    let other = format!("127.0.0.2:{}", responder.address.port());
+    let moved = std::fs::read_to_string(target).unwrap().replace(&listen, &other);
+    std::fs::write(target, moved).unwrap();
+    let result = run(&["--addr", &listen]);
+    assert_eq!(result.get("gateway"), None, "{result}");
+    assert!(result["warnings"][0].as_str().unwrap().contains("--addr is another address"), "{result}");
+    let result = run(&["--addr", &listen, "--watch-pid", &std::process::id().to_string()]);
+    assert!(result["gateway"]["pss_bytes_per_link"].is_number(), "{result}");
     for file in [target, json] {
         std::fs::remove_file(file).unwrap();
     }

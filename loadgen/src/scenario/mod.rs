@@ -114,7 +114,12 @@ impl Course {
         let target = shared.target()?;
         let shares = self.shares(shared, &target)?;
         let clock = Clock::start();
-        let watch = Watch { gateway: target.pid.map(Process::with_pid), warnings: Vec::new() };
+        let warnings = target
+            .unwatched
+            .iter()
+            .map(|why| format!("not measured: what it costs the gateway: {why}"))
+            .collect();
+        let watch = Watch { gateway: target.pid.map(Process::with_pid), warnings };
         let crew = Crew::start(shares, &shared.pin, clock, stop)?;
         let progress = Progress::new(self.scenario, self.links);
         let mut run = Run { clock, crew, watch, progress };

@@ -28,6 +28,22 @@ impl Process {
         Self(PathBuf::from("/proc/self"))
     }
 
+    /// What it is called: the name of its main thread, and that of its binary where this may be known. Without any it is
+    /// not there.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let comm = fs::read_to_string(self.0.join("comm")).ok();
+        let binary = fs::read_link(self.0.join("exe")).ok().and_then(|path| {
+            let name = path.file_name()?.to_str()?;
+            // A binary that was built anew since.
+            Some(name.strip_suffix(" (deleted)").unwrap_or(name).to_owned())
+        });
+        let mut names: Vec<String> =
+            comm.iter().map(|comm| comm.trim_end().to_owned()).chain(binary).collect();
+        names.dedup();
+        names
+    }
+
     /// The CPU time its threads have used so far.
     ///
     /// # Errors
@@ -114,7 +130,7 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_is_an_error() {
         let gone = Process::with_pid(u32::MAX);
-        assert!(gone.cpu().is_err() && gone.pss().is_err());
+        assert!(gone.cpu().is_err() && gone.pss().is_err() && gone.names().is_empty());
     }
 
     #[test]

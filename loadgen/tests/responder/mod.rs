@@ -81,7 +81,7 @@ impl Responder {
             .to_vec()
     }
 
-    /// Writes a ready file with the pid of this process.
+    /// Writes a ready file with the pid of this process, which is no gateway by its name.
     pub fn ready_file(&self, name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("loadgen-{}-{name}.json", std::process::id()));
         let (pid, address, key) = (std::process::id(), self.address, &self.key);
