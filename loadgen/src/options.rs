@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -126,8 +126,9 @@ pub struct Connect {
 /// Options of all scenarios.
 #[derive(Clone, Debug, Args)]
 pub struct Shared {
-    /// The gateway's ready file: gives address, key, token and process.
-    #[arg(long, required_unless_present_all = ["addr", "server_key"])]
+    /// The gateway's ready file: gives address, key, token and process. Without it --addr, --server-key and a token are
+    /// needed.
+    #[arg(long)]
     pub target_file: Option<PathBuf>,
     /// Where the gateway listens. With 0.0.0.0 the links are spread over as many of 127.0.0.1, .2 and so on as their
     /// number needs.
@@ -136,9 +137,13 @@ pub struct Shared {
     /// The gateway's public key, 64 hex digits.
     #[arg(long, value_parser = parse_key)]
     pub server_key: Option<PublicKey>,
-    /// The development token.
-    #[arg(long)]
+    /// The development token. Anybody on this machine can read it in the list of processes: --token-file or the
+    /// environment variable LOADGEN_TOKEN keep it to yourself, and so does the ready file.
+    #[arg(long, conflicts_with = "token_file")]
     pub token: Option<String>,
+    /// A file that holds the token and nothing else. Comes before LOADGEN_TOKEN, and that before the ready file's.
+    #[arg(long)]
+    pub token_file: Option<PathBuf>,
     /// The gateway's process, to measure its CPU and memory. Default: the ready file's, if its address is not overridden
     /// and it is a process named gateway.
     #[arg(long)]
@@ -203,10 +208,14 @@ impl Shared {
     pub fn target(&self) -> Result<Target, String> {
         let file = self.target_file.as_deref().map(ReadyFile::read).transpose()?;
         let from_file = file.as_ref();
-        let server_key = match (self.server_key, from_file) {
-            (Some(key), _) => key,
-            (None, Some(file)) => parse_key(&file.server_key)?,
-            (None, None) => return Err("--server-key or --target-file is needed".to_owned()),
+        let address = self.addr.or(from_file.map(|file| file.listen));
+        let key = match (self.server_key, from_file) {
+            (None, Some(file)) => Some(parse_key(&file.server_key)?),
+            (key, _) => key,
+        };
+        let token = self.token(from_file)?;
+        let (Some(address), Some(server_key), Some(token)) = (address, key, &token) else {
+            return Err(self.missing(address.is_some(), key.is_some(), token.is_some()));
         };
         let (pid, unwatched) = match (self.watch_pid, from_file.map(|file| self.pid_of(file))) {
             (Some(pid), _) => (Some(pid), None),
@@ -214,16 +223,32 @@ impl Shared {
             (None, Some(Err(why))) => (None, Some(why)),
             (None, None) => (None, None),
         };
-        Ok(Target {
-            address: self
-                .addr
-                .or(from_file.map(|file| file.listen))
-                .ok_or("--addr or --target-file is needed")?,
-            server_key,
-            token: self.token.clone().or_else(|| file.as_ref()?.token.clone()).unwrap_or_default(),
-            pid,
-            unwatched,
-        })
+        Ok(Target { address, server_key, token: token.clone(), pid, unwatched })
+    }
+
+    /// The token, from wherever it is given.
+    fn token(&self, from_file: Option<&ReadyFile>) -> Result<Option<String>, String> {
+        if let Some(path) = &self.token_file {
+            return read_token(path).map(Some);
+        }
+        let given = self.token.clone().or_else(|| std::env::var(TOKEN_VARIABLE).ok());
+        Ok(given.or_else(|| from_file?.token.clone()))
+    }
+
+    /// Says which options are missing.
+    fn missing(&self, has_address: bool, has_key: bool, has_token: bool) -> String {
+        let token = format!("--token-file (or --token, or {TOKEN_VARIABLE})");
+        let missing: Vec<&str> = [(has_address, "--addr"), (has_key, "--server-key"), (has_token, &token)]
+            .into_iter()
+            .filter_map(|(has, option)| (!has).then_some(option))
+            .collect();
+        let missing = missing.join(", ");
+        match &self.target_file {
+            Some(file) => format!("missing: {missing}; {} holds none", file.display()),
+            None => format!(
+                "missing: {missing}; or --target-file with the gateway's ready file, which holds them all"
+            ),
+        }
     }
 
     /// The ready file's process, or why it is not the one to be measured: the file may be of another machine, or the
@@ -243,6 +268,19 @@ impl Shared {
                 Err(format!("the ready file's process {pid} is {}, not {GATEWAY}; {hint}", names.join(", ")))
             }
         }
+    }
+}
+
+/// Where the token may be given out of sight.
+const TOKEN_VARIABLE: &str = "LOADGEN_TOKEN";
+
+/// The token in a file, without the end of its line.
+fn read_token(path: &Path) -> Result<String, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("--token-file {}: {error}", path.display()))?;
+    match text.trim_end() {
+        "" => Err(format!("--token-file {}: there is no token in it", path.display())),
+        token => Ok(token.to_owned()),
     }
 }
 
@@ -291,8 +329,10 @@ mod tests {
     fn the_command_line_is_consistent_and_names_a_target() {
         use clap::CommandFactory;
         Options::command().debug_assert();
-        assert!(Options::try_parse_from(["loadgen", "idle"]).is_err());
-        assert!(Options::try_parse_from(["loadgen", "idle", "--addr", "127.0.0.1:1"]).is_err());
+        assert!(
+            Options::try_parse_from(["loadgen", "idle", "--token", "a", "--token-file", "b"]).is_err(),
+            "one of them"
+        );
         assert!(
             Options::try_parse_from([
                 "loadgen",
@@ -307,7 +347,18 @@ mod tests {
             .is_err()
         );
         let key = "0a".repeat(32);
-        let line = ["loadgen", "idle", "--addr", "127.0.0.1:1", "--server-key", &key, "--pin", "0,1"];
+        let line = [
+            "loadgen",
+            "idle",
+            "--addr",
+            "127.0.0.1:1",
+            "--server-key",
+            &key,
+            "--token",
+            "a",
+            "--pin",
+            "0,1",
+        ];
         let Scenario::Idle(idle) = Options::try_parse_from(line).unwrap().scenario else { panic!() };
         assert_eq!(idle.shared.pin, [0, 1]);
         assert_eq!(idle.shared.target().unwrap().pid, None);

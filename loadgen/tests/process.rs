@@ -6,11 +6,11 @@ mod responder;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
-use responder::{Fault, Responder, start};
+use responder::{Fault, Responder, TOKEN, start};
 use serde_json::Value;
 
 fn loadgen(line: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loadgen")).args(line).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_loadgen")).args(line).env_remove("LOADGEN_TOKEN").output().unwrap()
 }
 
 #[test]
@@ -193,13 +193,75 @@ fn a_run_that_does_not_take_place_leaves_the_result_file_as_it_was() {
 }
 
 #[test]
+fn a_token_is_taken_from_a_file_or_the_environment() {
+    let Some(responder) = start(Fault::Nothing) else { return };
+    let file = std::env::temp_dir().join(format!("loadgen-{}-token", std::process::id()));
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let address = responder.address.to_string();
+    let run = |more: &[&str], variable: &str| {
+        let line = [
+            "idle",
+            "--links",
+            "1",
+            "--duration",
+            "100ms",
+            "--addr",
+            &address,
+            "--server-key",
+            &responder.key,
+        ];
+        Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args(line)
+            .args(more)
+            .env("LOADGEN_TOKEN", variable)
+            .output()
+            .unwrap()
+    };
+    let from_file = ["--token-file", file.to_str().unwrap()];
+    for (more, variable, code) in
+        [(&from_file[..], "wrong", 0), (&[], TOKEN, 0), (&[], "wrong", 1), (&["--token", "wrong"], TOKEN, 1)]
+    {
+        assert_eq!(run(more, variable).status.code(), Some(code), "{more:?} {variable}");
+    }
+    std::fs::write(&file, "\n").unwrap();
+    let output = run(&from_file, TOKEN);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.contains("no token in it")), (Some(2), true), "{said}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let key = "0a".repeat(32);
+    for (line, named, unnamed) in [
+        (
+            &["idle"][..],
+            &["--addr", "--server-key", "--token-file", "LOADGEN_TOKEN", "--target-file"][..],
+            "",
+        ),
+        (&["idle", "--addr", "127.0.0.1:1"], &["--server-key", "--token-file", "--target-file"], "--addr"),
+        (
+            &["idle", "--addr", "127.0.0.1:1", "--server-key", &key],
+            &["--token-file", "--target-file"],
+            "--server-key",
+        ),
+    ] {
+        let output = loadgen(line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{line:?}: {said}");
+        assert!(named.iter().all(|option| said.contains(option)), "{line:?}: {said}");
+        assert!(unnamed.is_empty() || !said.contains(unnamed), "{line:?}: {said}");
+    }
+}
+
+#[test]
 fn what_cannot_run_says_why_in_one_line_and_exits_with_2() {
     let output = loadgen(&["idle", "--target-file", "/nowhere/ready.json"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((said.lines().count(), said.contains("/nowhere/ready.json")), (1, true), "{said}");
     let key = "0a".repeat(32);
-    let line = ["echo", "--addr", "127.0.0.1:1", "--server-key", &key];
+    let line = ["echo", "--addr", "127.0.0.1:1", "--server-key", &key, "--token", "a"];
     for (wrong, complaint) in [
         (["--window", "65"], "--window"),
         (["--size", "0"], "--size"),
