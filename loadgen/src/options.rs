@@ -58,7 +58,7 @@ pub struct Idle {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub links: u32,
     /// How long all links are held once they are up.
-    #[arg(long, value_parser = parse_duration, default_value = "30s")]
+    #[arg(long, value_parser = parse_some_duration, default_value = "30s")]
     pub duration: Duration,
 }
 
@@ -86,7 +86,7 @@ pub struct Echo {
     #[arg(long, default_value_t = 1)]
     pub batch: u32,
     /// How long to measure.
-    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_some_duration, default_value = "10s")]
     pub duration: Duration,
     /// Load before the measuring begins.
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
@@ -116,7 +116,7 @@ pub struct Connect {
     #[arg(long, default_value_t = 64)]
     pub size: usize,
     /// How long to measure at most.
-    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_some_duration, default_value = "10s")]
     pub duration: Duration,
     /// Load before the measuring begins.
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
@@ -164,7 +164,7 @@ pub struct Shared {
     #[arg(long, value_parser = parse_duration, default_value = "0s")]
     pub heartbeat: Duration,
     /// How long a link may take from connect to welcome.
-    #[arg(long, value_parser = parse_duration, default_value = "10s")]
+    #[arg(long, value_parser = parse_some_duration, default_value = "10s")]
     pub timeout: Duration,
     /// How long answers are awaited once the load is over; what has not come by then is lost.
     #[arg(long, value_parser = parse_duration, default_value = "10s")]
@@ -309,6 +309,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is longer than a run may be (24h)"))
 }
 
+/// A duration that is not zero.
+///
+/// # Errors
+/// One line that says what is wrong with it.
+pub fn parse_some_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
 /// No run lasts longer.
 const DURATION_MAX: Duration = Duration::from_hours(24);
 
@@ -323,6 +332,11 @@ mod tests {
         for wrong in ["", "5", "m", "-1s", "5 s", "25h", "99999999999999999999s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(
+            (parse_duration("0s"), parse_some_duration("1ms")),
+            (Ok(Duration::ZERO), parse_duration("1ms"))
+        );
+        assert!(parse_some_duration("0s").is_err() && parse_some_duration("x").is_err());
     }
 
     #[test]

@@ -129,8 +129,11 @@ impl Report {
         figure(out, "generator", generator.cpu_us_per_connect, "µs CPU per connect")?;
         figure(out, "generator", generator.pss_bytes_per_link, "B of user space per link")?;
         if let (Some(planned), Some(missed)) = (generator.planned, generator.missed) {
-            let late = generator.late_us_p99.unwrap_or_default();
-            writeln!(out, "generator  planned {planned}  missed {missed}  late p99 {late:.0} µs")?;
+            write!(out, "generator  planned {planned}  missed {missed}")?;
+            match generator.late_us_p99 {
+                Some(late) => writeln!(out, "  late p99 {late:.0} µs")?,
+                None => writeln!(out)?,
+            }
         }
         Ok(())
     }
@@ -162,5 +165,15 @@ mod tests {
         assert!(!report.text().contains("GENERATOR-LIMITED"));
         report.generator = Generator { limited: Some(true), ..Generator::default() };
         assert!(report.text().contains("GENERATOR-LIMITED"));
+    }
+
+    #[test]
+    fn a_plan_of_which_nothing_was_sent_has_no_lateness() {
+        let mut generator = Generator { planned: Some(7), missed: Some(0), ..Generator::default() };
+        let report = Report { generator, ..Report::default() };
+        assert!(report.text().contains("planned 7  missed 0\n"), "{}", report.text());
+        generator.late_us_p99 = Some(1.0);
+        let report = Report { generator, ..Report::default() };
+        assert!(report.text().contains("missed 0  late p99 1 µs\n"), "{}", report.text());
     }
 }

@@ -50,7 +50,7 @@ impl Job {
         if let Some(cpu) = self.cpu {
             driver::thread::pin(cpu)?;
         }
-        let mut ring = build(self.settings.links)?;
+        let mut ring = build(&self.settings)?;
         let mut fleet = Fleet::new(self.settings, entropy());
         let ready = Event::Ready { worker: self.worker, waker: ring.waker() };
         let _crew_is_gone = self.events.send(ready);
@@ -77,9 +77,10 @@ impl Job {
 }
 
 /// A ring for so many links, and no more memory than they need.
-fn build(links: u32) -> Result<Uring, Blocked> {
+fn build(settings: &Settings) -> Result<Uring, Blocked> {
     let config = Config {
-        slots: links + SLOTS_SPARE,
+        slots: settings.links + SLOTS_SPARE,
+        connect_timeout: Some(settings.opening_deadline),
         submissions: 512,
         completions: 16_384,
         links: PoolSize { count: 2048, size: 2048 },

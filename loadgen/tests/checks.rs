@@ -5,11 +5,15 @@
 mod responder;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Parser;
+use driver::Endpoint;
+use loadgen::clock::Clock;
 use loadgen::options::Options;
 use loadgen::result::{Messages, Report};
 use loadgen::stop::Stop;
+use protocol::Time;
 use responder::{Fault, Responder, start};
 
 /// Runs a line of options against the responder; the run must take place.
@@ -140,6 +144,37 @@ fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
         let report = run(&responder, line);
         assert_eq!((report.links.failed, report.exit_code()), (5, 1), "{line}: {}", report.text());
     }
+}
+
+#[test]
+fn a_connect_nobody_answers_ends_with_the_timeout() {
+    let Some(mut responder) = start(Fault::Nothing) else { return };
+    // A listener with a full backlog answers no further SYN.
+    let options = driver::ListenOptions { backlog: 0, reuse_port: false, ..driver::ListenOptions::default() };
+    let listener = driver::listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &options).unwrap();
+    responder.address = driver::local_address(&listener).unwrap().unwrap();
+    let clock = Clock::start();
+    let report = run(&responder, "idle --links 5 --timeout 300ms");
+    assert!(clock.now() < Time::ZERO + Duration::from_secs(4), "much sooner than the driver's own 5 s");
+    let timed_out = report.reasons.keys().any(|reason| reason.contains("timed out"));
+    assert!(report.links.failed == 5 && timed_out, "{}", report.text());
+}
+
+#[test]
+fn a_plan_without_a_link_has_neither_latency_nor_lateness() {
+    let Some(responder) = start(Fault::Deny) else { return };
+    let report = run(&responder, "echo --links 2 --rate 100 --duration 300ms --warmup 0s");
+    assert_eq!((report.latency_us, report.generator.late_us_p99), (None, None), "{}", report.text());
+    assert_eq!(report.exit_code(), 1);
+}
+
+#[test]
+fn links_that_are_gone_when_memory_is_measured_cost_nothing() {
+    let Some(responder) = start(Fault::Leave) else { return };
+    let report = run(&responder, "idle --links 3 --duration 700ms");
+    assert_eq!((report.links.up, report.links.lost), (0, 3), "{}", report.text());
+    assert_eq!((report.gateway, report.kernel, report.generator.pss_bytes_per_link), (None, None, None));
+    assert!(!report.text().contains("inf"), "{}", report.text());
 }
 
 #[test]

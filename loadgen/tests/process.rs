@@ -268,6 +268,8 @@ fn what_cannot_run_says_why_in_one_line_and_exits_with_2() {
         (["--rate", "0"], "--rate"),
         (["--links", "100000"], "ports"),
         (["--links", "0"], "--links"),
+        (["--duration", "0s"], "--duration"),
+        (["--timeout", "0s"], "--timeout"),
     ] {
         let output = loadgen(&[&line[..], &wrong[..]].concat());
         let said = String::from_utf8_lossy(&output.stderr);

@@ -336,6 +336,24 @@ fn a_leg_that_is_ended_early_planned_nothing_for_the_time_after() {
 }
 
 #[test]
+fn the_time_to_open_a_link_counts_from_the_connect() {
+    let mut world = World::new(1, Load::Idle);
+    let place = Endpoint::Tcp("127.0.0.1:7000".parse().unwrap());
+    world.net.cut(&place);
+    world.frozen = true;
+    world.fleet.order(Order::Ramp, world.now);
+    world.steps(150);
+    world.net.mend(&place);
+    world.steps(4840);
+    assert_eq!(world.fleet.counts().failed, 0, "they have 5 s");
+    world.steps(60);
+    // As many as may be opened at once; the rest begins only now.
+    assert_eq!(world.fleet.counts().failed, 3);
+    world.frozen = false;
+    assert!(world.stage(Order::Ramp, STEPS_MAX));
+}
+
+#[test]
 fn cycles_of_the_warm_up_are_not_counted_against_the_number_asked_for() {
     for interval in [None, Some(Duration::from_millis(10))] {
         let mut world = World::new(1, Load::Cycle { interval, tickets: false });

@@ -18,7 +18,7 @@ impl Fleet {
             (Some(Order::Ramp), load) if !matches!(load, Load::Cycle { .. }) => {
                 let opening_max = u64::from(self.desk.settings.opening_max);
                 while self.next < self.desk.settings.links && self.desk.tally.counts.opening < opening_max {
-                    self.begin(self.next, now);
+                    self.begin(self.next, now, now);
                     self.next += 1;
                 }
             }
@@ -48,7 +48,7 @@ impl Fleet {
                 now
             };
             self.count_start(&leg, begun);
-            self.begin(index, begun);
+            self.begin(index, begun, now);
         }
     }
 
@@ -72,7 +72,8 @@ impl Fleet {
         self.started >= leg.cycles_max || (self.free.is_empty() && self.present == 0)
     }
 
-    fn begin(&mut self, index: u32, begun: Time) {
+    /// `begun` may be when it was planned; the deadline counts from `now`.
+    fn begin(&mut self, index: u32, begun: Time, now: Time) {
         let link = &mut self.links[index as usize];
         link.revive(begun);
         let place = u64::from(self.desk.settings.first) + u64::from(index) + u64::from(link.life);
@@ -80,6 +81,7 @@ impl Fleet {
         let to = Endpoint::Tcp(destinations[(place % destinations.len() as u64) as usize]);
         self.present += 1;
         self.desk.tally.counts.opening += 1;
+        self.timers.set(index, Some(now + self.desk.settings.opening_deadline));
         self.submit(Op::Connect { tag: index, to: Box::new(to) });
     }
 
@@ -87,6 +89,7 @@ impl Fleet {
         let token = match result {
             Ok(token) => token,
             Err(errno) => {
+                self.timers.set(index, None);
                 self.fail(index, format!("connect: {}", describe(errno)));
                 return self.vanish(index);
             }
@@ -119,7 +122,6 @@ impl Fleet {
             ticket: ticket.as_ref().map(|ticket| (ticket.ticket.as_slice(), &ticket.psk)),
         };
         let ephemeral = (self.entropy)();
-        let deadline = now + settings.opening_deadline;
         let mut batch = Batch::default();
         match ClientLink::dial(&dial, ephemeral, now, &mut batch.bytes) {
             Ok(machine) => {
@@ -127,7 +129,6 @@ impl Fleet {
                 link.machine = Some(machine);
                 link.phase = Phase::Hailing;
                 link.resumed = ticket.is_some();
-                self.timers.set(index, Some(deadline));
                 self.send(index, batch);
                 debug_assert_eq!(self.links[index as usize].reading, Reading::Nothing);
                 self.arm(index);

@@ -97,7 +97,9 @@ impl Fleet {
                     self.mark(index);
                 }
             }
-            Phase::Free | Phase::Connecting | Phase::Closing | Phase::Closed | Phase::Gone => {}
+            // The driver ends a connect after the same time; one that succeeds just then is ended with the next look.
+            Phase::Connecting => self.timers.set(index, Some(now)),
+            Phase::Free | Phase::Closing | Phase::Closed | Phase::Gone => {}
         }
     }
 }

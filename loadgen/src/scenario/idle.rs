@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Course, Memory, Stretch};
 use crate::fleet::Load;
 use crate::options::Idle;
-use crate::result::{Gateway, Generator, Kernel, Report, Setup};
+use crate::result::{Gateway, Kernel, Report, Setup};
 use crate::stop::Stop;
 
 pub(super) fn run(options: &Idle, stop: &Stop) -> Result<Report, String> {
@@ -27,17 +27,15 @@ pub(super) fn run(options: &Idle, stop: &Stop) -> Result<Report, String> {
     let setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);
     let mut report = outcome.report("idle", setup);
     report.count_heartbeats(&outcome.tally.counts);
-    if let Some(memory) = &outcome.memory {
-        let kernel = kernel(memory);
+    // What no link was left for when it was measured is no link's.
+    if let Some(memory) = outcome.memory.filter(|memory| memory.links > 0) {
+        let kernel = kernel(&memory);
         report.kernel = (!kernel.is_empty()).then_some(kernel);
         report.gateway = memory.gateway_pss.map(|bytes| Gateway {
             pss_bytes_per_link: Some(per_link(bytes, memory.links)),
             ..Gateway::default()
         });
-        report.generator = Generator {
-            pss_bytes_per_link: memory.own_pss.map(|bytes| per_link(bytes, memory.links)),
-            ..Generator::default()
-        };
+        report.generator.pss_bytes_per_link = memory.own_pss.map(|bytes| per_link(bytes, memory.links));
     }
     Ok(report.judge())
 }

@@ -37,6 +37,8 @@ pub enum Fault {
     HangUp(u64),
     /// No ping is answered.
     Mute,
+    /// The link is ended instead of a pong.
+    Leave,
     /// Every token is refused.
     Deny,
     /// Welcomes carry no tickets.
@@ -203,6 +205,7 @@ impl Peer {
         let lives = match asked {
             Asked::Login { user, device, token } => self.login(user, device, &token, house, out),
             Asked::Echo { id, payload } => self.echo(id, payload, out),
+            Asked::Pong(_) if self.fault == Fault::Leave => false,
             Asked::Pong(nonce) => {
                 if self.fault != Fault::Mute {
                     Frame::Pong { nonce }.encode(out);
