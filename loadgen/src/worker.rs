@@ -48,7 +48,7 @@ impl Job {
 
     fn try_run(self) -> io::Result<Tally> {
         if let Some(cpu) = self.cpu {
-            driver::thread::pin(cpu)?;
+            driver::thread::pin(cpu).map_err(|error| not_pinned(cpu, &error))?;
         }
         let mut ring = build(&self.settings)?;
         let mut fleet = Fleet::new(self.settings, entropy());
@@ -74,6 +74,13 @@ impl Job {
             ring.wait(1, Some(fleet.rest(self.clock.now())))?;
         }
     }
+}
+
+/// Says which processor of `--pin` it was, and which there are.
+fn not_pinned(cpu: u32, error: &io::Error) -> io::Error {
+    let allowed = driver::thread::allowed_cpus().unwrap_or_default();
+    let allowed: Vec<String> = allowed.iter().map(u32::to_string).collect();
+    io::Error::other(format!("--pin: processor {cpu}: {error}; this process may use {}", allowed.join(",")))
 }
 
 /// A ring for so many links, and no more memory than they need.

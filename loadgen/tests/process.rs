@@ -268,6 +268,7 @@ fn what_cannot_run_says_why_in_one_line_and_exits_with_2() {
         (["--rate", "0"], "--rate"),
         (["--links", "100000"], "ports"),
         (["--links", "0"], "--links"),
+        (["--pin", "1023"], "--pin: processor 1023: "),
         (["--duration", "0s"], "--duration"),
         (["--timeout", "0s"], "--timeout"),
     ] {
