@@ -6,7 +6,10 @@ mod table;
 pub use address::Address;
 pub use table::{Entry, Table};
 
+use std::time::Duration;
+
 use driver::Token;
+use protocol::Time;
 use protocol::buffer::Place;
 use protocol::link::ServerLink;
 
@@ -37,8 +40,10 @@ pub struct Link {
     pub ending: Ending,
     /// Whether it counts as one that has proved nothing yet.
     pub stranger: bool,
-    /// Chunks received since it was last looked at for promotion or demotion; saturates.
+    /// Chunks received since `recent_since`, by which it is promoted or demoted; saturates.
     pub recent: u8,
+    /// In tenths of a second of the worker's clock.
+    pub recent_since: u32,
     /// Since when more than the soft bound waits to be sent, in tenths of a second of the worker's clock, never zero;
     /// zero when it does not.
     pub slow_since: u32,
@@ -115,9 +120,19 @@ impl Link {
             ending: Ending::No,
             stranger: true,
             recent: 0,
+            recent_since: 0,
             slow_since: 0,
             discarded: 0,
         }
+    }
+
+    /// Notes a chunk that came. A link that waits with a poll is busy when enough of them come within `window`: the
+    /// heartbeats of an idle one never add up. For one whose receive stays armed the timer begins to count anew.
+    pub fn note_chunk(&mut self, now: Time, window: Duration) {
+        if self.reading != Reading::Multishot && now.since(from_tenths(self.recent_since)) >= window {
+            (self.recent, self.recent_since) = (0, to_tenths(now));
+        }
+        self.recent = self.recent.saturating_add(1);
     }
 
     /// Whether anything is armed on the socket.
@@ -127,4 +142,43 @@ impl Link {
     }
 }
 
+/// A moment as links note it, in tenths of a second of the worker's clock; 13 years fit.
+#[must_use]
+pub fn to_tenths(time: Time) -> u32 {
+    (time.as_millis() / 100) as u32
+}
+
+/// The moment so noted.
+#[must_use]
+pub const fn from_tenths(tenths: u32) -> Time {
+    Time::from_nanos(tenths as u64 * 100_000_000)
+}
+
 const _: () = assert!(size_of::<Entry>() <= 256, "the memory budget grants a link 256 bytes");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_make_a_link_busy_when_they_come_together() {
+        let token = Token { slot: 0, generation: 1 };
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let window = Duration::from_secs(30);
+        let mut link = Link::new(token, driver::Peer::Unix.into(), ServerLink::new(at(5)));
+        for minute in 1..100 {
+            link.note_chunk(at(60 * minute), window);
+            assert_eq!(link.recent, 1, "a heartbeat each minute");
+        }
+        let busy = 60 * 100;
+        for (more, count) in [(0, 1), (10, 2), (29, 3), (30, 1)] {
+            link.note_chunk(at(busy + more), window);
+            assert_eq!(link.recent, count, "{more} s after the first");
+        }
+        link.reading = Reading::Multishot;
+        for more in 0..300 {
+            link.note_chunk(at(busy + 60 + more), window);
+        }
+        assert_eq!(link.recent, u8::MAX, "the timer's look has not come");
+    }
+}

@@ -7,7 +7,7 @@ use protocol::CloseCode;
 use protocol::wire::frame::Frame;
 
 use super::Core;
-use crate::link::{Ending, Link};
+use crate::link::{Ending, Link, to_tenths};
 
 /// Lengths of a batch before and after sealing.
 struct Sealed {
@@ -136,11 +136,11 @@ impl Core {
 
     /// A link has more to be sent than the soft bound: its time runs.
     fn note_slow(&mut self, token: Token) {
-        let tenths = (self.now.as_millis() / 100) as u32;
+        let now = to_tenths(self.now);
         if let Some(link) = self.links.get(token)
             && link.slow_since == 0
         {
-            link.slow_since = tenths.max(1);
+            link.slow_since = now.max(1);
             self.schedule(token);
         }
     }

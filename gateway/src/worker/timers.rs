@@ -9,7 +9,7 @@ use driver::{Armed, Op, Token};
 use protocol::{CloseCode, Time};
 
 use super::Core;
-use crate::link::{Ending, Reading};
+use crate::link::{Ending, Reading, from_tenths, to_tenths};
 
 /// Entries looked at per turn; the others follow in the next turns, which then do not wait.
 const EXPIRED_PER_TURN: u32 = 4096;
@@ -26,7 +26,7 @@ impl Core {
             deadline = deadline.min(self.now + self.settings.demote_after);
         }
         if link.slow_since != 0 {
-            let since = Time::from_nanos(u64::from(link.slow_since) * 100_000_000);
+            let since = from_tenths(link.slow_since);
             deadline = deadline.min(since + self.settings.outgoing_soft_time);
         }
         self.timers.arm(token.slot, deadline);
@@ -64,7 +64,7 @@ impl Core {
         if let Err(error) = link.machine.expire(&rules, now) {
             return if link.ending == Ending::No { self.fail(token, error) } else { self.drain(token) };
         }
-        let slow_since = Time::from_nanos(u64::from(link.slow_since) * 100_000_000);
+        let slow_since = from_tenths(link.slow_since);
         if link.slow_since != 0 && now.since(slow_since) >= self.settings.outgoing_soft_time {
             return self.close(token, CloseCode::SlowReader.into());
         }
@@ -75,11 +75,14 @@ impl Core {
     /// A busy link that has become quiet goes back to waiting with a poll, which costs a third of the memory.
     fn demote_if_quiet(&mut self, token: Token) {
         let promote_after = self.settings.promote_after;
-        let Some(link) = self.links.get(token) else { return };
-        if link.reading == Reading::Multishot && link.recent < promote_after {
+        let now = to_tenths(self.now);
+        let Some(link) = self.links.get(token).filter(|link| link.reading == Reading::Multishot) else {
+            return;
+        };
+        if link.recent < promote_after {
             link.reading = Reading::Demoting;
             self.ops.push_back(Op::Cancel { token, armed: Armed::Receive });
         }
-        link.recent = 0;
+        (link.recent, link.recent_since) = (0, now);
     }
 }

@@ -15,11 +15,11 @@ impl Core {
             return self.stream_received(index, bytes, more);
         }
         let Some(link) = self.links.get(token) else { return };
+        link.note_chunk(self.now, self.settings.demote_after);
         if !more {
             link.reading = Reading::Idle;
         }
         self.counters.bytes_in.add(bytes.len() as u64);
-        link.recent = link.recent.saturating_add(1);
         match link.ending {
             Ending::No if link.machine.is_open() => self.read(token, bytes),
             Ending::No => return self.receive_hello(token, bytes),
