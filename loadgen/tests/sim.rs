@@ -67,6 +67,15 @@ impl World {
         Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO, frozen: false }
     }
 
+    /// Nothing is answered for so many steps, at the end of which the load is over; answered again, the run ends.
+    fn freeze_and_drain(mut self, steps: u32) -> Tally {
+        self.frozen = true;
+        self.steps(steps);
+        self.stage(Order::Drain, 1);
+        self.frozen = false;
+        self.settle(1)
+    }
+
     fn step(&mut self) {
         self.now = self.now + STEP;
         self.net.step();
@@ -292,11 +301,7 @@ fn what_a_frozen_gateway_holds_back_is_unsent_and_has_waited_until_the_end() {
     assert!(world.stage(Order::Ramp, STEPS_MAX));
     let leg = world.leg(0, false);
     world.stage(leg, 805);
-    world.frozen = true;
-    world.steps(700);
-    world.stage(Order::Drain, 1);
-    world.frozen = false;
-    let tally = world.settle(1);
+    let tally = world.freeze_and_drain(700);
     let leg = &tally.legs[0];
     // In the last 700 ms each link had 14 packets planned; what fits the socket's buffers has left.
     assert_eq!((leg.planned, leg.missed, tally.counts.unsent), (6 * 28 * 2, 0, leg.unsent));
@@ -312,11 +317,7 @@ fn cycles_a_frozen_gateway_leaves_no_place_for_are_unsent() {
     let mut world = World::new(1, Load::Cycle { interval, tickets: false });
     let leg = world.leg(u64::MAX, false);
     world.stage(leg, 1005);
-    world.frozen = true;
-    world.steps(500);
-    world.stage(Order::Drain, 1);
-    world.frozen = false;
-    let tally = world.settle(1);
+    let tally = world.freeze_and_drain(500);
     let leg = &tally.legs[0];
     assert_eq!((leg.planned, leg.missed, tally.counts.unsent), (140, 0, leg.unsent));
     assert!((38..=50).contains(&leg.unsent), "fifty were planned, and six places were free: {}", leg.unsent);

@@ -352,10 +352,15 @@ async fn closed_behind_pushes(close: Close<'_>) -> (Client, client::Pushes, gate
     for _ in 0..4 {
         link.push(b"x").await;
     }
-    // Until the client has done all it can, and does not read.
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    until_everybody_waits().await;
     link.close(close).await;
     (client, pushes, gateway)
+}
+
+/// Until the client has done all it can. The clock of these tests is paused: it moves only when every task waits for
+/// something, so what comes behind this comes after all that could happen before it.
+async fn until_everybody_waits() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,7 +394,7 @@ async fn a_close_that_comes_while_auth_is_being_written_is_obeyed() {
     let (client, _pushes, mut gateway) =
         gateway::start_over(Config { credentials, ..config() }, 512, |near| near);
     let link = gateway.accept().await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    until_everybody_waits().await;
     link.close(Close { code: CloseCode::Banned.number(), ..Close::default() }).await;
     let error = failure(&client).await;
     assert!(matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::Banned)));

@@ -104,7 +104,7 @@ async fn a_stopping_server_waits_until_its_answers_are_written() {
     // They came together, so the first answer shows that there are all of them.
     assert_eq!(peer.next().await, answer(1, 0, &[1; 60_000]));
     let task = server.stop().await;
-    // Longer than anything is waited for once the stream is closed.
+    // The gateway takes nothing for longer than anything is waited for once a stream is closed: that is what is looked at.
     tokio::time::sleep(LINGER_MAX * 3 / 2).await;
     for call in 2..=16 {
         assert_eq!(peer.next().await, answer(call, 0, &[1; 60_000]));
