@@ -33,7 +33,7 @@ impl Sides {
         Self {
             gate: Gate::new(&key.public()),
             key,
-            tickets: TicketKeys::new([2; 32], NOW),
+            tickets: TicketKeys::new([2; 32], "default", NOW),
             client: StaticKey::from_secret([3; 32]),
         }
     }
@@ -47,10 +47,12 @@ impl Sides {
             auth_time: NOW,
             login: 0,
             token_exp: None,
+            end: None,
             epoch: 0,
             user: b"user-0123456789".to_vec(),
             device: b"device-0123456789".to_vec(),
             device_key: None,
+            bound_key: None,
         };
         self.tickets.issue(&identity, &[4; 16]).expect("the identity is complete")
     }

@@ -27,7 +27,7 @@ mod uring;
 pub use fault::{Fault, Injected, Plan};
 pub use ops::{
     Armed, Batch, Chunk, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer,
-    Pool, Sent, Token,
+    Pool, Sent, Token, Trust,
 };
 pub use probe::{Blocked, Report, probe};
 pub use socket::{ListenOptions, listen, local_address, stop_listening};

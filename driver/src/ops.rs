@@ -104,6 +104,16 @@ pub enum Armed {
     Send,
 }
 
+/// Who may listen at the other end of an [`Op::Connect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Whoever does.
+    Anybody,
+    /// On a Unix socket only this process's own user, or root, as the kernel's `SO_PEERCRED` says; anybody else is
+    /// `EPERM`. Over TCP nobody can tell, and it means [`Trust::Anybody`].
+    OwnUser,
+}
+
 /// What a worker asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Op {
@@ -118,6 +128,8 @@ pub enum Op {
         tag: u32,
         /// Where to.
         to: Box<Endpoint>,
+        /// Who may be there.
+        trust: Trust,
     },
     /// Wait until there is something to read (or an end). Ends in [`Completion::Readable`] or
     /// [`Completion::Ended`].
@@ -169,6 +181,11 @@ pub enum Op {
 /// An error number of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
+
+impl Errno {
+    /// `EPERM`, which a connect ends in where [`Trust::OwnUser`] finds somebody else.
+    pub const OTHER_USER: Errno = Errno(libc::EPERM);
+}
 
 /// Why an armed operation is over without data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -234,10 +234,11 @@ fn kernel_release() -> String {
 const KERNEL_MIN: &str = "6.6";
 
 /// What the driver cannot do without.
-const OPERATIONS: [(u8, &str); 11] = [
+const OPERATIONS: [(u8, &str); 12] = [
     (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
     (opcode::Socket::CODE, "IORING_OP_SOCKET"),
     (opcode::Connect::CODE, "IORING_OP_CONNECT"),
+    (opcode::FilesUpdate::CODE, "IORING_OP_FILES_UPDATE"),
     (opcode::LinkTimeout::CODE, "IORING_OP_LINK_TIMEOUT"),
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
     (opcode::Recv::CODE, "IORING_OP_RECV"),

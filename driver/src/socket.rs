@@ -136,6 +136,35 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Connects to a Unix socket, without waiting, and makes sure that whoever opened it is this process's own user, or root.
+///
+/// # Errors
+/// What the system calls say; `EAGAIN` when the listener's backlog is full; `EPERM` when somebody else listens there.
+pub(crate) fn connect_to_own_user(target: &Address) -> io::Result<OwnedFd> {
+    let socket = open(libc::AF_UNIX, libc::SOCK_NONBLOCK)?;
+    // SAFETY: `target` is a valid address of the length it states, read during the call only.
+    check(unsafe { libc::connect(socket.as_raw_fd(), target.as_ptr(), target.len()) })?;
+    let owner = owner_of(&socket)?;
+    // SAFETY: geteuid takes no memory and cannot fail.
+    let own = unsafe { libc::geteuid() };
+    if owner != own && owner != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    // SAFETY: fcntl with F_SETFL takes no memory. No other flag is set on a new socket.
+    check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, 0) })?;
+    Ok(socket)
+}
+
+/// The user who listens at the other end of a connected Unix socket: whoever called `listen`, see unix(7).
+fn owner_of(socket: &OwnedFd) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let (value, option) = ((&raw mut peer).cast(), libc::SO_PEERCRED);
+    // SAFETY: `peer` is as long as `len` says, and both are valid for writing during the call.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut len) })?;
+    Ok(peer.uid)
+}
+
 fn open(family: i32, flags: i32) -> io::Result<OwnedFd> {
     // SAFETY: socket takes no memory.
     let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags, 0) };

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use driver::{Completion, Config, Doorbells, Endpoint, Errno, Mode, Op, Pool, Token, Uring};
+use driver::{Completion, Config, Doorbells, Endpoint, Errno, Mode, Op, Pool, Token, Trust, Uring};
 use rig::{Rig, ring, small};
 
 fn dialer(config: Config) -> Option<Rig> {
@@ -17,7 +17,7 @@ fn dialer(config: Config) -> Option<Rig> {
 }
 
 fn dial(rig: &mut Rig<Uring>, tag: u32, to: Endpoint) -> Result<Token, Errno> {
-    rig.submit(Op::Connect { tag, to: Box::new(to) });
+    rig.submit(Op::Connect { tag, to: Box::new(to), trust: Trust::Anybody });
     match rig.await_one() {
         Completion::Connected { tag: same, result } if same == tag => result,
         other => panic!("not this connect: {other:?}"),
@@ -66,6 +66,70 @@ fn a_unix_stream_connects_by_path_and_a_missing_path_is_an_error() {
     assert_eq!(dial(&mut rig, 4, Endpoint::Unix("x".repeat(200).into())), Err(Errno(22)), "EINVAL");
 }
 
+/// Listens as a user of its own. Users belong to threads here: the C library, which keeps all of them alike, is not asked.
+fn listen_as(user: u32, path: &std::path::Path) -> UnixListener {
+    std::thread::scope(|scope| {
+        let listening = scope.spawn(|| {
+            // SAFETY: the system call takes no memory; it changes the user of this thread, which ends right after.
+            let done = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
+            assert_eq!(done, 0, "root may be anybody");
+            UnixListener::bind(path).unwrap()
+        });
+        listening.join().unwrap()
+    })
+}
+
+#[test]
+fn a_unix_socket_of_another_user_is_not_trusted_where_it_must_be_the_own_one() {
+    let Some(mut rig) = dialer(Config { slots: 2, ..small() }) else { return };
+    let path = std::env::temp_dir().join(format!("driver-trust-{}", std::process::id()));
+    let own = UnixListener::bind(&path).unwrap();
+    let trusting = |rig: &mut Rig<Uring>, trust| {
+        rig.submit(Op::Connect { tag: 3, to: Box::new(Endpoint::Unix(path.clone())), trust });
+        match rig.await_one() {
+            Completion::Connected { tag: 3, result } => result,
+            other => panic!("not this connect: {other:?}"),
+        }
+    };
+    // More often than there are slots: none stays behind, and the socket carries both ways.
+    for _ in 0..5 {
+        let token = trusting(&mut rig, Trust::OwnUser).unwrap();
+        let (mut peer, _) = own.accept().unwrap();
+        rig.submit(Op::Receive { token, pool: Pool::Streams, mode: Mode::Multishot });
+        peer.write_all(b"pong").unwrap();
+        let completion = rig.await_one();
+        assert_eq!(rig.arrival(completion), (token, b"pong".to_vec(), true));
+        rig.send_all(token, b"ping");
+        let mut got = [0; 4];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ping");
+        // Nothing but the slot holds the socket: its end reaches the peer.
+        drop(peer);
+        assert!(matches!(rig.await_one(), Completion::Ended { .. }));
+        rig.close(token);
+    }
+    let both = [0; 2].map(|_| trusting(&mut rig, Trust::OwnUser).unwrap());
+    assert_eq!(trusting(&mut rig, Trust::OwnUser), Err(Errno(libc::ENFILE)), "both slots are taken");
+    for token in both {
+        rig.close(token);
+    }
+    drop(own);
+    assert_eq!(trusting(&mut rig, Trust::OwnUser), Err(Errno(libc::ECONNREFUSED)));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(trusting(&mut rig, Trust::OwnUser), Err(Errno(libc::ENOENT)));
+    // SAFETY: geteuid takes no memory.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("NOT RUN: another user's socket; only root can be somebody else");
+        return;
+    }
+    let stranger = listen_as(65_534, &path);
+    assert_eq!(trusting(&mut rig, Trust::OwnUser), Err(Errno(libc::EPERM)));
+    let token = trusting(&mut rig, Trust::Anybody).unwrap();
+    rig.close(token);
+    drop(stranger);
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn a_refused_connect_leaves_no_slot_behind() {
     let Some(mut rig) = dialer(Config { slots: 2, ..small() }) else { return };
@@ -111,7 +175,7 @@ fn many_connects_at_once_each_come_back_with_their_tag() {
         std::thread::spawn(move || (0..100).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
     let mut left: std::collections::BTreeSet<u32> = (0..100).collect();
     for &tag in &left {
-        rig.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)) });
+        rig.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)), trust: Trust::Anybody });
     }
     let mut tokens = std::collections::BTreeSet::new();
     while !left.is_empty() {

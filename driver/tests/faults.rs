@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use driver::{
     Armed, Batch, Completion, Config, Doorbells, Driver, End, Endpoint, Errno, Fault, Full, Listener, Mode,
-    Op, Plan, Pool, Sent, Token, Uring,
+    Op, Plan, Pool, Sent, Token, Trust, Uring,
 };
 use rig::{Rig, read_exactly, rig, small, write_all};
 
@@ -122,7 +122,7 @@ fn accepts_and_connects_fail_and_the_queue_is_full_until_the_next_wait() {
     let listener = Listener(0);
     assert_eq!(rig.await_one(), Completion::AcceptFailed { listener, errno: Errno(23) });
     let to = Box::new(Endpoint::Tcp(rig.address));
-    rig.submit(Op::Connect { tag: 5, to });
+    rig.submit(Op::Connect { tag: 5, to, trust: Trust::Anybody });
     assert_eq!(rig.await_one(), Completion::Connected { tag: 5, result: Err(Errno(111)) });
     assert_eq!(rig.driver.inner().parked(), 0, "nothing reached the ring");
     rig.driver.set_plan(Plan { full: Plan::ALWAYS, ..Plan::quiet(0) });

@@ -173,10 +173,13 @@ counters! {
     sessions: Gauge, "Authenticated sessions.";
     takeovers_remembered: Gauge, "Replaced logins that may not come back yet.";
     takeovers_forgotten: Counter, "Replaced logins forgotten early, to make room.";
+    revocations_remembered: Gauge, "Users whose earlier tickets are worth nothing.";
+    revocations_forgotten: Counter, "Such users forgotten early, to make room: their tickets are good again.";
     handshakes: Counter, "Handshakes that succeeded.";
     handshakes_resumed: Counter, "Handshakes that succeeded by ticket.";
     handshakes_waiting: Gauge, "Complete hellos that wait for the handshake budget.";
-    clear_replies: Counter, "Hellos answered in clear: a version or suite not served here, or a retired key.";
+    clear_replies: Counter, "Hellos answered in clear: a version, suite or ticket not served here, or a retired key.";
+    clear_replies_busy: Counter, "Complete hellos whose clients were asked to come back later.";
     hellos_remembered: Gauge, "Hellos with tickets that would not be answered again.";
     strangers_evicted: Counter, "Strangers closed because their pool was full.";
     authentications: Counter, "Authentications that succeeded.";
@@ -196,6 +199,7 @@ counters! {
     responses: Counter, "Responses handed to links.";
     requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
     pushes: Counter, "Pushes queued for links.";
+    backend_flaws: Counter, "Frames of backends about one link that had a field out of its bounds.";
     outbox_bytes: Gauge, "Bytes queued for links or on their way to them.";
     partial_bytes: Gauge, "Bytes of incomplete records and frames.";
     idle_buffer_bytes: Gauge, "Bytes of idle message buffers.";
@@ -210,6 +214,7 @@ counters! {
     letters_dropped: Counter, "Kicks and reports of undelivered pushes dropped because too many letters waited.";
     letters_waiting: Gauge, "Letters in this worker's queue.";
     closed: Counter by CloseCode, "Links closed with this code.";
+    closed_other: Counter, "Links closed with a code that a backend gave and this version does not know.";
     errors: Counter by Error, "Rules broken by peers.";
     refusals: Counter by Refusal, "Requests refused for this reason.";
     undelivered: Counter by Undelivered, "Pushes not delivered for this reason.";

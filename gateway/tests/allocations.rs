@@ -157,6 +157,7 @@ fn talk(address: SocketAddr, worker: u8, both_live: &Barrier, counts: &Sender<Co
         gate: &gate,
         suite: Suite::NkChaChaPoly,
         better: Suites::NONE,
+        served: Suites::NONE,
         device_key: None,
         ticket: None,
     };

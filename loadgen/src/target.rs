@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use protocol::hex;
 use protocol::noise::PublicKey;
 use serde::Deserialize;
 
@@ -53,15 +54,7 @@ impl ReadyFile {
 /// # Errors
 /// One line that says what a key looks like.
 pub fn parse_key(text: &str) -> Result<PublicKey, String> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let bytes: Option<Vec<u8>> = digits.map(|digits| {
-        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
-    });
-    match bytes.map(<[u8; 32]>::try_from) {
-        Some(Ok(key)) if text.len() == 64 => Ok(PublicKey(key)),
-        _ => Err("a server key is 64 hex digits".to_owned()),
-    }
+    hex::decode_array(text).map(PublicKey).ok_or_else(|| "a server key is 64 hex digits".to_owned())
 }
 
 /// The range of ports the kernel draws on for connects.

@@ -119,15 +119,17 @@ impl<'c> Input<'c> {
     }
 
     /// Opens everything that arrived and keeps the plaintext unread, for a link that may not be listened to yet.
-    /// Stops as soon as `hold` says that the plaintext held so far is too much; returns whether it did.
+    /// Frames that `skips` are not kept. Stops as soon as `enough` says that the plaintext held so far is too much; returns whether it did.
     pub(crate) fn hold(
         &mut self,
         bounds: Bounds,
         open: &mut impl FnMut(&mut [u8]) -> Result<(), Error>,
+        skips: impl Fn(&[u8]) -> bool,
         enough: impl Fn(&[u8]) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         loop {
             self.keep_opened();
+            drop_frames(&mut self.rest.plain, self.rest.plain_at, bounds.frame_len_max, &skips)?;
             if enough(&self.rest.plain[self.rest.plain_at..])? {
                 return Ok(true);
             }
@@ -157,6 +159,12 @@ impl<'c> Input<'c> {
     /// What was gathered.
     pub(crate) fn gathered(&mut self) -> &mut Vec<u8> {
         &mut self.rest.sealed
+    }
+
+    /// Takes all bytes of the chunk that were not looked at.
+    pub(crate) fn take_unread(&mut self) -> &[u8] {
+        let from = std::mem::replace(&mut self.at, self.chunk.len());
+        &self.chunk[from..]
     }
 
     /// Bytes of the chunk that were not looked at.
@@ -252,6 +260,24 @@ pub(crate) fn count_frames(mut plain: &[u8], frame_len_max: usize) -> Result<usi
         count += 1;
     }
     Ok(count)
+}
+
+/// Takes the whole frames that `skips` out of what is kept from `at` on.
+fn drop_frames(
+    plain: &mut Vec<u8>,
+    mut at: usize,
+    frame_len_max: usize,
+    skips: &impl Fn(&[u8]) -> bool,
+) -> Result<(), Error> {
+    while let Some(body) = frame(&plain[at..], frame_len_max)? {
+        let (body, end) = (at + body.start..at + body.end, at + body.end);
+        if skips(&plain[body]) {
+            plain.drain(at..end);
+        } else {
+            at = end;
+        }
+    }
+    Ok(())
 }
 
 /// Where the body of the first frame lies, if it is whole. Its length is checked as soon as it is known.
@@ -528,7 +554,7 @@ mod tests {
         let mut chunk = records(&[&[1, b'a'], &[1, b'b'], &[1, b'c'], &[2, b'd']]);
         let mut open = |_: &mut [u8]| Ok(());
         let mut input = Input::new(&mut chunk, Rest::default());
-        assert_eq!(input.hold(CLEAR, &mut open, |plain| Ok(plain.len() >= 2)), Ok(true));
+        assert_eq!(input.hold(CLEAR, &mut open, |_| false, |plain| Ok(plain.len() >= 2)), Ok(true));
         let mut tail = records(&[b"e"]);
         let rest = input.into_rest();
         let mut input = Input::new(&mut tail, rest);

@@ -81,6 +81,12 @@ codes! {
         SessionEnded = 19, "session_ended";
         /// The token's time is over.
         TokenExpired = 20, "token_expired";
+        /// The policy for devices does not let this one in.
+        DeviceRefused = 21, "device_refused";
+        /// Too many unknown frames and other oddities.
+        Glitches = 22, "glitches";
+        /// The node is being emptied; connect again, to another one.
+        Draining = 23, "draining";
     }
 }
 
@@ -103,12 +109,22 @@ codes! {
         Behind = 7, "behind";
         /// A rate limit.
         Rate = 8, "rate";
-        /// The request's counter is below the window.
-        TooOld = 9, "too_old";
-        /// It was answered, and the answer is no longer kept.
-        AnsweredBefore = 10, "answered_before";
+        /// This link may not do that.
+        NotAllowed = 9, "not_allowed";
+        /// More rooms or members than allowed.
+        RoomLimit = 10, "room_limit";
         /// The gateway or the backend is going away.
         Draining = 11, "draining";
+        /// A field of the request is out of its bounds.
+        Malformed = 12, "malformed";
+    }
+}
+
+codes! {
+    /// Why nobody knows what became of a request.
+    Cause {
+        /// It was answered before, and the answer is no longer kept: something has happened.
+        AnsweredBefore = 1, "answered_before";
     }
 }
 
@@ -129,5 +145,19 @@ codes! {
         Busy = 6, "busy";
         /// The push is longer than the link takes.
         TooLarge = 7, "too_large";
+        /// Its time to live was over.
+        Expired = 8, "expired";
+        /// It was sent as often as allowed, and not acknowledged.
+        GaveUp = 9, "gave_up";
+        /// The session waited for a new link for as long as it may.
+        WindowOver = 10, "window_over";
+        /// Parts of its package are missing.
+        Gap = 11, "gap";
+        /// A newer push of its key took its place.
+        Coalesced = 12, "coalesced";
+        /// The gateway does not serve such a target.
+        Unsupported = 13, "unsupported";
+        /// It names no target or several, or a field is out of its bounds.
+        Malformed = 14, "malformed";
     }
 }

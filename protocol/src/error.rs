@@ -9,7 +9,8 @@ use crate::code::CloseCode;
 pub enum Error {
     /// The first bytes are not this protocol's.
     Magic,
-    /// The preamble's version byte is zero, or its ticket is longer than allowed.
+    /// The preamble's version byte is zero, its ticket is longer than allowed or not fitting its suite, or it does not offer
+    /// what it uses.
     Preamble,
     /// The gate tag does not match.
     Gate,
@@ -23,7 +24,7 @@ pub enum Error {
     HandshakeLength(usize),
     /// A handshake message did not open. Which part failed is not told.
     Handshake,
-    /// The ticket did not open, is too old or does not fit its policy.
+    /// No key opens the ticket, its time is over, or it is worth nothing on this listener.
     Ticket,
     /// The peer's message 1 was seen before.
     Replay,
@@ -91,7 +92,8 @@ impl Error {
             }
             Self::RecordLength(_) | Self::FrameLength(_) => Some(CloseCode::TooLarge),
             Self::Unexpected(_) => Some(CloseCode::Unexpected),
-            Self::Credit | Self::Glitches => Some(CloseCode::RateExceeded),
+            Self::Credit => Some(CloseCode::RateExceeded),
+            Self::Glitches => Some(CloseCode::Glitches),
             Self::PartialEvicted => Some(CloseCode::TryLater),
             Self::AuthTimeout => Some(CloseCode::AuthTimeout),
             Self::HeartbeatTimeout => Some(CloseCode::HeartbeatTimeout),

@@ -9,13 +9,15 @@
 pub mod buffer;
 pub mod code;
 pub mod error;
+pub mod hex;
 pub mod limits;
 pub mod link;
 pub mod noise;
+mod record;
 pub mod stream;
 pub mod time;
 pub mod wire;
 
-pub use code::{CloseCode, Refusal, Undelivered};
+pub use code::{Cause, CloseCode, Refusal, Undelivered};
 pub use error::Error;
 pub use time::{Time, UnixMillis};

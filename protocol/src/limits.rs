@@ -7,16 +7,20 @@ use std::time::Duration;
 pub const PREAMBLE_LEN: usize = 32;
 /// Bytes of the gate tag at the end of the fixed part.
 pub const GATE_TAG_LEN: usize = 16;
-/// Longest ticket a preamble may carry.
-pub const TICKET_LEN_MAX: usize = 320;
-/// Longest message 1 of any suite (IK).
+/// Longest ticket of the suites of this version.
+pub const TICKET_LEN_MAX: usize = 512;
+/// Longest message 1 of the suites of this version (IK).
 pub const MESSAGE_1_LEN_MAX: usize = 96;
-/// Longest hello: preamble, ticket, length, message 1.
+/// Longest hello of the suites of this version: preamble, ticket, length, message 1.
 pub const HELLO_LEN_MAX: usize = PREAMBLE_LEN + TICKET_LEN_MAX + 2 + MESSAGE_1_LEN_MAX;
+/// Longest ticket field of a hello whose version or suite is unknown here.
+pub const TICKET_LEN_MAX_UNKNOWN: usize = 1024;
+/// Longest message 1 of such a hello: a hybrid of X25519 and a KEM needs up to 3,216 bytes.
+pub const MESSAGE_1_LEN_MAX_UNKNOWN: usize = 4096;
 /// Bytes of the payload of message 2 that this version defines; more may follow and are ignored.
 pub const MESSAGE_2_PAYLOAD_LEN: usize = 4;
-/// Longest message 2 a client accepts.
-pub const MESSAGE_2_LEN_MAX: usize = 512;
+/// Longest message 2 an initiator accepts.
+pub const MESSAGE_2_LEN_MAX: usize = 4096;
 /// Bytes of the clear reply to a hello that cannot be served.
 pub const CLEAR_REPLY_LEN: usize = 16;
 
@@ -58,8 +62,22 @@ pub const ROUTE_LEN_MAX: usize = 32;
 pub const KEY_LEN_MAX: usize = 64;
 /// Longest room id, in bytes.
 pub const ROOM_LEN_MAX: usize = 64;
-/// Longest token, in bytes.
-pub const TOKEN_LEN_MAX: usize = 2048;
+/// Longest token, in bytes: it shares the first frame with the other fields of `Auth`.
+pub const TOKEN_LEN_MAX: usize = 3584;
+/// Bytes of a hash and of a public key.
+pub const HASH_LEN: usize = 32;
+/// Bytes of an Ed25519 signature.
+pub const SIGNATURE_LEN: usize = 64;
+/// Longest body of a `Resume`.
+pub const RESUME_LEN_MAX: usize = 128;
+/// Most dictionaries a client names.
+pub const DICTIONARIES_MAX: usize = 8;
+/// Longest IP address: IPv6.
+pub const IP_LEN_MAX: usize = 16;
+/// Longest name of a realm, in bytes.
+pub const REALM_LEN_MAX: usize = 64;
+/// Longest name of a class of accounts, in bytes.
+pub const LIMIT_CLASS_LEN_MAX: usize = 32;
 /// Longest text in a close frame, in bytes.
 pub const CLOSE_TEXT_LEN_MAX: usize = 128;
 /// Longest agent string, in bytes.
@@ -80,6 +98,8 @@ pub const STREAM_RECORD_PLAIN: usize = 16 * 1024;
 pub const STREAM_FRAME_LEN_MIN: usize = 4096;
 /// What a stream's frame bound of 0 stands for.
 pub const STREAM_FRAME_LEN_DEFAULT: usize = 64 * 1024;
+/// Unknown frames a stream takes within a minute.
+pub const STREAM_GLITCHES_MAX: u32 = 1000;
 /// Shortest heartbeat interval of a stream.
 pub const STREAM_HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 /// What a stream's heartbeat interval of 0 stands for.
@@ -102,9 +122,13 @@ pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// How many bytes of input are discarded after a close frame was sealed.
 pub const LINGER_BYTES_MAX: usize = 64 * 1024;
 
+/// What one unit of a clear reply's wish stands for.
+pub const BUSY_UNIT: Duration = Duration::from_millis(100);
+/// The longest such wish a client heeds.
+pub const BUSY_MAX: Duration = Duration::from_secs(60);
 /// How long a rejected hello's socket is kept for its clear reply to leave.
 pub const HANDSHAKE_LINGER: Duration = Duration::from_millis(200);
 
-const _: () = assert!(HELLO_LEN_MAX <= 512, "a hello fits a small pool buffer");
+const _: () = assert!(HELLO_LEN_MAX <= 1024, "a hello fits a small pool buffer");
 const _: () = assert!(FRAME_LEN_MAX <= FRAME_LEN_CEILING);
 const _: () = assert!(RECORD_LEN_MAX_UPLINK <= RECORD_LEN_MAX);

@@ -1,7 +1,9 @@
 //! The tables of SPEC.md say what the code says: codes with their names, limits, and what each error is answered
 //! with. (The tables of frames are held to the `.proto` files by `tests/foreign/selftest.py`.)
 
-use protocol::{CloseCode, Error, Refusal, Undelivered, limits};
+use protocol::noise::Suite;
+use protocol::noise::preamble::Rejection;
+use protocol::{Cause, CloseCode, Error, Refusal, Undelivered, limits};
 
 const SPEC: &str = include_str!("../SPEC.md");
 
@@ -42,6 +44,34 @@ fn the_undelivered_reasons_are_listed_with_number_and_name() {
 }
 
 #[test]
+fn the_causes_of_not_knowing_are_listed_with_number_and_name() {
+    let want: Vec<_> = Cause::ALL.iter().map(|code| (code.number(), code.name())).collect();
+    assert_eq!(codes("### 13.5 Causes of not knowing"), want);
+}
+
+#[test]
+fn every_suite_is_listed_with_its_noise_protocol_and_length() {
+    let rows = rows("### 4.1 Suites");
+    for suite in Suite::ALL {
+        let row = rows.iter().find(|row| row[0] == suite.byte().to_string()).expect("it is listed");
+        assert_eq!((row[2], row[4]), (&*format!("`{}`", suite.name()), &*suite.message_1_len().to_string()));
+        assert_eq!(row[3].starts_with("streams"), suite.is_stream());
+    }
+}
+
+#[test]
+fn the_reasons_of_the_clear_reply_are_listed_with_number_and_name() {
+    let reasons = [
+        (Rejection::Version, "version"),
+        (Rejection::Suite, "suite"),
+        (Rejection::RetiredKey, "retired_key"),
+        (Rejection::Busy, "busy"),
+        (Rejection::TicketRefused, "ticket_refused"),
+    ];
+    assert_eq!(codes("### 3.2 The clear reply"), reasons.map(|(reason, name)| (reason as u32, name)));
+}
+
+#[test]
 fn every_error_is_listed_with_its_answer() {
     let rows = rows("## 15. Errors");
     for error in ERRORS {
@@ -74,6 +104,8 @@ fn the_fixed_limits_are_the_codes() {
         ("gate tag", limits::GATE_TAG_LEN),
         ("ticket", limits::TICKET_LEN_MAX),
         ("hello in all", limits::HELLO_LEN_MAX),
+        ("ticket field of an unknown version or suite", limits::TICKET_LEN_MAX_UNKNOWN),
+        ("message 1 of an unknown version or suite", limits::MESSAGE_1_LEN_MAX_UNKNOWN),
         ("message 2", limits::MESSAGE_2_LEN_MAX),
         ("clear reply", limits::CLEAR_REPLY_LEN),
         ("record up before `Welcome`", limits::RECORD_LEN_MAX_UNAUTHENTICATED),
@@ -91,6 +123,12 @@ fn the_fixed_limits_are_the_codes() {
         ("room", limits::ROOM_LEN_MAX),
         ("token", limits::TOKEN_LEN_MAX),
         ("agent", limits::AGENT_LEN_MAX),
+        ("signature", limits::SIGNATURE_LEN),
+        ("dictionaries of a client", limits::DICTIONARIES_MAX),
+        ("realm", limits::REALM_LEN_MAX),
+        ("limit class", limits::LIMIT_CLASS_LEN_MAX),
+        ("resume message", limits::RESUME_LEN_MAX),
+        ("unknown frames of a stream in a minute", limits::STREAM_GLITCHES_MAX as usize),
         ("text of a close", limits::CLOSE_TEXT_LEN_MAX),
         ("credit overhead per payload frame", limits::CREDIT_OVERHEAD as usize),
         ("bound of a stream's frames (`Hello`, `Ready`)", limits::FRAME_LEN_CEILING),

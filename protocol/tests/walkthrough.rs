@@ -65,6 +65,7 @@ impl Conversation {
             gate: &gate,
             suite: SUITE,
             better: Suites::NONE,
+            served: Suites::NONE,
             device_key: None,
             ticket: None,
         };

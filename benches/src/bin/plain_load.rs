@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use driver::{
-    Batch, Completion, Config, Doorbells, Driver, Endpoint, Full, Mode, Op, Pool, Sent, Token, Uring,
+    Batch, Completion, Config, Doorbells, Driver, Endpoint, Full, Mode, Op, Pool, Sent, Token, Trust, Uring,
 };
 use loadgen::watch::Process;
 
@@ -87,7 +87,7 @@ struct Load {
 impl Load {
     fn connect(&mut self, address: SocketAddr, links: u32) -> Result<(), String> {
         for tag in 0..links {
-            self.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)) });
+            self.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)), trust: Trust::Anybody });
         }
         let mut connected = 0;
         let end = now() + Duration::from_secs(30);

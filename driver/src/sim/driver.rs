@@ -166,7 +166,7 @@ impl SimDriver {
     fn execute(&mut self, world: &mut World, op: Op) {
         match op {
             Op::Park { listener } => self.desk(world).parked[usize::from(listener.0)] += 1,
-            Op::Connect { tag, to } => self.connect(world, tag, &to),
+            Op::Connect { tag, to, .. } => self.connect(world, tag, &to),
             Op::Poll { token } => {
                 self.desk(world).slots.at(token.slot).poll = true;
                 self.progress(world, token.slot);

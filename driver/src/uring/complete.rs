@@ -22,6 +22,7 @@ impl Uring {
             Kind::Accept => self.accepted(token.slot, event.result),
             Kind::Socket => self.socket_made(token.slot, event.result),
             Kind::Connect => self.connected(token.slot, event.result),
+            Kind::Install => self.installed(token.slot, event.result),
             Kind::Abandon => Some(self.abandoned(token.slot)),
             Kind::Poll => self.polled(token, event.result),
             Kind::ReceiveLinks => self.received(token, Pool::Links, event),
@@ -84,11 +85,28 @@ impl Uring {
         Some(Completion::Connected { tag, result: Ok(token) })
     }
 
+    fn installed(&mut self, place: u32, result: i32) -> Option<Completion> {
+        // SAFETY: this is the operation's only completion, so the kernel is done with the dial.
+        let dial = unsafe { self.lent.dials.get_mut(place) };
+        // The slot holds the socket by itself.
+        drop(dial.connected.take());
+        let (tag, slot) = (dial.tag, dial.install as u32);
+        self.lent.dials.free(place);
+        if result < 1 {
+            let errno = Errno(if result < 0 { -result } else { libc::ENFILE });
+            return Some(Completion::Connected { tag, result: Err(errno) });
+        }
+        self.vacate(slot);
+        let token = self.lent.slots.open(slot);
+        self.in_order(Completion::Connected { tag, result: Ok(token) })
+    }
+
     fn abandoned(&mut self, place: u32) -> Completion {
         // SAFETY: nothing is running for this dial any more.
-        let dial = unsafe { self.lent.dials.read(place) };
+        let dial = unsafe { self.lent.dials.get_mut(place) };
+        let (tag, errno) = (dial.tag, dial.errno);
         self.lent.dials.free(place);
-        Completion::Connected { tag: dial.tag, result: Err(Errno(dial.errno)) }
+        Completion::Connected { tag, result: Err(Errno(errno)) }
     }
 
     fn polled(&mut self, token: Token, result: i32) -> Option<Completion> {

@@ -90,8 +90,8 @@ struct Park {
     peer: PeerRoom,
 }
 
-/// A connect under way: `Socket` → options and `Connect` (with its time limit) → done, or `Abandon` → failed.
-#[derive(Clone, Copy)]
+/// A connect under way: `Socket` → options and `Connect` (with its time limit) → done, or `Abandon` → failed. To a
+/// Unix socket of a certain user: `Install` → done or failed.
 struct Dial {
     tag: u32,
     address: Address,
@@ -100,6 +100,16 @@ struct Dial {
     /// Milliseconds, 0 for none.
     user_timeout: i32,
     limit: Option<Timespec>,
+    /// The socket that is on its way into a slot. The kernel gets a descriptor of its own.
+    connected: Option<OwnedFd>,
+    /// In: the descriptor of `connected`; out: the slot.
+    install: i32,
+}
+
+impl Dial {
+    fn new(tag: u32, address: Address) -> Dial {
+        Dial { tag, address, slot: 0, errno: 0, user_timeout: 0, limit: None, connected: None, install: -1 }
+    }
 }
 
 /// What a completion has left to be submitted.
@@ -159,7 +169,7 @@ impl Driver for Uring {
         }
         match op {
             Op::Park { listener } => self.park(listener),
-            Op::Connect { tag, to } => self.dial(tag, &to),
+            Op::Connect { tag, to, trust } => self.dial(tag, &to, trust),
             Op::Poll { token } => self.poll(token),
             Op::Receive { token, pool, mode } => self.receive(token, pool, mode),
             Op::Send { token, batch } => self.send(token, batch),

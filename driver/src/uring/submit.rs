@@ -9,7 +9,11 @@ use super::slots::flag;
 use super::tag::{Kind, pack, pack_index};
 use super::{Dial, Owed, Park, Uring, setup};
 use crate::address::{Address, PeerRoom};
-use crate::ops::{Armed, Batch, Completion, End, Endpoint, Errno, Listener, Mode, Pool, Sent, Token};
+use crate::ops::{Armed, Batch, Completion, End, Endpoint, Errno, Listener, Mode, Pool, Sent, Token, Trust};
+use crate::socket;
+
+/// `IORING_FILE_INDEX_ALLOC`, which the crate keeps to itself.
+const SLOT_OF_THE_KERNELS_CHOICE: i32 = -1;
 
 impl Uring {
     pub(super) fn park(&mut self, listener: Listener) {
@@ -32,19 +36,19 @@ impl Uring {
     }
 
     /// First step of a connect: a socket in a slot of the kernel's choice.
-    pub(super) fn dial(&mut self, tag: u32, to: &Endpoint) {
+    pub(super) fn dial(&mut self, tag: u32, to: &Endpoint, trust: Trust) {
         let Ok(address) = Address::of(to) else {
             self.ready.push_back(Completion::Connected { tag, result: Err(Errno(libc::EINVAL)) });
             return;
         };
+        if trust == Trust::OwnUser && address.family() == libc::AF_UNIX {
+            return self.dial_own_user(tag, address);
+        }
         let user_timeout = self.user_timeout.map(|time| time.as_millis().try_into().unwrap_or(i32::MAX));
         let dial = Dial {
-            tag,
-            address,
-            slot: 0,
-            errno: 0,
             user_timeout: user_timeout.unwrap_or(0),
             limit: self.connect_timeout.map(Timespec::from),
+            ..Dial::new(tag, address)
         };
         let place = self.lent.dials.insert(dial);
         let entry = opcode::Socket::new(address.family(), libc::SOCK_STREAM, 0)
@@ -53,6 +57,32 @@ impl Uring {
             .user_data(pack_index(place, Kind::Socket));
         self.in_flight += 1;
         // SAFETY: the entry names no memory.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    /// A Unix socket whose other end must belong to this user. The ring cannot ask who that is, and such a connect does not
+    /// wait for anything, so it is made here and then given to the ring.
+    fn dial_own_user(&mut self, tag: u32, address: Address) {
+        let connected = match socket::connect_to_own_user(&address) {
+            Ok(connected) => connected,
+            Err(error) => {
+                let errno = Errno(error.raw_os_error().unwrap_or(libc::EINVAL));
+                self.ready.push_back(Completion::Connected { tag, result: Err(errno) });
+                return;
+            }
+        };
+        let install = connected.as_raw_fd();
+        let dial = Dial { connected: Some(connected), install, ..Dial::new(tag, address) };
+        let place = self.lent.dials.insert(dial);
+        let dial = self.lent.dials.address(place);
+        // SAFETY: the place was filled just now; taking the address of a field reads nothing.
+        let descriptor = unsafe { &raw mut (*dial).install };
+        let entry = opcode::FilesUpdate::new(descriptor, 1)
+            .offset(SLOT_OF_THE_KERNELS_CHOICE)
+            .build()
+            .user_data(pack_index(place, Kind::Install));
+        self.in_flight += 1;
+        // SAFETY: the dial keeps its place, which the kernel reads and writes, until this entry's completion.
         unsafe { self.ring.push(&entry) };
     }
 

@@ -17,13 +17,15 @@ use crate::ops::{Armed, Pool, Token};
 pub(super) enum Kind {
     /// A parked accept; slot = place in the table of parked accepts.
     Accept = 1,
-    /// First step of a connect; slot = place in the table of dials, as in the next four.
+    /// First step of a connect; slot = place in the table of dials, as in the next five.
     Socket,
     /// An option of a socket that is about to connect; only failures complete.
     Option,
     Connect,
     /// The time limit of a connect.
     ConnectTimeout,
+    /// The way into a slot of a socket that was connected outside of the ring.
+    Install,
     /// The close after a connect that failed.
     Abandon,
     Poll,
@@ -46,12 +48,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 18] = [
+    const ALL: [Kind; 19] = [
         Kind::Accept,
         Kind::Socket,
         Kind::Option,
         Kind::Connect,
         Kind::ConnectTimeout,
+        Kind::Install,
         Kind::Abandon,
         Kind::Poll,
         Kind::ReceiveLinks,

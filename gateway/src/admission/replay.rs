@@ -34,10 +34,16 @@ impl ReplayFilter {
         self.order.is_empty()
     }
 
-    /// Whether this fingerprint is new; it is remembered then.
-    pub fn admit(&mut self, fingerprint: u64) -> bool {
+    /// Whether this fingerprint is remembered.
+    #[must_use]
+    pub fn contains(&self, fingerprint: u64) -> bool {
+        self.seen.contains(&fingerprint)
+    }
+
+    /// Remembers a fingerprint. To be called for handshakes that succeeded only: nobody else may make it forget.
+    pub fn insert(&mut self, fingerprint: u64) {
         if !self.seen.insert(fingerprint) {
-            return false;
+            return;
         }
         self.order.push_back(fingerprint);
         if self.order.len() > self.len_max
@@ -45,7 +51,6 @@ impl ReplayFilter {
         {
             self.seen.remove(&oldest);
         }
-        true
     }
 }
 
@@ -54,12 +59,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duplicate_is_refused_until_it_is_forgotten() {
+    fn a_fingerprint_is_remembered_until_enough_others_came() {
         let mut filter = ReplayFilter::new(2);
-        assert!(filter.admit(1) && filter.admit(2));
-        assert!(!filter.admit(1) && !filter.admit(2));
-        assert!(filter.admit(3), "and 1 is forgotten");
-        assert!(filter.admit(1), "and 2 is forgotten");
-        assert!(!filter.admit(3));
+        assert!(!filter.contains(1));
+        for fingerprint in [1, 2, 1] {
+            filter.insert(fingerprint);
+        }
+        assert!(filter.contains(1) && filter.contains(2) && filter.len() == 2);
+        filter.insert(3);
+        assert!(!filter.contains(1) && filter.contains(2) && filter.contains(3));
     }
 }

@@ -6,7 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::config::{Config, Key, Secret, Takes, hex};
+use protocol::hex;
+
+use crate::config::{Config, Key, Secret, Takes};
 use crate::control::{Exit, tell};
 
 /// Makes a private key and prints its public half.
@@ -114,6 +116,6 @@ mod tests {
                 );
             }
         }
-        assert!(text.contains("frame_len_max  (default \"64KiB\"; 1KiB to 1MiB; restart)"));
+        assert!(text.contains("frame_len_max  (default \"64KiB\"; 4KiB to 1MiB; restart)"));
     }
 }

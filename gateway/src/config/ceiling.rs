@@ -21,6 +21,8 @@ const WORKER_BYTES: u64 = 4 << 20;
 const TOMBSTONE_BYTES: u64 = 88;
 /// Bytes of one remembered hello.
 const HELLO_BYTES: u64 = 32;
+/// Bytes of one remembered revocation, in the map and in the order of ends.
+const REVOCATION_BYTES: u64 = 96;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
 const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Buffers of one admin connection.
@@ -58,7 +60,8 @@ impl Ceiling {
             );
         let memories = wide(limits.tombstones)
             .saturating_mul(TOMBSTONE_BYTES)
-            .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES));
+            .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES))
+            .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
         let strangers =
             if limits.loopback_exempt { slots } else { per_worker(wide(limits.strangers)).min(slots) };
@@ -76,7 +79,7 @@ impl Ceiling {
             ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(2)),
             ("authentications in flight", per_worker(auth)),
             ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
-            ("takeovers and hellos remembered", per_worker(memories)),
+            ("takeovers, hellos and revocations", per_worker(memories)),
             (
                 "letters between workers",
                 per_worker(

@@ -1,12 +1,14 @@
 //! From text to a config: tables first, then names, files and sums across tables.
 
+mod agreement;
+
 use std::net::SocketAddr;
 use std::path::Path;
 
-use protocol::limits::CREDIT_OVERHEAD;
 use protocol::noise::Suites;
-use protocol::stream::frame_len_beside;
 use toml::de::DeTable;
+
+use agreement::check_agreement;
 
 use super::problem::{Problem, nearest};
 use super::section::{Key, Reader, Section, line};
@@ -15,8 +17,8 @@ use super::sections::{
     Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
 };
 use super::{
-    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, NEXT_KEYS_MAX, Overrides,
-    ReadFile, Route, Secret, Security, Upstream,
+    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, Overrides, ReadFile, Route,
+    Secret, Security, Upstream,
 };
 
 /// The kernel's default bound of open files is large on some systems; a ring with more slots than this gains
@@ -144,13 +146,7 @@ fn build(
     machine: &Machine,
     read: ReadFile<'_>,
 ) -> Option<Config> {
-    check_order(reader, &tables);
-    check_rings(reader, &tables.receive);
-    let next = tables.keys.next.len();
-    if next > NEXT_KEYS_MAX {
-        let fix = format!("list at most {NEXT_KEYS_MAX}: clients keep only a few");
-        reader.error("keys.next", format!("lists {next} keys"), fix);
-    }
+    check_agreement(reader, &tables);
     let cores = cores(reader, &tables, overrides, machine);
     let endpoints = endpoints(reader, &tables);
     let routes = routes(reader, &tables);
@@ -163,10 +159,7 @@ fn build(
     };
     let auth = auth(reader, &tables, server.as_ref());
     let suites = Suites::of(&tables.suites.allowed);
-    if suites == Suites::NONE {
-        let fix = "name at least one suite, or remove the key".to_owned();
-        reader.error("suites.allowed", "no client could connect".to_owned(), fix);
-    }
+    let leaving = Suites::of(&tables.suites.leaving);
     let mut listen = tables.listen;
     listen.address = overrides.listen.unwrap_or(listen.address);
     let upstream = tables.upstream;
@@ -180,6 +173,8 @@ fn build(
             tickets: tickets.into_iter().collect::<Option<_>>()?,
         },
         suites,
+        suites_announced: suites.without(leaving),
+        realm: tables.auth.realm,
         limits: tables.limits,
         heartbeat: tables.heartbeat,
         receive: tables.receive,
@@ -201,53 +196,6 @@ fn build(
         log: tables.log,
         bounds: Vec::new(),
     })
-}
-
-/// Pairs of keys of which one must not exceed the other.
-fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
-    let (limits, heartbeat, requests) = (&tables.limits, &tables.heartbeat, &tables.requests);
-    let mut ordered = |least: &str, most: &str, holds: bool| {
-        if !holds {
-            let key = most.trim_start_matches("half of ");
-            reader.error(least, format!("is greater than {most}"), format!("lower {least} or raise {key}"));
-        }
-    };
-    ordered("heartbeat.min", "heartbeat.default", heartbeat.min <= heartbeat.default);
-    ordered("heartbeat.default", "heartbeat.max", heartbeat.default <= heartbeat.max);
-    ordered("limits.outbox_soft", "limits.outbox_hard", limits.outbox_soft <= limits.outbox_hard);
-    ordered("limits.outbox_hard", "limits.outbox_pool", limits.outbox_hard <= limits.outbox_pool);
-    ordered("limits.frame_len_max", "limits.outbox_hard", limits.frame_len_max <= limits.outbox_hard);
-    ordered("limits.frame_len_max", "limits.letter_bytes", limits.frame_len_max <= limits.letter_bytes);
-    // A link may hold an incomplete frame and an incomplete record, and must not evict itself.
-    let two_frames = 2 * limits.frame_len_max.max(limits.record_len_max);
-    ordered("limits.frame_len_max", "half of limits.partial_bytes", two_frames <= limits.partial_bytes);
-    ordered(
-        "limits.frame_len_max",
-        "upstream.outbox",
-        frame_len_beside(limits.frame_len_max) <= tables.upstream.outbox,
-    );
-    ordered("requests.link_count", "requests.node_count", requests.link_count <= requests.node_count);
-    ordered(
-        "upstream.redial_min",
-        "upstream.redial_max",
-        tables.upstream.redial_min <= tables.upstream.redial_max,
-    );
-    for (i, endpoint) in tables.endpoints.iter().enumerate() {
-        // Credit comes back from half a window on, so the longest frame must fit into the other half.
-        let longest = frame_len_beside(limits.frame_len_max) as u64 + CREDIT_OVERHEAD;
-        let holds = 2 * longest <= endpoint.credit_window as u64;
-        ordered("limits.frame_len_max", &format!("half of endpoint[{i}].credit_window"), holds);
-    }
-}
-
-/// The kernel takes rings of buffers of such sizes only.
-fn check_rings(reader: &mut Reader<'_>, receive: &Receive) {
-    let rings =
-        [("receive.link_buffers", receive.link_buffers), ("receive.stream_buffers", receive.stream_buffers)];
-    for (key, count) in rings.into_iter().filter(|(_, count)| !count.is_power_of_two()) {
-        let more = count.next_power_of_two();
-        reader.error(key, format!("{count} is no power of two"), format!("choose {} or {more}", more / 2));
-    }
 }
 
 fn cores(
@@ -446,7 +394,7 @@ fn secret(reader: &mut Reader<'_>, key: &str, path: &Path, read: ReadFile<'_>) -
         Ok(Ok(secret)) => return Some(secret),
         Ok(Err(reason)) => (format!("the key file {shown}: {reason}"), format!("move it away and {make}")),
         // Whatever it is, it must not be repeated.
-        Err(_) if super::hex::decode_32(&path.to_string_lossy()).is_some() => {
+        Err(_) if protocol::hex::decode_array::<32>(&path.to_string_lossy()).is_some() => {
             let fix =
                 "write the key into a file that only the gateway may read, and name that file".to_owned();
             ("this is a key, and a file is wanted".to_owned(), fix)

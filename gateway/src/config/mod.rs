@@ -5,7 +5,6 @@
 
 mod ceiling;
 mod check;
-pub mod hex;
 mod problem;
 mod secret;
 mod section;
@@ -17,6 +16,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::UnixMillis;
 use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
 pub use ceiling::{Ceiling, LINK_BYTES};
@@ -48,6 +48,10 @@ pub struct Config {
     pub keys: Keys,
     /// Suites clients may use. Never empty.
     pub suites: Suites,
+    /// Those that clients are told of: without the ones that will be taken off.
+    pub suites_announced: Suites,
+    /// Name of the users' realm.
+    pub realm: String,
     /// What links may take.
     pub limits: Limits,
     /// Heartbeat bounds; `min <= default <= max`.
@@ -84,13 +88,22 @@ pub struct Core {
 /// Clients keep eight keys of a gateway, this one among them.
 pub const NEXT_KEYS_MAX: usize = 4;
 
+/// A key this gateway will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextKey {
+    /// The public key.
+    pub key: PublicKey,
+    /// From when on it may be used.
+    pub not_before: UnixMillis,
+}
+
 /// Keys of this gateway.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The static private key of the client side.
     pub server: StaticKey,
     /// Public keys it will have, at most [`NEXT_KEYS_MAX`]; clients learn them.
-    pub next: Vec<PublicKey>,
+    pub next: Vec<NextKey>,
     /// Public keys it had before.
     pub retired: Vec<PublicKey>,
     /// Group keys of tickets, the sealing one first; empty if one shall be made at start.
@@ -261,7 +274,7 @@ impl Config {
         let text = development_text(&with);
         let listen = with.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
         let overrides = Overrides { listen: Some(listen), workers: with.workers };
-        let read = |_: &Path| Ok(hex::encode(with.server.bytes()));
+        let read = |_: &Path| Ok(protocol::hex::encode(with.server.bytes()));
         load("development config", &text, overrides, machine, &read).map(|(config, _)| config)
     }
 

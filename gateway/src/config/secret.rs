@@ -39,7 +39,9 @@ impl Secret {
         if lines.next().is_some() {
             return Err("holds more than one line besides comments".to_owned());
         }
-        super::hex::decode_32(line).map(Self::new).ok_or_else(|| "does not hold 64 hex digits".to_owned())
+        protocol::hex::decode_array::<32>(line)
+            .map(Self::new)
+            .ok_or_else(|| "does not hold 64 hex digits".to_owned())
     }
 }
 
@@ -70,7 +72,7 @@ impl DevelopmentToken {
     /// The token as clients send it: 69 letters.
     #[must_use]
     pub fn text(&self) -> String {
-        format!("{TOKEN_PREFIX}{}", super::hex::encode(hmac::sign(&self.key, TOKEN_LABEL).as_ref()))
+        format!("{TOKEN_PREFIX}{}", protocol::hex::encode(hmac::sign(&self.key, TOKEN_LABEL).as_ref()))
     }
 
     /// Whether a client presented it. Takes the same time for every wrong token of the right form.
@@ -79,7 +81,7 @@ impl DevelopmentToken {
         presented
             .strip_prefix(TOKEN_PREFIX.as_bytes())
             .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(super::hex::decode_32)
+            .and_then(protocol::hex::decode_array::<32>)
             .is_some_and(|tag| hmac::verify(&self.key, TOKEN_LABEL, &tag).is_ok())
     }
 }

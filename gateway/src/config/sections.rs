@@ -7,10 +7,11 @@ use std::time::Duration;
 use driver::Endpoint;
 use protocol::noise::{PublicKey, Suite};
 
+use super::NextKey;
 use super::section::section;
 use super::value::{
-    Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, OneOf, Optional, PublicHex,
-    Size, Span, StreamSuite, Word,
+    Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, NextKeyFrom, OneOf, Optional,
+    PublicHex, Size, Span, StreamSuite, Word,
 };
 
 const KIB: u64 = 1 << 10;
@@ -65,9 +66,10 @@ section! {
     pub(super) KeyFiles {
         /// File with the gateway's static private key, as `gateway keygen` writes it. Clients pin its public half.
         server: PathBuf as File = "", Restart, "none";
-        /// Public keys this gateway will have: every client that logs in learns them and accepts them from then on. List a
-        /// new key here for as long as clients stay away, then make it `server`, and list the old one as retired.
-        next: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "40 B each";
+        /// Public keys this gateway will have, each with the time from which on it is used: every client that logs in learns
+        /// them and accepts them from then on. List a new key here for as long as clients stay away, then make it `server`,
+        /// and list the old one as retired.
+        next: Vec<NextKey> as ListOf<NextKeyFrom> = "[]", Live, "40 B each";
         /// Public keys this gateway had before: a client that still uses one is told the current key's id.
         retired: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "200 B each";
         /// Files with keys that seal tickets; the first seals, all open. Several nodes that share them accept each
@@ -81,6 +83,9 @@ section! {
     pub(super) SuiteKeys {
         /// Handshake suites clients may use. Without the NNpsk0 suites no tickets are given out.
         allowed: Vec<Suite> as ListOf<LinkSuite> = "['NK_ChaChaPoly', 'NK_AESGCM', 'IK_ChaChaPoly', 'IK_AESGCM', 'NNpsk0_ChaChaPoly', 'NNpsk0_AESGCM']", Live, "none";
+        /// Suites of `allowed` that will be taken off it. Clients are told of the others, and never use a worse one than the
+        /// best they were told of: list a suite here for as long as clients stay away, then take it off both lists.
+        leaving: Vec<Suite> as ListOf<LinkSuite> = "[]", Live, "none";
     }
 }
 
@@ -88,7 +93,7 @@ section! {
     /// What one link, and all links of a worker together, may take.
     pub Limits {
         /// Longest frame a client may send, and longest payload a backend may push, with its fields.
-        frame_len_max: usize as Size = "'64KiB'" in KIB..=MIB, Restart, "one per link whose frame is incomplete, bounded by partial_bytes";
+        frame_len_max: usize as Size = "'64KiB'" in 4 * KIB..=MIB, Restart, "one per link whose frame is incomplete, bounded by partial_bytes";
         /// Longest record (ciphertext) an authenticated client may send; before that it is 4 KiB.
         record_len_max: usize as Size = "'16KiB'" in 4 * KIB..=65_535, Restart, "one per link whose record is incomplete, bounded by partial_bytes";
         /// Bytes of incomplete records and frames a worker keeps; over it the oldest one's link is closed.
@@ -99,6 +104,8 @@ section! {
         handshake_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
         /// Handshakes a worker computes per turn; the rest wait, so that established links keep their latency.
         handshakes_per_turn: usize as Count = "4" in 1..=1024, Live, "none";
+        /// Complete hellos of a worker that wait for their handshake; over it clients are asked to come back later.
+        handshakes_waiting: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "none beyond their links";
         /// Time from the handshake to a successful authentication.
         auth_deadline: Duration as Span = "'5s'" in 100..=300 * SECOND, Live, "none";
         /// Bytes queued for a link that may stay queued for `outbox_soft_time` at most.
@@ -120,6 +127,8 @@ section! {
         tombstones: usize as Count = "16384" in 16..=16_777_216, Restart, "88 B each";
         /// How long a replaced login is remembered.
         tombstone_time: Duration as Span = "'10m'" in 600 * SECOND..=24 * HOUR, Restart, "none beyond their number";
+        /// Users whose tickets a backend has revoked that a worker remembers, each for as long as a ticket can be good.
+        revocations: usize as Count = "16384" in 16..=16_777_216, Restart, "96 B each";
         /// Hellos with tickets a worker remembers, so that a recorded one is not answered again.
         replay_filter: usize as Count = "65536" in 64..=16_777_216, Restart, "32 B each";
         /// Letters of other workers that may wait for one worker; one more is not sent, and its push is undelivered.
@@ -189,6 +198,9 @@ section! {
     pub(super) AuthKeys {
         /// "development": one shared token, and every client asserts its own user. "delegated": a backend decides.
         mode: AuthMode as OneOf<AuthMode> = "", Restart, "none";
+        /// Name of the users' realm. Nodes that share keys of tickets take each other's tickets only if it is the same: users
+        /// of two realms have nothing in common but perhaps their names.
+        realm: String as Name = "'default'", Restart, "none";
         /// Name of the route whose backends decide, in "delegated" mode.
         route: Option<String> as Optional<Name> = "", Restart, "none";
         /// Time they have; then the client is told to try later.
@@ -224,7 +236,7 @@ section! {
         address: Endpoint as Backend = "", Live, "none";
         /// Its public key: the stream is encrypted and both sides are proved.
         key: Option<PublicKey> as Optional<PublicHex> = "", Live, "none";
-        /// No encryption. Only for Unix sockets, and for loopback with `clear_on_loopback` of `[upstream]`.
+        /// No encryption. Only for Unix sockets on which the gateway's own user or root listens, and for loopback with `clear_on_loopback` of `[upstream]`.
         clear: bool as Flag = "false", Live, "none";
         /// Suite of an encrypted stream.
         suite: Suite as StreamSuite = "'KK_AESGCM'", Live, "none";

@@ -1,5 +1,7 @@
 //! Configs as people write them, and what the gateway says about them.
 
+use protocol::noise::Suite;
+
 use super::section::Section as _;
 use super::*;
 
@@ -175,7 +177,7 @@ fn an_unknown_table_is_an_error() {
 fn a_wrong_value_names_its_line_the_reason_and_the_right_form() {
     for (table, line, reason, fix) in [
         ("limits", "frame_len_max = 65536", "the value has no unit", "a size such as"),
-        ("limits", "frame_len_max = \"2MiB\"", "2MiB is out of bounds", "from 1KiB to 1MiB"),
+        ("limits", "frame_len_max = \"2MiB\"", "2MiB is out of bounds", "from 4KiB to 1MiB"),
         ("limits", "frame_len_max = \"64kb\"", "unknown unit \"kb\"", "units B, KiB, MiB, GiB"),
         ("receive", "promote_after = 256", "256 is out of bounds", "from 1 to 255"),
         ("receive", "link_buffers = 1000", "1000 is no power of two", "choose 512 or 1024"),
@@ -287,7 +289,16 @@ fn limits_that_contradict_each_other_are_refused() {
         ("heartbeat", "min = \"200s\"", "heartbeat.min: is greater than heartbeat.default"),
         ("heartbeat", "max = \"90s\"", "heartbeat.default: is greater than heartbeat.max"),
         ("limits", "outbox_soft = \"512KiB\"", "limits.outbox_soft: is greater than limits.outbox_hard"),
-        ("limits", "frame_len_max = \"300KiB\"", "limits.frame_len_max: is greater than limits.outbox_hard"),
+        (
+            "limits",
+            "outbox_hard = \"60KiB\"\noutbox_soft = \"8KiB\"",
+            "frame_len_max: is greater than limits.outbox_hard",
+        ),
+        (
+            "requests",
+            "link_bytes = \"64KiB\"",
+            "link_bytes: the longest request costs 65600 B, which no link is granted",
+        ),
         (
             "limits",
             "partial_bytes = \"127KiB\"",
@@ -304,7 +315,7 @@ fn limits_that_contradict_each_other_are_refused() {
     let said =
         problem(&narrow.replace(
             "[upstream]",
-            "[limits]\nframe_len_max = \"300KiB\"\noutbox_hard = \"1MiB\"\n[upstream]",
+            "[limits]\nframe_len_max = \"300KiB\"\noutbox_hard = \"1MiB\"\n[requests]\nlink_bytes = \"1MiB\"\n[upstream]",
         ));
     assert!(said.contains("is greater than half of endpoint[0].credit_window"), "{said}");
 }
@@ -332,8 +343,26 @@ fn a_key_in_the_place_of_its_file_is_not_repeated() {
     let said = problem(&GOOD.replace("\"server.key\"", &format!("\"{KEY}\"")));
     assert!(said.contains("keys.server: this is a key, and a file is wanted"), "{said}");
     assert!(said.contains("| server = \"***\"") && !said.contains(KEY), "{said}");
-    let said = problem(&with("keys", &format!("next = {:?}", [KEY; 5])));
+    let said =
+        problem(&with("keys", &format!("next = {:?}", [&*format!("{KEY} from 2030-12-24T06:00:00Z"); 5])));
     assert!(said.contains("keys.next: lists 5 keys") && said.contains("at most 4"), "{said}");
+}
+
+#[test]
+fn tokens_are_judged_over_sealed_streams_and_unix_sockets_only() {
+    let clear = with("upstream", "clear_on_loopback = true");
+    let said = problem(&clear.replace("unix:/run/accounts.sock", "tcp:127.0.0.1:9"));
+    assert!(said.contains("judges tokens, which would reach it in clear over TCP"), "{said}");
+}
+
+#[test]
+fn suites_that_leave_are_not_announced_and_have_to_be_there() {
+    let (config, _) = check(&with("suites", "leaving = ['NK_ChaChaPoly']")).unwrap_or_else(|p| panic!("{p}"));
+    assert!(
+        config.suites.contains(Suite::NkChaChaPoly) && !config.suites_announced.contains(Suite::NkChaChaPoly)
+    );
+    let said = problem(&with("suites", "allowed = ['NK_AESGCM']\nleaving = ['NK_ChaChaPoly']"));
+    assert!(said.contains("suites.leaving: lists a suite that is not allowed"), "{said}");
 }
 
 #[test]

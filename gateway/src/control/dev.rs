@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use protocol::hex;
+
 use super::{Exit, Options, Ready, Workers, cannot_use, machine, run, tell};
-use crate::config::{Checked, Config, Development, DevelopmentToken, Level, Secret, hex};
+use crate::config::{Checked, Config, Development, DevelopmentToken, Level, Secret};
 
 /// The verb by which this binary starts itself as the reference service; followed by the socket's path.
 pub const SERVICE_VERB: &str = "reference-service";

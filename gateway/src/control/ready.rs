@@ -5,10 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use protocol::hex;
 use serde_json::json;
 
 use super::Ready;
-use crate::config::{Config, hex};
+use crate::config::Config;
 
 /// A written ready file; removed when dropped.
 #[derive(Debug)]

@@ -67,6 +67,9 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         gateway: "gateway".to_owned(),
         boot_id,
         server_keys_next: config.keys.next.clone(),
+        suites_announced: config.suites_announced,
+        handshakes_waiting_max: limits.handshakes_waiting,
+        revocations_max: limits.revocations,
         redial: redial::Rules {
             dial_deadline: upstream.dial_deadline,
             pause_first: upstream.redial_min,

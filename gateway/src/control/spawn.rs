@@ -111,9 +111,9 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn ticket_keys(&self, now: UnixMillis) -> TicketKeys {
+    fn ticket_keys(&self, realm: &str, now: UnixMillis) -> TicketKeys {
         let (first, others) = self.tickets.split_first().expect("one is made when none is configured");
-        let mut keys = TicketKeys::new(*first.bytes(), now);
+        let mut keys = TicketKeys::new(*first.bytes(), realm, now);
         for key in others {
             keys.accept(*key.bytes(), UnixMillis(u64::MAX));
         }
@@ -199,7 +199,7 @@ impl Start {
                 config.keys.server.clone(),
                 config.suites,
                 &config.keys.retired,
-                Some(self.secrets.ticket_keys(self.clock.unix())),
+                Some(self.secrets.ticket_keys(&config.realm, self.clock.unix())),
             ),
             counters: self.counters,
             mailbox: self.mailbox,

@@ -30,6 +30,8 @@ pub enum Reason {
     Ended,
     /// It did so before the stream was open.
     Shut,
+    /// Not the gateway's own user listens on the Unix socket of a clear stream.
+    OtherUser,
     /// The backend broke this rule.
     Broke(&'static str),
 }
@@ -66,10 +68,11 @@ impl Health {
     }
 }
 
-/// Numbers from here on stand for [`Reason::Broke`]; below them, but for two, for error numbers of the system.
+/// Numbers from here on stand for [`Reason::Broke`]; below them, but for three, for error numbers of the system.
 const BROKE: u64 = 1 << 32;
 const ENDED: u64 = BROKE - 1;
 const SHUT: u64 = BROKE - 2;
+const OTHER_USER: u64 = BROKE - 3;
 
 impl Reason {
     /// The broken rule of an error.
@@ -83,6 +86,7 @@ impl Reason {
             Self::Errno(Errno(errno)) => u64::from(errno.unsigned_abs()),
             Self::Ended => ENDED,
             Self::Shut => SHUT,
+            Self::OtherUser => OTHER_USER,
             Self::Broke(name) => {
                 let at = Error::names().iter().position(|known| *known == name);
                 BROKE + at.unwrap_or(Error::names().len() - 1) as u64
@@ -95,6 +99,7 @@ impl Reason {
             0 => None,
             ENDED => Some(Self::Ended),
             SHUT => Some(Self::Shut),
+            OTHER_USER => Some(Self::OtherUser),
             BROKE.. => {
                 let names = Error::names();
                 let at = usize::try_from(number - BROKE).unwrap_or(usize::MAX);
@@ -112,6 +117,9 @@ impl fmt::Display for Reason {
             Self::Ended => f.write_str("the backend ended the stream"),
             Self::Shut => f.write_str(
                 "the backend ended the stream before it was open; does it know this gateway's public key?",
+            ),
+            Self::OtherUser => f.write_str(
+                "another user listens on this Unix socket; run gateway and backend as one user, or give the backend a `key`",
             ),
             Self::Broke("handshake") => {
                 f.write_str("the handshake failed; do both sides have each other's public key?")
@@ -132,12 +140,13 @@ mod tests {
         assert_eq!(health.reason(), None);
         let broken =
             [Error::Handshake, Error::HeartbeatTimeout, Error::RecordLength(70_000)].map(Reason::broke);
-        let others = [Reason::Errno(Errno(libc::ECONNREFUSED)), Reason::Ended, Reason::Shut];
+        let others =
+            [Reason::Errno(Errno(libc::ECONNREFUSED)), Reason::Ended, Reason::Shut, Reason::OtherUser];
         for reason in others.into_iter().chain(broken) {
             health.failed(reason);
             assert_eq!(health.reason(), Some(reason));
         }
-        assert_eq!(health.dials_failed.get(), 6);
+        assert_eq!(health.dials_failed.get(), 7);
         assert!(Reason::Errno(Errno(libc::ECONNREFUSED)).to_string().starts_with("Connection refused"));
     }
 }

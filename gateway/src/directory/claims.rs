@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use protocol::{Time, UnixMillis};
 
+use super::revocations::Revocations;
 use super::tombstones::Tombstones;
 use crate::collections::hash::ByIdentity;
 use crate::collections::slab::next_generation;
@@ -72,6 +73,8 @@ pub enum Outcome {
     },
     /// The login was replaced by another one before. The link has to go, and must not come back.
     Superseded,
+    /// The user's logins of that time were revoked. The link has to go, and needs a new login.
+    Revoked,
 }
 
 /// The links of the users one worker owns.
@@ -87,6 +90,7 @@ pub struct Claims {
     len: usize,
     epoch: u32,
     tombstones: Tombstones,
+    revocations: Revocations,
 }
 
 /// What is kept of a claim.
@@ -113,6 +117,8 @@ pub struct Bounds {
     pub tombstones_max: usize,
     /// How long a replaced login stays away.
     pub tombstone: Duration,
+    /// Users whose logins were revoked; over it the oldest is forgotten early.
+    pub revocations_max: usize,
 }
 
 impl Claims {
@@ -128,6 +134,7 @@ impl Claims {
             len: 0,
             epoch: 0,
             tombstones: Tombstones::new(bounds.tombstones_max, bounds.tombstone),
+            revocations: Revocations::new(bounds.revocations_max),
         }
     }
 
@@ -138,6 +145,9 @@ impl Claims {
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
+        if self.revocations.covers(claim.user, claim.login_time, now) {
+            return Outcome::Revoked;
+        }
         if self.tombstones.contains(self.name_of(claim.user, claim.device, claim.login), now) {
             return Outcome::Superseded;
         }
@@ -208,6 +218,17 @@ impl Claims {
     #[must_use]
     pub fn users(&self) -> usize {
         self.users.len()
+    }
+
+    /// Logins of a user that were proved up to this moment have no claim any more, whatever ticket they bring.
+    pub fn revoke(&mut self, user: Identity, before: UnixMillis, now: Time) {
+        self.revocations.insert(user, before, now);
+    }
+
+    /// The users whose logins were revoked.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// The replaced logins.

@@ -1,6 +1,7 @@
 //! Who is where: each user has one owner among the workers, and the owner knows the user's links.
 
 pub mod claims;
+pub mod revocations;
 pub mod tombstones;
 
 pub use claims::{Claim, Claimed, Claims, Outcome};

@@ -19,6 +19,8 @@ pub struct Session {
     token_expiry: UnixMillis,
     grant: Grant,
     proof: u64,
+    /// Until its tickets are made.
+    tickets: Option<Box<TicketRule>>,
     requests_in_flight: u32,
     bytes_in_flight: u32,
     link_epoch: u32,
@@ -47,10 +49,21 @@ pub struct Login<'a> {
     pub proof: u64,
     /// How long the proof holds, if it ends.
     pub token_expiry: Option<UnixMillis>,
+    /// What its tickets are to be like; `None` if it is to have none.
+    pub tickets: Option<TicketRule>,
     /// What the link may have in flight.
     pub grant: Grant,
     /// Interval of the client's pings, in milliseconds.
     pub heartbeat_ms: u32,
+}
+
+/// What the tickets of a login are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TicketRule {
+    /// When they are over, if they have an end of their own.
+    pub end: Option<UnixMillis>,
+    /// The Ed25519 key whose owner alone may use them.
+    pub bound_key: Option<[u8; 32]>,
 }
 
 impl Session {
@@ -64,6 +77,7 @@ impl Session {
             secret: [0; SECRET_LEN],
             login: login.time,
             proof: login.proof,
+            tickets: login.tickets.map(Box::new),
             token_expiry: login.token_expiry.unwrap_or_default(),
             grant: login.grant,
             requests_in_flight: 0,
@@ -112,6 +126,11 @@ impl Session {
     #[must_use]
     pub const fn proof(&self) -> u64 {
         self.proof
+    }
+
+    /// What its tickets are to be like, if it is to have any. Once: they are made when it begins.
+    pub fn take_ticket_rule(&mut self) -> Option<TicketRule> {
+        self.tickets.take().map(|rule| *rule)
     }
 
     /// When the proof ends, if it does.
@@ -226,6 +245,7 @@ mod tests {
             time: UnixMillis(1_000),
             proof: 7,
             token_expiry: Some(UnixMillis(9_000)),
+            tickets: Some(TicketRule { end: Some(UnixMillis(5_000)), bound_key: None }),
             grant: Grant { requests: 2, bytes: 1_000 },
             heartbeat_ms: 30_000,
         };
@@ -247,6 +267,13 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_for_its_tickets_is_taken_once() {
+        let mut session = session();
+        assert_eq!(session.take_ticket_rule().and_then(|rule| rule.end), Some(UnixMillis(5_000)));
+        assert_eq!(session.take_ticket_rule(), None);
+    }
+
+    #[test]
     fn a_proof_ends_at_its_time_or_never() {
         assert!(!session().is_expired(UnixMillis(8_999)));
         assert!(session().is_expired(UnixMillis(9_000)));
@@ -262,6 +289,7 @@ mod tests {
             time: session.login(),
             proof: 7,
             token_expiry: session.token_expiry(),
+            tickets: None,
             grant: session.grant(),
             heartbeat_ms: session.heartbeat_ms(),
         }

@@ -84,7 +84,7 @@ impl Core {
             } else if self.strangers_count > self.settings.strangers_max {
                 self.strangers.pop_front();
                 self.counters.strangers_evicted.add(1);
-                self.drain(oldest);
+                self.turn_away(oldest);
             } else {
                 break;
             }

@@ -19,10 +19,10 @@ use zeroize::Zeroizing;
 
 use super::Core;
 use super::settings::{self, Farewell};
-use crate::config::Secret;
+use crate::config::{NextKey, Secret};
 use crate::id::LinkId;
 use crate::link::SessionIndex;
-use crate::session::{Login, RANDOM_LEN, Session};
+use crate::session::{Login, RANDOM_LEN, Session, TicketRule};
 
 /// How a user proved itself.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Proof {
     pub(super) time: UnixMillis,
     /// Until when it holds, if it has an end.
     pub(super) expiry: Option<UnixMillis>,
+    /// What its tickets are like; `None` if it is to have none.
+    pub(super) tickets: Option<TicketRule>,
 }
 
 /// What an `Auth` frame asks for besides the identity.
@@ -49,6 +51,8 @@ impl<'a> From<&Auth<'a>> for Wanted<'a> {
     }
 }
 
+/// When a client is told to try later, it is on average after this time.
+const TRY_LATER: Duration = Duration::from_secs(2);
 /// Tickets a welcome carries: one to use, one in case its use fails.
 const TICKETS: usize = 2;
 
@@ -61,9 +65,15 @@ impl Core {
         }
         if let Some(ticketed) = link.machine.identity() {
             let same = auth.device == ticketed.device && (auth.user.is_empty() || auth.user == ticketed.user);
-            let Ticketed { login, auth_time: time, token_exp: expiry, .. } = *ticketed;
+            let good = same && auth.token.is_empty() && link.machine.owns_ticket(auth.signature);
+            let Ticketed { login, auth_time: time, token_exp: expiry, end, bound_key, .. } = *ticketed;
             let user = ticketed.user.clone();
-            return self.auth_by_ticket(token, auth, same.then_some(&*user), Proof { login, time, expiry });
+            if !good {
+                return self.refuse_auth(token, CloseCode::AuthFailed.into());
+            }
+            // A ticket replaces the token, not the checks.
+            let proof = Proof { login, time, expiry, tickets: Some(TicketRule { end, bound_key }) };
+            return self.identified(token, &user, &Wanted::from(auth), proof);
         }
         match &self.settings.auth {
             settings::Auth::Development { token: expected } => {
@@ -71,7 +81,8 @@ impl Core {
                     return self.refuse_auth(token, CloseCode::AuthFailed.into());
                 }
                 let login = self.login(auth.token);
-                let proof = Proof { login, time: self.wall, expiry: None };
+                let tickets = Some(TicketRule::default());
+                let proof = Proof { login, time: self.wall, expiry: None, tickets };
                 self.identified(token, auth.user, &Wanted::from(auth), proof);
             }
             settings::Auth::Delegated { .. } => self.delegate_auth(token, auth),
@@ -81,14 +92,6 @@ impl Core {
     /// The name of the login that a token proves.
     pub(super) fn login(&self, token: &[u8]) -> u64 {
         self.group.hash(token)
-    }
-
-    /// A ticket replaces the token, not the checks.
-    fn auth_by_ticket(&mut self, token: Token, auth: &Auth<'_>, user: Option<&[u8]>, proof: Proof) {
-        match user {
-            Some(user) => self.identified(token, user, &Wanted::from(auth), proof),
-            None => self.refuse_auth(token, CloseCode::AuthFailed.into()),
-        }
     }
 
     /// A refresh names the same user and device; anything else is another client on this link.
@@ -120,6 +123,7 @@ impl Core {
             time: proof.time,
             token_expiry: proof.expiry,
             proof: proof.login,
+            tickets: proof.tickets,
             grant: self.settings.grant,
             heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
         };
@@ -127,9 +131,18 @@ impl Core {
         let Some(link) = self.links.get(token) else { return };
         match self.sessions.insert(session) {
             Ok(key) => link.session = Some(SessionIndex::new(key.index)),
-            Err(_) => return self.close(token, CloseCode::TryLater.into()),
+            Err(_) => {
+                let farewell = self.try_later();
+                return self.close(token, farewell);
+            }
         }
         self.claim(token);
+    }
+
+    /// Asks a client to come back a little later, and not together with all the others.
+    pub(super) fn try_later(&mut self) -> Farewell {
+        let retry_after = TRY_LATER / 2 + TRY_LATER * (self.random_number() % 256) as u32 / 256;
+        Farewell { retry_after, ..CloseCode::TryLater.into() }
     }
 
     /// The claim stands: the link is live.
@@ -156,7 +169,8 @@ impl Core {
             frame_len_max: u32::try_from(self.settings.rules.frame_len_max).unwrap_or(u32::MAX),
             record_len_max: u32::try_from(self.settings.rules.record_len_max).unwrap_or(u32::MAX),
             user: session.user().to_vec().into(),
-            server_keys: server_keys(self.acceptor.public(), &self.settings.server_keys_next),
+            server_keys: server_keys(self.acceptor.public(), &self.settings),
+            auth_expires_ms: session.token_expiry().map_or(0, |end| end.0),
             ..proto::link::Welcome::default()
         };
         welcome.tickets = self.tickets(token);
@@ -176,11 +190,22 @@ impl Core {
     /// began with.
     fn tickets(&mut self, token: Token) -> Vec<proto::link::Ticket> {
         let mut tickets = Vec::new();
+        let cipher =
+            self.links.get(token).and_then(|link| link.machine.binding()).map(|(_, suite, _)| suite.cipher());
+        let rule = self.session_of(token).and_then(Session::take_ticket_rule);
+        // What would be refused when it is used is not given out.
+        let (Some(rule), true) = (rule, cipher.is_some_and(|cipher| self.acceptor.takes_tickets(cipher)))
+        else {
+            return tickets;
+        };
+        if let Some(keys) = self.acceptor.tickets_mut() {
+            keys.advance(self.wall);
+        }
         for _ in 0..TICKETS {
             let (mut psk, mut salt) = (Zeroizing::new([0; 32]), [0; 16]);
             (self.random)(&mut *psk);
             (self.random)(&mut salt);
-            let Some(identity) = self.ticket_identity(token, psk) else { break };
+            let Some(identity) = self.ticket_identity(token, psk, rule) else { break };
             let issued = self.acceptor.tickets().map(|keys| keys.issue(&identity, &salt));
             let Some(Ok(ticket)) = issued else { break };
             tickets.push(proto::link::Ticket {
@@ -192,23 +217,26 @@ impl Core {
         tickets
     }
 
-    /// A new group key seals; earlier ones open for one lifetime longer, then they are erased.
+    /// A new group key opens tickets from now on, and seals them a little later; earlier ones open for one lifetime longer,
+    /// then they are erased.
     pub(super) fn rotate_tickets(&mut self, key: &Secret) {
         let wall = self.wall;
         if let Some(keys) = self.acceptor.tickets_mut() {
-            keys.rotate(*key.bytes(), wall);
-            keys.expire(wall);
+            keys.advance(wall);
+            keys.announce(*key.bytes(), wall);
         }
     }
 
-    fn ticket_identity(&mut self, token: Token, psk: Zeroizing<[u8; 32]>) -> Option<Ticketed> {
-        let (wall, own_key) = (self.wall, self.acceptor.public().key_id());
-        let link = self.links.get(token)?;
-        let (_, suite, peer) = link.machine.binding()?;
-        let (origin_suite, server_key_id, device_key) = match link.machine.identity() {
-            Some(earlier) => (earlier.origin_suite, earlier.server_key_id, earlier.device_key),
-            None => (suite, own_key, peer.cloned()),
-        };
+    fn ticket_identity(
+        &mut self,
+        token: Token,
+        psk: Zeroizing<[u8; 32]>,
+        rule: TicketRule,
+    ) -> Option<Ticketed> {
+        let (wall, server_key_id) = (self.wall, self.acceptor.public().key_id());
+        let machine = &self.links.get(token)?.machine;
+        let ((_, _, device_key), origin_suite) = machine.binding().zip(machine.origin())?;
+        let device_key = device_key.copied();
         let session = self.session_of(token)?;
         Some(Ticketed {
             psk,
@@ -218,10 +246,12 @@ impl Core {
             auth_time: session.login(),
             login: session.proof(),
             token_exp: session.token_expiry(),
+            end: rule.end,
             epoch: 0,
             user: session.user().to_vec(),
             device: session.device().to_vec(),
             device_key,
+            bound_key: rule.bound_key,
         })
     }
 
@@ -252,11 +282,13 @@ impl Core {
 }
 
 /// The present key and those to come, without an end: a key is over when the gateway retires it.
-fn server_keys(present: PublicKey, next: &[PublicKey]) -> Vec<proto::link::ServerKey> {
-    let endless = |key: &PublicKey| proto::link::ServerKey {
-        key: key.0.to_vec().into(),
-        not_before_ms: 0,
+fn server_keys(present: PublicKey, settings: &settings::Settings) -> Vec<proto::link::ServerKey> {
+    let present = NextKey { key: present, not_before: UnixMillis(0) };
+    let announced = |next: &NextKey| proto::link::ServerKey {
+        key: next.key.0.to_vec().into(),
+        not_before_ms: next.not_before.0,
         not_after_ms: 0,
+        suites: settings.suites_announced.bits(),
     };
-    [present].iter().chain(next).map(endless).collect()
+    [present].iter().chain(&settings.server_keys_next).map(announced).collect()
 }

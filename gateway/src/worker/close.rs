@@ -36,7 +36,8 @@ impl Core {
         if link.ending != Ending::No {
             return;
         }
-        self.counters.closed.of(farewell.code).add(1);
+        let code = CloseCode::from_number(farewell.code);
+        code.map_or(&self.counters.closed_other, |code| self.counters.closed.of(code)).add(1);
         // At the end of the process no slot is needed for anybody else, and every link is to hear of it.
         let may_linger = self.stopping || self.lingering < self.settings.lingering_max;
         if !link.machine.is_open() || !may_linger {
@@ -47,16 +48,16 @@ impl Core {
         let Some(link) = self.links.get(token).filter(|link| link.ending == Ending::No) else { return };
         // What could not be sent so far will not be: the link is closed for reading too slowly, or the client
         // will learn from the missing responses that they are unknown.
-        let drop_queue = link.sending || farewell.code == CloseCode::SlowReader;
+        let drop_queue = link.sending || code == Some(CloseCode::SlowReader);
         if drop_queue && !link.outgoing.is_empty() {
             self.outgoing_bytes -= link.outgoing.len() - HOLE.len();
             link.outgoing.truncate(HOLE.len());
         }
         let close = Frame::Close(Close {
-            code: farewell.code.number(),
+            code: farewell.code,
             retry_after_ms: u32::try_from(farewell.retry_after.as_millis()).unwrap_or(u32::MAX),
             do_not_reconnect: farewell.do_not_reconnect,
-            text: farewell.code.name(),
+            text: code.map_or("", CloseCode::name),
         });
         self.queue(token, |out| close.encode(out));
         self.linger(token);
@@ -134,7 +135,7 @@ impl Core {
 
     /// The link's session is over: its claim, its requests and its presence go with it. `code` is what was said at the
     /// end, `None` if the link just broke.
-    pub(super) fn end_session(&mut self, token: Token, code: Option<CloseCode>) {
+    pub(super) fn end_session(&mut self, token: Token, code: Option<u32>) {
         self.release(token);
         self.forget_auth(token);
         let Some(link) = self.links.get(token) else { return };

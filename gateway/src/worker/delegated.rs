@@ -3,15 +3,18 @@
 //! It fails closed: without a verdict in time nobody gets in. Verdicts find their link by token, so one that comes
 //! too late meets nobody.
 
+use std::time::Duration;
+
 use driver::Token;
 use protocol::wire::frame::Auth;
 use protocol::wire::stream::{AuthResult, Authenticate};
-use protocol::{CloseCode, Time};
+use protocol::{CloseCode, Time, UnixMillis};
 
 use super::Core;
 use super::auth::{Proof, Wanted};
 use super::settings::{self, Farewell};
 use crate::collections::Key;
+use crate::session::TicketRule;
 use crate::upstream::StreamIndex;
 use crate::upstream::route::Affinity;
 
@@ -38,7 +41,10 @@ impl Core {
             .routes
             .find(route.as_bytes())
             .and_then(|route| self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream)));
-        let Ok(stream) = chosen else { return self.close(token, CloseCode::TryLater.into()) };
+        let Ok(stream) = chosen else {
+            let farewell = self.try_later();
+            return self.close(token, farewell);
+        };
         let id = self.link_id(token).number();
         let login = self.login(auth.token);
         let Some(link) = self.links.get(token) else { return };
@@ -51,7 +57,8 @@ impl Core {
             heartbeat_ms: auth.heartbeat_ms,
         };
         let Ok(key) = self.judging.insert(judging) else {
-            return self.close(token, CloseCode::TryLater.into());
+            let farewell = self.try_later();
+            return self.close(token, farewell);
         };
         let ask = Authenticate {
             call: number(key),
@@ -65,6 +72,8 @@ impl Core {
             address: link.peer.octets(),
             deadline_ms,
             signature: auth.signature,
+            class: auth.class,
+            realm: "",
         };
         self.streams[usize::from(stream.0)].control(|machine| machine.authenticate(&ask));
         self.mark_stream(stream);
@@ -87,14 +96,15 @@ impl Core {
         {
             self.verdicts_due.pop_front();
             if let Some(judging) = self.judging.remove(key) {
-                self.close(judging.link, CloseCode::TryLater.into());
+                let farewell = self.try_later();
+                self.close(judging.link, farewell);
             }
         }
     }
 
     /// A backend's verdict.
     pub(super) fn judged(&mut self, stream: StreamIndex, result: &AuthResult<'_>) {
-        let key = Key { index: result.call as u32, generation: (result.call >> 32) as u32 };
+        let key = key(result.call);
         if self.judging.get(key).is_none_or(|judging| judging.stream != stream) {
             return;
         }
@@ -103,17 +113,34 @@ impl Core {
             return;
         }
         if !result.accepted {
-            let code = CloseCode::from_number(result.code).unwrap_or(CloseCode::AuthFailed);
-            let retry_after = std::time::Duration::from_millis(result.retry_after_ms.into());
-            return self.refuse_auth(judging.link, Farewell { retry_after, ..code.into() });
+            let code = if result.code == 0 { CloseCode::AuthFailed.number() } else { result.code };
+            let retry_after = Duration::from_millis(result.retry_after_ms.into());
+            let do_not_reconnect = result.do_not_reconnect;
+            return self.refuse_auth(judging.link, Farewell { code, retry_after, do_not_reconnect });
         }
-        let expires = (result.expires_ms != 0).then_some(protocol::UnixMillis(result.expires_ms));
-        if expires.is_some_and(|end| self.wall >= end) {
+        let moment = |millis| (millis != 0).then_some(UnixMillis(millis));
+        let expiry = moment(result.expires_ms);
+        if expiry.is_some_and(|end| self.wall >= end) {
             return self.refuse_auth(judging.link, CloseCode::TokenExpired.into());
         }
         let wanted = Wanted { device: &judging.device, heartbeat_ms: judging.heartbeat_ms };
-        let proof = Proof { login: judging.login, time: self.wall, expiry: expires };
+        let login = if result.login.is_empty() { judging.login } else { self.login(result.login) };
+        let end = moment(result.ticket_ms.into()).map(|time| UnixMillis(self.wall.0.saturating_add(time.0)));
+        let bound_key = result.bound_key.first_chunk().copied();
+        let tickets = (!result.no_tickets).then_some(TicketRule { end, bound_key });
+        let proof = Proof { login, time: self.wall, expiry, tickets };
         self.identified(judging.link, result.user, &wanted, proof);
+    }
+
+    /// A verdict that can be read and says nothing sensible: its link is let in as little as without one.
+    pub(super) fn misjudged(&mut self, stream: StreamIndex, call: u64) {
+        let key = key(call);
+        if self.judging.get(key).is_some_and(|judging| judging.stream == stream)
+            && let Some(judging) = self.judging.remove(key)
+        {
+            let farewell = self.try_later();
+            self.close(judging.link, farewell);
+        }
     }
 
     /// The stream has ended: its verdicts will not come.
@@ -122,7 +149,8 @@ impl Core {
             self.judging.iter().filter(|(_, judging)| judging.stream == stream).map(|(key, _)| key).collect();
         for key in waiting {
             if let Some(judging) = self.judging.remove(key) {
-                self.close(judging.link, CloseCode::TryLater.into());
+                let farewell = self.try_later();
+                self.close(judging.link, farewell);
             }
         }
     }
@@ -142,4 +170,8 @@ impl Core {
 
 fn number(key: Key) -> u64 {
     u64::from(key.generation) << 32 | u64::from(key.index)
+}
+
+fn key(call: u64) -> Key {
+    Key { index: call as u32, generation: (call >> 32) as u32 }
 }

@@ -1,9 +1,11 @@
 //! A backend's frames: find the receiver, and queue what it is to get.
 
+use std::time::Duration;
+
 use driver::Token;
 use protocol::stream::ToGateway;
 use protocol::wire::frame::{Frame, Push};
-use protocol::wire::stream::{Kick, StreamPush};
+use protocol::wire::stream::{About, Flawed, Kick, StreamPush};
 use protocol::{CloseCode, Undelivered};
 
 use super::Core;
@@ -33,7 +35,25 @@ impl Core {
             ToGateway::Close(_) => self.end_stream(stream.0, Reason::Ended),
             // Credit is looked at after the last frame; the other kinds are specified but not served yet.
             ToGateway::Credited | ToGateway::Alive | ToGateway::ReportAck { .. } => {}
-            ToGateway::Rare(..) | ToGateway::Unknown => self.counters.glitches.add(1),
+            ToGateway::Draining => self.stream_draining(stream),
+            ToGateway::Flawed(flawed) => self.flawed(stream, flawed),
+            ToGateway::Skipped => self.counters.glitches.add(1),
+        }
+    }
+
+    /// One link's frame has a field out of its bounds: that link pays for it, and the others have their stream.
+    fn flawed(&mut self, stream: StreamIndex, flawed: &Flawed) {
+        self.counters.backend_flaws.add(1);
+        match flawed.about {
+            About::Push(number) => {
+                let sender = self.sender(stream, number);
+                self.report_undelivered(sender, Undelivered::Malformed);
+            }
+            About::AuthResult(call) => self.misjudged(stream, call),
+            About::Kick(_) | About::Presence(_) | About::Request(_) | About::Authenticate(_) => {}
+        }
+        if let Some(len) = flawed.payload_len {
+            self.consumed(stream, len);
         }
     }
 
@@ -51,6 +71,10 @@ impl Core {
             ..Push::default()
         });
         let len = push.payload.len();
+        // There is one realm, and it is the one that is not named.
+        if !push.realm.is_empty() {
+            return self.report_undelivered(sender, Undelivered::NoUser);
+        }
         if push.link != 0 {
             let link = LinkId::from_number(push.link);
             match self.own(link) {
@@ -63,7 +87,7 @@ impl Core {
             let owner = owner_of(user, self.settings.workers);
             self.push_away(Recipient::User { user, device }, owner, &frame, len, sender);
         } else {
-            self.report_undelivered(sender, Undelivered::NoLink);
+            self.report_undelivered(sender, Undelivered::Unsupported);
         }
     }
 
@@ -83,8 +107,12 @@ impl Core {
     }
 
     fn kick(&mut self, kick: &Kick<'_>) {
-        let code = CloseCode::from_number(kick.code).unwrap_or(CloseCode::Kicked);
-        let farewell = Farewell { do_not_reconnect: kick.do_not_reconnect, ..Farewell::from(code) };
+        if !kick.realm.is_empty() {
+            return;
+        }
+        let code = if kick.code == 0 { CloseCode::Kicked.number() } else { kick.code };
+        let farewell =
+            Farewell { code, retry_after: Duration::ZERO, do_not_reconnect: kick.do_not_reconnect };
         if kick.link != 0 {
             let link = LinkId::from_number(kick.link);
             return self.post_if_room(link.worker(), Letter::End { link, farewell });
@@ -92,7 +120,8 @@ impl Core {
         let user = self.hash.identity(kick.user);
         let device = (!kick.device.is_empty()).then(|| self.hash.identity(kick.device));
         let owner = owner_of(user, self.settings.workers);
-        self.post_if_room(owner, Letter::EndUser { user, device, farewell });
+        let revoked = kick.revoke.then_some(self.wall);
+        self.post_if_room(owner, Letter::EndUser { user, device, farewell, revoked });
     }
 }
 

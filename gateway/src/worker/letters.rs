@@ -34,7 +34,12 @@ impl Core {
             Letter::Claim(claim) => self.judge_claim(&claim),
             Letter::Release(claim) => drop(self.claims.release(&claim)),
             Letter::Claimed(claimed) => self.claimed(&claimed),
-            Letter::EndUser { user, device, farewell } => self.end_user(user, device, farewell),
+            Letter::EndUser { user, device, farewell, revoked } => {
+                if let Some(before) = revoked {
+                    self.claims.revoke(user, before, self.now);
+                }
+                self.end_user(user, device, farewell);
+            }
             Letter::End { link, farewell } => {
                 if let Some(token) = self.own(link) {
                     self.close(token, farewell);
@@ -173,8 +178,8 @@ impl Core {
             // The link of a client that has come back is dead, or the client's first try was the slower one and has just
             // taken over from its second: then nobody else is there, and it must not stay away.
             let is_itself = same_login && self.settings.auth.names_logins();
-            let code = if is_itself { CloseCode::TryLater } else { CloseCode::Replaced };
-            self.post(loser.worker(), Letter::End { link: loser, farewell: code.into() });
+            let farewell = if is_itself { self.try_later() } else { CloseCode::Replaced.into() };
+            self.post(loser.worker(), Letter::End { link: loser, farewell });
         }
         self.post(claim.link.worker(), Letter::Claimed(claimed));
     }
@@ -190,6 +195,7 @@ impl Core {
                 self.welcome(token);
             }
             claims::Outcome::Superseded => self.close(token, CloseCode::Replaced.into()),
+            claims::Outcome::Revoked => self.refuse_auth(token, CloseCode::AuthFailed.into()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
-use protocol::Undelivered;
+use protocol::{Undelivered, UnixMillis};
 
 use crate::collections::Identity;
 use crate::config::Secret;
@@ -36,6 +36,8 @@ pub enum Letter {
         device: Option<Identity>,
         /// What to tell them.
         farewell: Farewell,
+        /// The user's logins before this moment are worth nothing any more.
+        revoked: Option<UnixMillis>,
     },
     /// To a link's worker, or to a user's owner who passes it on: a push.
     Push(Parcel),

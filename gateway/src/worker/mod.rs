@@ -260,6 +260,7 @@ impl Core {
                     devices_max: settings.devices_max,
                     tombstones_max: settings.tombstones_max,
                     tombstone: settings.tombstone_time,
+                    revocations_max: settings.revocations_max,
                 },
             ),
             routes: Routes::new(
@@ -317,6 +318,13 @@ impl Core {
         self.next_deadline().map(|deadline| deadline.since(self.now))
     }
 
+    /// A fresh random number.
+    fn random_number(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        (self.random)(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// Copies what is not counted where it happens into the worker's cells.
     fn publish(&self, driver: driver::Counters) {
         let counters = &self.counters;
@@ -326,6 +334,8 @@ impl Core {
         counters.sessions.set(self.sessions.len() as u64);
         counters.takeovers_remembered.set(self.claims.tombstones().len() as u64);
         counters.takeovers_forgotten.set(self.claims.tombstones().evicted());
+        counters.revocations_remembered.set(self.claims.revocations().len() as u64);
+        counters.revocations_forgotten.set(self.claims.revocations().evicted());
         counters.authentications_in_flight.set(self.judging.len() as u64);
         counters.hellos_remembered.set(self.replays.len() as u64);
         counters.handshakes_waiting.set(self.hailed.len() as u64);

@@ -5,7 +5,6 @@
 //! stream remembers whom it was told of, and hears of the end of exactly these links.
 
 use driver::Token;
-use protocol::CloseCode;
 use protocol::wire::stream::{LinkClosed, LinkOpened};
 
 use super::Core;
@@ -60,14 +59,15 @@ impl Core {
     }
 
     /// The link's session has ended.
-    pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: Option<CloseCode>) {
+    pub(super) fn announce_closed(&mut self, token: Token, session: &Session, code: Option<u32>) {
         let link = self.link_id(token).number();
         let closed = LinkClosed {
             link,
             user: session.user(),
             device: session.device(),
             session: session.id(),
-            code: code.map_or(0, CloseCode::number),
+            code: code.unwrap_or(0),
+            link_epoch: 0,
         };
         for index in 0..self.streams.len() {
             if self.streams[index].told.remove(token.slot) {
@@ -114,7 +114,7 @@ impl Core {
         let id = self.link_id(token).number();
         let Some(Link { session: Some(at), peer, machine, .. }) = self.links.get(token) else { return };
         let Some((_, session)) = self.sessions.at(at.get()) else { return };
-        let suite = machine.binding().map_or(0, |(_, suite, _)| suite.byte());
+        let Some(((_, suite, key), origin)) = machine.binding().zip(machine.origin()) else { return };
         let opened = LinkOpened {
             link: id,
             user: session.user(),
@@ -122,9 +122,11 @@ impl Core {
             session: session.id(),
             address: peer.octets(),
             port: peer.port().into(),
-            suite: suite.into(),
+            suite: suite.byte().into(),
             login_ms: session.login().0,
-            agent: "",
+            origin_suite: origin.byte().into(),
+            peer_key: key.map_or(&[], |key| &key.0),
+            ..LinkOpened::default()
         };
         let stream_told = &mut self.streams[usize::from(stream.0)];
         if stream_told.told.insert(token.slot) {

@@ -56,15 +56,21 @@ impl Core {
         let pending = &self.pending;
         let affinity = Affinity { user, key, held_by };
         let stream = self.routes.choose(route, affinity, |stream| pending.len_of_stream(stream))?;
+        let cost = self.cost_of(token, request)?;
         self.pending.admit(link, stream)?;
-        let cost = credit_cost(request.payload.len());
-        let cost = u32::try_from(cost).map_err(|_| Refusal::TooLarge)?;
         let way = Way { link, route, stream, order, cost, patience };
         let waits = self.park.len_of(stream) > 0 || !self.has_room(stream, cost);
         if waits || self.park.len_of_link(link) > 0 {
             self.admit_beside_parked(token, link, cost)?;
         }
         if waits { self.wait_for_credit(way, request) } else { self.forward(token, way, request) }
+    }
+
+    /// What a request takes from its link's grant. One that takes more than there ever is would wait for nothing.
+    fn cost_of(&mut self, token: Token, request: &Request<'_>) -> Result<u32, Refusal> {
+        let grant = self.session_of(token).ok_or(Refusal::Auth)?.grant();
+        let cost = u32::try_from(credit_cost(request.payload.len())).unwrap_or(u32::MAX);
+        if cost <= grant.bytes { Ok(cost) } else { Err(Refusal::TooLarge) }
     }
 
     /// Whether the link's grant has room for a request, beside those that run and those that wait. Without any that
@@ -120,6 +126,7 @@ impl Core {
             trace: mix(call ^ link.number()),
             again: request.again,
             session: session.id(),
+            realm: "",
         };
         if let Err(blocked) = self.streams[usize::from(stream.0)].request(&frame) {
             session.refund(cost);

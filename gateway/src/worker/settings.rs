@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use driver::Endpoint;
+use driver::{Endpoint, Trust};
 use protocol::CloseCode;
 use protocol::link::Rules;
-use protocol::noise::PublicKey;
+use protocol::noise::Suites;
 use protocol::stream::{Mode, Params};
 
-use crate::config::DevelopmentToken;
+use crate::config::{DevelopmentToken, NextKey};
 use crate::session::Grant;
 use crate::upstream::route::Route;
 use crate::upstream::{park, pending, redial};
@@ -83,8 +83,14 @@ pub struct Settings {
     pub gateway: String,
     /// Identifies this start of the gateway.
     pub boot_id: [u8; 16],
-    /// Server keys that clients are to accept beside the present one.
-    pub server_keys_next: Vec<PublicKey>,
+    /// Server keys that clients are to accept beside the present one, each from its time on.
+    pub server_keys_next: Vec<NextKey>,
+    /// Suites that clients are told to be served under every server key.
+    pub suites_announced: Suites,
+    /// Complete hellos that wait for the handshake budget; over it clients are asked to come back later.
+    pub handshakes_waiting_max: usize,
+    /// Users whose earlier tickets are worth nothing, remembered at a time.
+    pub revocations_max: usize,
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
 }
@@ -141,11 +147,22 @@ pub struct Backend {
     pub params: Params,
 }
 
+impl Backend {
+    /// Who may listen there. In clear, only the system can say who does.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        match (&self.mode, &self.address) {
+            (Mode::Clear, Endpoint::Unix(_)) => Trust::OwnUser,
+            _ => Trust::Anybody,
+        }
+    }
+}
+
 /// Why a link is told to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Farewell {
-    /// The code.
-    pub code: CloseCode,
+    /// The number of the close code: one of [`CloseCode`], or one that a backend knows and this version does not.
+    pub code: u32,
     /// How long it should stay away.
     pub retry_after: Duration,
     /// Whether it should come back by itself at all.
@@ -154,8 +171,9 @@ pub struct Farewell {
 
 impl From<CloseCode> for Farewell {
     fn from(code: CloseCode) -> Self {
-        let final_codes = [CloseCode::Replaced, CloseCode::Banned, CloseCode::AuthFailed, CloseCode::Kicked];
-        Self { code, retry_after: Duration::ZERO, do_not_reconnect: final_codes.contains(&code) }
+        let final_codes = [CloseCode::Replaced, CloseCode::Banned];
+        let do_not_reconnect = final_codes.contains(&code);
+        Self { code: code.number(), retry_after: Duration::ZERO, do_not_reconnect }
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Every end is the same: what was in flight is resolved at once, what is armed is cancelled, the socket is closed.
 
-use driver::{Armed, Batch, End, Errno, Mode, Op, Pool, Sent, Token};
+use driver::{Armed, Batch, End, Errno, Mode, Op, Pool, Sent, Token, Trust};
 use protocol::stream::gateway::Introduction;
 use protocol::stream::{Blocked, GatewayStream};
 use protocol::wire::stream::{PushOutcome, Report, StreamRequest};
@@ -32,6 +32,8 @@ pub(super) struct Stream {
     /// Links it was told of.
     pub(super) told: Told,
     dirty: bool,
+    /// Its backend has said that it will end the stream: no new requests.
+    leaving: bool,
     pending_bytes_max: usize,
     socket: Option<Socket>,
 }
@@ -54,6 +56,7 @@ pub(super) fn all(settings: &Settings, now: Time) -> Vec<Stream> {
         announced_to: None,
         told: Told::nobody(settings.slots),
         dirty: false,
+        leaving: false,
         pending_bytes_max: endpoint.params.pending_bytes_max,
         socket: None,
     };
@@ -147,8 +150,9 @@ impl Core {
         if self.stopping || self.streams[usize::from(index)].socket.is_some() {
             return;
         }
-        let to = Box::new(self.settings.endpoints[usize::from(index)].address.clone());
-        self.ops.push_back(Op::Connect { tag: index.into(), to });
+        let endpoint = &self.settings.endpoints[usize::from(index)];
+        let to = Box::new(endpoint.address.clone());
+        self.ops.push_back(Op::Connect { tag: index.into(), to, trust: endpoint.trust() });
     }
 
     /// A dial is over.
@@ -160,7 +164,12 @@ impl Core {
             Ok(token) => token,
             Err(_) if is_served => return,
             Err(errno) => {
-                self.counters.endpoints[usize::from(index)].failed(Reason::Errno(errno));
+                let trust = self.settings.endpoints[usize::from(index)].trust();
+                let reason = match errno {
+                    Errno::OTHER_USER if trust == Trust::OwnUser => Reason::OtherUser,
+                    errno => Reason::Errno(errno),
+                };
+                self.counters.endpoints[usize::from(index)].failed(reason);
                 return self.stream_failed(index);
             }
         };
@@ -315,6 +324,7 @@ impl Core {
             // The dial was given up before it succeeded; the next one is set.
             return self.end_stream(stream.0, Reason::broke(Error::HandshakeTimeout));
         }
+        self.streams[usize::from(stream.0)].leaving = false;
         self.streams[usize::from(stream.0)].announced_to = Some(0);
         self.counters.endpoints[usize::from(stream.0)].opened();
         self.counters.streams_opened.add(1);
@@ -322,8 +332,19 @@ impl Core {
         self.schedule_stream(stream.0);
     }
 
+    /// The backend is about to end its stream: what is under way there goes on, and everything new goes elsewhere.
+    pub(super) fn stream_draining(&mut self, stream: StreamIndex) {
+        self.streams[usize::from(stream.0)].leaving = true;
+        self.counters.endpoints[usize::from(stream.0)].left_out.set(1);
+        self.routes.set_ready(stream, false);
+        self.route_parked(stream);
+    }
+
     /// The endpoint takes requests from now on.
     fn readmit(&mut self, stream: StreamIndex) {
+        if self.streams[usize::from(stream.0)].leaving {
+            return;
+        }
         self.counters.endpoints[usize::from(stream.0)].left_out.set(0);
         self.routes.set_ready(stream, true);
         self.share_with(stream);
@@ -412,12 +433,6 @@ impl Core {
     pub(super) fn sender(&self, stream: StreamIndex, number: u64) -> Sender {
         let epoch = self.streams[usize::from(stream.0)].epoch;
         Sender { worker: self.settings.worker, stream: stream.0, epoch, number }
-    }
-
-    fn random_number(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        (self.random)(&mut bytes);
-        u64::from_le_bytes(bytes)
     }
 }
 

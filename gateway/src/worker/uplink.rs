@@ -80,6 +80,7 @@ impl Core {
             Frame::Leave { room } => {
                 self.send_frame(token, &Frame::Left { room, code: 0 });
             }
+            Frame::Pad { .. } => {}
             Frame::Welcome(_)
             | Frame::Response(_)
             | Frame::Push(_)
@@ -87,7 +88,8 @@ impl Core {
             | Frame::Pong { .. }
             | Frame::Joined { .. }
             | Frame::Left { .. }
-            | Frame::Move(_) => unreachable!("the link machine refuses downlink frames"),
+            | Frame::Move(_)
+            | Frame::Warning { .. } => unreachable!("the link machine refuses downlink frames"),
         }
     }
 
@@ -105,14 +107,17 @@ impl Core {
 
     /// The client has finished. What it has been sent so far may still leave; nothing more is read.
     fn goodbye(&mut self, token: Token) {
-        self.end_session(token, Some(CloseCode::Normal));
+        self.end_session(token, Some(CloseCode::Normal.number()));
         self.counters.closed.of(CloseCode::Normal).add(1);
         self.drain(token);
     }
 
     /// Rooms are specified but not served by this version.
     fn refuse_room(&mut self, token: Token, room: &[u8]) {
-        self.send_frame(token, &Frame::Joined { room, code: protocol::Refusal::NoRoute.number() });
+        self.send_frame(
+            token,
+            &Frame::Joined { room, code: protocol::Refusal::NoRoute.number(), retry_after_ms: 0 },
+        );
     }
 
     /// There is something to read on an idle link.

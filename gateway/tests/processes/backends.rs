@@ -1,10 +1,14 @@
 //! Backends die, stall and come back; clients are told what became of their requests.
 
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
+
 use protocol::wire::frame::{Auth, Frame, Outcome};
 use protocol::{CloseCode, Refusal};
 
 use crate::client::{Client, Heard, with_requests_under_way};
-use crate::stage::{Stage, wait_until};
+use crate::stage::{Folder, Stage, wait_until};
 
 /// Requests a link may have in flight by default.
 const GRANT: usize = 32;
@@ -70,4 +74,42 @@ fn without_a_verdict_in_time_nobody_gets_in() {
 /// Whether a line of the metrics tells of dials that failed.
 fn has_failed(line: &str) -> bool {
     line.starts_with("gateway_endpoint_dials_failed_total{") && !line.ends_with(" 0")
+}
+
+#[test]
+fn a_clear_stream_does_not_go_to_another_users_socket() {
+    // SAFETY: geteuid takes no memory.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("NOT RUN: only root can be somebody else");
+        return;
+    }
+    let Some(folder) = Folder::new() else { return };
+    folder.make_key("server.key");
+    let squatter = UnixListener::bind(folder.file("service.sock")).unwrap();
+    listen_as(65_534, &squatter);
+    let (_gateway, target) = folder.gateway("auth.mode = 'development'\n");
+    wait_until("each worker has dialled in vain", || {
+        target.get("/metrics").lines().filter(|line| has_failed(line)).count() == 2
+    });
+    assert!(target.get("/status").contains("\"last_reason\":\"another user listens on this Unix socket"));
+    assert_eq!(target.sum("gateway_endpoint_open", "endpoint=\"service\""), 0);
+    squatter.set_nonblocking(true).unwrap();
+    let (mut dialled, _) = squatter.accept().unwrap();
+    let mut heard = Vec::new();
+    dialled.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard, b"", "it is left before a word is said");
+}
+
+/// Makes somebody else the one who listens. Users belong to threads here: the C library, which keeps all of them alike,
+/// is not asked.
+fn listen_as(user: u32, socket: &UnixListener) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: the system call takes no memory; it changes the user of this thread, which ends right after.
+            let done = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
+            assert_eq!(done, 0, "root may be anybody");
+            // SAFETY: listen takes no memory.
+            assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), 16) }, 0);
+        });
+    });
 }

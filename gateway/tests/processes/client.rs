@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use prost::Message;
-use protocol::Time;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame, Outcome, Request};
-use protocol::wire::proto::link::Welcome;
+use protocol::wire::proto::link::{ServerKey, Welcome};
+use protocol::{Error, Time};
 
 use crate::stage::{PATIENCE, Stage, Target, wait_until};
 
@@ -25,13 +25,22 @@ pub(crate) struct Client {
     /// What its welcome gave it to come back with.
     pub(crate) tickets: Vec<Ticket>,
     /// The gateway's keys, as its welcome names them.
-    pub(crate) server_keys: Vec<Vec<u8>>,
+    pub(crate) server_keys: Vec<(Vec<u8>, u64)>,
+    /// Reason of the clear reply.
+    rejected: Option<u8>,
 }
 
 /// What a client comes back with.
 pub(crate) struct Ticket {
     pub(crate) ticket: Vec<u8>,
-    psk: [u8; 32],
+    pub(crate) psk: [u8; 32],
+}
+
+/// A hello that was not answered with message 2.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unheard {
+    /// Of the clear reply; `None` when it was met with silence.
+    pub(crate) reason: Option<u8>,
 }
 
 impl From<protocol::wire::proto::link::Ticket> for Ticket {
@@ -80,21 +89,21 @@ impl Client {
         client
     }
 
-    /// Comes back with a ticket and without a token; nothing if the gateway's answer to it is silence.
-    pub(crate) fn resume(target: &Target, user: &str, ticket: &Ticket) -> Option<Self> {
+    /// Comes back with a ticket and without a token.
+    pub(crate) fn resume(target: &Target, user: &str, ticket: &Ticket) -> Result<Self, Unheard> {
         let mut client = Self::dial(target, Some(ticket))?;
         client.authenticate(user, "");
-        Some(client)
+        Ok(client)
     }
 
-    /// Nothing if the gateway closes the socket without a word.
-    fn dial(target: &Target, ticket: Option<&Ticket>) -> Option<Self> {
+    fn dial(target: &Target, ticket: Option<&Ticket>) -> Result<Self, Unheard> {
         let gate = Gate::new(&target.key);
         let dial = Dial {
             server: &target.key,
             gate: &gate,
             suite: if ticket.is_some() { Suite::Nnpsk0AesGcm } else { Suite::NkAesGcm },
             better: Suites::NONE,
+            served: Suites::NONE,
             device_key: None,
             ticket: ticket.map(|Ticket { ticket, psk }| (&ticket[..], psk)),
         };
@@ -106,17 +115,17 @@ impl Client {
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         socket.write_all(&hello).expect("connected");
-        let (rest, heard, tickets, server_keys) = Default::default();
-        let mut client = Self { socket, link, rest, next: 1, heard, tickets, server_keys };
+        let (rest, heard, tickets, server_keys, rejected) = Default::default();
+        let mut client = Self { socket, link, rest, next: 1, heard, tickets, server_keys, rejected };
         while !client.link.is_open() {
             client.read();
             match client.heard.pop_front() {
                 None => {}
-                Some(Heard::End) => return None,
+                Some(Heard::End) => return Err(Unheard { reason: client.rejected }),
                 Some(other) => panic!("before a frame of the client came {other:?}"),
             }
         }
-        Some(client)
+        Ok(client)
     }
 
     fn authenticate(&mut self, user: &str, token: &str) {
@@ -206,14 +215,22 @@ impl Client {
             Err(error) => panic!("nothing heard in time: {error}"),
         };
         let mut input = Input::new(&mut chunk[..read], std::mem::take(&mut self.rest));
-        while let Some(frame) =
-            self.link.receive(&mut input, Time::ZERO).expect("the gateway keeps the rules")
-        {
+        loop {
+            let frame = match self.link.receive(&mut input, Time::ZERO) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(Error::Rejected(reason)) => {
+                    self.rejected = Some(reason);
+                    break;
+                }
+                Err(error) => panic!("the gateway breaks a rule: {error}"),
+            };
             self.heard.push_back(match frame {
                 Frame::Welcome(body) => {
                     let welcome = Welcome::decode(body).expect("the gateway writes protobuf");
                     self.tickets = welcome.tickets.into_iter().map(Ticket::from).collect();
-                    self.server_keys = welcome.server_keys.iter().map(|named| named.key.to_vec()).collect();
+                    let key = |named: &ServerKey| (named.key.to_vec(), named.not_before_ms);
+                    self.server_keys = welcome.server_keys.iter().map(key).collect();
                     Heard::Welcome
                 }
                 Frame::Response(answer) => {

@@ -11,7 +11,7 @@ use crate::stage::{Folder, Process, wait_until};
 /// Far above what a stream carries by default.
 const FRAME_LEN: usize = 400 * 1024;
 const SETTINGS: &str = "auth.mode = 'development'\nlimits.frame_len_max = '400KiB'\n\
-    limits.outbox_hard = '1MiB'\nrequests.link_bytes = '1MiB'\n";
+    limits.outbox_hard = '1MiB'\nrequests.link_bytes = '2MiB'\n";
 
 #[test]
 fn a_long_request_reaches_a_backend_that_takes_it_and_so_does_the_answer() {

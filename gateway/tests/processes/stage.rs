@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::CloseCode;
+use protocol::hex;
 use protocol::noise::PublicKey;
 
 /// How long anything may take before a test gives up.
@@ -94,7 +95,8 @@ impl Folder {
         let made = gateway(&["keygen", "--out", path(&self.file(name))]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let said = String::from_utf8(made.stdout).expect("text");
-        public_key(said.split_whitespace().find(|word| word.len() == 64).expect("it says the public key"))
+        let key = said.split_whitespace().find_map(hex::decode_array).expect("it says the public key");
+        PublicKey(key)
     }
 
     /// The token of development mode.
@@ -219,7 +221,7 @@ impl Target {
         Self {
             address: json["listen"].as_str().expect("an address").parse().expect("an address"),
             http: json["http"].as_str().and_then(|at| at.parse().ok()),
-            key: public_key(json["server_key"].as_str().expect("a key")),
+            key: PublicKey(json["server_key"].as_str().and_then(hex::decode_array).expect("a key")),
             token: json["token"].as_str().unwrap_or_default().to_owned(),
         }
     }
@@ -255,12 +257,6 @@ impl Target {
         socket.read_to_string(&mut answer).expect("it answers and closes");
         answer
     }
-}
-
-/// A public key in hex.
-fn public_key(hex: &str) -> PublicKey {
-    let byte = |at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex");
-    PublicKey(std::array::from_fn(byte))
 }
 
 /// Waits for something that will be, and says what did not happen in time.

@@ -1,6 +1,6 @@
 //! Tickets outlive the gateway that gave them as long as their key is known, and no longer.
 
-use crate::client::Client;
+use crate::client::{Client, Ticket, Unheard};
 use crate::stage::{Folder, Stage};
 
 const OLD: &str = "keys.tickets = ['old.key']\n";
@@ -27,12 +27,15 @@ fn a_ticket_key_is_replaced_without_anybody_logging_in_again() {
     drop(second);
 
     stage.replace_gateway(NEW);
-    assert!(Client::resume(&stage.target, "alice", spare).is_none(), "nothing opens it any more");
+    let refused = Client::resume(&stage.target, "alice", spare).err();
+    assert_eq!(refused, Some(Unheard { reason: Some(5) }), "nothing opens it any more, and it is told so");
     assert_eq!(stage.target.sum("gateway_errors_total", "error=\"ticket\""), 1);
     let mut third = Client::resume(&stage.target, "alice", &late).expect("sealed under the new key");
     third.wait_until_answered();
     assert_eq!(stage.target.metric("gateway_handshakes_resumed_total"), 1);
-    // Whose ticket met with silence gets in with a full handshake and the token.
+    // Whose secret is wrong is met with silence; whose ticket is refused gets in with a full handshake and the token.
+    let wrong = Ticket { psk: [1; 32], ..late };
+    assert_eq!(Client::resume(&stage.target, "alice", &wrong).err(), Some(Unheard { reason: None }));
     Client::login(&stage.target, "bob").wait_until_answered();
 }
 
@@ -42,13 +45,46 @@ fn without_a_key_in_the_config_tickets_end_with_the_process() {
     let mut client = Client::login(&stage.target, "alice");
     let [ticket, spare] = &std::mem::take(&mut client.tickets)[..] else { panic!("not two tickets") };
     drop(client);
-    assert!(Client::resume(&stage.target, "alice", ticket).is_some());
+    assert!(Client::resume(&stage.target, "alice", ticket).is_ok());
     stage.replace_gateway("");
-    assert!(Client::resume(&stage.target, "alice", spare).is_none());
+    assert_eq!(Client::resume(&stage.target, "alice", spare).err(), Some(Unheard { reason: Some(5) }));
     assert_eq!(stage.target.metric("gateway_handshakes_total"), 0);
 }
 
 /// The name of the key that a ticket is sealed under: its first four bytes.
 fn key_id(ticket: &[u8]) -> &[u8] {
     &ticket[..4]
+}
+
+#[test]
+fn no_ticket_is_given_out_that_would_be_refused() {
+    for (allowed, count) in
+        [("'NK_AESGCM'", 0), ("'NK_AESGCM', 'NNpsk0_ChaChaPoly'", 0), ("'NK_AESGCM', 'NNpsk0_AESGCM'", 2)]
+    {
+        let Some(stage) = Stage::set(&format!("suites.allowed = [{allowed}]\n")) else { return };
+        assert_eq!(Client::login(&stage.target, "alice").tickets.len(), count, "{allowed}");
+    }
+}
+
+#[test]
+fn tickets_are_worth_nothing_once_their_server_key_or_their_suite_is_gone() {
+    let Some(folder) = Folder::new() else { return };
+    folder.make_key("group.key");
+    folder.make_key("next.key");
+    let keep = "keys.tickets = ['group.key']\n";
+    let mut stage = Stage::set_in(folder, keep);
+    let mut client = Client::login(&stage.target, "alice");
+    let [first, second] = &std::mem::take(&mut client.tickets)[..] else { panic!("not two tickets") };
+    drop(client);
+    let refused = Some(Unheard { reason: Some(5) });
+    // A node that has tightened its suites to those that prove the device.
+    stage.replace_gateway(&format!("{keep}suites.allowed = ['IK_AESGCM', 'NNpsk0_AESGCM']\n"));
+    assert_eq!(Client::resume(&stage.target, "alice", first).err(), refused, "it was born in NK");
+    stage.replace_gateway(&format!("{keep}auth.realm = 'other'\n"));
+    assert_eq!(Client::resume(&stage.target, "alice", first).err(), refused, "alice of another realm");
+    stage.replace_gateway(keep);
+    Client::resume(&stage.target, "alice", first).expect("with all as it was").wait_until_answered();
+    stage.rekey("next.key");
+    stage.replace_gateway(keep);
+    assert_eq!(Client::resume(&stage.target, "alice", second).err(), refused, "of another server key");
 }

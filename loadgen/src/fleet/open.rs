@@ -1,6 +1,6 @@
 //! Opening links: the paced ramp, the cycles, and a link's way from connect to its first record.
 
-use driver::{Batch, Endpoint, Errno, Op, Token};
+use driver::{Batch, Endpoint, Errno, Op, Token, Trust};
 use protocol::Time;
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Cipher, Suite, Suites};
@@ -82,7 +82,7 @@ impl Fleet {
         self.present += 1;
         self.desk.tally.counts.opening += 1;
         self.timers.set(index, Some(now + self.desk.settings.opening_deadline));
-        self.submit(Op::Connect { tag: index, to: Box::new(to) });
+        self.submit(Op::Connect { tag: index, to: Box::new(to), trust: Trust::Anybody });
     }
 
     pub(super) fn connected(&mut self, index: u32, result: Result<Token, Errno>, now: Time) {
@@ -118,6 +118,7 @@ impl Fleet {
             gate: &settings.gate,
             suite,
             better: Suites::NONE,
+            served: Suites::NONE,
             device_key: settings.device_key.as_ref(),
             ticket: ticket.as_ref().map(|ticket| (ticket.ticket.as_slice(), &ticket.psk)),
         };

@@ -53,7 +53,7 @@ pub struct Responder {
 
 pub const TOKEN: &str = "a token for tests";
 /// What every link is told; short, so that a test sees heartbeats.
-pub const HEARTBEAT: Duration = Duration::from_millis(400);
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Starts one; it ends with the test's process. `None`, and a line that says why, where io_uring is blocked.
 pub fn start(fault: Fault) -> Option<Responder> {
@@ -134,7 +134,7 @@ pub struct House {
 
 impl House {
     pub fn new() -> Self {
-        let tickets = TicketKeys::new([8; 32], WALL);
+        let tickets = TicketKeys::new([8; 32], "default", WALL);
         let key = StaticKey::from_secret([7; 32]);
         let acceptor = Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets));
         Self { acceptor, resumed: AtomicU32::new(0) }
@@ -265,10 +265,12 @@ impl Peer {
             auth_time: WALL,
             login: 0,
             token_exp: None,
+            end: None,
             epoch: 0,
             user,
             device,
             device_key: None,
+            bound_key: None,
         };
         let mut salt = [4; 16];
         salt[..8].copy_from_slice(&self.number.to_be_bytes());

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use crate::buffer::{Bounds, Input};
 use crate::error::Error;
-use crate::limits::{
-    CLEAR_REPLY_LEN, FRAME_LEN_CEILING, MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN, RECORD_HEADER_LEN,
-    RECORD_LEN_MAX, TAG_LEN,
-};
-use crate::noise::preamble::{ClearReply, Hello, Preamble, VERSION, VERSIONS, decode_offer};
-use crate::noise::{Gate, Initiator, PublicKey, StaticKey, Suite, Suites, Transport, prologue};
+use crate::limits::{FRAME_LEN_CEILING, HEARTBEAT_MAX, HEARTBEAT_MIN, RECORD_LEN_MAX, TAG_LEN};
+use crate::noise::exchange::{self, Call};
+use crate::noise::{Gate, Initiator, PublicKey, StaticKey, Suite, Suites, Transport};
 use crate::time::Time;
 use crate::wire::frame::Frame;
 
@@ -24,6 +21,8 @@ pub struct Dial<'a> {
     pub suite: Suite,
     /// Suites the client would have preferred: if the gateway has one of them, somebody talked it down.
     pub better: Suites,
+    /// Suites the gateway once said, on a link that proved its key, to serve under this key; none if it never did.
+    pub served: Suites,
     /// The device key, for IK.
     pub device_key: Option<&'a StaticKey>,
     /// A ticket and its secret, for NNpsk0.
@@ -46,8 +45,8 @@ pub struct ClientLink {
 
 #[derive(Debug)]
 enum State {
-    Hailing { initiator: Box<Initiator>, better: Suites },
-    Open { transport: Transport, h: [u8; 32] },
+    Hailing { initiator: Box<Initiator>, suite: Suite, better: Suites },
+    Open { transport: Transport, h: [u8; 32], offered: Suites },
     Dead,
 }
 
@@ -56,38 +55,31 @@ impl ClientLink {
     ///
     /// # Errors
     /// [`Error::Handshake`] when suite, keys and ticket do not fit together, or the server's key is not a valid
-    /// point.
+    /// point; [`Error::Downgrade`] when the gateway serves a better suite, whatever anybody on the path may have said.
     pub fn dial(dial: &Dial<'_>, ephemeral: [u8; 32], now: Time, out: &mut Vec<u8>) -> Result<Self, Error> {
+        if !dial.better.intersection(dial.served).is_empty() {
+            return Err(Error::Downgrade);
+        }
         let (ticket, psk) = dial.ticket.map_or((&[][..], None), |(ticket, psk)| (ticket, Some(psk)));
-        let mut suites = dial.better;
-        suites.insert(dial.suite);
-        let mut preamble = Preamble {
-            version: VERSION,
-            suite: dial.suite.byte(),
-            key_id: dial.server.key_id(),
-            versions: VERSIONS,
-            suites,
-            ticket_len: u16::try_from(ticket.len()).map_err(|_| Error::Ticket)?,
-            tag: [0; 16],
-        };
-        let fixed = preamble.fixed();
-        let mut message_1 = Vec::with_capacity(dial.suite.message_1_len());
-        let initiator = Initiator::create(
-            dial.suite,
-            dial.device_key,
-            (!dial.suite.is_ticket()).then_some(dial.server),
+        let mut offered = dial.better;
+        offered.insert(dial.suite);
+        let call = Call {
+            suite: dial.suite,
+            offered,
+            server: dial.server,
+            gate: dial.gate,
+            ticket,
             psk,
-            &prologue(&fixed, ticket),
+            local: dial.device_key,
             ephemeral,
-            &mut message_1,
-        )?;
-        preamble.tag = dial.gate.tag(&fixed, ticket, &message_1);
-        Hello { preamble, ticket, message_1: &message_1 }.encode(out);
-        let state = State::Hailing { initiator: Box::new(initiator), better: dial.better };
+        };
+        let initiator = Box::new(call.write(out)?);
+        let state = State::Hailing { initiator, suite: dial.suite, better: dial.better };
         Ok(Self { state, heard: now, pinged: [now; 2], next_ping: now, heartbeat: Duration::ZERO })
     }
 
-    /// The next frame of the input; completes the handshake on the way. [`Frame::Unknown`] has to be skipped.
+    /// The next frame of the input; completes the handshake on the way. [`Frame::Unknown`] and
+    /// [`Frame::Pad`] have to be skipped.
     ///
     /// # Errors
     /// Whatever rule the gateway broke, or [`Error::Rejected`] with its clear reply.
@@ -131,9 +123,20 @@ impl ClientLink {
         }
     }
 
-    /// The gateway's `Welcome` came, with this heartbeat interval. `phase` in 0..=255 spreads the first ping over
+    /// The suites the gateway speaks on this listener, once there are keys.
+    #[must_use]
+    pub const fn offered(&self) -> Option<Suites> {
+        match &self.state {
+            State::Open { offered, .. } => Some(*offered),
+            _ => None,
+        }
+    }
+
+    /// The gateway's `Welcome` came, with this heartbeat interval; one out of [`HEARTBEAT_MIN`]`..=`[`HEARTBEAT_MAX`] is
+    /// clamped, so that no gateway makes a client ping all the time, or never. `phase` in 0..=255 spreads the first ping over
     /// the interval, so that many links opened at once do not ping at once.
     pub fn welcomed(&mut self, heartbeat: Duration, phase: u8, now: Time) {
+        let heartbeat = heartbeat.clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
         self.heartbeat = heartbeat;
         self.next_ping = now + heartbeat - heartbeat * u32::from(phase) / 256;
         self.heard = now;
@@ -175,33 +178,18 @@ impl ClientLink {
     }
 
     fn finish_handshake(&mut self, input: &mut Input<'_>) -> Result<bool, Error> {
-        if !input.gather(RECORD_HEADER_LEN) {
+        if !exchange::gather_answer(input)? {
             return Ok(false);
         }
-        let head = [input.gathered()[0], input.gathered()[1]];
-        if ClearReply::announced(&head) == Some(true) {
-            input.gather(CLEAR_REPLY_LEN);
-            return ClearReply::decode(input.gathered())?
-                .map_or(Ok(false), |reply| Err(Error::Rejected(reply.reason)));
-        }
-        let len = usize::from(u16::from_be_bytes(head));
-        if len > MESSAGE_2_LEN_MAX {
-            return Err(Error::HandshakeLength(len));
-        }
-        if !input.gather(RECORD_HEADER_LEN + len) {
-            return Ok(false);
-        }
-        let State::Hailing { initiator, better } = std::mem::replace(&mut self.state, State::Dead) else {
+        let State::Hailing { initiator, suite, better } = std::mem::replace(&mut self.state, State::Dead)
+        else {
             return Err(Error::Early);
         };
-        let mut offer = Vec::with_capacity(MESSAGE_2_PAYLOAD_LEN);
-        let secrets = initiator.consume(&input.gathered()[RECORD_HEADER_LEN..], &mut offer)?;
-        input.gathered().clear();
-        let (_, offered) = decode_offer(&offer).ok_or(Error::Handshake)?;
-        if offered.intersection(better) != Suites::NONE {
+        let (secrets, offered) = exchange::read_answer(*initiator, input)?;
+        if !offered.contains(suite) || !offered.intersection(better).is_empty() {
             return Err(Error::Downgrade);
         }
-        self.state = State::Open { h: secrets.h, transport: Transport::new(&secrets) };
+        self.state = State::Open { h: secrets.h, offered, transport: Transport::new(&secrets) };
         Ok(true)
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::buffer::Input;
 use crate::error::Error;
-use crate::limits::{CLEAR_REPLY_LEN, HELLO_LEN_MAX};
-use crate::noise::preamble::{ClearReply, Hello, Rejection, VERSION, VERSIONS};
-use crate::noise::ticket::TicketKeys;
-use crate::noise::{Gate, KeyId, PublicKey, StaticKey, Suite, Suites};
+use crate::limits::{CLEAR_REPLY_LEN, HELLO_LEN_MAX, PREAMBLE_LEN};
+use crate::noise::exchange::Foreign;
+use crate::noise::preamble::{ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS};
+use crate::noise::ticket::{Identity, TicketKeys};
+use crate::noise::{Cipher, Gate, KeyId, PublicKey, StaticKey, Suite, Suites};
+use crate::time::UnixMillis;
 
 /// What the gateway's end needs to judge and answer a hello. Each worker has its own.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub struct Acceptor {
     gate: Gate,
     retired: Vec<(KeyId, Gate)>,
     suites: Suites,
-    pub(crate) tickets: Option<TicketKeys>,
+    tickets: Option<TicketKeys>,
 }
 
 impl Acceptor {
@@ -56,31 +58,58 @@ impl Acceptor {
         self.suites
     }
 
-    /// Checks gate tag, version, suite and key of a complete hello.
-    pub(crate) fn judge(&self, hello: &Hello<'_>) -> Result<Suite, Error> {
-        let passes = |gate: &Gate| {
-            gate.verify(&hello.preamble.fixed(), hello.ticket, hello.message_1, &hello.preamble.tag)
-        };
-        if hello.preamble.key_id != self.key_id {
-            let retired = self.retired.iter().find(|(id, _)| *id == hello.preamble.key_id);
-            return Err(if retired.is_some_and(|(_, gate)| passes(gate)) {
-                Error::RetiredKey
-            } else {
-                Error::Gate
-            });
+    /// Whether a client that has a link of this cipher could use a ticket here.
+    #[must_use]
+    pub const fn takes_tickets(&self, cipher: Cipher) -> bool {
+        self.tickets.is_some() && self.suites.contains(Suite::of_ticket(cipher))
+    }
+
+    /// What the owner of a good ticket said when it was proved, as far as it is worth anything on this listener: issued
+    /// under the key clients must know now, and begun with a suite that is allowed.
+    ///
+    /// # Errors
+    /// [`Error::Ticket`].
+    pub(crate) fn open_ticket(&self, ticket: &[u8], wall: UnixMillis) -> Result<Identity, Error> {
+        let identity = self.tickets.as_ref().ok_or(Error::Ticket)?.open(ticket, wall)?;
+        let holds = identity.server_key_id == self.key_id && self.suites.contains(identity.origin_suite);
+        if holds { Ok(identity) } else { Err(Error::Ticket) }
+    }
+
+    /// The gate of a current or retired key, and whether it is retired.
+    fn gate(&self, id: KeyId) -> Option<(&Gate, bool)> {
+        if id == self.key_id {
+            return Some((&self.gate, false));
         }
-        if !passes(&self.gate) {
+        self.retired.iter().find(|(retired, _)| *retired == id).map(|(_, gate)| (gate, true))
+    }
+
+    /// Checks gate tag, version, suite and key of a complete hello of a suite of ours.
+    pub(crate) fn judge(&self, hello: &Hello<'_>) -> Result<Suite, Error> {
+        let Hello { preamble, ticket, message_1 } = hello;
+        let (gate, _) = self.gate(preamble.key_id).ok_or(Error::Gate)?;
+        if !gate.verify(&preamble.fixed(), ticket, message_1, &preamble.tag) {
             return Err(Error::Gate);
         }
-        if hello.preamble.version != VERSION {
-            return Err(Error::Version);
+        if let Some(error) = self.unservable(preamble) {
+            return Err(error);
         }
-        match Suite::from_byte(hello.preamble.suite) {
-            Some(suite) if self.suites.contains(suite) && !suite.is_stream() => {
-                if suite.is_ticket() == hello.ticket.is_empty() { Err(Error::Preamble) } else { Ok(suite) }
-            }
-            _ => Err(Error::Suite),
+        let suite = preamble.known_suite().ok_or(Error::Suite)?;
+        if !preamble.offers_what_it_uses() || suite.is_ticket() == ticket.is_empty() {
+            return Err(Error::Preamble);
         }
+        Ok(suite)
+    }
+
+    /// Why a hello that has passed the gate can't be served, for all that its preamble says.
+    fn unservable(&self, preamble: &Preamble) -> Option<Error> {
+        if preamble.key_id != self.key_id {
+            return Some(Error::RetiredKey);
+        }
+        if preamble.version != VERSION {
+            return Some(Error::Version);
+        }
+        let allowed = preamble.known_suite().is_some_and(|suite| self.suites.contains(suite));
+        (!allowed).then_some(Error::Suite)
     }
 
     /// The clear reply to a hello that passed the gate but cannot be served.
@@ -89,22 +118,83 @@ impl Acceptor {
             Error::Version => Rejection::Version,
             Error::Suite => Rejection::Suite,
             Error::RetiredKey => Rejection::RetiredKey,
+            Error::Ticket => Rejection::TicketRefused,
             _ => return None,
-        } as u8;
-        Some(ClearReply { reason, versions: VERSIONS, suites: self.suites, key_id: self.key_id }.encode())
+        };
+        Some(self.reply(reason, 0).encode())
+    }
+
+    /// The clear reply that asks a client to come back after `wait` units of [`crate::limits::BUSY_UNIT`].
+    pub(crate) fn busy(&self, wait: u16) -> [u8; CLEAR_REPLY_LEN] {
+        self.reply(Rejection::Busy, wait).encode()
+    }
+
+    fn reply(&self, reason: Rejection, wait: u16) -> ClearReply {
+        ClearReply {
+            reason: reason as u8,
+            versions: VERSIONS,
+            suites: self.suites,
+            key_id: self.key_id,
+            wait,
+        }
     }
 }
 
-/// Gathers a hello from the input: whether it is complete. Refuses as soon as a byte shows that it never will be.
-pub(crate) fn gather(input: &mut Input<'_>) -> Result<bool, Error> {
+/// How far the first bytes of a link have come.
+#[derive(Debug)]
+pub(crate) enum Gathered {
+    /// More has to come.
+    Part,
+    /// A hello of a version and suite of ours is there.
+    Whole,
+    /// What follows the preamble goes through the gate and is not kept.
+    Foreign(Box<Reading>),
+}
+
+/// A hello of a version or suite that is not served here, on its way through the gate.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    hello: Foreign,
+    /// What it will be told if it passes.
+    error: Error,
+}
+
+impl Reading {
+    /// Reads on: `Ok(false)` until the hello is complete.
+    ///
+    /// # Errors
+    /// Always, once it is: why it is not served, or [`Error::Gate`].
+    pub(crate) fn receive(&mut self, input: &mut Input<'_>) -> Result<bool, Error> {
+        match self.hello.receive(input.take_unread())? {
+            None => Ok(false),
+            Some(true) => Err(self.error),
+            Some(false) => Err(Error::Gate),
+        }
+    }
+}
+
+/// Gathers a hello from the input. Refuses as soon as a byte shows that it never will be one.
+pub(crate) fn gather(input: &mut Input<'_>, acceptor: &Acceptor) -> Result<Gathered, Error> {
+    input.gather(PREAMBLE_LEN);
+    let Some(preamble) = Preamble::decode(input.gathered())? else { return Ok(Gathered::Part) };
+    // No tag tells whether a clear hello is an owner of the key's or a stranger's, so it hears nothing.
+    if preamble.is_clear() {
+        return Err(Error::Gate);
+    }
+    if preamble.known_suite().is_none() {
+        let (gate, _) = acceptor.gate(preamble.key_id).ok_or(Error::Gate)?;
+        let error = acceptor.unservable(&preamble).unwrap_or(Error::Suite);
+        input.gathered().clear();
+        return Ok(Gathered::Foreign(Box::new(Reading { hello: Foreign::new(&preamble, gate), error })));
+    }
     input.gather(HELLO_LEN_MAX);
     let unread = input.unread();
     let gathered = input.gathered();
     match Hello::decode(gathered)? {
-        None => Ok(false),
+        None => Ok(Gathered::Part),
         // Without message 2 the client has no keys and can have nothing to say.
         Some((_, len)) if len < gathered.len() || unread > 0 => Err(Error::Early),
-        Some(_) => Ok(true),
+        Some(_) => Ok(Gathered::Whole),
     }
 }
 

@@ -8,12 +8,13 @@ use crate::limits::{
     FRAME_LEN_MAX_UNAUTHENTICATED, HANDSHAKE_LINGER, HELD_BYTES_MAX, HELD_FRAMES_MAX, LINGER_MAX,
     RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
 };
-use crate::link::hello::{self, Acceptor};
-use crate::noise::preamble::{Hello, VERSIONS, encode_offer};
+use crate::link::hello::{self, Acceptor, Gathered, Reading};
+use crate::noise::exchange;
+use crate::noise::preamble::Hello;
 use crate::noise::ticket::Identity;
-use crate::noise::{PublicKey, Responder, Suite, Transport, prologue};
+use crate::noise::{Bound, PublicKey, Responder, Suite, Transport, prologue};
 use crate::time::{Time, UnixMillis};
-use crate::wire::frame::Frame;
+use crate::wire::frame::{Frame, is_pad};
 
 /// What the gateway holds its links to; from config, the same for all links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +43,13 @@ pub struct ServerLink {
 
 /// ```text
 /// Hello ──gate──► Hailed ──handshake──► Open(Greeting ──Auth──► Authenticating ──welcome──► Live ──► Closing)
+///   └► Foreign ──gate, or not──► Rejected
 /// ```
 #[derive(Debug)]
 enum State {
     Hello,
+    /// The version or suite is not known here; whether the hello passes the gate is still of interest.
+    Foreign(Box<Reading>),
     Hailed(Suite),
     Open(Open),
     /// Ended before there were keys.
@@ -56,12 +60,22 @@ enum State {
 struct Open {
     transport: Transport,
     h: [u8; 32],
-    /// The device key (IK), seldom present.
+    /// The device key (IK), seldom present: proved in this handshake, or in the one its ticket began with.
     peer: Option<Box<PublicKey>>,
     /// What the ticket said, until the link is welcomed.
-    identity: Option<Box<Identity>>,
+    resumed: Option<Box<Resumed>>,
     suite: Suite,
+    /// The suite in which the user was proved: this one's, or the one its ticket began with.
+    origin: Suite,
     phase: Phase,
+}
+
+/// A ticket that was used.
+#[derive(Debug)]
+struct Resumed {
+    identity: Identity,
+    /// Kept if its owner has to sign it.
+    ticket: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,24 +107,42 @@ impl ServerLink {
         acceptor: &Acceptor,
         out: &mut Vec<u8>,
     ) -> Result<bool, Error> {
-        if !matches!(self.state, State::Hello) {
-            return Err(Error::Early);
+        let result = self.judge(input, acceptor);
+        if let Err(error) = result {
+            if let Some(reply) = acceptor.clear_reply(error) {
+                out.extend_from_slice(&reply);
+            }
+            self.state = State::Rejected;
         }
-        if !hello::gather(input)? {
-            return Ok(false);
-        }
-        let judged = acceptor.judge(&hello::parse(input.gathered())?);
-        match judged {
-            Ok(suite) => self.state = State::Hailed(suite),
-            Err(error) => {
-                out.extend_from_slice(
-                    acceptor.clear_reply(error).as_ref().map_or(&[][..], |reply| &reply[..]),
-                );
-                self.state = State::Rejected;
-                return Err(error);
+        result
+    }
+
+    fn judge(&mut self, input: &mut Input<'_>, acceptor: &Acceptor) -> Result<bool, Error> {
+        if matches!(self.state, State::Hello) {
+            match hello::gather(input, acceptor)? {
+                Gathered::Part => return Ok(false),
+                Gathered::Whole => {
+                    let suite = acceptor.judge(&hello::parse(input.gathered())?)?;
+                    self.state = State::Hailed(suite);
+                    return Ok(true);
+                }
+                Gathered::Foreign(reading) => self.state = State::Foreign(reading),
             }
         }
-        Ok(true)
+        match &mut self.state {
+            State::Foreign(reading) => reading.receive(input),
+            _ => Err(Error::Early),
+        }
+    }
+
+    /// Turns a client away whose hello is complete and waits: it is asked to come back after `wait` units of
+    /// [`BUSY_UNIT`](crate::limits::BUSY_UNIT), and keeps its ticket. Appends the clear reply to `out`; nothing to a
+    /// link that has not passed the gate, which hears nothing, or has keys.
+    pub fn turn_away(&mut self, acceptor: &Acceptor, wait: u16, out: &mut Vec<u8>) {
+        if self.is_hailed() {
+            out.extend_from_slice(&acceptor.busy(wait));
+            self.state = State::Rejected;
+        }
     }
 
     /// Whether the hello is complete and waits for [`ServerLink::handshake`].
@@ -128,10 +160,12 @@ impl ServerLink {
         }
     }
 
-    /// Does the curve work of a complete `hello` and appends message 2 to `out`.
+    /// Does the curve work of a complete `hello` and appends message 2 to `out`; or the clear reply, to a ticket that is
+    /// worth nothing.
     ///
     /// # Errors
-    /// [`Error::Handshake`] or [`Error::Ticket`]. `out` is as before then.
+    /// [`Error::Ticket`]; or [`Error::Handshake`], and `out` is as before then: a wrong secret of a ticket is met with
+    /// silence.
     pub fn handshake(
         &mut self,
         hello: &[u8],
@@ -144,9 +178,12 @@ impl ServerLink {
         let State::Hailed(suite) = self.state else { return Err(Error::Early) };
         self.state = State::Rejected;
         let Hello { preamble, ticket, message_1 } = hello::parse(hello)?;
-        let identity = if suite.is_ticket() {
-            let tickets = acceptor.tickets.as_ref().ok_or(Error::Ticket)?;
-            Some(Box::new(tickets.open(ticket, wall)?))
+        let resumed = if suite.is_ticket() {
+            let identity = acceptor.open_ticket(ticket, wall).inspect_err(|&error| {
+                out.extend_from_slice(&acceptor.clear_reply(error).expect("a refused ticket has its reply"));
+            })?;
+            let ticket = if identity.bound_key.is_some() { ticket.to_vec() } else { Vec::new() };
+            Some(Box::new(Resumed { identity, ticket }))
         } else {
             None
         };
@@ -154,22 +191,20 @@ impl ServerLink {
             suite,
             key: if suite.is_ticket() { None } else { Some(&acceptor.key) },
             peer: None,
-            psk: identity.as_ref().map(|identity| &*identity.psk),
+            psk: resumed.as_ref().map(|resumed| &*resumed.identity.psk),
             prologue: &prologue(&preamble.fixed(), ticket),
             ephemeral,
         };
-        let length_at = out.len();
-        out.extend_from_slice(&[0; 2]);
-        let secrets = responder
-            .respond(message_1, &encode_offer(VERSIONS, acceptor.suites()), out)
-            .inspect_err(|_| out.truncate(length_at))?;
-        let length = u16::try_from(out.len() - length_at - 2).expect("message 2 is short");
-        out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+        let secrets = exchange::answer(responder, message_1, acceptor.suites(), out)?;
+        let identity = resumed.as_ref().map(|resumed| &resumed.identity);
+        let peer = identity.map_or(secrets.peer, |identity| identity.device_key);
+        let origin = identity.map_or(suite, |identity| identity.origin_suite);
         self.state = State::Open(Open {
             h: secrets.h,
-            peer: secrets.peer.map(Box::new),
-            identity,
+            peer: peer.map(Box::new),
+            resumed,
             suite,
+            origin,
             phase: Phase::Greeting,
             transport: Transport::new(&secrets),
         });
@@ -180,7 +215,7 @@ impl ServerLink {
     /// The next frame of the input. While the first `Auth` is being judged, further frames are held and `None`
     /// is returned; they come after [`ServerLink::welcome`], from an input over an empty chunk.
     ///
-    /// [`Frame::Unknown`] has to be skipped by the caller.
+    /// [`Frame::Unknown`] and [`Frame::Pad`] have to be skipped by the caller.
     ///
     /// # Errors
     /// Whatever rule the client broke.
@@ -207,7 +242,7 @@ impl ServerLink {
                 Ok(plain.len() > HELD_BYTES_MAX
                     || count_frames(plain, bounds.frame_len_max)? >= HELD_FRAMES_MAX)
             };
-            *full = input.hold(bounds, &mut open_record, enough)?;
+            *full = input.hold(bounds, &mut open_record, is_pad, enough)?;
             return Ok(None);
         }
         if *phase == Phase::Closing {
@@ -230,7 +265,8 @@ impl ServerLink {
                 | Frame::Ack { .. }
                 | Frame::Ping(_)
                 | Frame::Join { .. }
-                | Frame::Leave { .. },
+                | Frame::Leave { .. }
+                | Frame::Pad { .. },
                 Phase::Live,
             ) => self.since = now,
             (other, _) => return Err(Error::Unexpected(other.name())),
@@ -258,9 +294,9 @@ impl ServerLink {
         self.heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
     }
 
-    /// Grants one full deadline from `now`, after the link could not be read through no fault of its own.
+    /// Grants one full interval from `now` at least, after the link could not be read through no fault of its own.
     pub fn grace(&mut self, now: Time) {
-        self.since = now;
+        self.since = self.since.max(now - Duration::from_millis(self.heartbeat_ms.into()));
     }
 
     /// A close frame goes out; what still comes in is discarded.
@@ -297,7 +333,8 @@ impl ServerLink {
         matches!(self.state, State::Open(Open { phase: Phase::Authenticating { .. }, .. }))
     }
 
-    /// Handshake hash, suite and device key, once there are keys.
+    /// Handshake hash, suite and device key, once there are keys. With a ticket the device key is the one that was proved
+    /// in the handshake it began with.
     #[must_use]
     pub fn binding(&self) -> Option<(&[u8; 32], Suite, Option<&PublicKey>)> {
         match &self.state {
@@ -306,11 +343,31 @@ impl ServerLink {
         }
     }
 
+    /// The suite in which the user was proved, once there are keys: with a ticket another one than the link's.
+    #[must_use]
+    pub const fn origin(&self) -> Option<Suite> {
+        match &self.state {
+            State::Open(open) => Some(open.origin),
+            _ => None,
+        }
+    }
+
     /// What the ticket said, until it is forgotten.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
+        self.resumed().map(|(resumed, _)| &resumed.identity)
+    }
+
+    /// Whether a ticket is its user's own: not bound to a key, or signed with it.
+    #[must_use]
+    pub fn owns_ticket(&self, signature: &[u8]) -> bool {
+        let Some((Resumed { identity, ticket }, h)) = self.resumed() else { return false };
+        identity.bound_key.is_none_or(|key| Bound::Ticket(ticket).is_signed(h, &key, signature))
+    }
+
+    fn resumed(&self) -> Option<(&Resumed, &[u8; 32])> {
         match &self.state {
-            State::Open(open) => open.identity.as_deref(),
+            State::Open(Open { resumed: Some(resumed), h, .. }) => Some((resumed, h)),
             _ => None,
         }
     }
@@ -318,7 +375,7 @@ impl ServerLink {
     /// Forgets what the ticket said: it is needed until the link is welcomed.
     pub fn forget_identity(&mut self) {
         if let State::Open(open) = &mut self.state {
-            open.identity = None;
+            open.resumed = None;
         }
     }
 
@@ -327,7 +384,7 @@ impl ServerLink {
     pub fn deadline(&self, rules: &Rules) -> Time {
         self.since
             + match &self.state {
-                State::Hello | State::Hailed(_) => rules.handshake_deadline,
+                State::Hello | State::Foreign(_) | State::Hailed(_) => rules.handshake_deadline,
                 State::Rejected => HANDSHAKE_LINGER,
                 State::Open(open) => match open.phase {
                     Phase::Greeting | Phase::Authenticating { .. } => rules.auth_deadline,
@@ -346,7 +403,7 @@ impl ServerLink {
             return Ok(());
         }
         Err(match &self.state {
-            State::Hello | State::Hailed(_) | State::Rejected => Error::HandshakeTimeout,
+            State::Hello | State::Foreign(_) | State::Hailed(_) | State::Rejected => Error::HandshakeTimeout,
             State::Open(open) => match open.phase {
                 Phase::Greeting | Phase::Authenticating { .. } => Error::AuthTimeout,
                 Phase::Live | Phase::Closing => Error::HeartbeatTimeout,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::buffer::{Input, Partials, Place};
 use crate::limits::{HELD_FRAMES_MAX, RECORD_LEN_MAX_UPLINK};
-use crate::noise::preamble::Hello;
+use crate::noise::preamble::{ClearReply, Hello, Preamble};
 use crate::noise::{Gate, PublicKey, StaticKey, Suite, Suites};
 use crate::wire::frame::{Auth, Close, Frame, Ping, Request, Response};
 use crate::{Error, Time, UnixMillis};
@@ -38,7 +38,10 @@ fn every_suite_connects_and_talks_wherever_the_bytes_are_cut() {
 fn frames_behind_auth_are_held_until_the_welcome_and_then_come_in_order() {
     let mut pair = Pair::new(Suite::NkChaChaPoly);
     pair.connect();
-    assert_eq!(pair.up(&[AUTH, Frame::Ping(Ping::default()), Frame::Ack { sequence: 1 }]), Ok(vec!["auth"]));
+    assert_eq!(
+        pair.up(&[AUTH, Frame::Ping(Ping::default()), Frame::Ack { taken: 1, received: 1 }]),
+        Ok(vec!["auth"])
+    );
     assert_eq!(pair.up(&[request(1)]), Ok(vec![]));
     pair.server.welcome(HEARTBEAT, pair.now);
     assert_eq!(pair.deliver_up(&[]), Ok(vec!["ping", "ack", "request"]));
@@ -144,6 +147,164 @@ fn an_unservable_hello_with_a_valid_tag_gets_the_clear_reply() {
     assert_eq!(pair.hail(&mut reply), Err(Error::Suite));
     let mut input = Input::new(&mut reply, Default::default());
     assert_eq!(pair.client.receive(&mut input, Time::ZERO), Err(Error::Rejected(2)));
+}
+
+/// A hello that names another version or suite, with a good tag unless it is spoilt.
+fn foreign(acceptor: &Acceptor, version: u8, suite: u8, ticket: &[u8], message_1: &[u8]) -> Vec<u8> {
+    let mut preamble = Preamble {
+        version,
+        suite,
+        key_id: acceptor.public().key_id(),
+        versions: 1 << (version % 8),
+        suites: Suites::from_bits(1 << (suite % 24)),
+        ticket_len: u16::try_from(ticket.len()).expect("short"),
+        tag: [0; 16],
+    };
+    preamble.tag = Gate::new(&acceptor.public()).tag(&preamble.fixed(), ticket, message_1);
+    let mut hello = Vec::new();
+    Hello { preamble, ticket, message_1 }.encode(&mut hello);
+    hello
+}
+
+#[test]
+fn clients_from_the_future_are_told_what_is_spoken_here_and_nothing_of_them_is_kept() {
+    let (ticket, message_1) = ([7; 1024], [1; 4096]);
+    for (version, suite, error, reason) in [
+        (2, 1, Error::Version, 1),
+        (7, 200, Error::Version, 1),
+        (1, 11, Error::Suite, 2),
+        (1, 19, Error::Suite, 2),
+        (1, 255, Error::Suite, 2),
+    ] {
+        for (ticket, message_1) in
+            [(&ticket[..], &message_1[..]), (&[], &message_1[..162]), (&ticket[..3], &[9])]
+        {
+            for piece in [1, 32, 33, 1000, 1 << 16] {
+                let mut pair = Pair::new(Suite::NkChaChaPoly);
+                pair.hello = foreign(&pair.acceptor, version, suite, ticket, message_1);
+                pair.piece = piece;
+                let mut reply = Vec::new();
+                assert_eq!(pair.hail(&mut reply), Err(error));
+                let told = ClearReply::decode(&reply).expect("a reply").expect("a whole one");
+                let current = pair.acceptor.public().key_id();
+                assert_eq!((told.reason, told.suites, told.key_id), (reason, all_suites(), current));
+                assert_eq!(pair.partials[0].bytes(), 0, "in pieces of {piece}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_only_poses_as_a_client_from_the_future_hears_nothing() {
+    let pair = || Pair::new(Suite::NkChaChaPoly);
+    let good = foreign(&pair().acceptor, 2, 40, &[7; 100], &[1; 200]);
+    let answer = |hello: Vec<u8>| {
+        let mut pair = Pair { hello, piece: 50, ..pair() };
+        let mut reply = Vec::new();
+        let error = pair.hail(&mut reply).expect_err("nobody is served");
+        assert!(reply.is_empty(), "{error}");
+        error
+    };
+    for at in [10, 20, 40, 200, good.len() - 1] {
+        let mut wrong = good.clone();
+        wrong[at] ^= 1;
+        assert_eq!(answer(wrong), Error::Gate, "byte {at}");
+    }
+    let mut stranger = good.clone();
+    stranger[6] ^= 1;
+    assert_eq!(answer(stranger), Error::Gate, "a key id of nobody");
+    assert_eq!(answer([&good[..], &[0]].concat()), Error::Early);
+    let acceptor = pair().acceptor;
+    assert_eq!(answer(foreign(&acceptor, 2, 40, &[], &[1; 4097])), Error::HandshakeLength(4097));
+    assert_eq!(answer(foreign(&acceptor, 2, 40, &[], &[])), Error::HandshakeLength(0));
+    assert_eq!(answer(foreign(&acceptor, 2, 40, &[1; 1025], &[1])), Error::Preamble);
+}
+
+#[test]
+fn a_hello_that_does_not_offer_what_it_uses_is_met_with_silence() {
+    let suite = Suite::NkChaChaPoly;
+    for (versions, suites) in [(0xfd, suite.bit()), (2, Suite::IkAesGcm.bit())] {
+        let mut pair = Pair::new(suite);
+        let (hello, _) = Hello::decode(&pair.hello).expect("well formed").expect("whole");
+        let mut preamble = Preamble { versions, suites: Suites::from_bits(suites), ..hello.preamble };
+        preamble.tag = Gate::new(&pair.acceptor.public()).tag(&preamble.fixed(), &[], hello.message_1);
+        let mut other = Vec::new();
+        Hello { preamble, ..hello }.encode(&mut other);
+        pair.hello = other;
+        let mut reply = Vec::new();
+        assert_eq!((pair.hail(&mut reply), reply.len()), (Err(Error::Preamble), 0));
+    }
+}
+
+#[test]
+fn only_a_complete_hello_is_told_that_the_gateway_is_busy() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    let mut reply = Vec::new();
+    pair.server.turn_away(&pair.acceptor, 30, &mut reply);
+    assert!(reply.is_empty(), "it has not passed the gate");
+    assert_eq!(pair.hail(&mut Vec::new()), Ok(true));
+    pair.server.turn_away(&pair.acceptor, 30, &mut reply);
+    let told = ClearReply::decode(&reply).expect("a reply").expect("a whole one");
+    assert_eq!(told.busy_for(), Duration::from_secs(3));
+    let mut input = Input::new(&mut reply, Default::default());
+    assert_eq!(pair.client.receive(&mut input, Time::ZERO), Err(Error::Rejected(4)));
+    let mut reply = Vec::new();
+    let mut open = Pair::live();
+    open.server.turn_away(&open.acceptor, 30, &mut reply);
+    assert!(reply.is_empty() && open.server.is_live(), "one with keys is told so with a Close");
+}
+
+#[test]
+fn padding_is_skipped_wherever_it_stands_and_never_held() {
+    let pad = Frame::Pad { zeros: &[0; 500] };
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[pad]), Err(Error::Unexpected("pad")), "the first frame is Auth");
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[AUTH, pad, request(1), pad]), Ok(vec!["auth"]));
+    for _ in 0..100 {
+        assert_eq!(pair.up(&[pad, pad]), Ok(vec![]));
+        assert!(!pair.server.is_full());
+    }
+    assert!(pair.partials[0].bytes() < 100, "of 100 KiB of padding");
+    pair.server.welcome(HEARTBEAT, pair.now);
+    assert_eq!(pair.deliver_up(&[]), Ok(vec!["request"]));
+    assert_eq!(pair.up(&[pad, request(2)]), Ok(vec!["pad", "request"]));
+    assert_eq!(pair.down(&[pad]), Ok(vec!["pad"]));
+}
+
+#[test]
+fn a_pause_of_reading_leaves_one_interval_and_takes_none_away() {
+    let mut pair = Pair::live();
+    let end = Time::ZERO + 2 * HEARTBEAT;
+    pair.server.grace(Time::ZERO + HEARTBEAT / 2);
+    assert_eq!(pair.server.deadline(&RULES), end, "there was more than one left");
+    pair.server.grace(Time::ZERO + 5 * HEARTBEAT);
+    assert_eq!(pair.server.deadline(&RULES), Time::ZERO + 6 * HEARTBEAT);
+}
+
+#[test]
+fn a_client_does_not_dial_below_what_the_gateway_was_known_to_serve() {
+    let server = acceptor(all_suites()).public();
+    let gate = Gate::new(&server);
+    let dial = |better: &[Suite], served: &[Suite]| {
+        let dial = Dial {
+            server: &server,
+            gate: &gate,
+            suite: Suite::NkAesGcm,
+            better: Suites::of(better),
+            served: Suites::of(served),
+            device_key: None,
+            ticket: None,
+        };
+        ClientLink::dial(&dial, [4; 32], Time::ZERO, &mut Vec::new()).err()
+    };
+    let best = Suite::NkChaChaPoly;
+    assert_eq!(dial(&[best], &[best, Suite::NkAesGcm]), Some(Error::Downgrade));
+    assert_eq!(dial(&[best], &[Suite::NkAesGcm, Suite::IkAesGcm]), None);
+    assert_eq!(dial(&[best], &[]), None, "nothing was ever said");
+    assert_eq!(dial(&[], &[best]), None, "the client does not want it");
 }
 
 #[test]
@@ -262,7 +423,7 @@ fn unknown_frames_are_glitches_and_too_many_of_them_end_the_link() {
     let mut pair = Pair::live();
     let mut sealed = Vec::new();
     for _ in 0..=RULES.glitches_max {
-        sealed.extend_from_slice(&[3, 0x82, 0x01, 0]);
+        sealed.extend_from_slice(&[3, 0xfa, 0x01, 0]); // kind 31
     }
     sealed.splice(0..0, [0, 0]);
     pair.client.seal(&mut sealed, 0, RECORD_LEN_MAX_UPLINK - 16);
@@ -285,6 +446,7 @@ const AUTH: Frame<'static> = Frame::Auth(Auth {
     heartbeat_ms: 0,
     agent: "",
     signature: &[],
+    class: 0,
 });
 
 fn request(id: u8) -> Frame<'static> {
@@ -413,8 +575,15 @@ fn dial(server: &PublicKey, suite: Suite, better: Suites) -> (Vec<u8>, ClientLin
     let device_key = StaticKey::from_secret([3; 32]);
     let gate = Gate::new(server);
     let wanted = matches!(suite, Suite::IkChaChaPoly | Suite::IkAesGcm);
-    let dial =
-        Dial { server, gate: &gate, suite, better, device_key: wanted.then_some(&device_key), ticket: None };
+    let dial = Dial {
+        server,
+        gate: &gate,
+        suite,
+        better,
+        served: Suites::NONE,
+        device_key: wanted.then_some(&device_key),
+        ticket: None,
+    };
     let mut hello = Vec::new();
     let client = ClientLink::dial(&dial, [4; 32], Time::ZERO, &mut hello).expect("the keys fit the suite");
     (hello, client)

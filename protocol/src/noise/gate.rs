@@ -30,12 +30,26 @@ impl Gate {
     /// The tag over the first 16 bytes of the preamble, the ticket and message 1 with its length.
     #[must_use]
     pub fn tag(&self, fixed: &[u8; 16], ticket: &[u8], message_1: &[u8]) -> [u8; GATE_TAG_LEN] {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = self.context();
         context.update(fixed);
         context.update(ticket);
         // A longer message 1 has no encoding, so it can't come from the wire; it just gets a tag nobody accepts.
         context.update(&u16::try_from(message_1.len()).unwrap_or(u16::MAX).to_be_bytes());
         context.update(message_1);
+        Self::finish(context)
+    }
+
+    /// To hash a hello part by part: fixed part, ticket, length, message 1.
+    pub(super) fn context(&self) -> hmac::Context {
+        hmac::Context::with_key(&self.0)
+    }
+
+    /// Whether `tag` is that of what was hashed.
+    pub(super) fn is_tag(context: hmac::Context, tag: &[u8; GATE_TAG_LEN]) -> bool {
+        verify_slices_are_equal(&Self::finish(context), tag).is_ok()
+    }
+
+    fn finish(context: hmac::Context) -> [u8; GATE_TAG_LEN] {
         *context.sign().as_ref().first_chunk().expect("an HMAC-SHA-256 has 32 bytes")
     }
 

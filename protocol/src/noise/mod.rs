@@ -13,6 +13,8 @@
 //! (expanded AEAD keys, the chaining key) is not wiped by them; it stays on the stack or heap until it is
 //! overwritten, which is why the process should exclude its memory from core dumps.
 
+pub mod binding;
+pub(crate) mod exchange;
 pub mod gate;
 pub mod handshake;
 pub mod keys;
@@ -27,6 +29,7 @@ mod oracle;
 #[cfg(test)]
 mod vectors;
 
+pub use binding::Bound;
 pub use gate::Gate;
 pub use handshake::{Initiator, Responder, Secrets, prologue};
 pub use keys::{KeyId, PublicKey, StaticKey};

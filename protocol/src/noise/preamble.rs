@@ -2,17 +2,21 @@
 //! "Preamble".
 //!
 //! ```text
-//! hello    magic 4 ‖ version 1 ‖ suite 1 ‖ key id 4 ‖ versions u16 ‖ suites u16 ‖ ticket length u16 ‖ tag 16
+//! hello    magic 4 ‖ version 1 ‖ suite 1 ‖ key id 4 ‖ versions u8 ‖ suites u24 ‖ ticket length u16 ‖ tag 16
 //!          └──────────────────────────── the fixed 16 bytes ────────────────────────────┘
 //!          ‖ ticket ‖ u16 length ‖ message 1                 (all numbers big-endian)
-//! reply    magic 4 ‖ version 1 ‖ reason 1 ‖ versions u16 ‖ suites u16 ‖ current key id 4 ‖ 2 zero bytes
+//! reply    magic 4 ‖ version 1 ‖ reason 1 ‖ versions u8 ‖ suites u24 ‖ current key id 4 ‖ u16 wait
 //! ```
 //!
 //! Layout and tag are the same in every version, so that a server can tell its own kind from strangers before it
 //! knows whether it speaks the version. A clear stream ends its hello after the preamble.
 
+use std::time::Duration;
+
 use crate::error::Error;
-use crate::limits::{CLEAR_REPLY_LEN, GATE_TAG_LEN, MESSAGE_1_LEN_MAX, PREAMBLE_LEN, TICKET_LEN_MAX};
+use crate::limits::{
+    BUSY_MAX, BUSY_UNIT, CLEAR_REPLY_LEN, GATE_TAG_LEN, PREAMBLE_LEN, TICKET_LEN_MAX, TICKET_LEN_MAX_UNKNOWN,
+};
 use crate::noise::{CLEAR_SUITE, KeyId, Suite, Suites};
 
 /// The first bytes of a hello and of a clear reply.
@@ -20,7 +24,7 @@ pub const MAGIC: [u8; 4] = [0xac, 0xce, 0x55, 0x0a];
 /// The version of this text.
 pub const VERSION: u8 = 1;
 /// The set of versions spoken here: bit n is version n.
-pub const VERSIONS: u16 = 1 << VERSION;
+pub const VERSIONS: u8 = 1 << VERSION;
 
 /// The fixed part of a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +36,11 @@ pub struct Preamble {
     /// Which server key the client means.
     pub key_id: KeyId,
     /// The versions the client offers: bit n is version n.
-    pub versions: u16,
-    /// The suites the client offers.
+    pub versions: u8,
+    /// The suites the client offers; none on a stream.
     pub suites: Suites,
-    /// Bytes of the ticket, at most [`TICKET_LEN_MAX`].
+    /// Bytes of the ticket field: at most [`TICKET_LEN_MAX`] with a version and suite of ours, at most
+    /// [`TICKET_LEN_MAX_UNKNOWN`] with others.
     pub ticket_len: u16,
     /// The gate tag.
     pub tag: [u8; GATE_TAG_LEN],
@@ -53,6 +58,22 @@ impl Preamble {
         bytes[10..14].copy_from_slice(&encode_offer(self.versions, self.suites));
         bytes[14..].copy_from_slice(&self.ticket_len.to_be_bytes());
         bytes
+    }
+
+    /// The suite, if version and suite are known here. The length of message 1 follows from it then.
+    #[must_use]
+    pub const fn known_suite(&self) -> Option<Suite> {
+        if self.version == VERSION { Suite::from_byte(self.suite) } else { None }
+    }
+
+    /// Whether version and suite in use are among those offered.
+    #[must_use]
+    pub const fn offers_what_it_uses(&self) -> bool {
+        let version = self.version < 8 && self.versions >> self.version & 1 == 1;
+        match self.known_suite() {
+            Some(suite) if !suite.is_stream() => version && self.suites.contains(suite),
+            _ => version && self.suites.is_empty(),
+        }
     }
 
     /// Whether this opens a clear stream, which has no handshake.
@@ -85,12 +106,14 @@ impl Preamble {
             version: bytes[4],
             suite: bytes[5],
             key_id: KeyId([bytes[6], bytes[7], bytes[8], bytes[9]]),
-            versions: u16::from_be_bytes([bytes[10], bytes[11]]),
-            suites: Suites::from_bits(u16::from_be_bytes([bytes[12], bytes[13]])),
+            versions: bytes[10],
+            suites: Suites::from_bits(u32::from_be_bytes([0, bytes[11], bytes[12], bytes[13]])),
             ticket_len: u16::from_be_bytes([bytes[14], bytes[15]]),
             tag: *bytes[16..].first_chunk().expect("a preamble ends with the tag"),
         };
-        if preamble.version == 0 || usize::from(preamble.ticket_len) > TICKET_LEN_MAX {
+        let ticket_len_max =
+            if preamble.known_suite().is_some() { TICKET_LEN_MAX } else { TICKET_LEN_MAX_UNKNOWN };
+        if preamble.version == 0 || usize::from(preamble.ticket_len) > ticket_len_max {
             return Err(Error::Preamble);
         }
         Ok(Some(preamble))
@@ -109,12 +132,13 @@ pub struct Hello<'b> {
 }
 
 impl<'b> Hello<'b> {
-    /// Reads a hello from the front of `bytes`: itself and its length, or `None` if it is not complete yet. No more
-    /// than [`crate::limits::HELLO_LEN_MAX`] bytes are ever waited for.
+    /// Reads a hello of a version and suite known here from the front of `bytes`: itself and its length, or `None` if it
+    /// is not complete yet. No more than [`crate::limits::HELLO_LEN_MAX`] bytes are ever waited for.
     ///
     /// # Errors
-    /// Those of [`Preamble::decode`]; [`Error::HandshakeLength`] if message 1 is empty, longer than any, or not as
-    /// long as a suite of this version has it; [`Error::Preamble`] if a clear stream brings a ticket.
+    /// Those of [`Preamble::decode`]; [`Error::Version`] or [`Error::Suite`] if one of them is not known, as such hellos
+    /// are not kept (`noise/exchange.rs` hashes them as they come); [`Error::HandshakeLength`] if message 1 is not as long as the suite
+    /// has it; [`Error::Preamble`] if a clear stream brings a ticket.
     pub fn decode(bytes: &'b [u8]) -> Result<Option<(Self, usize)>, Error> {
         let Some(preamble) = Preamble::decode(bytes)? else { return Ok(None) };
         let rest = &bytes[PREAMBLE_LEN..];
@@ -124,12 +148,16 @@ impl<'b> Hello<'b> {
             }
             return Ok(Some((Self { preamble, ticket: &[], message_1: &[] }, PREAMBLE_LEN)));
         }
+        if preamble.version != VERSION {
+            return Err(Error::Version);
+        }
+        let suite = preamble.known_suite().ok_or(Error::Suite)?;
         let Some((ticket, rest)) = rest.split_at_checked(usize::from(preamble.ticket_len)) else {
             return Ok(None);
         };
         let Some((length, rest)) = rest.split_first_chunk() else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes(*length));
-        if !allowed_message_1(&preamble, length) {
+        if length != suite.message_1_len() {
             return Err(Error::HandshakeLength(length));
         }
         let Some(message_1) = rest.get(..length) else { return Ok(None) };
@@ -154,15 +182,6 @@ impl<'b> Hello<'b> {
     }
 }
 
-/// A suite of ours has one length; of others only the bound is known, and it must be kept, since their tag is
-/// checked before they are told that they are unknown.
-fn allowed_message_1(preamble: &Preamble, length: usize) -> bool {
-    match Suite::from_byte(preamble.suite) {
-        Some(suite) if preamble.version == VERSION => length == suite.message_1_len(),
-        _ => (1..=MESSAGE_1_LEN_MAX).contains(&length),
-    }
-}
-
 /// Why a hello with a good tag can't be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -173,6 +192,10 @@ pub enum Rejection {
     Suite = 2,
     /// The named server key is retired.
     RetiredKey = 3,
+    /// There are too many at a time. The wait is in the reply.
+    Busy = 4,
+    /// No key opens the ticket, or it is worth nothing here any more.
+    TicketRefused = 5,
 }
 
 /// The one thing the server ever says in the clear. Anybody could have written it, so it is only a hint: a client
@@ -182,12 +205,17 @@ pub struct ClearReply {
     /// Why, as the number of a [`Rejection`] or of one a later version knows.
     pub reason: u8,
     /// The versions the server speaks.
-    pub versions: u16,
+    pub versions: u8,
     /// The suites the server speaks here.
     pub suites: Suites,
     /// The server key in use now.
     pub key_id: KeyId,
+    /// How long to stay away, in units of [`BUSY_UNIT`]; 0 but for [`Rejection::Busy`].
+    pub wait: u16,
 }
+
+/// Version of the clear reply's layout, the same in all versions of the protocol.
+const LAYOUT: u8 = 1;
 
 impl ClearReply {
     /// The reply as it travels.
@@ -195,11 +223,20 @@ impl ClearReply {
     pub fn encode(&self) -> [u8; CLEAR_REPLY_LEN] {
         let mut bytes = [0; CLEAR_REPLY_LEN];
         bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4] = VERSION;
+        bytes[4] = LAYOUT;
         bytes[5] = self.reason;
         bytes[6..10].copy_from_slice(&encode_offer(self.versions, self.suites));
         bytes[10..14].copy_from_slice(&self.key_id.0);
+        bytes[14..].copy_from_slice(&self.wait.to_be_bytes());
         bytes
+    }
+
+    /// How long a busy server wants the client to stay away, within what a client grants anybody on the path. Zero for
+    /// other reasons.
+    #[must_use]
+    pub fn busy_for(&self) -> Duration {
+        let is_busy = self.reason == Rejection::Busy as u8;
+        if is_busy { (BUSY_UNIT * u32::from(self.wait)).min(BUSY_MAX) } else { Duration::ZERO }
     }
 
     /// Whether an answer that begins with `bytes` is a clear reply: read as the length of message 2, the magic is
@@ -209,36 +246,36 @@ impl ClearReply {
         bytes.first_chunk::<2>().map(|first| *first == [MAGIC[0], MAGIC[1]])
     }
 
-    /// Reads a reply from the front of `bytes`, or `None` if it is not complete yet. Its last two bytes are left to
-    /// later versions.
+    /// Reads a reply from the front of `bytes`, or `None` if it is not complete yet.
     ///
     /// # Errors
-    /// [`Error::Magic`] if it is none.
+    /// [`Error::Magic`] if it is none, or one of a layout that is not known.
     pub fn decode(bytes: &[u8]) -> Result<Option<Self>, Error> {
-        if bytes.iter().zip(&MAGIC).any(|(got, want)| got != want) {
+        if bytes.iter().zip(MAGIC.iter().chain(&[LAYOUT])).any(|(got, want)| got != want) {
             return Err(Error::Magic);
         }
         let Some(bytes) = bytes.first_chunk::<CLEAR_REPLY_LEN>() else { return Ok(None) };
         Ok(Some(Self {
             reason: bytes[5],
-            versions: u16::from_be_bytes([bytes[6], bytes[7]]),
-            suites: Suites::from_bits(u16::from_be_bytes([bytes[8], bytes[9]])),
+            versions: bytes[6],
+            suites: Suites::from_bits(u32::from_be_bytes([0, bytes[7], bytes[8], bytes[9]])),
             key_id: KeyId([bytes[10], bytes[11], bytes[12], bytes[13]]),
+            wait: u16::from_be_bytes([bytes[14], bytes[15]]),
         }))
     }
 }
 
 /// Versions and suites as they travel: in the preamble, in the clear reply, and as payload of message 2.
 #[must_use]
-pub fn encode_offer(versions: u16, suites: Suites) -> [u8; 4] {
-    let ([a, b], [c, d]) = (versions.to_be_bytes(), suites.bits().to_be_bytes());
-    [a, b, c, d]
+pub fn encode_offer(versions: u8, suites: Suites) -> [u8; 4] {
+    let [_, suites @ ..] = suites.bits().to_be_bytes();
+    [versions, suites[0], suites[1], suites[2]]
 }
 
 /// The versions and suites in the payload of message 2; what follows them is left to later versions. `None` if it is
 /// too short.
 #[must_use]
-pub fn decode_offer(payload: &[u8]) -> Option<(u16, Suites)> {
-    let &[a, b, c, d] = payload.first_chunk()?;
-    Some((u16::from_be_bytes([a, b]), Suites::from_bits(u16::from_be_bytes([c, d]))))
+pub fn decode_offer(payload: &[u8]) -> Option<(u8, Suites)> {
+    let &[versions, a, b, c] = payload.first_chunk()?;
+    Some((versions, Suites::from_bits(u32::from_be_bytes([0, a, b, c]))))
 }

@@ -4,7 +4,8 @@
 /// given it by mistake.
 pub const CLEAR_SUITE: u8 = 15;
 
-/// A Noise protocol this version speaks. The number is the byte in the preamble; 5 and 6 are reserved for XX.
+/// A Noise protocol this version speaks. The number is the byte in the preamble. SPEC.md, section 4.1 lists those that
+/// have a number and are not served yet: XX, hybrids with a KEM, and the Chinese commercial suites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Suite {
@@ -84,10 +85,10 @@ impl Suite {
         }
     }
 
-    /// The suite's bit in a set on the wire.
+    /// The suite's bit in a set on the wire. Those of streams have none: they are configured and never negotiated.
     #[must_use]
-    pub const fn bit(self) -> u16 {
-        1 << self.byte()
+    pub const fn bit(self) -> u32 {
+        if self.is_stream() { 0 } else { 1 << self.byte() }
     }
 
     /// The handshake pattern.
@@ -127,6 +128,21 @@ impl Suite {
         matches!(self.pattern(), Pattern::Nnpsk0)
     }
 
+    /// The suite that resumes a link of this cipher by ticket.
+    #[must_use]
+    pub const fn of_ticket(cipher: Cipher) -> Self {
+        match cipher {
+            Cipher::ChaChaPoly => Self::Nnpsk0ChaChaPoly,
+            Cipher::AesGcm => Self::Nnpsk0AesGcm,
+        }
+    }
+
+    /// Whether a handshake of this suite proves the responder's pinned key.
+    #[must_use]
+    pub const fn proves_server(self) -> bool {
+        matches!(self.pattern(), Pattern::Nk | Pattern::Ik | Pattern::Kk)
+    }
+
     /// Whether this suite is for streams only.
     #[must_use]
     pub const fn is_stream(self) -> bool {
@@ -149,10 +165,10 @@ impl Suite {
     }
 }
 
-/// A set of suites as it travels: bit n is suite n. Bits of suites unknown here are kept, because the set of the
-/// peer is authenticated and compared as it was sent.
+/// A set of suites as it travels, in 24 bits: bit n is suite n. Bits of suites unknown here are kept, because the set of
+/// the peer is authenticated and compared as it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Suites(pub u16);
+pub struct Suites(u32);
 
 impl Suites {
     /// The empty set.
@@ -170,16 +186,22 @@ impl Suites {
         Self(bits)
     }
 
-    /// The set with these bits.
+    /// The set with these bits; those above the 24th have no place on the wire.
     #[must_use]
-    pub const fn from_bits(bits: u16) -> Self {
-        Self(bits)
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & 0xff_ffff)
     }
 
     /// The bits, as they travel.
     #[must_use]
-    pub const fn bits(self) -> u16 {
+    pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// Whether `suite` is in the set.
@@ -191,6 +213,12 @@ impl Suites {
     /// Adds `suite`.
     pub const fn insert(&mut self, suite: Suite) {
         self.0 |= suite.bit();
+    }
+
+    /// The suites of this set that are not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// The suites in both sets.
@@ -215,11 +243,19 @@ mod tests {
 
     #[test]
     fn sets_hold_what_was_inserted_and_keep_foreign_bits() {
-        let mut set = Suites::from_bits(1 << 14);
+        let mut set = Suites::from_bits(1 << 23 | 1 << 24);
         assert!(!set.contains(Suite::IkAesGcm));
         set.insert(Suite::IkAesGcm);
         assert!(set.contains(Suite::IkAesGcm) && !set.contains(Suite::IkChaChaPoly));
-        assert_eq!(set.bits(), (1 << 14) | (1 << 4));
+        assert_eq!(set.bits(), (1 << 23) | (1 << 4), "a set has 24 bits");
         assert_eq!(set.intersection(Suites::of(&Suite::ALL)), Suites::of(&[Suite::IkAesGcm]));
+        assert_eq!(set.without(Suites::of(&[Suite::IkAesGcm])).bits(), 1 << 23);
+    }
+
+    #[test]
+    fn suites_of_streams_have_no_bit() {
+        let streams = Suite::ALL.into_iter().filter(|suite| suite.is_stream());
+        assert!(streams.clone().count() == 2 && streams.map(Suite::bit).all(|bit| bit == 0));
+        assert!(!Suites::from_bits(u32::MAX).contains(Suite::KkAesGcm));
     }
 }

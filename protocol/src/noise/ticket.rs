@@ -2,14 +2,16 @@
 //! "Tickets".
 //!
 //! ```text
-//! ticket = group key id 4 ‖ salt 16 ‖ AES-256-GCM(key = HMAC-SHA-256(group key, label ‖ salt), nonce 0,
-//!                                                 aad = group key id ‖ salt, what is inside)
-//! inside = format 1 ‖ psk 32 ‖ origin suite 1 ‖ server key id 4 ‖ issued u64 ‖ auth time u64 ‖ login u64
-//!          ‖ token expiry u64 ‖ revocation epoch u32 ‖ user (u8 length ‖ bytes) ‖ device (the same) ‖ flag 1 ‖ [device key 32]
+//! ticket  = group key id 4 ‖ salt 16 ‖ AES-256-GCM(key = HMAC-SHA-256(group key, label ‖ realm 32 ‖ salt), nonce 0,
+//!                                                  aad = group key id ‖ salt, content)
+//! content = format 1 ‖ psk 32 ‖ origin suite 1 ‖ server key id 4 ‖ issued u64 ‖ auth time u64 ‖ login u64
+//!           ‖ token end u64 ‖ ticket end u64 ‖ revocation epoch u32 ‖ user (u8 length ‖ bytes) ‖ device (the same)
+//!           ‖ flags 1 ‖ [device key 32] ‖ [bound key 32] ‖ zeros up to 320
 //! ```
 //!
 //! All numbers are big-endian, times are Unix milliseconds. Only gateways read tickets; clients carry them as they
-//! are. A ticket replaces the token and none of the checks that follow it.
+//! are. A ticket replaces the token and none of the checks that follow it. All have one length, so that nobody who watches
+//! learns that of a user's name from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use ring::{digest, hmac};
 use zeroize::Zeroizing;
 
 use super::keys::{KeyId, PublicKey};
-use super::suite::{Cipher, Suite};
+use super::suite::{Cipher, Pattern, Suite};
 use crate::error::Error;
 use crate::limits::{ID_LEN_MAX, TAG_LEN, TICKET_LEN_MAX};
 use crate::time::UnixMillis;
@@ -30,6 +32,8 @@ pub const TICKET_LIFETIME: Duration = Duration::from_hours(12);
 pub const TICKET_CHAIN_MAX: Duration = Duration::from_hours(7 * 24);
 /// How long a group key seals new tickets.
 pub const TICKET_KEY_ROTATION: Duration = Duration::from_hours(6);
+/// How long a new group key only opens before it seals: everybody who shares it has heard of it by then.
+pub const TICKET_KEY_LEAD: Duration = Duration::from_secs(10);
 /// How far ahead the clock of the node that issued a ticket may be.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(1);
 /// The most group keys kept at a time. Rotation needs three; the rest is for keys of other nodes.
@@ -52,6 +56,8 @@ pub struct Identity {
     pub login: u64,
     /// When that token's time is over, if it has an end.
     pub token_exp: Option<UnixMillis>,
+    /// When the tickets of this login are over, if they have an end of their own.
+    pub end: Option<UnixMillis>,
     /// The user's revocation epoch when it was issued.
     pub epoch: u32,
     /// The user's id, 1 to 64 bytes.
@@ -60,14 +66,16 @@ pub struct Identity {
     pub device: Vec<u8>,
     /// The device's static key, if it proved one.
     pub device_key: Option<PublicKey>,
+    /// The Ed25519 key that token and tickets are bound to, if they are: see [`Bound`](super::Bound).
+    pub bound_key: Option<[u8; 32]>,
 }
 
 impl Identity {
     /// The moment from which the ticket is no longer good: the earliest end of its lifetime, its chain and its token.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {
-        let token = self.token_exp.unwrap_or(UnixMillis(u64::MAX));
-        later(self.issued, TICKET_LIFETIME).min(later(self.auth_time, TICKET_CHAIN_MAX)).min(token)
+        let own = later(self.issued, TICKET_LIFETIME).min(later(self.auth_time, TICKET_CHAIN_MAX));
+        [self.token_exp, self.end].into_iter().flatten().fold(own, UnixMillis::min)
     }
 
     /// Checks what [`Identity::decode`] would refuse, so that no ticket is issued that can't be opened.
@@ -81,19 +89,23 @@ impl Identity {
         if !is_origin(self.origin_suite) {
             return Err(Error::Field("origin_suite"));
         }
-        if self.token_exp == Some(UnixMillis(0)) {
-            return Err(Error::Field("token_exp"));
+        if [self.token_exp, self.end].contains(&Some(UnixMillis(0))) {
+            return Err(Error::Field("end"));
+        }
+        if self.device_key.is_some() != (self.origin_suite.pattern() == Pattern::Ik) {
+            return Err(Error::Field("device_key"));
         }
         Ok(())
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
         out.push(FORMAT);
         out.extend_from_slice(&*self.psk);
         out.push(self.origin_suite.byte());
         out.extend_from_slice(&self.server_key_id.0);
-        let token_exp = self.token_exp.unwrap_or_default();
-        for number in [self.issued.0, self.auth_time.0, self.login, token_exp.0] {
+        let (token_exp, end) = (self.token_exp.unwrap_or_default(), self.end.unwrap_or_default());
+        for number in [self.issued.0, self.auth_time.0, self.login, token_exp.0, end.0] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&self.epoch.to_be_bytes());
@@ -101,21 +113,24 @@ impl Identity {
             out.push(u8::try_from(id.len()).expect("ids were checked to have at most 64 bytes"));
             out.extend_from_slice(id);
         }
-        out.push(u8::from(self.device_key.is_some()));
-        if let Some(key) = &self.device_key {
-            out.extend_from_slice(&key.0);
+        let (device_key, bound_key) = (self.device_key.map(|key| key.0), self.bound_key);
+        out.push(device_key.map_or(0, |_| DEVICE_KEY) | bound_key.map_or(0, |_| BOUND_KEY));
+        for key in [device_key, bound_key].into_iter().flatten() {
+            out.extend_from_slice(&key);
         }
+        out.resize(start + CONTENT_LEN, 0);
     }
 
     /// Reads all of `bytes` or refuses. Only a node of the group can have written them, so this guards against an
     /// older or newer node, not against attackers.
     fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let has_its_length = bytes.len() == CONTENT_LEN;
         let bytes = &mut bytes;
         let [format] = take(bytes)?;
-        (format == FORMAT).then_some(())?;
+        (has_its_length && format == FORMAT).then_some(())?;
         let psk = Zeroizing::new(take(bytes)?);
         let [suite] = take(bytes)?;
-        let identity = Self {
+        let mut identity = Self {
             psk,
             origin_suite: Suite::from_byte(suite).filter(|&suite| is_origin(suite))?,
             server_key_id: KeyId(take(bytes)?),
@@ -123,16 +138,22 @@ impl Identity {
             auth_time: take_moment(bytes)?,
             login: u64::from_be_bytes(take(bytes)?),
             token_exp: take_moment(bytes).map(|moment| (moment.0 != 0).then_some(moment))?,
+            end: take_moment(bytes).map(|moment| (moment.0 != 0).then_some(moment))?,
             epoch: u32::from_be_bytes(take(bytes)?),
             user: take_id(bytes)?,
             device: take_id(bytes)?,
-            device_key: match take(bytes)? {
-                [0] => None,
-                [1] => Some(PublicKey(take(bytes)?)),
-                _ => return None,
-            },
+            device_key: None,
+            bound_key: None,
         };
-        bytes.is_empty().then_some(identity)
+        let [flags] = take(bytes)?;
+        if flags & DEVICE_KEY != 0 {
+            identity.device_key = Some(PublicKey(take(bytes)?));
+        }
+        if flags & BOUND_KEY != 0 {
+            identity.bound_key = Some(take(bytes)?);
+        }
+        let is_whole = flags & !(DEVICE_KEY | BOUND_KEY) == 0 && bytes.iter().all(|&byte| byte == 0);
+        (is_whole && identity.check().is_ok()).then_some(identity)
     }
 }
 
@@ -144,28 +165,34 @@ impl fmt::Debug for Identity {
             .field("issued", &self.issued)
             .field("expires", &self.expires())
             .field("device_key", &self.device_key)
+            .field("bound", &self.bound_key.is_some())
             .finish_non_exhaustive()
     }
 }
 
-/// The group keys of a node: one that seals, and others that still open. Nodes that share tickets are given the same
-/// keys.
+/// The group keys of a node: one that seals, and others that still open, all for one realm. Nodes that share tickets are
+/// given the same keys; a ticket of one realm opens in no other, so that "alice" of one is nobody in another.
 ///
 /// ```text
-/// rotate ─► current ──rotate──► opens for one lifetime ──expire──► wiped
+/// announce ─► only opens ──advance, a while later──► current ──the next one──► opens for one lifetime ──► wiped
 /// ```
 pub struct TicketKeys {
     current: GroupKey,
     since: UnixMillis,
+    /// The key that will seal, and from when on.
+    next: Option<(GroupKey, UnixMillis)>,
     /// The keys that only open, with the moment each one ends, oldest first.
     opening: Vec<(GroupKey, UnixMillis)>,
+    /// SHA-256 of the realm's name.
+    realm: [u8; 32],
 }
 
 impl TicketKeys {
-    /// Starts with one key of 32 random bytes.
+    /// Starts with one key of 32 random bytes, for the realm of this name.
     #[must_use]
-    pub fn new(key: [u8; 32], now: UnixMillis) -> Self {
-        Self { current: GroupKey::new(key), since: now, opening: Vec::new() }
+    pub fn new(key: [u8; 32], realm: &str, now: UnixMillis) -> Self {
+        let realm = first_of(digest::digest(&digest::SHA256, realm.as_bytes()).as_ref());
+        Self { current: GroupKey::new(key), since: now, next: None, opening: Vec::new(), realm }
     }
 
     /// Whether the current key has sealed for [`TICKET_KEY_ROTATION`].
@@ -174,10 +201,27 @@ impl TicketKeys {
         now >= later(self.since, TICKET_KEY_ROTATION)
     }
 
+    /// Opens tickets of `key` from now on, and seals with it after [`TICKET_KEY_LEAD`]: workers hear of a key one after the
+    /// other, and none may refuse what another one has issued.
+    pub fn announce(&mut self, key: [u8; 32], now: UnixMillis) {
+        self.next = Some((GroupKey::new(key), later(now, TICKET_KEY_LEAD)));
+    }
+
+    /// Lets time pass: an announced key seals when its time has come, and keys that are over are wiped.
+    pub fn advance(&mut self, now: UnixMillis) {
+        if let Some((key, _)) = self.next.take_if(|&mut (_, from)| from <= now) {
+            self.seal_with(key, now);
+        }
+        self.expire(now);
+    }
+
     /// Seals with `key` from now on. The key before it opens for one ticket's lifetime longer, since its last ticket
     /// was issued just now.
     pub fn rotate(&mut self, key: [u8; 32], now: UnixMillis) {
-        let key = GroupKey::new(key);
+        self.seal_with(GroupKey::new(key), now);
+    }
+
+    fn seal_with(&mut self, key: GroupKey, now: UnixMillis) {
         self.since = now;
         if key.id == self.current.id {
             return;
@@ -214,13 +258,13 @@ impl TicketKeys {
     /// [`Error::Field`] if a field has no encoding, such as an empty user.
     pub fn issue(&self, identity: &Identity, salt: &[u8; 16]) -> Result<Vec<u8>, Error> {
         identity.check()?;
-        let mut ticket = Vec::with_capacity(SEALED_LEN_MAX);
+        let mut ticket = Vec::with_capacity(SEALED_LEN);
         ticket.extend_from_slice(&self.current.id);
         ticket.extend_from_slice(salt);
         identity.encode(&mut ticket);
         let (head, inside) = ticket.split_at_mut(HEAD_LEN);
         let tag = TICKET_CIPHER
-            .expand(&self.current.ticket_key(salt))
+            .expand(&self.current.ticket_key(&self.realm, salt))
             .seal_in_place_separate_tag(TICKET_CIPHER.nonce(0), Aad::from(&*head), inside)
             .expect("a ticket is far below the AEAD's limit");
         ticket.extend_from_slice(tag.as_ref());
@@ -240,8 +284,8 @@ impl TicketKeys {
     fn unseal(&self, ticket: &[u8], now: UnixMillis) -> Option<Identity> {
         let (head, sealed) = ticket.split_at_checked(HEAD_LEN)?;
         let (id, salt) = head.split_first_chunk::<4>()?;
-        let key = self.key(id, now)?.ticket_key(salt.first_chunk()?);
-        let mut inside = Zeroizing::new([0; TICKET_LEN_MAX]);
+        let key = self.key(id, now)?.ticket_key(&self.realm, salt.first_chunk()?);
+        let mut inside = Zeroizing::new([0; CONTENT_LEN + TAG_LEN]);
         let inside = inside.get_mut(..sealed.len())?;
         inside.copy_from_slice(sealed);
         let opened =
@@ -251,7 +295,8 @@ impl TicketKeys {
 
     fn key(&self, id: &[u8; 4], now: UnixMillis) -> Option<&GroupKey> {
         let opening = self.opening.iter().filter(|&&(_, until)| now < until).map(|(key, _)| key);
-        std::iter::once(&self.current).chain(opening).find(|key| key.id == *id)
+        let next = self.next.iter().map(|(key, _)| key);
+        std::iter::once(&self.current).chain(next).chain(opening).find(|key| key.id == *id)
     }
 
     /// Keeps the list in the order of its ends and within its bound; over it, the key that ends first goes.
@@ -284,22 +329,28 @@ impl GroupKey {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(ID_LABEL);
         context.update(&key);
-        let id = *context.finish().as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
+        let id = first_of(context.finish().as_ref());
         Self { id, key: Box::new(Zeroizing::new(key)) }
     }
 
     /// Each ticket has a key of its own, so that a random salt can't repeat a nonce under a shared key.
-    fn ticket_key(&self, salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+    fn ticket_key(&self, realm: &[u8; 32], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.key.as_slice()));
         context.update(TICKET_LABEL);
+        context.update(realm);
         context.update(salt);
-        Zeroizing::new(*context.sign().as_ref().first_chunk().expect("an HMAC-SHA-256 has 32 bytes"))
+        Zeroizing::new(first_of(context.sign().as_ref()))
     }
 }
 
 /// Whether a chain of tickets can begin with this suite.
 const fn is_origin(suite: Suite) -> bool {
     !suite.is_ticket() && !suite.is_stream()
+}
+
+/// The first `N` bytes of a hash.
+fn first_of<const N: usize>(hash: &[u8]) -> [u8; N] {
+    *hash.first_chunk().expect("a SHA-256 and its HMAC have 32 bytes")
 }
 
 fn later(moment: UnixMillis, by: Duration) -> UnixMillis {
@@ -329,10 +380,17 @@ const TICKET_LABEL: &[u8] = b"access-gateway ticket v1";
 const ID_LABEL: &[u8] = b"access-gateway ticket key id v1";
 /// Group key id and salt.
 const HEAD_LEN: usize = 4 + 16;
-/// The longest ticket this version issues.
-const SEALED_LEN_MAX: usize = HEAD_LEN + 1 + 32 + 1 + 4 + 4 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 32 + TAG_LEN;
+/// Bit of a content that holds the device's static key.
+const DEVICE_KEY: u8 = 1;
+/// Bit of a content that holds the key it is bound to.
+const BOUND_KEY: u8 = 2;
+/// Every content has this length, padded with zeros.
+const CONTENT_LEN: usize = 320;
+/// Every ticket has this length.
+pub const SEALED_LEN: usize = HEAD_LEN + CONTENT_LEN + TAG_LEN;
 
-const _: () = assert!(SEALED_LEN_MAX <= TICKET_LEN_MAX, "a preamble can carry every ticket");
+const _: () = assert!(SEALED_LEN <= TICKET_LEN_MAX, "a preamble can carry every ticket");
+const _: () = assert!(1 + 32 + 1 + 4 + 5 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 2 * 32 <= CONTENT_LEN);
 
 #[cfg(test)]
 mod tests {
@@ -350,11 +408,17 @@ mod tests {
             auth_time: NOW,
             login: 0x0102_0304_0506_0708,
             token_exp: None,
+            end: None,
             epoch: 7,
             user: b"alice".to_vec(),
             device: b"phone".to_vec(),
             device_key: None,
+            bound_key: None,
         }
+    }
+
+    fn made(key: [u8; 32], now: UnixMillis) -> TicketKeys {
+        TicketKeys::new(key, "realm", now)
     }
 
     fn after(hours: u64) -> UnixMillis {
@@ -363,26 +427,36 @@ mod tests {
 
     #[test]
     fn opens_what_was_issued_and_longest_fields_fit() {
-        let keys = TicketKeys::new([1; 32], NOW);
+        let keys = made([1; 32], NOW);
         let long = Identity {
             user: vec![1; 64],
             device: vec![2; 64],
             device_key: Some(PublicKey([3; 32])),
             token_exp: Some(after(3)),
+            end: Some(after(4)),
+            bound_key: Some([4; 32]),
             origin_suite: Suite::IkAesGcm,
             ..identity()
         };
         for identity in [identity(), long.clone()] {
             let ticket = keys.issue(&identity, &SALT).unwrap();
-            assert!(ticket.len() <= TICKET_LEN_MAX);
+            assert_eq!(ticket.len(), SEALED_LEN, "whatever is inside");
             assert_eq!(keys.open(&ticket, NOW).unwrap(), identity);
         }
-        assert_eq!(keys.issue(&long, &SALT).unwrap().len(), SEALED_LEN_MAX);
+    }
+
+    #[test]
+    fn a_ticket_of_one_realm_is_worth_nothing_in_another() {
+        let ticket = made([1; 32], NOW).issue(&identity(), &SALT).unwrap();
+        for realm in ["", "realm2", "Realm"] {
+            let others = TicketKeys::new([1; 32], realm, NOW);
+            assert_eq!(others.open(&ticket, NOW), Err(Error::Ticket), "{realm}");
+        }
     }
 
     #[test]
     fn refuses_every_flipped_bit_every_other_length_and_foreign_keys() {
-        let keys = TicketKeys::new([1; 32], NOW);
+        let keys = made([1; 32], NOW);
         let ticket = keys.issue(&identity(), &SALT).unwrap();
         for bit in 0..8 * ticket.len() {
             let mut wrong = ticket.clone();
@@ -396,12 +470,12 @@ mod tests {
             let longer = [ticket.clone(), vec![0; len]].concat();
             assert_eq!(keys.open(&longer, NOW), Err(Error::Ticket), "{len} bytes more");
         }
-        assert_eq!(TicketKeys::new([2; 32], NOW).open(&ticket, NOW), Err(Error::Ticket));
+        assert_eq!(made([2; 32], NOW).open(&ticket, NOW), Err(Error::Ticket));
     }
 
     #[test]
     fn issues_nothing_it_could_not_open() {
-        let keys = TicketKeys::new([1; 32], NOW);
+        let keys = made([1; 32], NOW);
         let wrong = [
             (Identity { user: vec![], ..identity() }, "user"),
             (Identity { user: vec![1; 65], ..identity() }, "user"),
@@ -409,7 +483,10 @@ mod tests {
             (Identity { device: vec![1; 300], ..identity() }, "device"),
             (Identity { origin_suite: Suite::Nnpsk0AesGcm, ..identity() }, "origin_suite"),
             (Identity { origin_suite: Suite::KkAesGcm, ..identity() }, "origin_suite"),
-            (Identity { token_exp: Some(UnixMillis(0)), ..identity() }, "token_exp"),
+            (Identity { end: Some(UnixMillis(0)), ..identity() }, "end"),
+            (Identity { token_exp: Some(UnixMillis(0)), ..identity() }, "end"),
+            (Identity { origin_suite: Suite::IkAesGcm, ..identity() }, "device_key"),
+            (Identity { device_key: Some(PublicKey([1; 32])), ..identity() }, "device_key"),
         ];
         for (identity, field) in wrong {
             assert_eq!(keys.issue(&identity, &SALT), Err(Error::Field(field)));
@@ -418,11 +495,12 @@ mod tests {
 
     #[test]
     fn ends_with_its_lifetime_its_token_and_its_chain() {
-        let keys = TicketKeys::new([1; 32], NOW);
+        let keys = made([1; 32], NOW);
         let cases = [
             (identity(), after(12)),
             (Identity { token_exp: Some(after(2)), ..identity() }, after(2)),
-            (Identity { token_exp: Some(after(20)), ..identity() }, after(12)),
+            (Identity { token_exp: Some(after(2)), end: Some(after(1)), ..identity() }, after(1)),
+            (Identity { end: Some(after(20)), ..identity() }, after(12)),
             (Identity { issued: after(7 * 24 - 1), ..identity() }, after(7 * 24)),
             (Identity { issued: UnixMillis(u64::MAX), auth_time: NOW, ..identity() }, after(7 * 24)),
         ];
@@ -438,15 +516,31 @@ mod tests {
 
     #[test]
     fn forgives_a_minute_of_clock_skew_and_no_more() {
-        let keys = TicketKeys::new([1; 32], NOW);
+        let keys = made([1; 32], NOW);
         let ticket = keys.issue(&identity(), &SALT).unwrap();
         assert!(keys.open(&ticket, UnixMillis(NOW.0 - 60_000)).is_ok());
         assert_eq!(keys.open(&ticket, UnixMillis(NOW.0 - 60_001)), Err(Error::Ticket));
     }
 
     #[test]
+    fn an_announced_key_opens_at_once_and_seals_when_all_have_heard_of_it() {
+        let (mut early, mut late) = (made([1; 32], NOW), made([1; 32], NOW));
+        early.announce([2; 32], NOW);
+        let soon = later(NOW, TICKET_KEY_LEAD);
+        early.advance(UnixMillis(soon.0 - 1));
+        let old = early.issue(&identity(), &SALT).unwrap();
+        assert!(late.open(&old, soon).is_ok(), "it seals with the key that all have");
+        late.announce([2; 32], UnixMillis(soon.0 - 1));
+        early.advance(soon);
+        let new = early.issue(&identity(), &SALT).unwrap();
+        assert_ne!(old[..4], new[..4]);
+        assert!(late.open(&new, soon).is_ok(), "that does not seal with it yet");
+        assert!(early.open(&old, soon).is_ok());
+    }
+
+    #[test]
     fn an_old_key_opens_for_one_lifetime_and_is_then_erased() {
-        let mut keys = TicketKeys::new([1; 32], NOW);
+        let mut keys = made([1; 32], NOW);
         assert!(!keys.rotation_due(after(5)) && keys.rotation_due(after(6)));
         let last = keys.issue(&Identity { issued: after(6), ..identity() }, &SALT).unwrap();
         keys.rotate([2; 32], after(6));
@@ -464,9 +558,9 @@ mod tests {
 
     #[test]
     fn an_erased_key_opens_nothing_even_if_erasing_is_late() {
-        let mut keys = TicketKeys::new([1; 32], NOW);
+        let mut keys = made([1; 32], NOW);
         keys.accept([2; 32], after(1));
-        let other = TicketKeys::new([2; 32], NOW);
+        let other = made([2; 32], NOW);
         let ticket = other.issue(&identity(), &SALT).unwrap();
         assert!(keys.open(&ticket, NOW).is_ok());
         assert_eq!(keys.open(&ticket, after(1)), Err(Error::Ticket));
@@ -474,7 +568,7 @@ mod tests {
 
     #[test]
     fn rotation_to_an_accepted_or_the_same_key_keeps_one_of_it() {
-        let mut keys = TicketKeys::new([1; 32], NOW);
+        let mut keys = made([1; 32], NOW);
         keys.accept([2; 32], after(1));
         keys.accept([1; 32], after(1));
         keys.rotate([2; 32], NOW);
@@ -485,7 +579,7 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_number_of_keys() {
-        let mut keys = TicketKeys::new([0; 32], NOW);
+        let mut keys = made([0; 32], NOW);
         for byte in 1..100 {
             keys.rotate([byte; 32], NOW);
             keys.accept([100 + byte; 32], after(1));
@@ -503,7 +597,20 @@ mod tests {
         for len in 0..inside.len() {
             assert_eq!(Identity::decode(&inside[..len]), None);
         }
-        for (place, value) in [(0, 2), (33, 7), (33, 9), (33, 5), (inside.len() - 1, 2), (74, 0)] {
+        assert_eq!(inside.len(), CONTENT_LEN);
+        let flags = inside.iter().rposition(|&byte| byte == b'e').unwrap() + 1;
+        let wrong = [
+            (0, 2),
+            (33, 7),
+            (33, 9),
+            (33, 5),
+            (33, 3),
+            (flags, 4),
+            (flags + 1, 1),
+            (CONTENT_LEN - 1, 2),
+            (82, 0),
+        ];
+        for (place, value) in wrong {
             let mut wrong = inside.clone();
             wrong[place] = value;
             assert_eq!(Identity::decode(&wrong), None, "byte {place} = {value}");
@@ -512,7 +619,7 @@ mod tests {
 
     #[test]
     fn prints_no_secret_and_no_name() {
-        let text = format!("{:?} {:?}", identity(), TicketKeys::new([0x11; 32], NOW));
+        let text = format!("{:?} {:?}", identity(), made([0x11; 32], NOW));
         assert!(text.contains("***") && !text.contains("17, 17") && !text.contains("alice"), "{text}");
     }
 }

@@ -18,6 +18,7 @@ use super::handshake::Secrets;
 use super::suite::Cipher;
 use crate::error::Error;
 use crate::limits::{RECORD_HEADER_LEN, RECORD_LEN_MAX, RECORD_PLAIN_MAX, REKEY_INTERVAL, TAG_LEN};
+use crate::record;
 
 /// The two keys and counters of an established link, which are all that is kept of its handshake. It can't be
 /// copied, since two owners of one counter would use a nonce twice. Wiped when dropped.
@@ -153,30 +154,19 @@ impl Sealer<'_> {
     pub fn seal_records(&mut self, out: &mut Vec<u8>, start: usize, plain_max: usize) {
         let plain_len = out.len().saturating_sub(start + RECORD_HEADER_LEN);
         let plain_max = plain_max.clamp(1, RECORD_PLAIN_MAX);
-        let records = plain_len.div_ceil(plain_max);
-        if plain_len == 0 || COUNTER_END - self.0.direction.counter < records as u64 {
+        if COUNTER_END - self.0.direction.counter < plain_len.div_ceil(plain_max) as u64 {
             out.truncate(start);
             return;
         }
-        out.resize(start + plain_len + records * OVERHEAD, 0);
-        // From the back, so that nothing is overwritten before it has moved.
-        for record in (1..records).rev() {
-            let source = start + RECORD_HEADER_LEN + record * plain_max;
-            let len = plain_max.min(plain_len - record * plain_max);
-            out.copy_within(source..source + len, source + record * OVERHEAD);
-        }
-        for record in out[start..].chunks_mut(plain_max + OVERHEAD) {
+        for record in record::split(out, start, plain_max, TAG_LEN) {
             self.seal(record);
         }
     }
 
-    /// Seals one record that has its place: header, plaintext, room for the tag.
+    /// Seals one record that has its place: plaintext, room for the tag.
     fn seal(&mut self, record: &mut [u8]) {
         let batch = &mut self.0;
-        let (header, rest) = record.split_at_mut(RECORD_HEADER_LEN);
-        let len = u16::try_from(rest.len()).expect("plain_max leaves room for the tag in 16 bits");
-        header.copy_from_slice(&len.to_be_bytes());
-        let (plaintext, tag) = rest.split_at_mut(rest.len() - TAG_LEN);
+        let (plaintext, tag) = record.split_at_mut(record.len() - TAG_LEN);
         let nonce = batch.cipher.nonce(batch.direction.counter);
         let sealed = batch
             .key
@@ -240,6 +230,3 @@ impl Drop for Direction {
 
 /// The first counter that is never used: 2⁶⁴ − 1 is reserved for REKEY (Noise, section 5.1).
 const COUNTER_END: u64 = u64::MAX;
-
-/// What a record adds to its plaintext.
-const OVERHEAD: usize = RECORD_HEADER_LEN + TAG_LEN;

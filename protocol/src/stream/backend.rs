@@ -14,13 +14,13 @@ use crate::limits::{
 };
 use crate::noise::PublicKey;
 use crate::stream::end::{End, Phase};
-use crate::stream::hello::{self, Access};
+use crate::stream::hello::{Access, Doorkeeper};
 use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame, StreamPush,
-    StreamRequest, StreamResponse,
+    About, AuthResult, Authenticate, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame,
+    StreamPush, StreamRequest, StreamResponse,
 };
 
 /// A stream, seen from the backend.
@@ -28,19 +28,13 @@ use crate::wire::stream::{
 pub struct BackendStream {
     end: End,
     /// Until the hello is complete.
-    hailed: Option<Hailed>,
+    door: Option<Doorkeeper>,
     ready: proto::Ready,
     hello: proto::Hello,
     peer: Option<PublicKey>,
     /// When it was last looked whether anything had been said.
     ticked: Time,
     nonce: u32,
-}
-
-#[derive(Debug)]
-struct Hailed {
-    access: Arc<Access>,
-    ephemeral: Zeroizing<[u8; 32]>,
 }
 
 /// What comes from a gateway.
@@ -66,8 +60,13 @@ pub enum ToBackend<'b> {
     Authenticate(Authenticate<'b>),
     /// The gateway has finished. Nothing comes after it.
     Close(Close<'b>),
-    /// A kind this version does not know, to be counted.
-    Unknown,
+    /// The gateway will end the stream: it sends no new requests. Answers to those under way are still taken.
+    Draining,
+    /// A frame about one link with a field out of its bounds. A request has to be refused, and its credit given back
+    /// with [`BackendStream::consumed`]; a token has to be refused.
+    Flawed(Flawed),
+    /// A kind that this version does not serve, or does not know.
+    Skipped,
 }
 
 impl BackendStream {
@@ -87,10 +86,11 @@ impl BackendStream {
             routes,
             credit: params.window,
             frame_len_max: u32::try_from(params.frame_len_max).unwrap_or(u32::MAX),
+            ..proto::Ready::default()
         };
         Self {
             end: End::new(params, now),
-            hailed: Some(Hailed { access, ephemeral: Zeroizing::new(ephemeral) }),
+            door: Some(Doorkeeper::new(access, Zeroizing::new(ephemeral))),
             ready,
             hello: proto::Hello::default(),
             peer: None,
@@ -123,16 +123,16 @@ impl BackendStream {
         if self.is_closed() {
             return Ok(None);
         }
-        if let Some(Hailed { access, ephemeral }) = &self.hailed {
+        if let Some(door) = &mut self.door {
             let mut accepted = Ok(None);
             self.end.outgoing.raw(|out| {
-                accepted = hello::accept(input, access, **ephemeral, out);
+                accepted = door.accept(input, out);
                 Ok(())
             })?;
             let Some((records, peer)) = accepted? else { return Ok(None) };
             self.end.records = Some(records);
             self.peer = peer;
-            self.hailed = None;
+            self.door = None;
         }
         let greeting = self.end.phase == Phase::Greeting;
         let record_len_max = if greeting { RECORD_LEN_MAX_UNAUTHENTICATED } else { RECORD_LEN_MAX };
@@ -155,7 +155,16 @@ impl BackendStream {
             StreamFrame::Rare(Rare::LinkDetached, inner) => ToBackend::LinkDetached(inner),
             StreamFrame::Authenticate(ask) => ToBackend::Authenticate(ask),
             StreamFrame::Close(close) => ToBackend::Close(close),
-            StreamFrame::Unknown => ToBackend::Unknown,
+            StreamFrame::Draining { .. } => ToBackend::Draining,
+            StreamFrame::Flawed(flawed) => match flawed.about {
+                About::Request(0) | About::Authenticate(0) => return Err(Error::Field("call")),
+                About::Request(_) | About::Authenticate(_) | About::Presence(_) => ToBackend::Flawed(flawed),
+                About::Push(_) | About::AuthResult(_) | About::Kick(_) => {
+                    return Err(Error::Unexpected(frame.name()));
+                }
+            },
+            StreamFrame::Pad { .. } | StreamFrame::Unknown => ToBackend::Skipped,
+            StreamFrame::Rare(rare, _) if rare.is_to_backend() && rare != Rare::Hello => ToBackend::Skipped,
             other => return Err(Error::Unexpected(other.name())),
         }))
     }
@@ -217,9 +226,16 @@ impl BackendStream {
         self.end.consumed(payload_len);
     }
 
-    /// Says that a report was taken. Like everything below, dropped when the stream is not live.
-    pub fn report_ack(&mut self, number: u64) {
-        self.end.control(&StreamFrame::ReportAck { number });
+    /// Says that every report up to this one was taken. Like everything below, dropped when the stream is not live.
+    pub fn report_ack(&mut self, report: u64) {
+        self.end.control(&StreamFrame::ReportAck { report });
+    }
+
+    /// Asks the gateway for no new requests: the stream ends after `deadline` at the latest, zero for not said. What is
+    /// under way is still to be answered.
+    pub fn draining(&mut self, deadline: Duration) {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        self.end.control(&StreamFrame::Draining { deadline_ms });
     }
 
     /// Gives the verdict on a token.

@@ -11,6 +11,9 @@
 
 use crate::error::Error;
 
+/// No balance is that large. SPEC.md, section 11.4.
+const BALANCE_END: u64 = 1 << 63;
+
 /// What this end may still send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Credit(u64);
@@ -31,9 +34,12 @@ impl Credit {
         rest.is_some()
     }
 
-    /// Saturates: a peer that grants without bound is bounded by what this end keeps pending.
-    pub(super) fn grant(&mut self, bytes: u64) {
-        self.0 = self.0.saturating_add(bytes);
+    /// # Errors
+    /// [`Error::Field`] when the balance would reach [`BALANCE_END`].
+    pub(super) fn grant(&mut self, bytes: u64) -> Result<(), Error> {
+        let balance = self.0.checked_add(bytes).filter(|balance| *balance < BALANCE_END);
+        self.0 = balance.ok_or(Error::Field("credit"))?;
+        Ok(())
     }
 }
 
@@ -87,9 +93,9 @@ mod tests {
         assert!(!credit.take(41));
         assert!(credit.take(40));
         assert_eq!(credit.available(), 0);
-        credit.grant(u64::MAX);
-        credit.grant(1);
-        assert_eq!(credit.available(), u64::MAX);
+        assert_eq!(credit.grant(u64::MAX), Err(Error::Field("credit")));
+        assert_eq!(credit.grant(BALANCE_END - 1), Ok(()));
+        assert_eq!(credit.grant(1), Err(Error::Field("credit")));
     }
 
     #[test]
@@ -116,7 +122,9 @@ mod tests {
                 assert_eq!(window.receive(cost), Ok(()));
             } else {
                 let held = window.held();
-                credit.grant(window.consumed(held).expect("less than the largest frame is open"));
+                credit
+                    .grant(window.consumed(held).expect("less than the largest frame is open"))
+                    .expect("it was granted before");
             }
             assert_eq!(credit.available(), window.open);
         }

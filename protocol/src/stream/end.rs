@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::CloseCode;
 use crate::buffer::{Bounds, Input, Rest};
 use crate::error::Error;
-use crate::limits::{CLOSE_TEXT_LEN_MAX, RECORD_LEN_MAX};
+use crate::limits::{CLOSE_TEXT_LEN_MAX, RECORD_LEN_MAX, STREAM_GLITCHES_MAX};
 use crate::stream::credit::{Credit, Window};
 use crate::stream::records::{Outgoing, Records};
 use crate::stream::{Blocked, Params};
@@ -27,6 +27,8 @@ pub(super) struct End {
     peer_frame_len_max: usize,
     /// When the stream began; once live, when the last frame was heard.
     heard: Time,
+    /// Unknown frames within the minute that began then.
+    glitches: (u32, Time),
     /// Whether anything was said since it was last taken back.
     pub(super) spoke: bool,
     /// Zero until both ends know it.
@@ -56,6 +58,7 @@ impl End {
             window: Window::new(params.window),
             peer_frame_len_max: 0,
             heard: now,
+            glitches: (0, now),
             spoke: false,
             heartbeat: Duration::ZERO,
         }
@@ -110,10 +113,7 @@ impl End {
             StreamFrame::Request(ref request) => self.window.receive(credit_cost(request.payload.len())),
             StreamFrame::Response(ref response) => self.window.receive(credit_cost(response.payload.len())),
             StreamFrame::Push(ref push) => self.window.receive(credit_cost(push.payload.len())),
-            StreamFrame::Credit { bytes } => {
-                self.credit.grant(bytes);
-                Ok(())
-            }
+            StreamFrame::Credit { bytes } => self.credit.grant(bytes),
             StreamFrame::Ping { nonce } => {
                 self.control(&StreamFrame::Pong { nonce });
                 Ok(())
@@ -122,8 +122,21 @@ impl End {
                 self.phase = Phase::Closed;
                 Ok(())
             }
+            StreamFrame::Flawed(ref flawed) => match flawed.payload_len {
+                Some(len) => self.window.receive(credit_cost(len)),
+                None => Ok(()),
+            },
+            StreamFrame::Unknown => self.glitch(now),
             _ => Ok(()),
         }
+    }
+
+    /// A stream lives for months, so what is bounded is how many there are at a time.
+    fn glitch(&mut self, now: Time) -> Result<(), Error> {
+        let (count, since) = self.glitches;
+        let (count, since) = if now.since(since) >= GLITCH_TIME { (0, now) } else { (count, since) };
+        self.glitches = (count + 1, since);
+        if count < STREAM_GLITCHES_MAX { Ok(()) } else { Err(Error::Glitches) }
     }
 
     /// Takes a frame that costs credit.
@@ -213,5 +226,7 @@ impl End {
     }
 }
 
+/// The time in which unknown frames are counted.
+const GLITCH_TIME: Duration = Duration::from_mins(1);
 /// More than all fields of a payload frame but the payload ever take.
 const FIELDS_LEN_MAX: usize = 512;

@@ -7,15 +7,15 @@ use crate::CloseCode;
 use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{INSTANCE_LEN_MAX, RECORD_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
-use crate::noise::Initiator;
+use crate::noise::{Initiator, exchange};
 use crate::stream::end::{End, Phase};
 use crate::stream::hello::{self, Dialled, Mode};
 use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame, StreamPush,
-    StreamRequest, StreamResponse,
+    About, AuthResult, Authenticate, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame,
+    StreamPush, StreamRequest, StreamResponse,
 };
 
 /// A stream, seen from the gateway.
@@ -54,21 +54,24 @@ pub enum ToGateway<'b> {
     Credited,
     /// A ping (it has been answered) or a pong.
     Alive,
-    /// A report was taken.
+    /// Reports were taken.
     ReportAck {
-        /// The push's.
-        number: u64,
+        /// Every one up to this.
+        report: u64,
     },
     /// A verdict on a token.
     AuthResult(AuthResult<'b>),
     /// Close links.
     Kick(Kick<'b>),
-    /// `Ban`, `Join`, `Leave` or `EndSession`, to be decoded with [`Rare::decode`].
-    Rare(Rare, &'b [u8]),
+    /// The backend will end the stream: it wants no new requests. Those under way are still answered.
+    Draining,
+    /// A frame about one link with a field out of its bounds. A push has to be reported, and its credit given back with
+    /// [`GatewayStream::consumed`]; a verdict is none.
+    Flawed(Flawed),
     /// The backend has finished: what it did not answer is unknown. Nothing comes after it.
     Close(Close<'b>),
-    /// A kind this version does not know, to be counted.
-    Unknown,
+    /// A kind that this version does not serve, or does not know.
+    Skipped,
 }
 
 impl GatewayStream {
@@ -96,6 +99,7 @@ impl GatewayStream {
             credit: params.window,
             frame_len_max: u32::try_from(params.frame_len_max).unwrap_or(u32::MAX),
             heartbeat_ms: u32::try_from(params.heartbeat.as_millis()).unwrap_or(u32::MAX),
+            ..proto::Hello::default()
         };
         let ready = proto::Ready::default();
         let mut stream = Self { end, initiator: None, hello, ready, pinged: now, nonce: 0 };
@@ -134,7 +138,7 @@ impl GatewayStream {
             return Ok(None);
         }
         if self.initiator.is_some() {
-            if !hello::message_2_complete(input)? {
+            if !exchange::gather_answer(input)? {
                 return Ok(None);
             }
             let initiator = self.initiator.take().expect("checked above");
@@ -148,21 +152,32 @@ impl GatewayStream {
         self.end.digest(&frame, now)?;
         Ok(Some(match frame {
             StreamFrame::Response(response) => ToGateway::Response(response),
-            StreamFrame::Push(push) if has_one_target(&push) => ToGateway::Push(push),
-            StreamFrame::Push(_) => return Err(Error::Field("target")),
+            StreamFrame::Push(push) if push.targets() == 1 => ToGateway::Push(push),
+            StreamFrame::Push(push) => ToGateway::Flawed(Flawed {
+                about: About::Push(push.number),
+                field: "target",
+                payload_len: Some(push.payload.len()),
+            }),
             StreamFrame::Credit { .. } => ToGateway::Credited,
             StreamFrame::Ping { .. } | StreamFrame::Pong { .. } => ToGateway::Alive,
-            StreamFrame::ReportAck { number } => ToGateway::ReportAck { number },
-            StreamFrame::AuthResult(result) if result.accepted && result.user.is_empty() => {
-                return Err(Error::Field("user"));
-            }
+            StreamFrame::ReportAck { report } => ToGateway::ReportAck { report },
             StreamFrame::AuthResult(result) => ToGateway::AuthResult(result),
-            StreamFrame::Kick(kick) => ToGateway::Kick(kick),
-            StreamFrame::Rare(kind @ (Rare::Ban | Rare::Join | Rare::Leave | Rare::EndSession), inner) => {
-                ToGateway::Rare(kind, inner)
-            }
+            StreamFrame::Kick(kick) if kick.has_one_target() => ToGateway::Kick(kick),
+            StreamFrame::Kick(kick) => ToGateway::Flawed(Flawed {
+                about: About::Kick(kick.link),
+                field: "target",
+                payload_len: None,
+            }),
             StreamFrame::Close(close) => ToGateway::Close(close),
-            StreamFrame::Unknown => ToGateway::Unknown,
+            StreamFrame::Draining { .. } => ToGateway::Draining,
+            StreamFrame::Flawed(flawed) => match flawed.about {
+                About::Push(_) | About::AuthResult(_) | About::Kick(_) => ToGateway::Flawed(flawed),
+                About::Request(_) | About::Authenticate(_) | About::Presence(_) => {
+                    return Err(Error::Unexpected(frame.name()));
+                }
+            },
+            StreamFrame::Pad { .. } | StreamFrame::Unknown => ToGateway::Skipped,
+            StreamFrame::Rare(rare, _) if !rare.is_to_backend() && rare != Rare::Ready => ToGateway::Skipped,
             other => return Err(Error::Unexpected(other.name())),
         }))
     }
@@ -300,9 +315,4 @@ impl GatewayStream {
         self.ready = ready;
         Ok(())
     }
-}
-
-fn has_one_target(push: &StreamPush<'_>) -> bool {
-    let targets = [push.link != 0, !push.user.is_empty(), !push.room.is_empty()];
-    targets.into_iter().filter(|named| *named).count() == 1
 }

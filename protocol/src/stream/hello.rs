@@ -1,13 +1,15 @@
 //! How a stream begins: who the ends are, and the few bytes before the first record.
 
 use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::buffer::Input;
 use crate::error::Error;
-use crate::limits::{CLEAR_REPLY_LEN, MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN, PREAMBLE_LEN};
-use crate::noise::preamble::{
-    ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS, decode_offer, encode_offer,
-};
+use crate::limits::{CLEAR_REPLY_LEN, PREAMBLE_LEN};
+use crate::noise::exchange::{self, Call, Foreign};
+use crate::noise::preamble::{ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS};
 use crate::noise::{
     CLEAR_SUITE, Gate, Initiator, KeyId, PublicKey, Responder, StaticKey, Suite, Suites, Transport, prologue,
 };
@@ -44,11 +46,6 @@ struct Kk {
     gateways: Vec<PublicKey>,
 }
 
-/// The suites of KK, all of which a backend with a key accepts.
-const KK_SUITES: Suites = Suites::of(&[Suite::KkChaChaPoly, Suite::KkAesGcm]);
-/// Names the gateway's key in the place of a ticket.
-const KEY_ID_LEN: usize = 4;
-
 impl Access {
     /// Accepts clear streams only. The listener must be a Unix socket, or loopback by explicit opt-in.
     #[must_use]
@@ -64,8 +61,8 @@ impl Access {
         Self { clear: false, kk: Some(kk) }
     }
 
-    /// Judges a complete hello. `Ok` carries the records and who it is; what has to be answered is appended to
-    /// `out`, a clear reply even in case of an error.
+    /// Judges a complete hello of a suite of ours. `Ok` carries the records and who it is; what has to be answered is
+    /// appended to `out`, a clear reply even in case of an error.
     fn answer(
         &self,
         hello: &Hello<'_>,
@@ -74,31 +71,35 @@ impl Access {
     ) -> Result<(Records, Option<PublicKey>), Error> {
         if hello.message_1.is_empty() {
             // There is no tag that could tell whether this is no stranger, hence no clear reply either.
-            return if self.clear { Ok((Records::Clear, None)) } else { Err(Error::Suite) };
+            let Preamble { key_id, tag, .. } = &hello.preamble;
+            let is_right =
+                hello.preamble.offers_what_it_uses() && *key_id == KeyId::default() && *tag == [0; 16];
+            return if self.clear && is_right { Ok((Records::Clear, None)) } else { Err(Error::Suite) };
         }
         let kk = self.kk.as_ref().ok_or(Error::Suite)?;
-        let fixed = hello.preamble.fixed();
-        if hello.preamble.key_id != kk.key_id
-            || !kk.gate.verify(&fixed, hello.ticket, hello.message_1, &hello.preamble.tag)
+        let preamble = &hello.preamble;
+        let fixed = preamble.fixed();
+        if preamble.key_id != kk.key_id
+            || !kk.gate.verify(&fixed, hello.ticket, hello.message_1, &preamble.tag)
         {
             return Err(Error::Gate);
         }
-        if hello.preamble.version != VERSION {
-            out.extend_from_slice(&kk.clear_reply(Rejection::Version));
-            return Err(Error::Version);
-        }
-        let Some(suite) = Suite::from_byte(hello.preamble.suite).filter(|suite| suite.is_stream()) else {
-            out.extend_from_slice(&kk.clear_reply(Rejection::Suite));
+        let Some(suite) = preamble.known_suite().filter(|suite| suite.is_stream()) else {
+            out.extend_from_slice(&kk.clear_reply(Error::Suite));
             return Err(Error::Suite);
         };
+        if !preamble.offers_what_it_uses() {
+            return Err(Error::Preamble);
+        }
         kk.respond(suite, hello, ephemeral, out)
     }
 }
 
 impl Kk {
-    fn clear_reply(&self, reason: Rejection) -> [u8; CLEAR_REPLY_LEN] {
-        ClearReply { reason: reason as u8, versions: VERSIONS, suites: KK_SUITES, key_id: self.key_id }
-            .encode()
+    /// Suites of streams are configured at both ends and never negotiated, so the reply names none.
+    fn clear_reply(&self, error: Error) -> [u8; CLEAR_REPLY_LEN] {
+        let reason = if error == Error::Version { Rejection::Version } else { Rejection::Suite } as u8;
+        ClearReply { reason, versions: VERSIONS, suites: Suites::NONE, key_id: self.key_id, wait: 0 }.encode()
     }
 
     fn respond(
@@ -109,7 +110,6 @@ impl Kk {
         out: &mut Vec<u8>,
     ) -> Result<(Records, Option<PublicKey>), Error> {
         let prologue = prologue(&hello.preamble.fixed(), hello.ticket);
-        let length_at = out.len();
         // A key id of four bytes may belong to several of the configured keys.
         for gateway in self.gateways.iter().filter(|gateway| gateway.key_id().0 == hello.ticket) {
             let responder = Responder {
@@ -120,14 +120,8 @@ impl Kk {
                 prologue: &prologue,
                 ephemeral,
             };
-            out.extend_from_slice(&[0; 2]);
-            match responder.respond(hello.message_1, &encode_offer(VERSIONS, KK_SUITES), out) {
-                Ok(secrets) => {
-                    let len = u16::try_from(out.len() - length_at - 2).expect("message 2 is short");
-                    out[length_at..length_at + 2].copy_from_slice(&len.to_be_bytes());
-                    return Ok((Records::Sealed(Transport::new(&secrets)), Some(*gateway)));
-                }
-                Err(_) => out.truncate(length_at),
+            if let Ok(secrets) = exchange::answer(responder, hello.message_1, Suites::NONE, out) {
+                return Ok((Records::Sealed(Transport::new(&secrets)), Some(*gateway)));
             }
         }
         Err(Error::Handshake)
@@ -145,34 +139,34 @@ impl fmt::Debug for Kk {
 
 /// Appends the gateway's hello. Without encryption there are records at once, else after message 2.
 pub(super) fn dial(mode: &Mode, ephemeral: [u8; 32], out: &mut Vec<u8>) -> Result<Dialled, Error> {
-    let mut preamble = Preamble {
-        version: VERSION,
-        suite: CLEAR_SUITE,
-        key_id: KeyId([0; 4]),
-        versions: VERSIONS,
-        suites: Suites::from_bits(1 << CLEAR_SUITE),
-        ticket_len: 0,
-        tag: [0; 16],
-    };
     let Mode::Kk { suite, local, remote } = mode else {
+        let preamble = Preamble {
+            version: VERSION,
+            suite: CLEAR_SUITE,
+            key_id: KeyId::default(),
+            versions: VERSIONS,
+            suites: Suites::NONE,
+            ticket_len: 0,
+            tag: [0; 16],
+        };
         Hello { preamble, ticket: &[], message_1: &[] }.encode(out);
         return Ok(Dialled::Open(Records::Clear));
     };
     if !suite.is_stream() {
         return Err(Error::Suite);
     }
-    let ticket = local.public().key_id().0;
-    preamble.suite = suite.byte();
-    preamble.key_id = remote.key_id();
-    preamble.suites = Suites::of(&[*suite]);
-    preamble.ticket_len = KEY_ID_LEN as u16;
-    let prologue = prologue(&preamble.fixed(), &ticket);
-    let mut message_1 = Vec::with_capacity(suite.message_1_len());
-    let initiator =
-        Initiator::create(*suite, Some(local), Some(remote), None, &prologue, ephemeral, &mut message_1)?;
-    preamble.tag = Gate::new(remote).tag(&preamble.fixed(), &ticket, &message_1);
-    Hello { preamble, ticket: &ticket, message_1: &message_1 }.encode(out);
-    Ok(Dialled::Waiting(initiator))
+    let call = Call {
+        suite: *suite,
+        offered: Suites::NONE,
+        server: remote,
+        gate: &Gate::new(remote),
+        // In the place of a ticket stands which key the gateway has.
+        ticket: &local.public().key_id().0,
+        psk: None,
+        local: Some(local),
+        ephemeral,
+    };
+    call.write(out).map(Dialled::Waiting)
 }
 
 /// What [`dial`] leaves behind.
@@ -182,29 +176,74 @@ pub(super) enum Dialled {
     Open(Records),
 }
 
-/// Gathers a hello and answers it: the records and the gateway's key, or `None` if it is not complete yet.
-pub(super) fn accept(
-    input: &mut Input<'_>,
-    access: &Access,
-    ephemeral: [u8; 32],
-    out: &mut Vec<u8>,
-) -> Result<Option<(Records, Option<PublicKey>)>, Error> {
-    loop {
-        let more = input.unread() > 0;
-        if let Some((hello, _)) = Hello::decode(input.gathered())? {
-            // Without message 2 a gateway has no keys and can have nothing to say; it gets no answer then.
-            if !hello.message_1.is_empty() && more {
-                return Err(Error::Early);
+/// A backend's end of the first bytes: who may come, and how far the hello has.
+#[derive(Debug)]
+pub(super) struct Doorkeeper {
+    access: Arc<Access>,
+    ephemeral: Zeroizing<[u8; 32]>,
+    /// A hello of a version or suite that is not known here, and what it will be told if it passes the gate.
+    foreign: Option<(Box<Foreign>, Error)>,
+}
+
+impl Doorkeeper {
+    pub(super) const fn new(access: Arc<Access>, ephemeral: Zeroizing<[u8; 32]>) -> Self {
+        Self { access, ephemeral, foreign: None }
+    }
+
+    /// Gathers a hello and answers it: the records and the gateway's key, or `None` if it is not complete yet.
+    pub(super) fn accept(
+        &mut self,
+        input: &mut Input<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(Records, Option<PublicKey>)>, Error> {
+        if self.foreign.is_none() {
+            input.gather(PREAMBLE_LEN);
+            let Some(preamble) = Preamble::decode(input.gathered())? else { return Ok(None) };
+            if preamble.is_clear() || preamble.known_suite().is_some() {
+                return self.accept_known(input, out);
             }
-            let accepted = access.answer(&hello, ephemeral, out)?;
+            // Without a key there is no gate that could tell whether this is no stranger.
+            let kk = self.access.kk.as_ref().ok_or(Error::Suite)?;
+            if preamble.key_id != kk.key_id {
+                return Err(Error::Gate);
+            }
+            let error = if preamble.version == VERSION { Error::Suite } else { Error::Version };
+            self.foreign = Some((Box::new(Foreign::new(&preamble, &kk.gate)), error));
             input.gathered().clear();
-            return Ok(Some(accepted));
         }
-        let wanted = hello_len_so_far(input.gathered());
-        if !input.gather(wanted) {
-            // The part that came may already show that this is a stranger.
-            Hello::decode(input.gathered())?;
-            return Ok(None);
+        let Some((foreign, error)) = &mut self.foreign else { return Ok(None) };
+        match (foreign.receive(input.take_unread())?, &self.access.kk) {
+            (None, _) => Ok(None),
+            (Some(true), Some(kk)) => {
+                out.extend_from_slice(&kk.clear_reply(*error));
+                Err(*error)
+            }
+            (Some(_), _) => Err(Error::Gate),
+        }
+    }
+
+    fn accept_known(
+        &self,
+        input: &mut Input<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(Records, Option<PublicKey>)>, Error> {
+        loop {
+            let more = input.unread() > 0;
+            if let Some((hello, _)) = Hello::decode(input.gathered())? {
+                // Without message 2 a gateway has no keys and can have nothing to say; it gets no answer then.
+                if !hello.message_1.is_empty() && more {
+                    return Err(Error::Early);
+                }
+                let accepted = self.access.answer(&hello, *self.ephemeral, out)?;
+                input.gathered().clear();
+                return Ok(Some(accepted));
+            }
+            let wanted = hello_len_so_far(input.gathered());
+            if !input.gather(wanted) {
+                // The part that came may already show that this is a stranger.
+                Hello::decode(input.gathered())?;
+                return Ok(None);
+            }
         }
     }
 }
@@ -222,32 +261,9 @@ fn hello_len_so_far(bytes: &[u8]) -> usize {
 /// Where the ticket's length stands in a preamble.
 const TICKET_LEN_AT: usize = 14;
 
-/// Gathers message 2, or the clear reply in its place.
-pub(super) fn message_2_complete(input: &mut Input<'_>) -> Result<bool, Error> {
-    if !input.gather(2) {
-        return Ok(false);
-    }
-    if ClearReply::announced(input.gathered()) == Some(true) {
-        input.gather(CLEAR_REPLY_LEN);
-        let reply = ClearReply::decode(input.gathered())?;
-        return reply.map_or(Ok(false), |reply| Err(Error::Rejected(reply.reason)));
-    }
-    let len = usize::from(u16::from_be_bytes([input.gathered()[0], input.gathered()[1]]));
-    if len > MESSAGE_2_LEN_MAX {
-        return Err(Error::HandshakeLength(len));
-    }
-    Ok(input.gather(2 + len))
-}
-
-/// Reads the message 2 that was gathered.
+/// Reads the message 2 that was gathered. The suite is configured and never negotiated, so only the version could have
+/// been talked down.
 pub(super) fn finish(initiator: Initiator, input: &mut Input<'_>) -> Result<Records, Error> {
-    let mut offer = Vec::with_capacity(MESSAGE_2_PAYLOAD_LEN);
-    let secrets = initiator.consume(&input.gathered()[2..], &mut offer)?;
-    input.gathered().clear();
-    // The suite is configured and never negotiated, so only the version could have been talked down.
-    let (versions, _) = decode_offer(&offer).ok_or(Error::Handshake)?;
-    if (versions & VERSIONS).checked_ilog2() != Some(VERSION.into()) {
-        return Err(Error::Downgrade);
-    }
+    let (secrets, _) = exchange::read_answer(initiator, input)?;
     Ok(Records::Sealed(Transport::new(&secrets)))
 }

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::limits::{RECORD_HEADER_LEN, RECORD_LEN_MAX, RECORD_PLAIN_MAX, STREAM_RECORD_PLAIN, TAG_LEN};
 use crate::noise::Transport;
+use crate::record;
 use crate::wire::stream::StreamFrame;
 
 /// How records are made.
@@ -33,26 +34,9 @@ impl Records {
     /// Turns `out[start..]`, a hole and plaintext, into records.
     fn seal(&mut self, out: &mut Vec<u8>, start: usize) {
         match self {
-            Self::Clear => frame_records(out, start, RECORD_LEN_MAX),
+            Self::Clear => record::split(out, start, RECORD_LEN_MAX, 0).for_each(drop),
             Self::Sealed(transport) => transport.seal_records(out, start, RECORD_PLAIN_MAX),
         }
-    }
-}
-
-/// Writes the lengths of clear records of at most `plain_max` bytes each.
-fn frame_records(out: &mut Vec<u8>, start: usize, plain_max: usize) {
-    let plain_len = out.len() - start - RECORD_HEADER_LEN;
-    let records = plain_len.div_ceil(plain_max);
-    out.resize(start + plain_len + records * RECORD_HEADER_LEN, 0);
-    // From the back, so that nothing is overwritten before it has moved.
-    for record in (1..records).rev() {
-        let from = start + RECORD_HEADER_LEN + record * plain_max;
-        let len = plain_max.min(plain_len - record * plain_max);
-        out.copy_within(from..from + len, from + record * RECORD_HEADER_LEN);
-    }
-    for record in out[start..].chunks_mut(plain_max + RECORD_HEADER_LEN) {
-        let len = u16::try_from(record.len() - RECORD_HEADER_LEN).expect("plain_max fits the length field");
-        record[..RECORD_HEADER_LEN].copy_from_slice(&len.to_be_bytes());
     }
 }
 
@@ -127,23 +111,6 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn clear_records_are_split_in_place() {
-        for len in 1..40usize {
-            let plain: Vec<u8> = (0..len).map(|byte| byte as u8).collect();
-            let mut out = [b"before", &[0; 2][..], &plain].concat();
-            frame_records(&mut out, 6, 7);
-            let (mut rest, mut got) = (&out[6..], Vec::new());
-            while let Some((header, body)) = rest.split_first_chunk::<2>() {
-                let len = usize::from(u16::from_be_bytes(*header));
-                assert!((1..=7).contains(&len));
-                got.extend_from_slice(&body[..len]);
-                rest = &body[len..];
-            }
-            assert_eq!((got, &out[..6]), (plain, &b"before"[..]));
-        }
-    }
 
     #[test]
     fn a_long_batch_becomes_several_records_and_an_empty_one_none() {

@@ -151,7 +151,8 @@ fn shorten(event: &impl std::fmt::Debug) -> String {
 }
 
 fn request(call: u64, payload: &[u8]) -> StreamRequest<'_> {
-    StreamRequest { call, id: [call as u8; 16], route: "echo", user: b"ann", payload, ..Default::default() }
+    let id = [call as u8; 16];
+    StreamRequest { call, id, route: "echo", user: b"ann", device: b"phone", payload, ..Default::default() }
 }
 
 /// A clear record that holds these frames.

@@ -1,4 +1,4 @@
-//! Protobuf fields, borrowed from the bytes they lie in and written without a detour.
+//! Protobuf fields, borrowed from the bytes they lie in. Writing is the business of `wire/sink.rs`.
 //!
 //! One level only: a message field comes out as its bytes. Groups are refused, as nothing of ours uses them.
 
@@ -81,80 +81,28 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// Bytes of a varint field; 0 for the default value, which is not written.
-#[must_use]
-pub const fn varint_len(field: u32, value: u64) -> usize {
-    if value == 0 { 0 } else { tag_len(field) + varint::len(value) }
-}
-
-/// Bytes of a fixed64 field; 0 for the default value, which is not written.
-#[must_use]
-pub const fn fixed64_len(field: u32, value: u64) -> usize {
-    if value == 0 { 0 } else { tag_len(field) + 8 }
-}
-
-/// Bytes of a bytes field; 0 for the empty value, which is not written.
-#[must_use]
-pub const fn bytes_len(field: u32, value: &[u8]) -> usize {
-    if value.is_empty() { 0 } else { message_len(field, value.len()) }
-}
-
-/// Bytes of a message field with `inner` bytes inside; written even when empty.
-#[must_use]
-pub const fn message_len(field: u32, inner: usize) -> usize {
-    tag_len(field) + varint::len(inner as u64) + inner
-}
-
-/// Appends a varint field unless it has the default value.
-pub fn put_varint(field: u32, value: u64, out: &mut Vec<u8>) {
-    if value != 0 {
-        varint::encode(u64::from(field << 3), out);
-        varint::encode(value, out);
-    }
-}
-
-/// Appends a fixed64 field unless it has the default value.
-pub fn put_fixed64(field: u32, value: u64, out: &mut Vec<u8>) {
-    if value != 0 {
-        varint::encode(u64::from(field << 3 | 1), out);
-        out.extend_from_slice(&value.to_le_bytes());
-    }
-}
-
-/// Appends a bytes field unless it is empty.
-pub fn put_bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
-    if !value.is_empty() {
-        put_message_header(field, value.len(), out);
-        out.extend_from_slice(value);
-    }
-}
-
-/// Appends tag and length of a message field; the caller appends its `inner` bytes.
-pub fn put_message_header(field: u32, inner: usize, out: &mut Vec<u8>) {
-    varint::encode(u64::from(field << 3 | 2), out);
-    varint::encode(inner as u64, out);
-}
-
-const fn tag_len(field: u32) -> usize {
-    varint::len((field << 3) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_was_put() {
-        let mut out = Vec::new();
-        put_varint(1, 300, &mut out);
-        put_bytes(2, b"abc", &mut out);
-        put_fixed64(31, 7, &mut out);
-        assert_eq!(out.len(), varint_len(1, 300) + bytes_len(2, b"abc") + fixed64_len(31, 7));
-        let mut fields = Fields::new(&out);
+    fn reads_the_fields_in_their_order() {
+        let body = [
+            0x08, 0xac, 0x02, 0x12, 3, b'a', b'b', b'c', 0xf9, 0x01, 7, 0, 0, 0, 0, 0, 0, 0, 0x1d, 9, 0, 0, 0,
+        ];
+        let mut fields = Fields::new(&body);
         assert_eq!(fields.next(), Ok(Some((1, Value::Varint(300)))));
         assert_eq!(fields.next(), Ok(Some((2, Value::Bytes(b"abc")))));
         assert_eq!(fields.next(), Ok(Some((31, Value::Fixed64(7)))));
+        assert_eq!(fields.next(), Ok(Some((3, Value::Fixed32(9)))));
         assert_eq!(fields.next(), Ok(None));
+    }
+
+    #[test]
+    fn field_numbers_end_below_two_to_the_29() {
+        let last = [0xf8, 0xff, 0xff, 0xff, 0x0f, 1];
+        assert_eq!(Fields::new(&last).next(), Ok(Some(((1 << 29) - 1, Value::Varint(1)))));
+        assert_eq!(Fields::new(&[0x80, 0x80, 0x80, 0x80, 0x10, 1]).next(), Err(Error::FrameEncoding));
     }
 
     #[test]

@@ -9,16 +9,14 @@ use prost::Message as _;
 
 use crate::error::Error;
 use crate::limits::{
-    AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, ID_LEN_MAX, KEY_LEN_MAX, PUSH_ID_LEN_MAX, REQUEST_ID_LEN,
-    ROOM_LEN_MAX, ROUTE_LEN_MAX, TOKEN_LEN_MAX,
+    AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, DICTIONARIES_MAX, HASH_LEN, ID_LEN_MAX, KEY_LEN_MAX, PUSH_ID_LEN_MAX,
+    RESUME_LEN_MAX, ROOM_LEN_MAX, ROUTE_LEN_MAX, TOKEN_LEN_MAX,
 };
-use crate::wire::cursor::{
-    Fields, Value, bytes_len, message_len, put_bytes, put_message_header, put_varint, varint_len,
-};
-use crate::wire::{proto, varint};
-
-/// A request's id, made by the client's SDK.
-pub type RequestId = [u8; REQUEST_ID_LEN];
+use crate::wire::cursor::{Fields, Value};
+pub use crate::wire::field::RequestId;
+use crate::wire::field::{at_most, hash, number, request_id, required, session, signature, text};
+use crate::wire::proto;
+use crate::wire::sink::{Message, Numbers, Sink, encode, encode_header, encode_raw};
 
 /// One frame, borrowed from the record it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +25,12 @@ pub enum Frame<'b> {
     Auth(Auth<'b>),
     /// Up: something for a backend.
     Request(Request<'b>),
-    /// Up: pushes up to this sequence were taken.
+    /// Up: pushes that have arrived.
     Ack {
-        /// Cumulative.
-        sequence: u64,
+        /// Up to here the application took them.
+        taken: u64,
+        /// Up to here the SDK has them.
+        received: u64,
     },
     /// Up: a sign of life.
     Ping(Ping),
@@ -68,6 +68,8 @@ pub enum Frame<'b> {
         room: &'b [u8],
         /// 0, or why not.
         code: u32,
+        /// When to ask again.
+        retry_after_ms: u32,
     },
     /// Down: answer to a leave, or a removal.
     Left {
@@ -78,6 +80,18 @@ pub enum Frame<'b> {
     },
     /// Down: go to another node. The message's body.
     Move(&'b [u8]),
+    /// Both: fills a record. Skipped.
+    Pad {
+        /// As many as are to be filled.
+        zeros: &'b [u8],
+    },
+    /// Down: what the client does will end the link if it goes on.
+    Warning {
+        /// The number of the close code that will follow.
+        code: u32,
+        /// How near it is, in percent.
+        score: u32,
+    },
     /// A kind this version does not know. Skipped, and counted as a glitch.
     Unknown,
 }
@@ -85,7 +99,7 @@ pub enum Frame<'b> {
 /// See `Auth` in `proto/link.proto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Auth<'b> {
-    /// At most 2048 bytes; empty when the link was opened with a ticket.
+    /// At most 3,584 bytes; empty when the link was opened with a ticket.
     pub token: &'b [u8],
     /// At most 64 bytes; development tokens only.
     pub user: &'b [u8],
@@ -97,8 +111,10 @@ pub struct Auth<'b> {
     pub heartbeat_ms: u32,
     /// At most 64 bytes.
     pub agent: &'b str,
-    /// Proof of possession for a bound token, at most 64 bytes.
+    /// Proof of possession for a bound token or ticket: 64 bytes, or empty.
     pub signature: &'b [u8],
+    /// Class of the device, the client's word; 0 for none.
+    pub class: u32,
 }
 
 /// See `Request` in `proto/link.proto`.
@@ -160,7 +176,7 @@ pub struct Response<'b> {
     pub id: RequestId,
     /// How it ended.
     pub outcome: Outcome,
-    /// Status of the backend, or number of the refusal.
+    /// Status of the backend, number of the refusal, or cause of not knowing.
     pub code: u32,
     /// Milliseconds to wait before trying again.
     pub retry_after_ms: u32,
@@ -183,6 +199,10 @@ pub struct Push<'b> {
     pub again: bool,
     /// At most 64 bytes; empty outside rooms.
     pub room: &'b [u8],
+    /// Pushes of this room that were dropped before this one.
+    pub missed: u32,
+    /// Parts of the package that are missing before this one.
+    pub gap: u32,
 }
 
 impl<'b> Frame<'b> {
@@ -196,7 +216,7 @@ impl<'b> Frame<'b> {
         let mut found = None;
         while let Some((kind, value)) = fields.next()? {
             let Value::Bytes(inner) = value else { continue };
-            if !(kind::AUTH..=kind::MOVE).contains(&kind) {
+            if !(kind::AUTH..=kind::WARNING).contains(&kind) {
                 continue;
             }
             if found.is_some() {
@@ -211,21 +231,31 @@ impl<'b> Frame<'b> {
         Ok(match kind {
             kind::AUTH => Self::Auth(Auth::decode(inner)?),
             kind::REQUEST => Self::Request(Request::decode(inner)?),
-            kind::ACK => Self::Ack { sequence: number(inner, 1)? },
+            kind::ACK => Self::Ack { taken: number(inner, 1)?, received: number(inner, 2)? },
             kind::PING => {
                 Self::Ping(Ping { nonce: number(inner, 1)? as u32, heartbeat_ms: number(inner, 2)? as u32 })
             }
-            kind::JOIN => Self::Join { room: room(inner)?.0 },
-            kind::LEAVE => Self::Leave { room: room(inner)?.0 },
+            kind::JOIN => Self::Join { room: Room::decode(inner)?.room },
+            kind::LEAVE => Self::Leave { room: Room::decode(inner)?.room },
             kind::CLOSE => Self::Close(Close::decode(inner)?),
             kind::WELCOME => Self::Welcome(inner),
             kind::RESPONSE => Self::Response(Response::decode(inner)?),
             kind::PUSH => Self::Push(Push::decode(inner)?),
             kind::ACK_NOW => Self::AckNow { sequence: number(inner, 1)? },
             kind::PONG => Self::Pong { nonce: number(inner, 1)? as u32 },
-            kind::JOINED => room(inner).map(|(room, code)| Self::Joined { room, code })?,
-            kind::LEFT => room(inner).map(|(room, code)| Self::Left { room, code })?,
+            kind::JOINED => {
+                let Room { room, code, retry_after_ms } = Room::decode(inner)?;
+                Self::Joined { room, code, retry_after_ms }
+            }
+            kind::LEFT => {
+                let Room { room, code, .. } = Room::decode(inner)?;
+                Self::Left { room, code }
+            }
             kind::MOVE => Self::Move(inner),
+            kind::PAD => Self::Pad { zeros: Pad::decode(inner)?.zeros },
+            kind::WARNING => {
+                Self::Warning { code: number(inner, 1)? as u32, score: number(inner, 2)? as u32 }
+            }
             _ => Self::Unknown,
         })
     }
@@ -249,6 +279,8 @@ impl<'b> Frame<'b> {
             Self::Joined { .. } => "joined",
             Self::Left { .. } => "left",
             Self::Move(_) => "move",
+            Self::Pad { .. } => "pad",
+            Self::Warning { .. } => "warning",
             Self::Unknown => "unknown",
         }
     }
@@ -256,25 +288,41 @@ impl<'b> Frame<'b> {
     /// Appends length and body of this frame. [`Frame::Unknown`] appends nothing, as it carries nothing.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Auth(ref auth) => auth.encode(out),
-            Self::Request(ref request) => request.encode(out),
-            Self::Ack { sequence } => encode_numbers(kind::ACK, sequence, 0, out),
-            Self::Ping(ping) => encode_numbers(kind::PING, ping.nonce.into(), ping.heartbeat_ms.into(), out),
-            Self::Join { room } => encode_room(kind::JOIN, room, 0, out),
-            Self::Leave { room } => encode_room(kind::LEAVE, room, 0, out),
-            Self::Close(ref close) => close.encode(out),
+            Self::Auth(ref auth) => encode(kind::AUTH, auth, out),
+            Self::Request(ref request) => encode(kind::REQUEST, request, out),
+            Self::Ack { taken, received } => encode(kind::ACK, &Numbers(taken, received), out),
+            Self::Ping(Ping { nonce, heartbeat_ms }) => {
+                encode(kind::PING, &Numbers(nonce.into(), heartbeat_ms.into()), out);
+            }
+            Self::Join { room } => encode(kind::JOIN, &Room { room, code: 0, retry_after_ms: 0 }, out),
+            Self::Leave { room } => encode(kind::LEAVE, &Room { room, code: 0, retry_after_ms: 0 }, out),
+            Self::Close(ref close) => encode(kind::CLOSE, close, out),
             Self::Welcome(body) => encode_raw(kind::WELCOME, body, out),
-            Self::Response(ref response) => response.encode(out),
-            Self::Push(ref push) => push.encode(out),
-            Self::AckNow { sequence } => encode_numbers(kind::ACK_NOW, sequence, 0, out),
-            Self::Pong { nonce } => encode_numbers(kind::PONG, nonce.into(), 0, out),
-            Self::Joined { room, code } => encode_room(kind::JOINED, room, code, out),
-            Self::Left { room, code } => encode_room(kind::LEFT, room, code, out),
+            Self::Response(ref response) => encode(kind::RESPONSE, response, out),
+            Self::Push(ref push) => encode(kind::PUSH, push, out),
+            Self::AckNow { sequence } => encode(kind::ACK_NOW, &Numbers(sequence, 0), out),
+            Self::Pong { nonce } => encode(kind::PONG, &Numbers(nonce.into(), 0), out),
+            Self::Joined { room, code, retry_after_ms } => {
+                encode(kind::JOINED, &Room { room, code, retry_after_ms }, out);
+            }
+            Self::Left { room, code } => encode(kind::LEFT, &Room { room, code, retry_after_ms: 0 }, out),
             Self::Move(body) => encode_raw(kind::MOVE, body, out),
+            Self::Pad { zeros } => encode(kind::PAD, &Pad { zeros }, out),
+            Self::Warning { code, score } => encode(kind::WARNING, &Numbers(code.into(), score.into()), out),
             Self::Unknown => {}
         }
     }
 }
+
+/// Whether the body of a frame is a `Pad`. One that does not decode is none.
+#[must_use]
+pub fn is_pad(body: &[u8]) -> bool {
+    // Nearly all others are told by their first byte.
+    body.first() == Some(&PAD_TAG) && matches!(Frame::decode(body), Ok(Frame::Pad { .. }))
+}
+
+/// First byte of a `Pad`'s tag.
+const PAD_TAG: u8 = (kind::PAD << 3 | 2) as u8 | 0x80;
 
 /// Appends length and body of a `Welcome`.
 pub fn encode_welcome(welcome: &proto::link::Welcome, out: &mut Vec<u8>) {
@@ -285,41 +333,42 @@ pub fn encode_welcome(welcome: &proto::link::Welcome, out: &mut Vec<u8>) {
 impl<'b> Auth<'b> {
     fn decode(inner: &'b [u8]) -> Result<Self, Error> {
         let mut auth = Self::default();
+        let mut dictionaries = 0;
         let mut fields = Fields::new(inner);
         while let Some(field) = fields.next()? {
             match field {
                 (1, Value::Bytes(token)) => auth.token = at_most(token, TOKEN_LEN_MAX, "token")?,
                 (2, Value::Bytes(user)) => auth.user = at_most(user, ID_LEN_MAX, "user")?,
                 (3, Value::Bytes(device)) => auth.device = at_most(device, ID_LEN_MAX, "device")?,
-                (4, Value::Bytes(resume)) => auth.resume = at_most(resume, 128, "resume")?,
+                (4, Value::Bytes(resume)) => auth.resume = checked_resume(resume)?,
                 (5, Value::Varint(interval)) => auth.heartbeat_ms = interval as u32,
                 (6, Value::Bytes(agent)) => auth.agent = text(agent, AGENT_LEN_MAX, "agent")?,
-                (7, Value::Bytes(signature)) => auth.signature = at_most(signature, 64, "signature")?,
+                (7, Value::Bytes(proof)) => auth.signature = signature(proof)?,
+                (8, Value::Bytes(dictionary)) => {
+                    dictionaries += 1;
+                    if dictionary.len() != HASH_LEN || dictionaries > DICTIONARIES_MAX {
+                        return Err(Error::Field("dictionary"));
+                    }
+                }
+                (9, Value::Varint(class)) => auth.class = class as u32,
                 _ => {}
             }
         }
-        if auth.device.is_empty() {
-            return Err(Error::Field("device"));
-        }
+        required(auth.device, "device")?;
         Ok(auth)
     }
+}
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        let inner = bytes_len(1, self.token)
-            + bytes_len(2, self.user)
-            + bytes_len(3, self.device)
-            + bytes_len(4, self.resume)
-            + varint_len(5, self.heartbeat_ms.into())
-            + bytes_len(6, self.agent.as_bytes())
-            + bytes_len(7, self.signature);
-        encode_header(kind::AUTH, inner, out);
-        put_bytes(1, self.token, out);
-        put_bytes(2, self.user, out);
-        put_bytes(3, self.device, out);
-        put_bytes(4, self.resume, out);
-        put_varint(5, self.heartbeat_ms.into(), out);
-        put_bytes(6, self.agent.as_bytes(), out);
-        put_bytes(7, self.signature, out);
+impl Message for Auth<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.bytes(1, self.token);
+        to.bytes(2, self.user);
+        to.bytes(3, self.device);
+        to.bytes(4, self.resume);
+        to.varint(5, self.heartbeat_ms.into());
+        to.bytes(6, self.agent.as_bytes());
+        to.bytes(7, self.signature);
+        to.varint(9, self.class.into());
     }
 }
 
@@ -336,30 +385,24 @@ impl<'b> Request<'b> {
                 (4, Value::Bytes(payload)) => request.payload = payload,
                 (5, Value::Varint(counter)) => request.counter = counter,
                 (6, Value::Varint(again)) => request.again = again != 0,
+                (7, Value::Varint(compression)) => none_negotiated(compression)?,
                 _ => {}
             }
         }
         request.id = id.ok_or(Error::Field("id"))?;
-        if request.route.is_empty() {
-            return Err(Error::Field("route"));
-        }
+        required(request.route.as_bytes(), "route")?;
         Ok(request)
     }
+}
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        let inner = bytes_len(1, &self.id)
-            + bytes_len(2, self.route.as_bytes())
-            + bytes_len(3, self.key)
-            + bytes_len(4, self.payload)
-            + varint_len(5, self.counter)
-            + varint_len(6, self.again.into());
-        encode_header(kind::REQUEST, inner, out);
-        put_bytes(1, &self.id, out);
-        put_bytes(2, self.route.as_bytes(), out);
-        put_bytes(3, self.key, out);
-        put_bytes(4, self.payload, out);
-        put_varint(5, self.counter, out);
-        put_varint(6, self.again.into(), out);
+impl Message for Request<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.bytes(1, &self.id);
+        to.bytes(2, self.route.as_bytes());
+        to.bytes(3, self.key);
+        to.bytes(4, self.payload);
+        to.varint(5, self.counter);
+        to.varint(6, self.again.into());
     }
 }
 
@@ -378,17 +421,14 @@ impl<'b> Close<'b> {
         }
         Ok(close)
     }
+}
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        let inner = varint_len(1, self.code.into())
-            + varint_len(2, self.retry_after_ms.into())
-            + varint_len(3, self.do_not_reconnect.into())
-            + bytes_len(4, self.text.as_bytes());
-        encode_header(kind::CLOSE, inner, out);
-        put_varint(1, self.code.into(), out);
-        put_varint(2, self.retry_after_ms.into(), out);
-        put_varint(3, self.do_not_reconnect.into(), out);
-        put_bytes(4, self.text.as_bytes(), out);
+impl Message for Close<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.code.into());
+        to.varint(2, self.retry_after_ms.into());
+        to.varint(3, self.do_not_reconnect.into());
+        to.bytes(4, self.text.as_bytes());
     }
 }
 
@@ -411,25 +451,22 @@ impl<'b> Response<'b> {
                 (3, Value::Varint(code)) => response.code = code as u32,
                 (4, Value::Varint(after)) => response.retry_after_ms = after as u32,
                 (5, Value::Bytes(payload)) => response.payload = payload,
+                (6, Value::Varint(compression)) => none_negotiated(compression)?,
                 _ => {}
             }
         }
         response.id = id.ok_or(Error::Field("id"))?;
         Ok(response)
     }
+}
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        let inner = bytes_len(1, &self.id)
-            + varint_len(2, self.outcome as u64)
-            + varint_len(3, self.code.into())
-            + varint_len(4, self.retry_after_ms.into())
-            + bytes_len(5, self.payload);
-        encode_header(kind::RESPONSE, inner, out);
-        put_bytes(1, &self.id, out);
-        put_varint(2, self.outcome as u64, out);
-        put_varint(3, self.code.into(), out);
-        put_varint(4, self.retry_after_ms.into(), out);
-        put_bytes(5, self.payload, out);
+impl Message for Response<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.bytes(1, &self.id);
+        to.varint(2, self.outcome as u64);
+        to.varint(3, self.code.into());
+        to.varint(4, self.retry_after_ms.into());
+        to.bytes(5, self.payload);
     }
 }
 
@@ -445,88 +482,103 @@ impl<'b> Push<'b> {
                 (4, Value::Varint(class)) => push.class = class as u32,
                 (5, Value::Varint(again)) => push.again = again != 0,
                 (6, Value::Bytes(room)) => push.room = at_most(room, ROOM_LEN_MAX, "room")?,
+                (7, Value::Varint(compression)) => none_negotiated(compression)?,
+                (8, Value::Varint(missed)) => push.missed = missed as u32,
+                (9, Value::Varint(gap)) => push.gap = gap as u32,
                 _ => {}
             }
         }
         Ok(push)
     }
+}
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        let inner = varint_len(1, self.sequence)
-            + bytes_len(2, self.id)
-            + bytes_len(3, self.payload)
-            + varint_len(4, self.class.into())
-            + varint_len(5, self.again.into())
-            + bytes_len(6, self.room);
-        encode_header(kind::PUSH, inner, out);
-        put_varint(1, self.sequence, out);
-        put_bytes(2, self.id, out);
-        put_bytes(3, self.payload, out);
-        put_varint(4, self.class.into(), out);
-        put_varint(5, self.again.into(), out);
-        put_bytes(6, self.room, out);
+impl Message for Push<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.sequence);
+        to.bytes(2, self.id);
+        to.bytes(3, self.payload);
+        to.varint(4, self.class.into());
+        to.varint(5, self.again.into());
+        to.bytes(6, self.room);
+        to.varint(8, self.missed.into());
+        to.varint(9, self.gap.into());
     }
 }
 
-/// A varint field of a message made of numbers.
-pub(super) fn number(inner: &[u8], wanted: u32) -> Result<u64, Error> {
-    let mut found = 0;
-    let mut fields = Fields::new(inner);
-    while let Some((field, value)) = fields.next()? {
-        if let (true, Value::Varint(value)) = (field == wanted, value) {
-            found = value;
-        }
-    }
-    Ok(found)
-}
-
-/// Room and code of the four room frames.
-fn room(inner: &[u8]) -> Result<(&[u8], u32), Error> {
-    let (mut room, mut code) = (&inner[..0], 0);
-    let mut fields = Fields::new(inner);
+/// The body of a `Resume`, whose lengths are right.
+fn checked_resume(inner: &[u8]) -> Result<&[u8], Error> {
+    let mut fields = Fields::new(at_most(inner, RESUME_LEN_MAX, "resume")?);
+    let (mut id, mut proof) = (&inner[..0], &inner[..0]);
     while let Some(field) = fields.next()? {
         match field {
-            (1, Value::Bytes(bytes)) => room = at_most(bytes, ROOM_LEN_MAX, "room")?,
-            (2, Value::Varint(value)) => code = value as u32,
+            (1, Value::Bytes(bytes)) => id = session(bytes)?,
+            (4, Value::Bytes(bytes)) => proof = hash(bytes, "proof")?,
             _ => {}
         }
     }
-    if room.is_empty() { Err(Error::Field("room")) } else { Ok((room, code)) }
+    required(id, "session")?;
+    required(proof, "proof")?;
+    Ok(inner)
 }
 
-pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId, Error> {
-    bytes.try_into().map_err(|_| Error::Field("id"))
+/// Payloads are compressed only where both ends have agreed on it, which this version never does.
+fn none_negotiated(compression: u64) -> Result<(), Error> {
+    if compression as u32 == 0 { Ok(()) } else { Err(Error::Field("compression")) }
 }
 
-pub(super) fn at_most<'b>(bytes: &'b [u8], max: usize, name: &'static str) -> Result<&'b [u8], Error> {
-    if bytes.len() <= max { Ok(bytes) } else { Err(Error::Field(name)) }
+/// What all frames about a room are: a name, and in those that answer a code.
+struct Room<'b> {
+    room: &'b [u8],
+    code: u32,
+    retry_after_ms: u32,
 }
 
-pub(super) fn text<'b>(bytes: &'b [u8], max: usize, name: &'static str) -> Result<&'b str, Error> {
-    std::str::from_utf8(at_most(bytes, max, name)?).map_err(|_| Error::Field(name))
+impl<'b> Room<'b> {
+    fn decode(inner: &'b [u8]) -> Result<Self, Error> {
+        let mut decoded = Self { room: &inner[..0], code: 0, retry_after_ms: 0 };
+        let mut fields = Fields::new(inner);
+        while let Some(field) = fields.next()? {
+            match field {
+                (1, Value::Bytes(bytes)) => decoded.room = at_most(bytes, ROOM_LEN_MAX, "room")?,
+                (2, Value::Varint(value)) => decoded.code = value as u32,
+                (3, Value::Varint(value)) => decoded.retry_after_ms = value as u32,
+                _ => {}
+            }
+        }
+        if decoded.room.is_empty() { Err(Error::Field("room")) } else { Ok(decoded) }
+    }
 }
 
-/// Appends a frame's length, and tag and length of its one kind.
-pub(super) fn encode_header(kind: u32, inner: usize, out: &mut Vec<u8>) {
-    varint::encode(message_len(kind, inner) as u64, out);
-    put_message_header(kind, inner, out);
+impl Message for Room<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.bytes(1, self.room);
+        to.varint(2, self.code.into());
+        to.varint(3, self.retry_after_ms.into());
+    }
 }
 
-pub(super) fn encode_raw(kind: u32, inner: &[u8], out: &mut Vec<u8>) {
-    encode_header(kind, inner.len(), out);
-    out.extend_from_slice(inner);
+/// What fills a record of a link or of a stream.
+pub(super) struct Pad<'b> {
+    pub(super) zeros: &'b [u8],
 }
 
-pub(super) fn encode_numbers(kind: u32, first: u64, second: u64, out: &mut Vec<u8>) {
-    encode_header(kind, varint_len(1, first) + varint_len(2, second), out);
-    put_varint(1, first, out);
-    put_varint(2, second, out);
+impl<'b> Pad<'b> {
+    pub(super) fn decode(inner: &'b [u8]) -> Result<Self, Error> {
+        let mut zeros = &inner[..0];
+        let mut fields = Fields::new(inner);
+        while let Some(field) = fields.next()? {
+            if let (1, Value::Bytes(bytes)) = field {
+                zeros = bytes;
+            }
+        }
+        Ok(Self { zeros })
+    }
 }
 
-fn encode_room(kind: u32, room: &[u8], code: u32, out: &mut Vec<u8>) {
-    encode_header(kind, bytes_len(1, room) + varint_len(2, code.into()), out);
-    put_bytes(1, room, out);
-    put_varint(2, code.into(), out);
+impl Message for Pad<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.bytes(1, self.zeros);
+    }
 }
 
 /// Field numbers of the kinds in `Frame`.
@@ -546,4 +598,6 @@ mod kind {
     pub(super) const JOINED: u32 = 13;
     pub(super) const LEFT: u32 = 14;
     pub(super) const MOVE: u32 = 15;
+    pub(super) const PAD: u32 = 16;
+    pub(super) const WARNING: u32 = 17;
 }

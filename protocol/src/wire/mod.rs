@@ -1,7 +1,9 @@
 //! Bytes and structs: what can be constructed can be encoded, and decoded again.
 
 pub mod cursor;
+mod field;
 pub mod frame;
 pub mod proto;
+mod sink;
 pub mod stream;
 pub mod varint;

@@ -4,21 +4,26 @@
 //! messages, in [`presence`] those of links and their users. What a stream sees once, or hardly ever
 //! ([`Rare`]), goes through the generated structs of [`super::proto`]. Property tests hold both to the same bytes.
 //! Stricter than protobuf in one point, like the frames of a link: a frame holds exactly one kind.
+//!
+//! A stream carries many links' traffic, so one bad field about one of them must not end it for the others: such a frame
+//! comes out as [`Flawed`], which names whom it was about. Only a broken encoding is an error.
 
+mod flawed;
 pub mod presence;
+mod rare;
 #[cfg(test)]
 mod tests;
 
 use crate::error::Error;
-use crate::limits::{ID_LEN_MAX, KEY_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, ROUTE_LEN_MAX, SESSION_ID_LEN};
-use crate::wire::cursor::{
-    Fields, Value, bytes_len, fixed64_len, message_len, put_bytes, put_fixed64, put_varint, varint_len,
-};
-use crate::wire::frame::{
-    RequestId, at_most, encode_header, encode_numbers, encode_raw, number, request_id, text,
-};
+use crate::limits::{ID_LEN_MAX, KEY_LEN_MAX, PUSH_ID_LEN_MAX, REALM_LEN_MAX, ROOM_LEN_MAX, ROUTE_LEN_MAX};
+use crate::wire::cursor::{Fields, Value};
+use crate::wire::field::{RequestId, at_most, number, request_id, required, session, text};
+use crate::wire::frame::Pad;
+use crate::wire::sink::{Message, Numbers, Sink, body_len, encode, encode_raw};
 use crate::wire::varint;
+pub use flawed::{About, Flawed};
 pub use presence::{AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened};
+pub use rare::Rare;
 
 /// One frame, borrowed from the record it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +51,10 @@ pub enum StreamFrame<'b> {
     },
     /// To the backend: what became of a push.
     Report(Report),
-    /// To the gateway: the report was taken.
+    /// To the gateway: reports were taken.
     ReportAck {
-        /// The push's.
-        number: u64,
+        /// Every report up to this one.
+        report: u64,
     },
     /// To the backend: a user has come.
     LinkOpened(LinkOpened<'b>),
@@ -63,30 +68,22 @@ pub enum StreamFrame<'b> {
     Kick(Kick<'b>),
     /// Both: the sender has finished.
     Close(Close<'b>),
+    /// Both: fills a record. Skipped.
+    Pad {
+        /// As many as are to be filled.
+        zeros: &'b [u8],
+    },
+    /// Both: the sender will end the stream. No new requests; those under way are still answered.
+    Draining {
+        /// After how many milliseconds at the latest; 0 for not said.
+        deadline_ms: u32,
+    },
+    /// A frame that can be read, and has a field out of its bounds.
+    Flawed(Flawed),
     /// A message seen seldom, as its bytes, for the generated structs.
     Rare(Rare, &'b [u8]),
     /// A kind this version does not know. Skipped, and counted as a glitch.
     Unknown,
-}
-
-/// Kinds that are decoded by the generated structs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Rare {
-    /// To the backend: the session waits for a new link.
-    LinkDetached = 10,
-    /// To the backend: its first frame.
-    Hello = 12,
-    /// To the gateway: its first frame.
-    Ready = 13,
-    /// To the gateway: keep a user or prefix out.
-    Ban = 17,
-    /// To the gateway: into a room.
-    Join = 18,
-    /// To the gateway: out of a room.
-    Leave = 19,
-    /// To the gateway: end a session.
-    EndSession = 20,
 }
 
 /// See `Request` in `proto/stream.proto`.
@@ -98,9 +95,9 @@ pub struct StreamRequest<'b> {
     pub link: u64,
     /// Made by the client.
     pub id: RequestId,
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub user: &'b [u8],
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub device: &'b [u8],
     /// 1 to 32 bytes.
     pub route: &'b str,
@@ -114,8 +111,10 @@ pub struct StreamRequest<'b> {
     pub trace: u64,
     /// A retry.
     pub again: bool,
-    /// At most 16 bytes.
+    /// 16 bytes, or empty.
     pub session: &'b [u8],
+    /// At most 64 bytes; empty for the only one.
+    pub realm: &'b str,
 }
 
 /// See `Response` in `proto/stream.proto`.
@@ -138,9 +137,9 @@ pub struct StreamResponse<'b> {
 /// See `Push` in `proto/stream.proto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamPush<'b> {
-    /// Names the push on this stream; 0 wants no report.
+    /// Names the push; 0 wants no report.
     pub number: u64,
-    /// The link it is for; 0 when it is for a user or a room.
+    /// The link it is for; 0 when it is for somebody else.
     pub link: u64,
     /// At most 64 bytes.
     pub user: &'b [u8],
@@ -154,6 +153,10 @@ pub struct StreamPush<'b> {
     pub payload: &'b [u8],
     /// Class of delivery; 0 at most once.
     pub class: u32,
+    /// At most 64 bytes; empty for the only one.
+    pub realm: &'b str,
+    /// Kinds of targets it names that this version does not serve: several users, several rooms, the node. Read only.
+    pub unserved_targets: u8,
 }
 
 /// See `Report` in `proto/stream.proto`.
@@ -180,6 +183,15 @@ pub enum PushOutcome {
     Unknown = 2,
 }
 
+impl StreamPush<'_> {
+    /// How many targets it names; one is right.
+    #[must_use]
+    pub fn targets(&self) -> u32 {
+        let served = [self.link != 0, !self.user.is_empty(), !self.room.is_empty()];
+        served.into_iter().map(u32::from).sum::<u32>() + self.unserved_targets.count_ones()
+    }
+}
+
 /// What a request, response or push takes from the credit of its direction.
 #[must_use]
 pub const fn credit_cost(payload_len: usize) -> u64 {
@@ -197,13 +209,16 @@ impl<'b> StreamFrame<'b> {
         let mut found = None;
         while let Some((kind, value)) = fields.next()? {
             let Value::Bytes(inner) = value else { continue };
-            if !(kind::REQUEST..=kind::CLOSE).contains(&kind) {
+            if !(kind::REQUEST..=kind::LAST).contains(&kind) {
                 continue;
             }
             if found.is_some() {
                 return Err(Error::FrameEncoding);
             }
-            found = Some(Self::decode_kind(kind, inner)?);
+            found = Some(match Self::decode_kind(kind, inner) {
+                Err(Error::Field(field)) => Self::Flawed(Flawed::find(kind, inner, field)?),
+                decoded => decoded?,
+            });
         }
         Ok(found.unwrap_or(Self::Unknown))
     }
@@ -217,13 +232,15 @@ impl<'b> StreamFrame<'b> {
             kind::PING => Self::Ping { nonce: number(inner, 1)? as u32 },
             kind::PONG => Self::Pong { nonce: number(inner, 1)? as u32 },
             kind::REPORT => Self::Report(Report::decode(inner)?),
-            kind::REPORT_ACK => Self::ReportAck { number: number(inner, 1)? },
+            kind::REPORT_ACK => Self::ReportAck { report: number(inner, 1)? },
             kind::LINK_OPENED => Self::LinkOpened(LinkOpened::decode(inner)?),
             kind::LINK_CLOSED => Self::LinkClosed(LinkClosed::decode(inner)?),
             kind::AUTHENTICATE => Self::Authenticate(Authenticate::decode(inner)?),
             kind::AUTH_RESULT => Self::AuthResult(AuthResult::decode(inner)?),
             kind::KICK => Self::Kick(Kick::decode(inner)?),
             kind::CLOSE => Self::Close(Close::decode(inner)?),
+            kind::PAD => Self::Pad { zeros: Pad::decode(inner)?.zeros },
+            kind::DRAINING => Self::Draining { deadline_ms: number(inner, 1)? as u32 },
             _ => Rare::from_kind(kind).map_or(Self::Unknown, |rare| Self::Rare(rare, inner)),
         })
     }
@@ -246,6 +263,9 @@ impl<'b> StreamFrame<'b> {
             Self::AuthResult(_) => "auth_result",
             Self::Kick(_) => "kick",
             Self::Close(_) => "close",
+            Self::Pad { .. } => "pad",
+            Self::Draining { .. } => "draining",
+            Self::Flawed(flawed) => flawed.about.name(),
             Self::Rare(rare, _) => rare.name(),
             Self::Unknown => "unknown",
         }
@@ -256,71 +276,36 @@ impl<'b> StreamFrame<'b> {
     #[must_use]
     pub fn payload_body_len(&self) -> Option<usize> {
         match self {
-            Self::Request(request) => Some(message_len(kind::REQUEST, request.inner_len())),
-            Self::Response(response) => Some(message_len(kind::RESPONSE, response.inner_len())),
-            Self::Push(push) => Some(message_len(kind::PUSH, push.inner_len())),
+            Self::Request(request) => Some(body_len(kind::REQUEST, request.len())),
+            Self::Response(response) => Some(body_len(kind::RESPONSE, response.len())),
+            Self::Push(push) => Some(body_len(kind::PUSH, push.len())),
             _ => None,
         }
     }
 
-    /// Appends length and body of this frame. [`StreamFrame::Unknown`] appends nothing, as it carries nothing.
+    /// Appends length and body of this frame. [`StreamFrame::Unknown`] and [`StreamFrame::Flawed`] append nothing, as
+    /// they carry nothing.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Request(ref request) => request.encode(out),
-            Self::Response(ref response) => response.encode(out),
-            Self::Push(ref push) => push.encode(out),
-            Self::Credit { bytes } => encode_numbers(kind::CREDIT, bytes, 0, out),
-            Self::Ping { nonce } => encode_numbers(kind::PING, nonce.into(), 0, out),
-            Self::Pong { nonce } => encode_numbers(kind::PONG, nonce.into(), 0, out),
-            Self::Report(report) => report.encode(out),
-            Self::ReportAck { number } => encode_numbers(kind::REPORT_ACK, number, 0, out),
-            Self::LinkOpened(ref opened) => opened.encode(out),
-            Self::LinkClosed(ref closed) => closed.encode(out),
-            Self::Authenticate(ref ask) => ask.encode(out),
-            Self::AuthResult(ref result) => result.encode(out),
-            Self::Kick(ref kick) => kick.encode(out),
-            Self::Close(ref close) => close.encode(out),
+            Self::Request(ref request) => encode(kind::REQUEST, request, out),
+            Self::Response(ref response) => encode(kind::RESPONSE, response, out),
+            Self::Push(ref push) => encode(kind::PUSH, push, out),
+            Self::Credit { bytes } => encode(kind::CREDIT, &Numbers(bytes, 0), out),
+            Self::Ping { nonce } => encode(kind::PING, &Numbers(nonce.into(), 0), out),
+            Self::Pong { nonce } => encode(kind::PONG, &Numbers(nonce.into(), 0), out),
+            Self::Report(ref report) => encode(kind::REPORT, report, out),
+            Self::ReportAck { report } => encode(kind::REPORT_ACK, &Numbers(report, 0), out),
+            Self::LinkOpened(ref opened) => encode(kind::LINK_OPENED, opened, out),
+            Self::LinkClosed(ref closed) => encode(kind::LINK_CLOSED, closed, out),
+            Self::Authenticate(ref ask) => encode(kind::AUTHENTICATE, ask, out),
+            Self::AuthResult(ref result) => encode(kind::AUTH_RESULT, result, out),
+            Self::Kick(ref kick) => encode(kind::KICK, kick, out),
+            Self::Close(ref close) => encode(kind::CLOSE, close, out),
+            Self::Pad { zeros } => encode(kind::PAD, &Pad { zeros }, out),
+            Self::Draining { deadline_ms } => encode(kind::DRAINING, &Numbers(deadline_ms.into(), 0), out),
             Self::Rare(rare, inner) => encode_raw(rare as u32, inner, out),
-            Self::Unknown => {}
+            Self::Flawed(_) | Self::Unknown => {}
         }
-    }
-}
-
-impl Rare {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::LinkDetached, Self::Hello, Self::Ready, Self::Ban, Self::Join, Self::Leave, Self::EndSession];
-
-    fn from_kind(kind: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|rare| *rare as u32 == kind)
-    }
-
-    /// The name used in errors and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LinkDetached => "link_detached",
-            Self::Hello => "hello",
-            Self::Ready => "ready",
-            Self::Ban => "ban",
-            Self::Join => "join",
-            Self::Leave => "leave",
-            Self::EndSession => "end_session",
-        }
-    }
-
-    /// Appends length and body of a frame of this kind. The message must be the kind's own.
-    pub fn encode(self, message: &impl prost::Message, out: &mut Vec<u8>) {
-        encode_header(self as u32, message.encoded_len(), out);
-        message.encode_raw(out);
-    }
-
-    /// Decodes the bytes of [`StreamFrame::Rare`] into the kind's generated struct.
-    ///
-    /// # Errors
-    /// [`Error::FrameEncoding`] when they are not one.
-    pub fn decode<M: prost::Message + Default>(inner: &[u8]) -> Result<M, Error> {
-        M::decode(inner).map_err(|_| Error::FrameEncoding)
     }
 }
 
@@ -342,46 +327,34 @@ impl<'b> StreamRequest<'b> {
                 (9, Value::Varint(deadline)) => request.deadline_ms = deadline as u32,
                 (10, Value::Fixed64(trace)) => request.trace = trace,
                 (11, Value::Varint(again)) => request.again = again != 0,
-                (12, Value::Bytes(id)) => request.session = at_most(id, SESSION_ID_LEN, "session")?,
+                (12, Value::Bytes(id)) => request.session = session(id)?,
+                (13, Value::Bytes(realm)) => request.realm = text(realm, REALM_LEN_MAX, "realm")?,
                 _ => {}
             }
         }
         request.id = id.ok_or(Error::Field("id"))?;
-        if request.route.is_empty() {
-            return Err(Error::Field("route"));
-        }
+        required(request.user, "user")?;
+        required(request.device, "device")?;
+        required(request.route.as_bytes(), "route")?;
         Ok(request)
     }
+}
 
-    fn inner_len(&self) -> usize {
-        varint_len(1, self.call)
-            + fixed64_len(2, self.link)
-            + bytes_len(3, &self.id)
-            + bytes_len(4, self.user)
-            + bytes_len(5, self.device)
-            + bytes_len(6, self.route.as_bytes())
-            + bytes_len(7, self.key)
-            + bytes_len(8, self.payload)
-            + varint_len(9, self.deadline_ms.into())
-            + fixed64_len(10, self.trace)
-            + varint_len(11, self.again.into())
-            + bytes_len(12, self.session)
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        encode_header(kind::REQUEST, self.inner_len(), out);
-        put_varint(1, self.call, out);
-        put_fixed64(2, self.link, out);
-        put_bytes(3, &self.id, out);
-        put_bytes(4, self.user, out);
-        put_bytes(5, self.device, out);
-        put_bytes(6, self.route.as_bytes(), out);
-        put_bytes(7, self.key, out);
-        put_bytes(8, self.payload, out);
-        put_varint(9, self.deadline_ms.into(), out);
-        put_fixed64(10, self.trace, out);
-        put_varint(11, self.again.into(), out);
-        put_bytes(12, self.session, out);
+impl Message for StreamRequest<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.call);
+        to.fixed64(2, self.link);
+        to.bytes(3, &self.id);
+        to.bytes(4, self.user);
+        to.bytes(5, self.device);
+        to.bytes(6, self.route.as_bytes());
+        to.bytes(7, self.key);
+        to.bytes(8, self.payload);
+        to.varint(9, self.deadline_ms.into());
+        to.fixed64(10, self.trace);
+        to.varint(11, self.again.into());
+        to.bytes(12, self.session);
+        to.bytes(13, self.realm.as_bytes());
     }
 }
 
@@ -402,24 +375,16 @@ impl<'b> StreamResponse<'b> {
         }
         Ok(response)
     }
+}
 
-    fn inner_len(&self) -> usize {
-        varint_len(1, self.call)
-            + varint_len(2, self.status.into())
-            + bytes_len(3, self.payload)
-            + varint_len(4, self.refused.into())
-            + varint_len(5, self.retry_after_ms.into())
-            + fixed64_len(6, self.trace)
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        encode_header(kind::RESPONSE, self.inner_len(), out);
-        put_varint(1, self.call, out);
-        put_varint(2, self.status.into(), out);
-        put_bytes(3, self.payload, out);
-        put_varint(4, self.refused.into(), out);
-        put_varint(5, self.retry_after_ms.into(), out);
-        put_fixed64(6, self.trace, out);
+impl Message for StreamResponse<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.call);
+        to.varint(2, self.status.into());
+        to.bytes(3, self.payload);
+        to.varint(4, self.refused.into());
+        to.varint(5, self.retry_after_ms.into());
+        to.fixed64(6, self.trace);
     }
 }
 
@@ -437,33 +402,35 @@ impl<'b> StreamPush<'b> {
                 (6, Value::Bytes(id)) => push.id = at_most(id, PUSH_ID_LEN_MAX, "id")?,
                 (7, Value::Bytes(payload)) => push.payload = payload,
                 (8, Value::Varint(class)) => push.class = class as u32,
+                (9, Value::Bytes(user)) => {
+                    at_most(user, ID_LEN_MAX, "users")?;
+                    push.unserved_targets |= 1;
+                }
+                (11, Value::Bytes(room)) => {
+                    at_most(room, ROOM_LEN_MAX, "rooms")?;
+                    push.unserved_targets |= 2;
+                }
+                (14, Value::Varint(1..)) => push.unserved_targets |= 4,
+                (15, Value::Bytes(key)) => _ = at_most(key, KEY_LEN_MAX, "coalesce")?,
+                (16, Value::Bytes(realm)) => push.realm = text(realm, REALM_LEN_MAX, "realm")?,
                 _ => {}
             }
         }
         Ok(push)
     }
+}
 
-    fn inner_len(&self) -> usize {
-        varint_len(1, self.number)
-            + fixed64_len(2, self.link)
-            + bytes_len(3, self.user)
-            + bytes_len(4, self.room)
-            + bytes_len(5, self.device)
-            + bytes_len(6, self.id)
-            + bytes_len(7, self.payload)
-            + varint_len(8, self.class.into())
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        encode_header(kind::PUSH, self.inner_len(), out);
-        put_varint(1, self.number, out);
-        put_fixed64(2, self.link, out);
-        put_bytes(3, self.user, out);
-        put_bytes(4, self.room, out);
-        put_bytes(5, self.device, out);
-        put_bytes(6, self.id, out);
-        put_bytes(7, self.payload, out);
-        put_varint(8, self.class.into(), out);
+impl Message for StreamPush<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.number);
+        to.fixed64(2, self.link);
+        to.bytes(3, self.user);
+        to.bytes(4, self.room);
+        to.bytes(5, self.device);
+        to.bytes(6, self.id);
+        to.bytes(7, self.payload);
+        to.varint(8, self.class.into());
+        to.bytes(16, self.realm.as_bytes());
     }
 }
 
@@ -488,14 +455,13 @@ impl Report {
         }
         Ok(report)
     }
+}
 
-    fn encode(self, out: &mut Vec<u8>) {
-        let outcome = self.outcome as u64;
-        let inner = varint_len(1, self.number) + varint_len(2, outcome) + varint_len(3, self.reason.into());
-        encode_header(kind::REPORT, inner, out);
-        put_varint(1, self.number, out);
-        put_varint(2, outcome, out);
-        put_varint(3, self.reason.into(), out);
+impl Message for Report {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.number);
+        to.varint(2, self.outcome as u64);
+        to.varint(3, self.reason.into());
     }
 }
 
@@ -515,6 +481,10 @@ mod kind {
     pub(super) const AUTH_RESULT: u32 = 15;
     pub(super) const KICK: u32 = 16;
     pub(super) const CLOSE: u32 = 21;
+    pub(super) const PAD: u32 = 22;
+    pub(super) const DRAINING: u32 = 26;
+    /// The last of all kinds.
+    pub(super) const LAST: u32 = super::Rare::RoomCount as u32;
 }
 
 /// Bytes of a frame on the wire for a body of this length.

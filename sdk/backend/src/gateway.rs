@@ -39,6 +39,7 @@ pub(crate) struct Kick {
     target: Target,
     code: CloseCode,
     do_not_reconnect: bool,
+    revoke: bool,
 }
 
 /// Whom a push or kick is for.
@@ -104,7 +105,8 @@ impl Kick {
     /// A room has no links of its own, and [`Gateway::kick`] lets none through.
     pub(crate) fn frame(&self) -> stream::Kick<'_> {
         let (code, do_not_reconnect) = (self.code.number(), self.do_not_reconnect);
-        let mut frame = stream::Kick { code, do_not_reconnect, ..stream::Kick::default() };
+        let mut frame =
+            stream::Kick { code, do_not_reconnect, revoke: self.revoke, ..stream::Kick::default() };
         match &self.target {
             Target::Link(link) => frame.link = *link,
             Target::User(user) => frame.user = user,
@@ -201,10 +203,23 @@ impl Gateway {
         code: CloseCode,
         do_not_reconnect: bool,
     ) -> Result<(), PushError> {
-        if !target.is_valid() || matches!(target, Target::Room(_)) {
+        self.send_kick(Kick { target, code, do_not_reconnect, revoke: false }).await
+    }
+
+    /// Closes all links of a user like [`Gateway::kick`], and makes worthless all tickets of its logins so far: whoever
+    /// comes back needs a token.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`], or [`PushError::Invalid`] for a user that is none.
+    pub async fn revoke(&self, user: impl Into<Bytes>, code: CloseCode) -> Result<(), PushError> {
+        let target = Target::User(user.into());
+        self.send_kick(Kick { target, code, do_not_reconnect: false, revoke: true }).await
+    }
+
+    async fn send_kick(&self, kick: Kick) -> Result<(), PushError> {
+        if !kick.target.is_valid() || matches!(kick.target, Target::Room(_)) {
             return Err(PushError::Invalid);
         }
-        let kick = Kick { target, code, do_not_reconnect };
         self.0.handles.kicks.send(kick).await.map_err(|_| PushError::Closed)
     }
 

@@ -38,4 +38,6 @@ pub use gateway::{Gateway, Push, PushError, Target};
 pub use listen::{Listen, Security};
 pub use protocol;
 pub use server::{Bounds, Builder, Server};
-pub use service::{Answer, Ask, Ended, Event, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict};
+pub use service::{
+    Answer, Ask, Ended, Event, Login, Reply, Request, STATUS_REPLY_TOO_LARGE, Tickets, Verdict,
+};

@@ -205,32 +205,86 @@ impl Ask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It may.
-    Accepted {
-        /// Who it is, 1 to 64 bytes, whatever it claimed.
-        user: Bytes,
-        /// The end of the token, if it has one.
-        expires: Option<UnixMillis>,
-    },
+    Accepted(Login),
     /// It may not.
     Refused {
         /// Why, for the client.
         code: CloseCode,
         /// When it may try again.
         retry_after: Duration,
+        /// Whether it must not come back by itself.
+        do_not_reconnect: bool,
     },
 }
 
+/// What a good token says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Login {
+    /// Who it is, 1 to 64 bytes, whatever it claimed.
+    pub user: Bytes,
+    /// The end of the token, if it has one.
+    pub expires: Option<UnixMillis>,
+    /// Whether the client gets tickets, with which it comes back without its token.
+    pub tickets: Tickets,
+    /// The Ed25519 key the token is bound to (the judge has verified [`Ask::signature`] with it): the gateway demands such a
+    /// signature from whoever comes back with a ticket, too. For a token that is bound to the static key of an IK
+    /// handshake choose [`Tickets::None`], as a link with a ticket does not prove that key.
+    pub bound_key: Option<[u8; 32]>,
+    /// Names the login, at most 64 bytes, such as the token's id. Empty: the gateway takes the token's hash.
+    pub name: Bytes,
+}
+
+/// Whether a login is given tickets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tickets {
+    /// As the gateway's operator says.
+    #[default]
+    AsConfigured,
+    /// None of them is good for longer than this after the login.
+    AtMost(Duration),
+    /// No.
+    None,
+}
+
+impl Login {
+    /// Of this user, 1 to 64 bytes, with no end.
+    #[must_use]
+    pub fn of(user: impl Into<Bytes>) -> Self {
+        Self { user: user.into(), ..Self::default() }
+    }
+}
+
 impl Verdict {
+    /// A refusal that leaves it to the client when to come back.
+    #[must_use]
+    pub const fn refused(code: CloseCode) -> Self {
+        Self::Refused { code, retry_after: Duration::ZERO, do_not_reconnect: false }
+    }
+
     pub(crate) fn frame(&self, call: u64) -> AuthResult<'_> {
+        let millis = |time: &Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         match self {
-            Self::Accepted { user, expires } => {
-                let expires_ms = expires.map_or(0, |expires| expires.0);
-                AuthResult { call, accepted: true, user, expires_ms, ..AuthResult::default() }
-            }
-            Self::Refused { code, retry_after } => {
-                let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
-                AuthResult { call, code: code.number(), retry_after_ms, ..AuthResult::default() }
-            }
+            Self::Accepted(login) => AuthResult {
+                call,
+                accepted: true,
+                user: &login.user,
+                expires_ms: login.expires.map_or(0, |expires| expires.0),
+                ticket_ms: match &login.tickets {
+                    Tickets::AtMost(time) => millis(time).max(1),
+                    Tickets::AsConfigured | Tickets::None => 0,
+                },
+                no_tickets: login.tickets == Tickets::None,
+                bound_key: login.bound_key.as_ref().map_or(&[], |key| key),
+                login: &login.name,
+                ..AuthResult::default()
+            },
+            Self::Refused { code, retry_after, do_not_reconnect } => AuthResult {
+                call,
+                code: code.number(),
+                retry_after_ms: millis(retry_after),
+                do_not_reconnect: *do_not_reconnect,
+                ..AuthResult::default()
+            },
         }
     }
 }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::proto::stream as proto;
-use protocol::wire::stream::{Authenticate, Rare, Report, StreamRequest};
+use protocol::wire::stream::{About, Authenticate, Flawed, Rare, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -183,9 +183,11 @@ impl<'s> Shell<'s> {
         }
     }
 
-    /// The server stops.
+    /// The server stops. The gateway is told at once, so that it asks elsewhere from now on.
     fn stop(&mut self) {
-        self.drain = Some(Drain::new(self.shared.clock.now(), self.shared.bounds.drain_deadline));
+        let deadline = self.shared.bounds.drain_deadline;
+        self.stream.draining(deadline);
+        self.drain = Some(Drain::new(self.shared.clock.now(), deadline));
     }
 
     fn receive(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
@@ -211,7 +213,8 @@ impl<'s> Shell<'s> {
                     self.tell(Event::LinkDetached(&detached));
                 }
                 ToBackend::Close(close) => ended = Some(Ended::ByGateway(close.code)),
-                ToBackend::Credited | ToBackend::Alive | ToBackend::Unknown => {}
+                ToBackend::Flawed(flawed) => self.flawed(&flawed),
+                ToBackend::Credited | ToBackend::Alive | ToBackend::Draining | ToBackend::Skipped => {}
             }
         }
         self.stream.keep(input);
@@ -246,9 +249,23 @@ impl<'s> Shell<'s> {
         }
     }
 
+    /// Reports of pushes that are sent at most once are not acknowledged.
     fn reported(&mut self, report: Report) {
-        self.stream.report_ack(report.number);
         self.tell(Event::Report(report));
+    }
+
+    /// One link's frame has a field out of its bounds: that link is refused, and the others have their stream.
+    fn flawed(&mut self, flawed: &Flawed) {
+        match flawed.about {
+            About::Request(call) => {
+                let payload_len = flawed.payload_len.unwrap_or(0);
+                self.refuse(Asked { call, trace: 0, payload_len }, Refusal::Malformed);
+            }
+            About::Authenticate(call) => {
+                self.stream.auth_result(&Verdict::refused(CloseCode::AuthFailed).frame(call))
+            }
+            About::Presence(_) | About::Kick(_) | About::Push(_) | About::AuthResult(_) => {}
+        }
     }
 
     fn asked(&mut self, request: &StreamRequest<'_>) {
@@ -284,7 +301,7 @@ impl<'s> Shell<'s> {
     }
 
     fn judge(&mut self, ask: &Authenticate<'_>) {
-        let away = Verdict::Refused { code: CloseCode::TryLater, retry_after: Duration::ZERO };
+        let away = Verdict::refused(CloseCode::TryLater);
         let (Some(gateway), Some(judge)) = (&self.gateway, &self.shared.service.judge) else {
             return self.stream.auth_result(&away.frame(ask.call));
         };

@@ -187,6 +187,7 @@ impl Client {
             key: Bytes::copy_from_slice(key),
             payload: payload.into(),
             again: false,
+            number: Arc::default(),
         })
     }
 

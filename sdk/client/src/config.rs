@@ -20,12 +20,12 @@ use crate::pins::{KEYS_MAX, ServerKey};
 pub struct Config {
     /// `host:port` of the gateways of one trust set; at least one. After a failure the next one is tried.
     pub addresses: Vec<String>,
-    /// The gateway's keys: those that came with the app, and those of earlier [`Session`](crate::Session)s that the
-    /// application stored. 1 to 8, each a point that a handshake can use; the first one is tried first.
+    /// The gateway's keys in their order: those of the last [`Session`](crate::Session) that the application stored; if
+    /// there is none, those that came with the app. 1 to 8, each a point that a handshake can use.
     ///
-    /// Keys the gateway announces are added. At most 8 are kept: keys whose time is over go first, then those that are
-    /// not announced any more, from the end of the list. The first one given here only goes when its time is over, so
-    /// put the app's own there.
+    /// What the gateway announces on a link that has proved one of them takes the place of all; and once a later key has
+    /// proved itself, an earlier one is not used any more. So store what a session says, and do not mix it with the app's
+    /// own again: an old key may be one that somebody has stolen.
     pub server_keys: Vec<ServerKey>,
     /// The suites this client may use, best first: NK or IK. Default: NK_ChaChaPoly, then NK_AESGCM. What is not on
     /// this list is never used, whatever a gateway asks for.
@@ -34,6 +34,8 @@ pub struct Config {
     pub device_key: Option<StaticKey>,
     /// How the user is proved.
     pub credentials: Credentials,
+    /// Shows that a bound token, and the tickets that replace it, are this client's own. Default: none.
+    pub binder: Option<Binder>,
     /// Who the user is, at most 64 bytes; with delegated authentication it may be empty.
     pub user: Bytes,
     /// Names this installation, 1 to 64 bytes. A second client of the same user and device replaces the first.
@@ -76,6 +78,7 @@ impl Config {
             suites: vec![Suite::NkChaChaPoly, Suite::NkAesGcm],
             device_key: None,
             credentials,
+            binder: None,
             user: user.into(),
             device: device.into(),
             tickets: true,
@@ -131,14 +134,14 @@ pub enum Occasion {
 }
 
 impl Credentials {
-    /// Always the same token, at most 2048 bytes.
+    /// Always the same token, at most 3,584 bytes.
     #[must_use]
     pub fn token(token: impl Into<Bytes>) -> Self {
         let token = token.into();
         Self::ask(move |_| std::future::ready(Ok::<_, String>(token.clone())))
     }
 
-    /// Asks for a token, at most 2048 bytes, before each handshake that has no ticket. An error counts as a failed
+    /// Asks for a token, at most 3,584 bytes, before each handshake that has no ticket. An error counts as a failed
     /// attempt. It may take its time, but while it does the client is not linked.
     pub fn ask<C, F, E>(callback: C) -> Self
     where
@@ -155,9 +158,34 @@ impl Credentials {
     pub(crate) async fn get(&self, occasion: Occasion) -> Result<Bytes, Error> {
         let token = (self.0)(occasion).await.map_err(Error::Credentials)?;
         if token.len() > TOKEN_LEN_MAX {
-            return Err(Error::Credentials("the token has more than 2048 bytes".to_owned()));
+            return Err(Error::Credentials("the token has more than 3,584 bytes".to_owned()));
         }
         Ok(token)
+    }
+}
+
+/// Signs the bytes it is given.
+type Sign = dyn Fn(&[u8]) -> Bytes + Send + Sync;
+
+/// Signs with the Ed25519 key that a token is bound to. The key may live where it cannot be read, as in a phone's secure
+/// element: only the signing is asked for.
+#[derive(Clone)]
+pub struct Binder(Arc<Sign>);
+
+impl Binder {
+    /// `sign` returns the 64 bytes of the signature over the message it is given.
+    pub fn new<B: Into<Bytes>>(sign: impl Fn(&[u8]) -> B + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |message| sign(message).into()))
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Bytes {
+        (self.0)(message)
+    }
+}
+
+impl fmt::Debug for Binder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Binder(***)")
     }
 }
 

@@ -45,9 +45,18 @@ pub struct Closed {
     pub retry_after: Duration,
     /// The gateway forbade reconnecting.
     pub do_not_reconnect: bool,
+    /// Whether it came on a link whose handshake proved the gateway's pinned key. On one with a ticket, whoever has stolen
+    /// the ticket's secret may have said it: `do_not_reconnect` ends this client then, but must not be stored for the next.
+    pub proved: bool,
     /// For a developer's eye.
     pub text: String,
 }
+
+/// What a client heeds of a `retry_after_ms`, so that nobody's mistake takes it away for weeks.
+const STAY_AWAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The same of one that the thief of a ticket's secret could have sent.
+const STAY_AWAY_MAX_UNPROVED: Duration = Duration::from_secs(5 * 60);
 
 impl Error {
     pub(crate) fn network(error: &io::Error) -> Self {
@@ -68,13 +77,23 @@ impl Error {
         }
     }
 
-    /// How long the gateway asked the client to stay away.
+    /// How long the client stays away because the gateway asked it to: a day at most, and five minutes where the link did
+    /// not prove the gateway's pinned key (SPEC.md, section 8.8).
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         match self {
-            Self::Closed(closed) => closed.retry_after,
+            Self::Closed(closed) => {
+                let most = if closed.proved { STAY_AWAY_MAX } else { STAY_AWAY_MAX_UNPROVED };
+                closed.retry_after.min(most)
+            }
+            Self::Rejected(reply) => reply.busy_for(),
             _ => Duration::ZERO,
         }
+    }
+
+    /// Whether the gateway has no time for anybody just now.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Rejected(reply) if reply.reason == Rejection::Busy as u8)
     }
 
     /// The code of a `Close` that says that the credentials are worth nothing any more.
@@ -83,28 +102,16 @@ impl Error {
         matches!(code, CloseCode::AuthFailed | CloseCode::TokenExpired | CloseCode::SessionEnded)
             .then_some(*code)
     }
-
-    /// Before the `Welcome` these codes mean that nothing behind `Auth` has left the gateway (SPEC.md, section 8.1).
-    pub(crate) fn is_refused_auth(&self) -> bool {
-        let Self::Closed(Closed { code: Some(code), .. }) = self else { return false };
-        matches!(
-            code,
-            CloseCode::AuthFailed
-                | CloseCode::TokenExpired
-                | CloseCode::Banned
-                | CloseCode::TryLater
-                | CloseCode::AuthTimeout
-        )
-    }
 }
 
 impl Closed {
-    pub(crate) fn new(close: &protocol::wire::frame::Close<'_>) -> Self {
+    pub(crate) fn new(close: &protocol::wire::frame::Close<'_>, proved: bool) -> Self {
         Self {
             code: CloseCode::from_number(close.code),
             number: close.code,
             retry_after: Duration::from_millis(close.retry_after_ms.into()),
             do_not_reconnect: close.do_not_reconnect,
+            proved,
             text: close.text.to_owned(),
         }
     }
@@ -128,6 +135,8 @@ impl fmt::Display for Error {
                 reason if reason == Rejection::Version as u8 => "the gateway does not speak this version",
                 reason if reason == Rejection::Suite as u8 => "the gateway allows none of our suites",
                 reason if reason == Rejection::RetiredKey as u8 => "the gateway has retired the key we know",
+                reason if reason == Rejection::Busy as u8 => "the gateway is busy",
+                reason if reason == Rejection::TicketRefused as u8 => "the gateway refuses the ticket",
                 _ => "the gateway cannot serve this hello",
             }),
             Self::Cut => f.write_str("the connection broke"),
@@ -167,6 +176,7 @@ mod tests {
             number: code.number(),
             retry_after: Duration::ZERO,
             do_not_reconnect: false,
+            proved: true,
             text: String::new(),
         }
     }
@@ -182,6 +192,17 @@ mod tests {
         let for_a_while = Closed { retry_after: Duration::from_secs(9), ..closed(CloseCode::Banned) };
         assert!(!Error::Closed(for_a_while).is_final());
         assert!(!Error::Cut.is_final() && !Error::Silence.is_final() && Error::Stopped.is_final());
+    }
+
+    #[test]
+    fn nobody_sends_a_client_away_for_weeks_and_a_thief_not_for_hours() {
+        let away = |secs, proved| {
+            let closed =
+                Closed { retry_after: Duration::from_secs(secs), proved, ..closed(CloseCode::GoingAway) };
+            Error::Closed(closed).retry_after().as_secs()
+        };
+        assert_eq!((away(60, true), away(u32::MAX.into(), true)), (60, 86_400));
+        assert_eq!((away(60, false), away(86_400, false)), (60, 300));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) struct Ledger {
     phase: Phase,
     /// Requests of this link's session so far.
     counter: u64,
+    /// Which of this client's sessions it is, from 1.
+    session: u64,
 }
 
 /// Until the `Welcome` only as much is sent as every gateway holds without ceasing to read.
@@ -89,6 +91,7 @@ impl Ledger {
             grant: GRANT_LEAST,
             phase,
             counter: 0,
+            session: 0,
         }
     }
 
@@ -97,6 +100,7 @@ impl Ledger {
         debug_assert!(self.open.is_empty(), "the requests of the link before are resolved");
         self.phase = Phase::Early { frames: 0, bytes: 0 };
         self.counter = 0;
+        self.session += 1;
         self.waiting.iter_mut().for_each(|ask| ask.counter = 0);
     }
 
@@ -177,7 +181,7 @@ impl Ledger {
             return Fit::Later;
         }
         let start = out.len();
-        let counter = if ask.counter == 0 { self.counter + 1 } else { ask.counter };
+        let counter = request.number.of(self.session).unwrap_or(self.counter + 1);
         let frame = Frame::Request(frame::Request {
             id: request.id,
             route: &request.route,
@@ -221,6 +225,7 @@ impl Ledger {
         };
         self.cost += cost;
         self.counter = self.counter.max(counter);
+        ask.request.number.set(self.session, counter);
         self.open.insert(ask.request.id, Open { cost, early, answer: ask.answer });
     }
 
@@ -271,6 +276,8 @@ fn cost(request: &Request) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn request(id: u8, len: usize) -> Request {
@@ -280,6 +287,7 @@ mod tests {
             key: bytes::Bytes::new(),
             payload: vec![id; len].into(),
             again: false,
+            number: Arc::default(),
         }
     }
 
@@ -366,6 +374,31 @@ mod tests {
         assert!(matches!(again.try_recv(), Ok(Outcome::Answered { .. })));
         let _next = ask(&mut ledger, 4, 1);
         assert_eq!(sent(&mut ledger), [(4, 2, false)], "the grant was used once");
+    }
+
+    #[test]
+    fn a_retry_keeps_its_number_in_a_session_and_gets_the_next_one_in_another() {
+        let mut ledger = welcomed(4, 10_000);
+        let refused = request(1, 10);
+        let send = |ledger: &mut Ledger, request: &Request| {
+            let (ask, outcome) = Ask::new(request.clone().again());
+            ledger.take(ask);
+            (sent(ledger), outcome)
+        };
+        let (first, _outcome) = send(&mut ledger, &refused);
+        assert_eq!(first, [(1, 1, true)]);
+        let _second = ask(&mut ledger, 2, 10);
+        assert_eq!(sent(&mut ledger), [(2, 2, false)]);
+        refuse(&mut ledger, 1, Refusal::Busy);
+        let (again, _outcome) = send(&mut ledger, &refused);
+        assert_eq!(again, [(1, 1, true)]);
+        ledger.lose();
+        ledger.begin();
+        ledger.welcome(Grant { requests: 4, cost: 10_000, frame_len_max: 65_536 });
+        let _third = ask(&mut ledger, 3, 10);
+        assert_eq!(sent(&mut ledger), [(3, 1, false)]);
+        let (again, _outcome) = send(&mut ledger, &refused);
+        assert_eq!(again, [(1, 2, true)]);
     }
 
     #[test]

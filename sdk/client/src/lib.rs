@@ -19,7 +19,7 @@ mod shell;
 mod tickets;
 
 pub use client::{Client, Push, Pushes, Session, State};
-pub use config::{Config, Credentials, Occasion};
+pub use config::{Binder, Config, Credentials, Occasion};
 pub use error::{Closed, Error};
 pub use pins::ServerKey;
 pub use protocol;

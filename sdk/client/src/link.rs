@@ -12,6 +12,7 @@
 use std::mem;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message as _;
 use protocol::CloseCode;
 use protocol::buffer::{Input, Rest};
@@ -20,6 +21,7 @@ use protocol::limits::{
     RECORD_LEN_MAX_UPLINK, TAG_LEN,
 };
 use protocol::link::ClientLink;
+use protocol::noise::Suites;
 use protocol::noise::preamble::ClearReply;
 use protocol::wire::frame::{self, Auth, Frame, Ping};
 use protocol::wire::proto::link::Welcome;
@@ -63,6 +65,8 @@ pub(crate) struct Link<S> {
     outbox: Outbox,
     plain_max: usize,
     nonce: u32,
+    /// Whether its handshake proves the gateway's pinned key.
+    proves_server: bool,
 }
 
 /// Bytes read at once.
@@ -77,7 +81,7 @@ const PLAIN_MAX_EARLY: usize = RECORD_LEN_MAX_UNAUTHENTICATED - TAG_LEN;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Over a fresh socket, with the hello the machine wrote.
-    pub(crate) fn new(socket: S, machine: ClientLink, hello: Vec<u8>) -> Self {
+    pub(crate) fn new(socket: S, machine: ClientLink, hello: Vec<u8>, proves_server: bool) -> Self {
         let (reader, writer) = tokio::io::split(socket);
         Self {
             reader,
@@ -88,13 +92,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             outbox: Outbox::new(hello),
             plain_max: PLAIN_MAX_EARLY,
             nonce: 0,
+            proves_server,
         }
     }
 
-    /// Shakes hands and authenticates; first requests leave together with `Auth`. `phase` spreads the first ping.
+    /// Shakes hands and authenticates; first requests leave together with `Auth`, signed by `sign` with the handshake hash.
+    /// `phase` spreads the first ping.
     pub(crate) async fn open(
         &mut self,
         auth: &Auth<'_>,
+        sign: impl Fn(&[u8; 32]) -> Bytes,
         phase: u8,
         desk: &mut Desk,
     ) -> Result<Welcome, Error> {
@@ -111,13 +118,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 self.welcome(&welcome, phase, desk);
                 return Ok(welcome);
             }
-            if self.machine.is_open() && !greeted {
+            if let Some(h) = self.machine.handshake_hash().filter(|_| !greeted) {
                 greeted = true;
+                let signature = sign(h);
                 desk.ledger.begin();
-                self.batch(|out| Frame::Auth(*auth).encode(out));
+                self.batch(|out| Frame::Auth(Auth { signature: &signature, ..*auth }).encode(out));
                 self.fill(desk);
             }
         }
+    }
+
+    /// The suites the gateway speaks, once there are keys.
+    pub(crate) fn offered(&self) -> Option<Suites> {
+        self.machine.offered()
     }
 
     /// Whether there are keys, so that a `Close` would be understood.
@@ -245,11 +258,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     welcome = Some(decoded);
                 }
                 Ok(Some(Frame::Close(close))) => {
-                    let error = Error::Closed(Closed::new(&close));
-                    if error.is_refused_auth() {
-                        desk.ledger.refuse_auth();
-                    }
-                    return Err(error);
+                    // Whatever the code: nothing behind `Auth` has left the gateway (SPEC.md, section 8.1).
+                    desk.ledger.refuse_auth();
+                    return Err(Error::Closed(Closed::new(&close, self.proves_server)));
                 }
                 Ok(Some(Frame::Response(response))) => desk.ledger.resolve(&response),
                 Ok(Some(_)) => {}
@@ -286,7 +297,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 None => break,
                 Some(Frame::Response(response)) => desk.ledger.resolve(&response),
                 Some(Frame::Push(push)) => desk.inbox.put(Push::new(&push)),
-                Some(Frame::Close(close)) => return Err(Error::Closed(Closed::new(&close))),
+                Some(Frame::Close(close)) => {
+                    return Err(Error::Closed(Closed::new(&close, self.proves_server)));
+                }
                 // A pong has done its work by having come; the rest is not served by this version.
                 Some(_) => {}
             }

@@ -1,7 +1,7 @@
 //! The server keys a client accepts. SPEC.md, section 8.9.
 
 use protocol::UnixMillis;
-use protocol::noise::{Gate, Initiator, KeyId, PublicKey, Suite};
+use protocol::noise::{Gate, Initiator, KeyId, PublicKey, Suite, Suites};
 use protocol::wire::proto::link::Welcome;
 
 /// A key of the gateway, and when it may be used.
@@ -13,11 +13,14 @@ pub struct ServerKey {
     pub not_before: UnixMillis,
     /// Until when; `None` leaves it open.
     pub not_after: Option<UnixMillis>,
+    /// The suites the gateway has said to serve under it; none if it never did. A client uses none that is worse than the
+    /// best of these.
+    pub suites: Suites,
 }
 
 impl From<PublicKey> for ServerKey {
     fn from(key: PublicKey) -> Self {
-        Self { key, not_before: UnixMillis(0), not_after: None }
+        Self { key, not_before: UnixMillis(0), not_after: None, suites: Suites::NONE }
     }
 }
 
@@ -38,90 +41,71 @@ impl ServerKey {
     }
 }
 
-/// The keys a client accepts.
+/// The keys a client accepts, and the one it tries.
 #[derive(Debug)]
 pub(crate) struct Pins {
-    /// In the order they are to be tried, each with its gate, which costs a hash to build. There is always one.
+    /// In the gateway's order, each with its gate, which costs a hash to build. There is always one.
     keys: Vec<(ServerKey, Gate)>,
-    /// The first one of the configuration: what the application itself trusts.
-    own: PublicKey,
+    /// The one to try.
+    at: usize,
 }
 
 /// The most keys that are kept.
 pub(crate) const KEYS_MAX: usize = 8;
 
 impl Pins {
-    /// Of at least one key.
+    /// Of at least one key, in their order.
     pub(crate) fn new(keys: &[ServerKey]) -> Self {
-        let own = keys[0].key;
-        Self { keys: keys.iter().map(|key| (key.clone(), Gate::new(&key.key))).collect(), own }
+        Self { keys: keys.iter().map(|key| (key.clone(), Gate::new(&key.key))).collect(), at: 0 }
     }
 
-    /// The key to try: the first one whose time it is. With none of those the first one, as a pin is never lost to a
+    /// Begins with the first key whose time it is. With none of those with the first one, as a pin is never lost to a
     /// wrong clock.
-    pub(crate) fn current(&self, now: UnixMillis) -> (&PublicKey, &Gate) {
-        let (key, gate) = &self.keys[self.position(now)];
-        (&key.key, gate)
+    pub(crate) fn begin(&mut self, now: UnixMillis) {
+        self.at = self.next_good(0, now).unwrap_or(0);
     }
 
-    /// Puts the key of this name first; `false` if it is there already, or none of ours that is good now.
+    /// The key to try.
+    pub(crate) fn current(&self) -> (&ServerKey, &Gate) {
+        let (key, gate) = &self.keys[self.at];
+        (key, gate)
+    }
+
+    /// Tries the key of this name; `false` if it is tried already, or none of ours that is good now.
     pub(crate) fn prefer(&mut self, id: KeyId, now: UnixMillis) -> bool {
         let named = self.keys.iter().position(|(key, _)| key.is_good(now) && key.key.key_id() == id);
-        match named {
-            Some(at) if at != self.position(now) => {
-                self.keys[..=at].rotate_right(1);
-                true
-            }
-            _ => false,
-        }
+        let moves = named.is_some_and(|at| at != self.at);
+        self.at = named.unwrap_or(self.at);
+        moves
     }
 
-    /// The current key was met with silence: next time another one gets its turn.
-    pub(crate) fn doubt(&mut self, now: UnixMillis) {
-        let at = self.position(now);
-        self.keys[at..].rotate_left(1);
+    /// The current key was met with silence: tries the next one, or says that there is none.
+    pub(crate) fn doubt(&mut self, now: UnixMillis) -> bool {
+        let next = self.next_good(self.at + 1, now);
+        self.at = next.unwrap_or(self.at);
+        next.is_some()
     }
 
-    /// Learns the keys of an authenticated `Welcome`, at most as many as are kept.
-    ///
-    /// Keys whose time is over are dropped, but never the last one. If that does not make room for a new key, one that
-    /// is not announced any more is dropped, the one that would be tried last; but never the application's own, as an
-    /// announcement of other keys does not say that its time is over. Without room a new key is not learnt.
+    /// The current key has completed a handshake that proves it: those before it are never gone back to.
+    pub(crate) fn proved(&mut self) {
+        self.keys.drain(..self.at);
+        self.at = 0;
+    }
+
+    /// Takes the list of a `Welcome` in place of all keys, those the application came with included. Only to be called for
+    /// a link that has proved the current key. A list without any key that can be used changes nothing.
     pub(crate) fn learn(&mut self, welcome: &Welcome, now: UnixMillis) {
-        let mut announced: Vec<_> = welcome.server_keys.iter().take(KEYS_MAX).filter_map(parse).collect();
-        for (known, _) in &mut self.keys {
-            if let Some(news) = announced.iter().find(|key| key.key == known.key) {
-                known.clone_from(news);
+        let mut list: Vec<ServerKey> = Vec::new();
+        for key in welcome.server_keys.iter().take(KEYS_MAX).filter_map(parse) {
+            if !key.is_over(now) && list.iter().all(|other| other.key != key.key) {
+                list.push(key);
             }
         }
-        let ids: Vec<_> = announced.iter().map(|key| key.key).collect();
-        announced.retain(|key| !key.is_over(now) && !self.holds(&key.key));
-        if !announced.is_empty() || self.keys.iter().any(|(key, _)| !key.is_over(now)) {
-            self.keys.retain(|(key, _)| !key.is_over(now));
-        } else {
-            self.keys.truncate(1);
+        let current = self.keys[self.at].0.key;
+        let from = list.iter().position(|key| key.key == current).unwrap_or(0);
+        if !list.is_empty() {
+            *self = Self::new(&list[from..]);
         }
-        for key in announced {
-            self.add(key, &ids);
-        }
-    }
-
-    /// Adds a key, in place of one that is neither among these nor the application's own if there is no room.
-    fn add(&mut self, key: ServerKey, announced: &[PublicKey]) {
-        if self.holds(&key.key) {
-            return;
-        }
-        if self.keys.len() == KEYS_MAX {
-            let goes = |known: &PublicKey| *known != self.own && !announced.contains(known);
-            let Some(at) = self.keys.iter().rposition(|(known, _)| goes(&known.key)) else { return };
-            self.keys.remove(at);
-        }
-        let gate = Gate::new(&key.key);
-        self.keys.push((key, gate));
-    }
-
-    fn holds(&self, key: &PublicKey) -> bool {
-        self.keys.iter().any(|(known, _)| known.key == *key)
     }
 
     /// All of them, for the application to store.
@@ -133,8 +117,8 @@ impl Pins {
         self.keys.len()
     }
 
-    fn position(&self, now: UnixMillis) -> usize {
-        self.keys.iter().position(|(key, _)| key.is_good(now)).unwrap_or(0)
+    fn next_good(&self, from: usize, now: UnixMillis) -> Option<usize> {
+        (from..self.keys.len()).find(|&at| self.keys[at].0.is_good(now))
     }
 }
 
@@ -144,6 +128,7 @@ fn parse(key: &protocol::wire::proto::link::ServerKey) -> Option<ServerKey> {
         key: PublicKey(key.key.as_ref().try_into().ok()?),
         not_before: UnixMillis(key.not_before_ms),
         not_after: (key.not_after_ms != 0).then_some(UnixMillis(key.not_after_ms)),
+        suites: Suites::from_bits(key.suites),
     };
     parsed.is_usable().then_some(parsed)
 }
@@ -154,9 +139,11 @@ mod tests {
 
     use super::*;
 
+    const NOW: UnixMillis = UnixMillis(9);
+
     fn key(byte: u8, from: u64, to: u64) -> ServerKey {
         let not_after = (to != 0).then_some(UnixMillis(to));
-        ServerKey { key: PublicKey([byte; 32]), not_before: UnixMillis(from), not_after }
+        ServerKey { not_before: UnixMillis(from), not_after, ..PublicKey([byte; 32]).into() }
     }
 
     fn welcome(keys: &[ServerKey]) -> Welcome {
@@ -164,31 +151,19 @@ mod tests {
             key: key.key.0.to_vec().into(),
             not_before_ms: key.not_before.0,
             not_after_ms: key.not_after.map_or(0, |end| end.0),
+            suites: key.suites.bits(),
         });
         Welcome { server_keys: server_keys.collect(), ..Welcome::default() }
     }
 
-    fn current(pins: &Pins, now: u64) -> u8 {
-        pins.current(UnixMillis(now)).0.0[0]
+    fn pins(keys: &[ServerKey], now: u64) -> Pins {
+        let mut pins = Pins::new(keys);
+        pins.begin(UnixMillis(now));
+        pins
     }
 
-    #[test]
-    fn a_key_announced_ahead_takes_over_when_the_old_ones_time_is_over() {
-        let mut pins = Pins::new(&[key(1, 0, 0)]);
-        pins.learn(&welcome(&[key(1, 0, 20), key(2, 10, 0)]), UnixMillis(5));
-        assert_eq!((current(&pins, 5), current(&pins, 20), current(&pins, 21)), (1, 1, 2));
-        pins.learn(&welcome(&[key(2, 10, 0)]), UnixMillis(30));
-        assert_eq!(pins.all(), [key(2, 10, 0)]);
-    }
-
-    #[test]
-    fn the_last_key_is_never_dropped_and_a_few_are_kept() {
-        let mut pins = Pins::new(&[key(1, 0, 5)]);
-        pins.learn(&welcome(&[]), UnixMillis(9));
-        assert_eq!(current(&pins, 9), 1);
-        let many: Vec<_> = (2..100).map(|byte| key(byte, 0, 0)).collect();
-        pins.learn(&welcome(&many), UnixMillis(3));
-        assert_eq!(pins.len(), KEYS_MAX);
+    fn current(pins: &Pins) -> u8 {
+        pins.current().0.key.0[0]
     }
 
     fn numbers(pins: &Pins) -> Vec<u8> {
@@ -196,58 +171,65 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_makes_room_for_announced_keys_first_of_what_is_over_then_of_what_is_not_announced() {
-        let full = [1, 2, 3, 4, 5, 6, 7, 8].map(|byte| key(byte, 0, 0));
-        let announce = |keys: &[ServerKey]| {
-            let mut pins = Pins::new(&full);
-            pins.learn(&welcome(keys), UnixMillis(9));
-            numbers(&pins)
-        };
-        assert_eq!(
-            announce(&[key(9, 0, 0)]),
-            [1, 2, 3, 4, 5, 6, 7, 9],
-            "the one that would be tried last goes"
-        );
-        assert_eq!(announce(&[key(8, 0, 0), key(9, 20, 0)]), [1, 2, 3, 4, 5, 6, 8, 9]);
-        assert_eq!(announce(&[key(3, 0, 5), key(9, 0, 0)]), [1, 2, 4, 5, 6, 7, 8, 9], "only what is over");
-        assert_eq!(announce(&[key(9, 0, 5)]), [1, 2, 3, 4, 5, 6, 7, 8], "over when it was announced");
-        let others = [9, 10, 11, 12, 13, 14, 15, 16].map(|byte| key(byte, 0, 0));
-        assert_eq!(announce(&others), [1, 9, 10, 11, 12, 13, 14, 15], "the application's own stays");
-        let others = [key(1, 0, 5), key(9, 0, 0)];
-        assert_eq!(
-            announce(&others),
-            [2, 3, 4, 5, 6, 7, 8, 9],
-            "until the gateway says that its time is over"
-        );
+    fn a_list_replaces_all_keys_those_of_the_application_included() {
+        let mut pins = pins(&[key(1, 0, 0), key(2, 0, 0)], 9);
+        let news = [key(1, 0, 20), ServerKey { suites: Suites::of(&[Suite::NkAesGcm]), ..key(3, 10, 0) }];
+        pins.learn(&welcome(&news), NOW);
+        assert_eq!(pins.all(), news);
+        pins.begin(UnixMillis(21));
+        assert_eq!(current(&pins), 3, "its time has come, and that of the other is over");
+        pins.learn(&welcome(&[key(4, 0, 0)]), NOW);
+        assert_eq!(numbers(&pins), [4], "the key in use is replaced as well");
     }
 
     #[test]
-    fn the_applications_own_key_stays_wherever_it_stands_in_the_order() {
-        let mut pins = Pins::new(&[1, 2, 3, 4, 5, 6, 7, 8].map(|byte| key(byte, 0, 0)));
-        pins.doubt(UnixMillis(9));
-        pins.learn(&welcome(&[key(9, 0, 0)]), UnixMillis(9));
-        assert_eq!(numbers(&pins), [2, 3, 4, 5, 6, 7, 1, 9]);
+    fn a_list_without_a_key_that_can_be_used_changes_nothing() {
+        let mut pins = pins(&[key(1, 0, 0)], 9);
+        for useless in [&[][..], &[key(0, 0, 0)], &[key(2, 0, 5)]] {
+            pins.learn(&welcome(useless), NOW);
+            assert_eq!(numbers(&pins), [1]);
+        }
+        pins.learn(&welcome(&[key(0, 0, 0), key(2, 0, 0), key(2, 0, 0)]), NOW);
+        assert_eq!(numbers(&pins), [2], "what is useless is skipped, and what comes twice is kept once");
+        let many: Vec<_> = (2..100).map(|byte| key(byte, 0, 0)).collect();
+        pins.learn(&welcome(&many), NOW);
+        assert_eq!(pins.len(), KEYS_MAX);
     }
 
     #[test]
-    fn an_announced_key_that_no_handshake_can_use_is_skipped() {
-        let mut pins = Pins::new(&[key(1, 0, 0)]);
-        pins.learn(&welcome(&[key(0, 0, 0), key(2, 0, 0)]), UnixMillis(9));
-        assert_eq!(pins.all(), [key(1, 0, 0), key(2, 0, 0)]);
+    fn there_is_no_way_back_to_a_key_before_one_that_was_proved() {
+        let mut pins = pins(&[key(1, 0, 0), key(2, 0, 0), key(3, 0, 0)], 9);
+        assert!(pins.doubt(NOW));
+        pins.proved();
+        assert_eq!(numbers(&pins), [2, 3]);
+        assert!(!pins.prefer(PublicKey([1; 32]).key_id(), NOW));
+        pins.learn(&welcome(&[key(1, 0, 0), key(2, 0, 0), key(3, 0, 0)]), NOW);
+        assert_eq!(numbers(&pins), [2, 3], "not even by the list of the one that was proved");
     }
 
     #[test]
-    fn a_hint_moves_only_among_keys_that_are_held_and_silence_takes_turns() {
-        let mut pins = Pins::new(&[key(1, 0, 0), key(2, 0, 0), key(3, 50, 0)]);
-        let now = UnixMillis(9);
-        assert!(!pins.prefer(PublicKey([9; 32]).key_id(), now), "unknown");
-        assert!(!pins.prefer(PublicKey([1; 32]).key_id(), now), "already the first");
-        assert!(!pins.prefer(PublicKey([3; 32]).key_id(), now), "not its time yet");
-        assert!(pins.prefer(PublicKey([2; 32]).key_id(), now));
-        assert_eq!(current(&pins, 9), 2);
-        pins.doubt(now);
-        assert_eq!(current(&pins, 9), 1);
-        pins.doubt(now);
-        assert_eq!(current(&pins, 9), 2);
+    fn every_good_key_has_its_turn_before_the_round_is_over() {
+        let mut pins = pins(&[key(1, 0, 5), key(2, 0, 0), key(3, 50, 0), key(4, 0, 0)], 9);
+        assert_eq!(current(&pins), 2);
+        assert!(pins.doubt(NOW));
+        assert_eq!(current(&pins), 4);
+        assert!(!pins.doubt(NOW), "3 is for later");
+        pins.begin(NOW);
+        assert_eq!(current(&pins), 2, "silence changes no order");
+    }
+
+    #[test]
+    fn a_hint_moves_only_among_keys_that_are_held_and_good() {
+        let mut pins = pins(&[key(1, 0, 0), key(2, 0, 0), key(3, 50, 0)], 9);
+        for unknown_same_or_not_yet in [9, 1, 3] {
+            assert!(!pins.prefer(PublicKey([unknown_same_or_not_yet; 32]).key_id(), NOW));
+        }
+        assert!(pins.prefer(PublicKey([2; 32]).key_id(), NOW));
+        assert_eq!((current(&pins), numbers(&pins)), (2, vec![1, 2, 3]), "and no order");
+    }
+
+    #[test]
+    fn with_no_key_whose_time_it_is_the_first_one_is_tried() {
+        assert_eq!(current(&pins(&[key(1, 0, 5), key(2, 50, 0)], 9)), 1);
     }
 }

@@ -1,6 +1,8 @@
 //! A request, its name, and the one outcome it has.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,14 +13,44 @@ use ring::digest::{SHA256, digest};
 
 /// Something for a backend. Made by [`Client::prepare`](crate::Client::prepare), which gives it an id of its own; keep
 /// it, and the same request can be sent again after a refused or unknown outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) id: RequestId,
     pub(crate) route: String,
     pub(crate) key: Bytes,
     pub(crate) payload: Bytes,
     pub(crate) again: bool,
+    /// Shared by all clones, as they are the same request.
+    pub(crate) number: Arc<Number>,
 }
+
+/// The number a request got in a session, which it keeps as long as the session lasts. Written by the link's task alone.
+#[derive(Debug, Default)]
+pub(crate) struct Number {
+    session: AtomicU64,
+    counter: AtomicU64,
+}
+
+impl Number {
+    /// The number in this session, if it has one.
+    pub(crate) fn of(&self, session: u64) -> Option<u64> {
+        (self.session.load(Ordering::Relaxed) == session).then(|| self.counter.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, session: u64, counter: u64) {
+        self.session.store(session, Ordering::Relaxed);
+        self.counter.store(counter, Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for Request {
+    fn eq(&self, other: &Self) -> bool {
+        let same_id = (self.id, self.again) == (other.id, other.again);
+        same_id && self.route == other.route && self.key == other.key && self.payload == other.payload
+    }
+}
+
+impl Eq for Request {}
 
 impl Request {
     /// Its id: backends do a thing once per user, device and id.

@@ -5,9 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::limits::{HEARTBEAT_MAX, HEARTBEAT_MIN};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::preamble::Rejection;
-use protocol::noise::{Suite, Suites};
+use protocol::noise::ticket::TICKET_CHAIN_MAX;
+use protocol::noise::{Bound, Suite, Suites};
 use protocol::wire::frame::Auth;
 use protocol::wire::proto::link::Welcome;
 use protocol::{CloseCode, Time};
@@ -41,6 +43,8 @@ pub(crate) struct Shell<D> {
 struct Memory {
     tickets: Tickets,
     occasion: Occasion,
+    /// When the gateway's key was proved last: tickets do not prove it.
+    pinned: Option<Time>,
     /// Which address is next.
     address: usize,
     /// Attempts that failed since the last link that lived.
@@ -64,8 +68,13 @@ where
 {
     /// Lives until the end.
     pub(crate) async fn live(mut self) {
-        let mut memory =
-            Memory { tickets: Tickets::default(), occasion: Occasion::Connect, address: 0, failures: 0 };
+        let mut memory = Memory {
+            tickets: Tickets::default(),
+            occasion: Occasion::Connect,
+            pinned: None,
+            address: 0,
+            failures: 0,
+        };
         let mut after = None;
         let end = loop {
             self.states.send_replace(State::Connecting { after: after.take() });
@@ -123,18 +132,22 @@ where
         error
     }
 
-    /// One attempt: with a ticket if there is one; if that is met with silence, once more without.
+    /// One attempt: with a ticket if there is one; if that comes to nothing, once more without.
     async fn attempt(&mut self, memory: &mut Memory) -> Result<(Link<S>, Session), Error> {
-        if let Some(ticket) = memory.tickets.take(self.desk.clock.now()) {
+        self.pins.begin(unix());
+        if let Some(ticket) = memory.ticket(self.desk.clock.now()) {
             let way = Way { suite: ticket.suite, better: Suites::NONE, ticket: Some(&ticket), token: &[] };
             match self.try_way(&way, memory).await {
-                // Tickets are refused with silence. It may mean many things, so the others are kept for later.
+                // Silence may mean many things, so the other tickets are kept for later.
                 Err(Error::Silence) => {}
-                Err(Error::Rejected(_)) => memory.tickets.forget(),
-                Err(error @ Error::Network(..)) => {
+                Err(Error::Rejected(reply)) if reply.reason == Rejection::TicketRefused as u8 => {}
+                // No full handshake instead: it would cost a busy gateway more.
+                Err(error) if error.is_busy() || matches!(error, Error::Network(..)) => {
                     memory.tickets.put_back(ticket);
                     return Err(error);
                 }
+                // Anybody on the path could have said it: it decides about the next try and throws nothing away.
+                Err(Error::Rejected(_)) => memory.tickets.put_back(ticket),
                 other => return other,
             }
         }
@@ -142,8 +155,8 @@ where
         self.attempt_in_full(&token, memory).await
     }
 
-    /// A full handshake. After a clear reply it goes on down the compiled-in list and among the keys that are held,
-    /// and nowhere else (SPEC.md, section 3.2).
+    /// A full handshake. After a clear reply it goes on down the compiled-in list and among the keys that are held, and
+    /// nowhere else (SPEC.md, section 3.2); after silence with the other keys, at the same address.
     async fn attempt_in_full(
         &mut self,
         token: &Bytes,
@@ -159,16 +172,13 @@ where
             };
             tries -= 1;
             let next = match &error {
-                Error::Rejected(reply) if reply.reason == Rejection::Suite as u8 => (at + 1
-                    ..self.config.suites.len())
-                    .find(|&next| reply.suites.contains(self.config.suites[next])),
+                Error::Rejected(reply) if reply.reason == Rejection::Suite as u8 => {
+                    self.next_suite(at, reply.suites)
+                }
                 Error::Rejected(reply) if reply.reason == Rejection::RetiredKey as u8 => {
                     self.pins.prefer(reply.key_id, unix()).then_some(at)
                 }
-                Error::Silence => {
-                    self.pins.doubt(unix());
-                    None
-                }
+                Error::Silence => self.pins.doubt(unix()).then_some(at),
                 _ => None,
             };
             match next {
@@ -176,6 +186,15 @@ where
                 _ => return Err(error),
             }
         }
+    }
+
+    /// The next suite of the list that is offered; none if the gateway has once said, on a link that proved its key, to
+    /// serve a better one.
+    fn next_suite(&self, at: usize, offered: Suites) -> Option<usize> {
+        let suites = &self.config.suites;
+        let next = (at + 1..suites.len()).find(|&next| offered.contains(suites[next]))?;
+        let served = self.pins.current().0.suites;
+        served.intersection(Suites::of(&suites[..next])).is_empty().then_some(next)
     }
 
     /// Connects, shakes hands, authenticates.
@@ -194,7 +213,7 @@ where
         let [phase, ephemeral @ ..] = random::<33>().map_err(|error| Error::network(&error))?;
         let mut hello = Vec::new();
         let machine = self.dial(way, ephemeral, self.desk.clock.now(), &mut hello)?;
-        let mut link = Link::new(socket, machine, hello);
+        let mut link = Link::new(socket, machine, hello, way.suite.proves_server());
         let heartbeat_ms = u32::try_from(self.config.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let auth = Auth {
             token: way.token,
@@ -204,7 +223,16 @@ where
             agent: &self.config.agent,
             ..Auth::default()
         };
-        match link.open(&auth, phase, &mut self.desk).await {
+        let bound = way.ticket.map_or(Bound::Token(way.token), |ticket| Bound::Ticket(&ticket.ticket));
+        let binder = self.config.binder.as_ref();
+        let sign = |h: &[u8; 32]| binder.map_or_else(Bytes::new, |binder| binder.sign(&bound.message(h)));
+        let opened = link.open(&auth, sign, phase, &mut self.desk).await;
+        if let Some(offered) = link.offered().filter(|_| way.suite.proves_server()) {
+            self.pins.proved();
+            memory.pinned = Some(self.desk.clock.now());
+            memory.tickets.keep(offered);
+        }
+        match opened {
             Ok(welcome) => Ok((link, self.learn(&welcome, way, memory))),
             Err(error) => {
                 // What was sent early and not answered is lost with this try, before another one begins.
@@ -224,12 +252,13 @@ where
         now: Time,
         hello: &mut Vec<u8>,
     ) -> Result<ClientLink, Error> {
-        let (server, gate) = self.pins.current(unix());
+        let (server, gate) = self.pins.current();
         let dial = Dial {
-            server,
+            server: &server.key,
             gate,
             suite: way.suite,
             better: way.better,
+            served: server.suites,
             device_key: self.config.device_key.as_ref().filter(|_| is_ik(way.suite)),
             ticket: way.ticket.map(|ticket| (&ticket.ticket[..], &*ticket.psk)),
         };
@@ -237,7 +266,10 @@ where
     }
 
     fn learn(&mut self, welcome: &Welcome, way: &Way<'_>, memory: &mut Memory) -> Session {
-        self.pins.learn(welcome, unix());
+        // Whoever has stolen a ticket's secret can open such a link: it must not choose the keys of the next ones.
+        if way.suite.proves_server() {
+            self.pins.learn(welcome, unix());
+        }
         if self.config.tickets {
             memory.tickets.learn(welcome, way.suite.cipher(), self.desk.clock.now());
         }
@@ -246,13 +278,19 @@ where
             id: welcome.session.clone(),
             user: welcome.user.clone(),
             suite: way.suite,
-            heartbeat: Duration::from_millis(welcome.heartbeat_ms.into()),
+            heartbeat: Duration::from_millis(welcome.heartbeat_ms.into()).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX),
             server_keys: self.pins.all(),
         }
     }
 }
 
 impl Memory {
+    /// A ticket, unless it is time for a handshake that proves the gateway's key.
+    fn ticket(&mut self, now: Time) -> Option<Ticket> {
+        let is_pinned = self.pinned.is_some_and(|at| now.since(at) < PINNED_AGAIN_AFTER);
+        if is_pinned { self.tickets.take(now) } else { None }
+    }
+
     /// An attempt came to nothing.
     fn failed(&mut self, error: &Error) {
         self.address = self.address.wrapping_add(1);
@@ -288,6 +326,9 @@ impl Memory {
         pause
     }
 }
+
+/// A full handshake, which proves the gateway's key, is made at least this often.
+const PINNED_AGAIN_AFTER: Duration = TICKET_CHAIN_MAX;
 
 /// Resolves when the application wants no more: it closed the client, or dropped its last handle.
 async fn stopped(stop: &mut watch::Receiver<bool>) {

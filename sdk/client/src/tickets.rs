@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::Time;
 use protocol::limits::TICKET_LEN_MAX;
-use protocol::noise::{Cipher, Suite};
+use protocol::noise::ticket::TICKET_LIFETIME;
+use protocol::noise::{Cipher, Suite, Suites};
 use protocol::wire::proto::link::Welcome;
 use zeroize::Zeroizing;
 
@@ -31,15 +32,13 @@ const TICKETS_MAX: usize = 4;
 impl Tickets {
     /// Keeps the tickets of a `Welcome` on a link of this cipher, and skips those out of bounds.
     pub(crate) fn learn(&mut self, welcome: &Welcome, cipher: Cipher, now: Time) {
-        let suite = match cipher {
-            Cipher::ChaChaPoly => Suite::Nnpsk0ChaChaPoly,
-            Cipher::AesGcm => Suite::Nnpsk0AesGcm,
-        };
+        let suite = Suite::of_ticket(cipher);
         for ticket in &welcome.tickets {
             let left = ticket.expires_ms.saturating_sub(welcome.time_ms);
             let psk = ticket.psk.as_ref().try_into().map(Zeroizing::new);
             if let (Ok(psk), 1..=TICKET_LEN_MAX, 1..) = (psk, ticket.ticket.len(), left) {
-                let until = now + Duration::from_millis(left);
+                // Whatever the gateway says: the thief of a secret can pose as the gateway for as long as it is used.
+                let until = now + Duration::from_millis(left).min(TICKET_LIFETIME);
                 // Copied, or it would keep the memory of the whole Welcome.
                 let ticket = Bytes::copy_from_slice(&ticket.ticket);
                 self.0.push_front(Ticket { ticket, psk, suite, until });
@@ -54,10 +53,15 @@ impl Tickets {
         self.0.pop_front()
     }
 
-    /// Takes back a ticket that no gateway has seen.
+    /// Takes back a ticket that no gateway has used.
     pub(crate) fn put_back(&mut self, ticket: Ticket) {
         self.0.push_front(ticket);
         self.0.truncate(TICKETS_MAX);
+    }
+
+    /// Forgets those of suites that the gateway does not speak, as it has said on a link that proved its key.
+    pub(crate) fn keep(&mut self, offered: Suites) {
+        self.0.retain(|ticket| offered.contains(ticket.suite));
     }
 
     /// Forgets all of them.
@@ -99,9 +103,26 @@ mod tests {
     }
 
     #[test]
+    fn none_lives_longer_than_half_a_day_whatever_was_said() {
+        let mut tickets = Tickets::default();
+        tickets.learn(&welcome(&[(9, 32, u64::MAX)]), CIPHER, Time::ZERO);
+        assert!(tickets.take(Time::ZERO + TICKET_LIFETIME).is_none());
+    }
+
+    #[test]
+    fn those_of_suites_that_are_not_offered_any_more_are_forgotten() {
+        let mut tickets = Tickets::default();
+        tickets.learn(&welcome(&[(9, 32, 9_000)]), Cipher::AesGcm, Time::ZERO);
+        tickets.learn(&welcome(&[(10, 32, 9_000)]), Cipher::ChaChaPoly, Time::ZERO);
+        tickets.keep(Suites::of(&[Suite::Nnpsk0AesGcm]));
+        assert_eq!(tickets.take(Time::ZERO).map(|ticket| ticket.ticket.len()), Some(9));
+        assert!(tickets.take(Time::ZERO).is_none());
+    }
+
+    #[test]
     fn those_out_of_bounds_are_skipped_and_only_a_few_are_kept() {
         let mut tickets = Tickets::default();
-        let wrong = welcome(&[(0, 32, 9_000), (321, 32, 9_000), (9, 31, 9_000), (9, 32, 1_000)]);
+        let wrong = welcome(&[(0, 32, 9_000), (513, 32, 9_000), (9, 31, 9_000), (9, 32, 1_000)]);
         tickets.learn(&wrong, CIPHER, Time::ZERO);
         assert!(tickets.take(Time::ZERO).is_none());
         for _ in 0..10 {

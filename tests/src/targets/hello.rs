@@ -8,19 +8,21 @@
 //! ```
 //!
 //! A hello's tag is made good again after the fuzzer has changed it, if a flag wants that: otherwise nothing behind
-//! the gate would ever be reached. An edit is a place (two bytes) and what is flipped there.
+//! the gate would ever be reached. An edit is a place (two bytes) and what is flipped there. Who is answered with what is
+//! the business of `foreign.rs`; here nothing may panic, and no stranger may be heard.
 
 use std::sync::Arc;
 
-use protocol::limits::HELLO_LEN_MAX;
+use protocol::limits::{HELLO_LEN_MAX, MESSAGE_2_LEN_MAX};
 use protocol::link::{Acceptor, ServerLink};
 use protocol::noise::preamble::{Hello, VERSIONS, decode_offer, encode_offer};
-use protocol::noise::{Gate, Responder, Suite, Suites, prologue};
+use protocol::noise::{Responder, Suite, Suites, prologue};
 use protocol::stream::gateway::Introduction;
 use protocol::stream::{Access, BackendStream, GatewayStream, Mode, Params};
 use protocol::{Error, Time};
 
-use super::parties::{ANSWERING, ASKING, LINK_SUITES, PARTIES, PSK, WALL};
+use super::layout::{clear_reply, is_tagged, is_whole, tag};
+use super::parties::{ANSWERING, ASKING, LINK_SUITES, NARROW_SUITES, PARTIES, PSK, WALL};
 use super::script::{Script, Writer, pieces};
 use super::{Arrivals, Seed};
 
@@ -40,6 +42,7 @@ const TAGGED_RETIRED: u8 = 2;
 const NARROW: u8 = 4;
 const BETTER: u8 = 1;
 const RAW: u8 = 2;
+const SERVED: u8 = 4;
 
 fn server(script: &mut Script<'_>) -> bool {
     let (flags, cuts) = (script.byte(), script.bytes());
@@ -49,36 +52,48 @@ fn server(script: &mut Script<'_>) -> bool {
     } else if flags & TAGGED_RETIRED != 0 {
         tag(&mut hello, &PARTIES.retired_gate);
     }
-    let acceptor = if flags & NARROW == 0 { &PARTIES.acceptor } else { &PARTIES.narrow };
+    let (acceptor, allowed) = if flags & NARROW == 0 {
+        (&PARTIES.acceptor, &LINK_SUITES[..])
+    } else {
+        (&PARTIES.narrow, &NARROW_SUITES[..])
+    };
     let (hailed, mut server, reply) = hail(&hello, &[], acceptor);
     let (hailed_in_pieces, _, reply_in_pieces) = hail(&hello, cuts, acceptor);
-    let whole = matches!(Hello::decode(&hello), Ok(Some((_, len))) if len == hello.len());
-    if whole {
+    if is_whole(&hello) {
         assert_eq!((hailed, &reply), (hailed_in_pieces, &reply_in_pieces), "cuts make a difference");
     }
     for result in [hailed, hailed_in_pieces] {
         assert_eq!(result.err().and_then(Error::close_code), None, "a stranger is met with silence");
     }
-    let tagged = tag_is_good(&hello);
-    assert!(tagged || (reply.is_empty() && reply_in_pieces.is_empty() && hailed != Ok(true)));
+    let is_stranger = !is_tagged(&hello, &[&PARTIES.gate, &PARTIES.retired_gate]);
+    assert!(!is_stranger || (reply.is_empty() && reply_in_pieces.is_empty() && hailed != Ok(true)));
     if hailed != Ok(true) {
         return false;
     }
-    assert!(whole && reply.is_empty());
+    assert!(is_whole(&hello) && reply.is_empty());
     let mut answer = b"before".to_vec();
-    match server.handshake(&hello, acceptor, ANSWERING, Time::ZERO, WALL, &mut answer) {
+    let result = server.handshake(&hello, acceptor, ANSWERING, Time::ZERO, WALL, &mut answer);
+    let said = answer.split_off(6);
+    assert_eq!(answer, b"before");
+    match result {
         Ok(()) => {
             assert!(server.is_open() && server.binding().is_some());
-            assert_eq!(usize::from(u16::from_be_bytes([answer[6], answer[7]])), answer.len() - 8);
-            true
+            assert_eq!(usize::from(u16::from_be_bytes([said[0], said[1]])), said.len() - 2);
         }
         Err(error) => {
-            assert!(matches!(error, Error::Handshake | Error::Ticket), "{error:?}");
             assert!(!server.is_open() && error.close_code().is_none());
-            assert_eq!(answer, b"before", "nothing is said");
-            false
+            let reply = clear_reply(5, Suites::of(allowed).bits(), PARTIES.server.key_id(), 0);
+            match error {
+                Error::Ticket => assert_eq!(said, reply, "a ticket is refused in clear"),
+                Error::Handshake => assert!(said.is_empty(), "a wrong secret is met with silence"),
+                other => panic!("{other:?} is no error of a handshake"),
+            }
         }
     }
+    let mut more = Vec::new();
+    server.turn_away(acceptor, 1, &mut more);
+    assert!(more.is_empty() && server.is_open() == result.is_ok(), "it has its answer already");
+    result.is_ok()
 }
 
 /// Lets a hello arrive at a new link of the gateway.
@@ -100,7 +115,14 @@ fn client(script: &mut Script<'_>) -> bool {
     let suite = LINK_SUITES[usize::from(script.byte()) % LINK_SUITES.len()];
     let (flags, cuts, payload, edits) = (script.byte(), script.bytes(), script.bytes(), script.bytes());
     let better = if flags & BETTER == 0 { Suites::NONE } else { Suites::of(&[Suite::IkAesGcm]) };
-    let (hello, mut client) = PARTIES.dial(suite, better);
+    let served = if flags & SERVED == 0 { Suites::NONE } else { Suites::of(&LINK_SUITES) };
+    let mut hello = Vec::new();
+    let dialled = PARTIES.redial(suite, better, served, &mut hello);
+    if better.intersection(served) != Suites::NONE {
+        assert!(matches!(dialled, Err(Error::Downgrade)) && hello.is_empty(), "a broken suite is dialled");
+        return false;
+    }
+    let mut client = dialled.expect("the keys fit the suite");
     let mut answer = Vec::new();
     if flags & RAW == 0 {
         let Some(message_2) = answer_with(suite, &hello, payload) else { return false };
@@ -119,14 +141,18 @@ fn client(script: &mut Script<'_>) -> bool {
             break;
         }
     }
-    let downgraded =
-        decode_offer(payload).is_some_and(|(_, offered)| offered.intersection(better) != Suites::NONE);
     assert_eq!(client.handshake_hash().is_some(), client.is_open());
     // Raw bytes may be an honest message 2 that the fuzzer has seen elsewhere.
     if flags & RAW == 0 {
-        let good = !touched && payload.len() >= 4 && !downgraded;
+        let offer = decode_offer(payload);
+        let downgraded = offer.is_some_and(|(versions, offered)| {
+            let lacks_ours = versions & VERSIONS == 0 || !offered.contains(suite);
+            lacks_ours || offered.intersection(better) != Suites::NONE
+        });
+        let good = !touched && offer.is_some() && !downgraded;
         assert_eq!(client.is_open(), good, "{suite:?} {error:?}");
         assert!(touched || !downgraded || error == Some(Error::Downgrade), "{error:?}");
+        assert_eq!(client.offered(), offer.filter(|_| good).map(|(_, offered)| offered));
     }
     client.is_open()
 }
@@ -143,7 +169,9 @@ fn answer_with(suite: Suite, hello: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
         ephemeral: ANSWERING,
     };
     let mut out = vec![0; 2];
-    responder.respond(hello.message_1, payload, &mut out).ok()?;
+    let answered = responder.respond(hello.message_1, payload, &mut out);
+    assert_eq!(answered.is_ok(), payload.len() + 48 <= MESSAGE_2_LEN_MAX);
+    answered.ok()?;
     let len = u16::try_from(out.len() - 2).expect("message 2 is short");
     out[..2].copy_from_slice(&len.to_be_bytes());
     Some(out)
@@ -169,11 +197,14 @@ fn backend(script: &mut Script<'_>) -> bool {
         (result, stream.peer().is_some(), answer)
     };
     let (whole, cut) = (run(&[]), run(cuts));
-    if matches!(Hello::decode(&hello), Ok(Some((_, len))) if len == hello.len()) {
+    if is_whole(&hello) {
         assert_eq!(whole, cut, "cuts make a difference");
     }
+    let is_stranger = !is_tagged(&hello, &[&PARTIES.backend_gate]);
+    for (_, known, answer) in [&whole, &cut] {
+        assert!(!is_stranger || (!known && answer.is_empty()), "the gate let a stranger in");
+    }
     let (result, known, _) = whole;
-    assert!(!known || tag_is_good_for(&hello, &PARTIES.backend_gate), "the gate let a stranger in");
     result.is_ok() && known
 }
 
@@ -220,23 +251,6 @@ fn new_gateway(suite: Suite) -> GatewayStream {
         .expect("the keys can be used")
 }
 
-/// Makes the tag of a whole hello good.
-fn tag(hello: &mut [u8], gate: &Gate) {
-    let Ok(Some((parsed, _))) = Hello::decode(hello) else { return };
-    let tag = gate.tag(&parsed.preamble.fixed(), parsed.ticket, parsed.message_1);
-    hello[16..32].copy_from_slice(&tag);
-}
-
-/// Whether the tag belongs to a key the gateway knows.
-fn tag_is_good(hello: &[u8]) -> bool {
-    [&PARTIES.gate, &PARTIES.retired_gate].into_iter().any(|gate| tag_is_good_for(hello, gate))
-}
-
-fn tag_is_good_for(hello: &[u8], gate: &Gate) -> bool {
-    let Ok(Some((parsed, _))) = Hello::decode(hello) else { return false };
-    gate.verify(&parsed.preamble.fixed(), parsed.ticket, parsed.message_1, &parsed.preamble.tag)
-}
-
 /// Flips what `edits` say; whether that changed anything.
 fn edit(bytes: &mut [u8], edits: &[u8]) -> bool {
     let before = bytes.to_vec();
@@ -251,62 +265,97 @@ fn edit(bytes: &mut [u8], edits: &[u8]) -> bool {
 /// Honest beginnings of every kind, and the ways in which they go wrong.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
+    let nk = PARTIES.dial(Suite::NkChaChaPoly, Suites::NONE).0;
+    let reply = hail(&changed_and_tagged(&nk, 5, 6), &[], &PARTIES.acceptor).2;
+    [at_links(&nk), at_clients(&reply), at_streams(&nk, &reply)].concat()
+}
+
+fn at_links(nk: &[u8]) -> Vec<Seed> {
     let server = |flags, hello: &[u8]| Writer::default().byte(0).byte(flags).bytes(&[15]).rest(hello).done();
     let hello = |suite| PARTIES.dial(suite, Suites::NONE).0;
-    let nk = hello(Suite::NkChaChaPoly);
     let changed = |at: usize, byte: u8| {
-        let mut hello = nk.clone();
+        let mut hello = nk.to_vec();
         hello[at] = byte;
         hello
     };
-    let mut retired = nk.clone();
+    let mut retired = nk.to_vec();
     retired[6..10].copy_from_slice(&PARTIES.retired.key_id().0);
-    let offer = encode_offer(VERSIONS, Suites::of(&LINK_SUITES));
-    let longer = [&offer[..], b"what later versions say"].concat();
+    let nnpsk0 = hello(Suite::Nnpsk0ChaChaPoly);
+    let mut other_ticket = nnpsk0.clone();
+    other_ticket[60] ^= 1;
+    let mut other_psk = nnpsk0.clone();
+    *other_psk.last_mut().expect("a hello") ^= 1;
+    vec![
+        ("link-nk-chachapoly", server(0, nk)),
+        ("link-nk-aesgcm", server(0, &hello(Suite::NkAesGcm))),
+        ("link-ik-chachapoly", server(0, &hello(Suite::IkChaChaPoly))),
+        ("link-ik-aesgcm", server(0, &hello(Suite::IkAesGcm))),
+        ("link-nnpsk0-chachapoly", server(0, &nnpsk0)),
+        ("link-nnpsk0-aesgcm", server(0, &hello(Suite::Nnpsk0AesGcm))),
+        ("link-retagged", server(TAGGED, nk)),
+        ("link-ticket-refused", server(NARROW, &nnpsk0)),
+        ("link-ticket-touched", server(TAGGED, &other_ticket)),
+        ("link-psk-touched", server(TAGGED, &other_psk)),
+        ("link-suite-refused", server(NARROW, &hello(Suite::IkChaChaPoly))),
+        ("link-suite-not-offered", server(TAGGED, &changed(13, 4))),
+        ("link-version-not-offered", server(TAGGED, &changed(10, 4))),
+        ("link-unknown-version", server(TAGGED, &changed(4, 9))),
+        ("link-unknown-version-wrong-tag", server(0, &changed(4, 9))),
+        ("link-reserved-suite", server(TAGGED, &changed(5, 6))),
+        ("link-retired-key", server(TAGGED_RETIRED, &retired)),
+        ("link-bad-point", server(TAGGED, &[&nk[..34], &[0; 48]].concat())),
+        ("link-wrong-tag", server(0, &changed(20, 0))),
+        ("link-cut-off", server(0, &nk[..50])),
+        ("link-too-much", server(0, &[nk, b"x"].concat())),
+        ("link-http", server(0, b"GET / HTTP/1.1\r\n\r\n")),
+    ]
+}
+
+fn at_clients(reply: &[u8]) -> Vec<Seed> {
     let client = |suite, flags, payload: &[u8], edits: &[u8], more: &[u8]| {
         let head = Writer::default().byte(1).byte(suite).byte(flags).bytes(&[20]);
         head.bytes(payload).bytes(edits).rest(more).done()
     };
+    let offer = encode_offer(VERSIONS, Suites::of(&LINK_SUITES));
+    let longer = [&offer[..], b"what later versions say"].concat();
+    let future = encode_offer(VERSIONS | 1 << 2, Suites::from_bits(0xff_ffff));
+    let longest = [&future[..], &[7; 3900]].concat();
+    vec![
+        ("client-nk", client(0, 0, &offer, &[], &[])),
+        ("client-ik", client(3, 0, &offer, &[], &[])),
+        ("client-nnpsk0", client(4, 0, &longer, &[], &[])),
+        ("client-offer-of-the-future", client(0, 0, &longest, &[], &[])),
+        ("client-downgraded", client(0, BETTER, &offer, &[], &[])),
+        ("client-suite-gone", client(0, 0, &encode_offer(VERSIONS, Suites::NONE), &[], &[])),
+        ("client-version-gone", client(0, 0, &encode_offer(1 << 2, Suites::of(&LINK_SUITES)), &[], &[])),
+        ("client-suites-learned", client(0, BETTER | SERVED, &offer, &[], &[])),
+        ("client-best-suite-learned", client(3, SERVED, &offer, &[], &[])),
+        ("client-short-payload", client(0, 0, &offer[..3], &[], &[])),
+        ("client-flipped-bit", client(1, 0, &offer, &[0, 40, 1], &[])),
+        ("client-clear-reply", client(0, RAW, &[], &[], reply)),
+        ("client-clear-reply-cut-off", client(0, RAW, &[], &[], &reply[..15])),
+    ]
+}
+
+fn at_streams(nk: &[u8], reply: &[u8]) -> Vec<Seed> {
     let mut kk = Vec::new();
     new_gateway(Suite::KkChaChaPoly).seal(&mut kk);
-    let reply = hail(&changed_and_tagged(&nk, 5, 6), &[], &PARTIES.acceptor).2;
     let backend = |flags, hello: &[u8]| Writer::default().byte(2).byte(flags).bytes(&[9]).rest(hello).done();
     let gateway = |suite, flags, edits: &[u8], more: &[u8]| {
         let head = Writer::default().byte(3).byte(suite).byte(flags).bytes(&[30]);
         head.bytes(edits).rest(more).done()
     };
     vec![
-        ("link-nk-chachapoly", server(0, &nk)),
-        ("link-nk-aesgcm", server(0, &hello(Suite::NkAesGcm))),
-        ("link-ik-chachapoly", server(0, &hello(Suite::IkChaChaPoly))),
-        ("link-ik-aesgcm", server(0, &hello(Suite::IkAesGcm))),
-        ("link-nnpsk0-chachapoly", server(0, &hello(Suite::Nnpsk0ChaChaPoly))),
-        ("link-nnpsk0-aesgcm", server(0, &hello(Suite::Nnpsk0AesGcm))),
-        ("link-retagged", server(TAGGED, &nk)),
-        ("link-ticket-refused", server(NARROW, &hello(Suite::Nnpsk0ChaChaPoly))),
-        ("link-suite-refused", server(NARROW, &hello(Suite::IkChaChaPoly))),
-        ("link-unknown-version", server(TAGGED, &changed(4, 9))),
-        ("link-reserved-suite", server(TAGGED, &changed(5, 6))),
-        ("link-retired-key", server(TAGGED_RETIRED, &retired)),
-        ("link-bad-point", server(TAGGED, &[&nk[..34], &[0; 48]].concat())),
-        ("link-wrong-tag", server(0, &changed(20, 0))),
-        ("link-cut-off", server(0, &nk[..50])),
-        ("link-too-much", server(0, &[&nk[..], b"x"].concat())),
-        ("link-http", server(0, b"GET / HTTP/1.1\r\n\r\n")),
-        ("client-nk", client(0, 0, &offer, &[], &[])),
-        ("client-ik", client(3, 0, &offer, &[], &[])),
-        ("client-nnpsk0", client(4, 0, &longer, &[], &[])),
-        ("client-downgraded", client(0, BETTER, &offer, &[], &[])),
-        ("client-short-payload", client(0, 0, &offer[..3], &[], &[])),
-        ("client-flipped-bit", client(1, 0, &offer, &[0, 40, 1], &[])),
-        ("client-clear-reply", client(0, RAW, &[], &[], &reply)),
         ("backend-kk", backend(0, &kk)),
         ("backend-wrong-suite", backend(TAGGED, &[&kk[..5], &[1], &kk[6..]].concat())),
-        ("backend-link-hello", backend(0, &nk)),
+        ("backend-suites-offered", backend(TAGGED, &[&kk[..12], &[2], &kk[13..]].concat())),
+        ("backend-other-gateway", backend(TAGGED, &[&kk[..32], &[9], &kk[33..]].concat())),
+        ("backend-unknown-version", backend(TAGGED, &[&kk[..4], &[2], &kk[5..]].concat())),
+        ("backend-link-hello", backend(0, nk)),
         ("gateway-kk-chachapoly", gateway(0, 0, &[], &[])),
         ("gateway-kk-aesgcm", gateway(1, 0, &[], &[])),
         ("gateway-flipped-bit", gateway(0, 0, &[0, 50, 0x80], &[])),
-        ("gateway-clear-reply", gateway(0, RAW, &[], &reply)),
+        ("gateway-clear-reply", gateway(0, RAW, &[], reply)),
     ]
 }
 

@@ -4,10 +4,14 @@
 //! Each body panics when a rule is broken and otherwise says how far it got: how many hellos were answered, frames
 //! heard or tickets opened. That number tells whether a corpus reaches what lies behind the cryptography.
 
+mod bounds;
+pub mod foreign;
 pub mod frames;
 pub mod hello;
+mod layout;
 mod parties;
 pub mod records;
+pub mod resume;
 pub mod script;
 pub mod stream;
 pub mod ticket;
@@ -29,8 +33,10 @@ pub struct Target {
 pub type Seed = (&'static str, Vec<u8>);
 
 /// All of them.
-pub const ALL: [Target; 5] = [
+pub const ALL: [Target; 7] = [
     Target { name: "hello", run: hello::run, seeds: hello::seeds },
+    Target { name: "foreign", run: foreign::run, seeds: foreign::seeds },
+    Target { name: "resume", run: resume::run, seeds: resume::seeds },
     Target { name: "records", run: records::run, seeds: records::seeds },
     Target { name: "frames", run: frames::run, seeds: frames::seeds },
     Target { name: "stream", run: stream::run, seeds: stream::seeds },

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use protocol::link::{Acceptor, ClientLink, Dial, ServerLink};
 use protocol::noise::{Gate, Identity, PublicKey, StaticKey, Suite, Suites, TicketKeys};
-use protocol::{Time, UnixMillis};
+use protocol::{Error, Time, UnixMillis};
 
 use super::Arrivals;
 use super::script::pieces;
@@ -20,11 +20,15 @@ pub(super) const LINK_SUITES: [Suite; 6] = [
     Suite::Nnpsk0ChaChaPoly,
     Suite::Nnpsk0AesGcm,
 ];
+/// Those that a narrow listener allows.
+pub(super) const NARROW_SUITES: [Suite; 2] = [Suite::NkChaChaPoly, Suite::Nnpsk0ChaChaPoly];
 /// Ephemeral secret of whoever asks.
 pub(super) const ASKING: [u8; 32] = [0x22; 32];
 /// Ephemeral secret of whoever answers.
 pub(super) const ANSWERING: [u8; 32] = [0x33; 32];
 pub(super) const GROUP_KEY: [u8; 32] = [0x77; 32];
+/// The realm of all users.
+pub(super) const REALM: &str = "realm";
 pub(super) const PSK: [u8; 32] = [0x88; 32];
 
 /// What all runs share, as making it costs curve operations.
@@ -32,7 +36,7 @@ pub(super) static PARTIES: LazyLock<Parties> = LazyLock::new(Parties::new);
 
 pub(super) struct Parties {
     pub(super) acceptor: Acceptor,
-    /// The same key, but tickets and half of the suites are refused.
+    /// The same keys, but tickets and most suites are refused.
     pub(super) narrow: Acceptor,
     pub(super) key: StaticKey,
     pub(super) server: PublicKey,
@@ -52,11 +56,10 @@ impl Parties {
         let retired = StaticKey::from_secret([0x12; 32]).public();
         let backend = StaticKey::from_secret([0x15; 32]);
         let server = key.public();
-        let tickets = TicketKeys::new(GROUP_KEY, WALL);
+        let tickets = TicketKeys::new(GROUP_KEY, REALM, WALL);
         let ticket = tickets.issue(&identity(server), &[0x99; 16]).expect("a good identity");
-        let few = Suites::of(&[Suite::NkChaChaPoly, Suite::Nnpsk0ChaChaPoly]);
         Self {
-            narrow: Acceptor::new(key.clone(), few, &[], None),
+            narrow: Acceptor::new(key.clone(), Suites::of(&NARROW_SUITES), &[retired], None),
             acceptor: Acceptor::new(key.clone(), Suites::of(&LINK_SUITES), &[retired], Some(tickets)),
             key,
             server,
@@ -71,20 +74,32 @@ impl Parties {
         }
     }
 
-    /// The hello of an honest client.
+    /// The hello of an honest client, that never learned which suites are served.
     pub(super) fn dial(&self, suite: Suite, better: Suites) -> (Vec<u8>, ClientLink) {
+        let mut hello = Vec::new();
+        let client = self.redial(suite, better, Suites::NONE, &mut hello).expect("the keys fit the suite");
+        (hello, client)
+    }
+
+    /// The same of one that learned it on an earlier link.
+    pub(super) fn redial(
+        &self,
+        suite: Suite,
+        better: Suites,
+        served: Suites,
+        hello: &mut Vec<u8>,
+    ) -> Result<ClientLink, Error> {
         let wanted = matches!(suite, Suite::IkChaChaPoly | Suite::IkAesGcm);
         let dial = Dial {
             server: &self.server,
             gate: &self.gate,
             suite,
             better,
+            served,
             device_key: wanted.then_some(&self.device),
             ticket: suite.is_ticket().then_some((&self.ticket, &PSK)),
         };
-        let mut hello = Vec::new();
-        let client = ClientLink::dial(&dial, ASKING, Time::ZERO, &mut hello).expect("the keys fit the suite");
-        (hello, client)
+        ClientLink::dial(&dial, ASKING, Time::ZERO, hello)
     }
 
     /// A link between honest ends, with message 2 still to be heard by the client.
@@ -114,9 +129,11 @@ pub(super) fn identity(server: PublicKey) -> Identity {
         auth_time: WALL,
         login: 0,
         token_exp: None,
+        end: None,
         epoch: 3,
         user: b"alice".to_vec(),
         device: b"phone".to_vec(),
         device_key: None,
+        bound_key: None,
     }
 }

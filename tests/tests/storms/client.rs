@@ -8,10 +8,11 @@ use driver::{Endpoint, Peer};
 use prost::Message;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
+use protocol::noise::preamble::Rejection;
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{self, Frame, Outcome, Request, RequestId};
 use protocol::wire::proto::link::Welcome;
-use protocol::{CloseCode, Refusal, Time};
+use protocol::{CloseCode, Error, Refusal, Time};
 
 use crate::Totals;
 use crate::carried::{PushId, named};
@@ -148,8 +149,8 @@ impl Client {
         let leaves = !self.calm && self.rng.one_in(300);
         let gone = matches!(link.socket.state(), State::Broken(_) | State::Refused(_) | State::Eof);
         if over || gone || leaves {
-            if let Some(how) = link.how.filter(|how| how.is_silent() && gone) {
-                totals.silenced.insert(how);
+            if let Some(how) = link.how.filter(|how| how.is_silent() && gone && !link.welcome) {
+                totals.turned_down.insert(how);
             }
             // What the link carried is unknown to this client, and it does not ask again.
             totals.lost += self.open.len() as u64;
@@ -178,6 +179,7 @@ impl Client {
             gate: &gate,
             suite,
             better: Suites::NONE,
+            served: Suites::NONE,
             device_key: (suite == Suite::IkAesGcm).then_some(&device_key),
             ticket: taken.as_ref().map(|(Ticket { ticket, psk }, _)| (&ticket[..], psk)),
         };
@@ -260,10 +262,27 @@ impl Client {
     fn listen(&mut self, link: &mut Link, now: Time, totals: &mut Totals) -> bool {
         let mut bytes = Vec::new();
         link.socket.read(&mut bytes, 1 + self.rng.below(300));
-        let silent = bytes.is_empty() || !link.how.is_some_and(Use::is_silent);
-        assert!(silent, "a bad ticket was answered: {:?}", link.how);
         let mut input = Input::new(&mut bytes, std::mem::take(&mut link.rest));
-        while let Some(frame) = link.machine.receive(&mut input, now).expect("the gateway keeps the rules") {
+        loop {
+            let frame = match link.machine.receive(&mut input, now) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(Error::Rejected(reason)) => {
+                    assert!(!link.machine.is_open(), "nobody with keys is answered in the clear");
+                    if reason == Rejection::TicketRefused as u8 {
+                        let how = link.how.filter(|how| how.is_bad() && !how.is_silent());
+                        totals.turned_down.insert(
+                            how.unwrap_or_else(|| panic!("refused although it is good: {:?}", link.how)),
+                        );
+                    } else {
+                        assert_eq!(reason, Rejection::Busy as u8, "nothing else is wrong with a hello");
+                        totals.busy += 1;
+                    }
+                    return true;
+                }
+                Err(error) => panic!("the gateway breaks a rule: {error}"),
+            };
+            assert!(!link.how.is_some_and(Use::is_bad), "a bad ticket opened a link: {:?}", link.how);
             let end = matches!(&frame, Frame::Close(close) if close.code == CloseCode::SlowReader.number());
             assert!(end || !link.overrun, "{} behind a push that was reported", frame.name());
             match frame {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use protocol::limits::CREDIT_OVERHEAD;
 use protocol::{Refusal, Time};
 
+use crate::carried::named;
 use crate::client::Script;
 use crate::settings::GRANT;
 use crate::shape::Shape;
@@ -31,6 +33,22 @@ fn a_link_has_its_grant_and_no_more_whether_its_requests_run_or_wait() {
     (desk.mute_until, desk.stingy_until) = (Time::ZERO, Time::ZERO);
     world.until("the others are answered", |world| world.totals.answered as usize == GRANT);
     world.until("the client has left", |world| world.clients[0].is_done());
+}
+
+#[test]
+fn a_request_that_no_grant_could_hold_is_refused_for_good_and_one_that_just_fits_is_not() {
+    let small = || Shape { grant_bytes: 2000, ..Shape::plain(1, 1, 1) };
+    // What a client says before what its script adds: whose it is, where it goes, and which it is.
+    let head = named(World::quiet(small()).clients[0].name.as_bytes(), "echo", b"").len() + 1;
+    let fits = small().grant_bytes as usize - CREDIT_OVERHEAD as usize - head;
+    for (len, refusals, answered) in [(fits + 1, &[Refusal::TooLarge][..], 0), (fits, &[], 1)] {
+        let mut world = World::quiet(small());
+        world.clients[0].script = Some(Script { lane: ("echo", ""), len, window: 1 });
+        world.clients[0].wanted = 1;
+        world.until("the client has left", |world| world.clients[0].is_done());
+        assert_eq!(world.totals.refusals.iter().collect::<Vec<_>>(), refusals.iter().collect::<Vec<_>>());
+        assert_eq!((world.totals.answered, world.totals.refused), (answered, 1 - answered));
+    }
 }
 
 #[test]

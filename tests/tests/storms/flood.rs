@@ -64,6 +64,7 @@ fn hello() -> Vec<u8> {
         gate: &Gate::new(&server),
         suite: Suite::NkChaChaPoly,
         better: Suites::NONE,
+        served: Suites::NONE,
         device_key: None,
         ticket: None,
     };

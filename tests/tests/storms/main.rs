@@ -65,8 +65,9 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(slow.iter().all(|&count| count > 0), "{totals:?}");
     for how in Use::ALL {
         let told = (how, CloseCode::AuthFailed);
-        let seen = if how.is_lie() { totals.exposed.contains(&told) } else { totals.silenced.contains(&how) };
-        let seen = if how.is_lie() || how.is_silent() { seen } else { totals.resumed.contains(&how) };
+        let seen =
+            if how.is_lie() { totals.exposed.contains(&told) } else { totals.turned_down.contains(&how) };
+        let seen = if how.is_lie() || how.is_bad() { seen } else { totals.resumed.contains(&how) };
         assert!(seen, "no link with a ticket used like this: {how:?}, {totals:?}");
     }
     assert!(totals.replayed > 0, "{totals:?}");
@@ -145,8 +146,10 @@ pub(crate) struct Totals {
     pub(crate) slow: BTreeMap<Option<Scarce>, u64>,
     /// How tickets were used that opened a link.
     pub(crate) resumed: BTreeSet<Use>,
-    /// Bad tickets that were answered by silence.
-    pub(crate) silenced: BTreeSet<Use>,
+    /// Bad tickets that opened nothing.
+    pub(crate) turned_down: BTreeSet<Use>,
+    /// Hellos whose clients were asked to come back later.
+    pub(crate) busy: u64,
     /// What those were told who used a ticket as somebody else.
     pub(crate) exposed: BTreeSet<(Use, CloseCode)>,
     /// Recorded hellos that were sent again.
@@ -170,7 +173,8 @@ impl Totals {
         self.undelivered.extend(&other.undelivered);
         self.closes.extend(&other.closes);
         self.resumed.extend(&other.resumed);
-        self.silenced.extend(&other.silenced);
+        self.turned_down.extend(&other.turned_down);
+        self.busy += other.busy;
         self.exposed.extend(&other.exposed);
         self.replayed += other.replayed;
         self.injected.extend(&other.injected);

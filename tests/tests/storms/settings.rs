@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use driver::Endpoint;
-use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, hex, load};
+use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, load};
 use gateway::control;
+use gateway::session::Grant;
 use gateway::upstream::{park, pending};
 use gateway::worker::settings::Settings;
 use protocol::link::Acceptor;
@@ -19,6 +20,8 @@ use crate::shape::{Scarce, Shape, name_of};
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
 pub(crate) const SERVER: [u8; 32] = [9; 32];
+/// The realm of everybody in a storm.
+pub(crate) const REALM: &str = "storm";
 pub(crate) const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
 pub(crate) const TICKET_SUITES: Suites = Suites::of(&[
     Suite::NkChaChaPoly,
@@ -84,7 +87,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         backends(shape)
     );
     let machine = Machine { cpus: vec![0], open_files: 64, memory: 0 };
-    let read = |_: &Path| Ok(hex::encode(&SERVER));
+    let read = |_: &Path| Ok(protocol::hex::encode(&SERVER));
     let config = match load("storm.toml", &text, Overrides::default(), &machine, &read) {
         Ok((config, _)) => config,
         Err(problems) => panic!("{problems}"),
@@ -102,6 +105,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         outgoing_bytes_max: outgoing_bytes_max(scarce),
         lingering_max: 16,
         record_plain_max: 1000,
+        grant: Grant { bytes: shape.grant_bytes, ..all.grant },
         in_flight: pending::Caps { link_max: GRANT as u32, stream_max: 24, worker_max: IN_FLIGHT_MAX as u32 },
         waiting: park::Bounds { requests_max: PARKED_MAX as u32, bytes_max: PARKED_BYTES_MAX },
         waiting_max: Duration::from_secs(2),
@@ -112,7 +116,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
 
 /// The server's end of handshakes.
 pub(crate) fn acceptor(shape: &Shape) -> Acceptor {
-    let tickets = shape.tickets.then(|| TicketKeys::new(GROUP, UnixMillis(WALL)));
+    let tickets = shape.tickets.then(|| TicketKeys::new(GROUP, REALM, UnixMillis(WALL)));
     let suites = if shape.tickets { TICKET_SUITES } else { SUITES };
     Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], tickets)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
     pub(crate) scarce: Option<Scarce>,
+    /// Bytes of requests a link may have in flight.
+    pub(crate) grant_bytes: u32,
 }
 
 /// The bounds on what waits for clients, one of them small in a seed, so that each is seen to hold.
@@ -41,6 +43,9 @@ pub(crate) enum Scarce {
 impl Scarce {
     pub(crate) const ALL: [Self; 3] = [Self::Hard, Self::Soft, Self::Pool];
 }
+
+/// More than all requests of a link's grant cost together.
+const GRANT_BYTES: u32 = 64 << 10;
 
 /// Routes that clients may name.
 pub(crate) const ROUTES: [&str; 2] = ["echo", "mail"];
@@ -59,6 +64,7 @@ impl Shape {
             tickets: rng.one_in(2),
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
+            grant_bytes: GRANT_BYTES,
         }
     }
 
@@ -76,6 +82,7 @@ impl Shape {
             tickets: false,
             exempt: false,
             scarce: None,
+            grant_bytes: GRANT_BYTES,
         }
     }
 

@@ -8,7 +8,7 @@ use protocol::noise::ticket::{CLOCK_SKEW_MAX, Identity, TICKET_LIFETIME, TicketK
 use protocol::noise::{StaticKey, Suite};
 use protocol::wire::proto::link;
 
-use crate::settings::{GROUP, SERVER};
+use crate::settings::{GROUP, REALM, SERVER};
 
 /// How a client uses a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +46,14 @@ impl Use {
         Self::Foreign,
     ];
 
-    /// Whether the answer to the hello is silence.
-    pub(crate) fn is_silent(self) -> bool {
+    /// Whether there is no handshake.
+    pub(crate) fn is_bad(self) -> bool {
         self >= Self::Garbled
+    }
+
+    /// Whether the answer to the hello is silence. To the other bad ones it is the clear reply.
+    pub(crate) fn is_silent(self) -> bool {
+        self == Self::OtherSecret
     }
 
     /// Whether `Auth` is refused.
@@ -116,12 +121,14 @@ fn forged(group: [u8; 32], user: &str, issued: UnixMillis) -> Ticket {
         auth_time: issued,
         login: 0,
         token_exp: None,
+        end: None,
         epoch: 0,
         user: user.into(),
         device: b"device".to_vec(),
         device_key: None,
+        bound_key: None,
     };
-    let keys = TicketKeys::new(group, issued);
+    let keys = TicketKeys::new(group, REALM, issued);
     Ticket { ticket: keys.issue(&identity, &[6; 16]).expect("the identity is whole"), psk }
 }
 

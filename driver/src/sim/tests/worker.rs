@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sim::{Faults, State};
-use crate::{Armed, Batch, End, Errno, Sent};
+use crate::{Armed, Batch, End, Errno, Sent, Trust};
 
 fn send(driver: &mut SimDriver, token: Token, bytes: &[u8]) {
     driver.submit(Op::Send { token, batch: Batch { bytes: bytes.to_vec(), sent: 0 } }).unwrap();
@@ -53,7 +53,7 @@ fn with_a_full_table_the_connection_is_closed_and_the_accept_fails() {
     driver.submit(Op::Park { listener: Listener(0) }).unwrap();
     let errno = Errno(libc::ENFILE);
     assert_eq!(turn(&mut driver), [Completion::AcceptFailed { listener: Listener(0), errno }]);
-    driver.submit(Op::Connect { tag: 5, to: Box::new(place(1)) }).unwrap();
+    driver.submit(Op::Connect { tag: 5, to: Box::new(place(1)), trust: Trust::Anybody }).unwrap();
     assert_eq!(turn(&mut driver), [Completion::Connected { tag: 5, result: Err(errno) }]);
     net.carry_all();
     assert_eq!(client.state(), State::Eof);
@@ -215,8 +215,8 @@ fn connects_reach_a_backlog_or_are_refused() {
     let unix = Endpoint::Unix("/run/backend".into());
     let backlog = net.listen(&unix, Buffers::default());
     turn(&mut driver);
-    driver.submit(Op::Connect { tag: 1, to: Box::new(unix) }).unwrap();
-    driver.submit(Op::Connect { tag: 2, to: Box::new(place(9)) }).unwrap();
+    driver.submit(Op::Connect { tag: 1, to: Box::new(unix), trust: Trust::Anybody }).unwrap();
+    driver.submit(Op::Connect { tag: 2, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
     assert_eq!(turn(&mut driver), []);
     assert_eq!(net.audit(0).dialing, 2);
     net.carry_all();
@@ -253,7 +253,7 @@ fn a_killed_worker_leaves_no_socket_behind() {
     let (net, mut driver, client, token) = linked(1);
     let waiting = net.connect(&place(1), peer(8), Buffers::default());
     driver.submit(receive(token, Mode::Multishot)).unwrap();
-    driver.submit(Op::Connect { tag: 1, to: Box::new(place(9)) }).unwrap();
+    driver.submit(Op::Connect { tag: 1, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
     turn(&mut driver);
     net.carry_all();
     drop(driver);

@@ -6,7 +6,8 @@ fn key() -> HashKey {
 }
 
 fn claims(devices_max: u32) -> Claims {
-    let bounds = Bounds { links: 8, devices_max, tombstones_max: 100, tombstone: Duration::from_secs(600) };
+    let tombstone = Duration::from_secs(600);
+    let bounds = Bounds { links: 8, devices_max, tombstones_max: 100, tombstone, revocations_max: 10 };
     Claims::new(key(), &bounds)
 }
 
@@ -31,6 +32,19 @@ fn links(claims: &Claims, user: &str, device: Option<&str>) -> Vec<u32> {
         claims.lookup(key().identity(user.as_bytes()), device).map(|link| link.slot()).collect();
     slots.sort_unstable();
     slots
+}
+
+#[test]
+fn a_revoked_login_has_no_claim_and_a_later_one_has() {
+    let mut claims = claims(4);
+    let early = claim("alice", "phone", 1);
+    claims.revoke(early.user, early.login_time, at(0));
+    assert_eq!(claims.claim(&early, at(1)).outcome, Outcome::Revoked);
+    assert!(claims.is_empty());
+    let late = Claim { login_time: UnixMillis(early.login_time.0 + 1), ..early };
+    assert!(matches!(claims.claim(&late, at(1)).outcome, Outcome::Granted { .. }));
+    let other = claim("bob", "phone", 2);
+    assert!(matches!(claims.claim(&other, at(1)).outcome, Outcome::Granted { .. }));
 }
 
 #[test]
@@ -159,7 +173,9 @@ proptest! {
     /// Against a plain list of claims, with tombstones out of the way: same links, same losers, epochs rise.
     #[test]
     fn behaves_like_a_list(steps in prop::collection::vec((0..3u8, 0..4u32, 0..4u32), 1..200)) {
-        let bounds = Bounds { links: 4, devices_max: 3, tombstones_max: 0, tombstone: Duration::ZERO };
+        let tombstone = Duration::ZERO;
+        let bounds =
+            Bounds { links: 4, devices_max: 3, tombstones_max: 0, tombstone, revocations_max: 0 };
         let mut claims = Claims::new(key(), &bounds);
         let mut model: Vec<Claim> = Vec::new();
         let mut seen: Vec<Claim> = Vec::new();
@@ -175,7 +191,7 @@ proptest! {
                 let (epoch, out) = match claims.claim(&new, at(0)).outcome {
                     Outcome::Granted { epoch } => (epoch, None),
                     Outcome::Replaced { epoch, loser, .. } => (epoch, Some(loser)),
-                    Outcome::Superseded => (0, None),
+                    Outcome::Superseded | Outcome::Revoked => (0, None),
                 };
                 prop_assert_eq!(out, loser);
                 prop_assert!(epoch > last_epoch);

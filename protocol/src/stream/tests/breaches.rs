@@ -7,7 +7,7 @@ use crate::limits::PREAMBLE_LEN;
 use crate::noise::preamble::{Hello, Preamble, VERSIONS};
 use crate::noise::{Gate, KeyId, Suites};
 use crate::wire::proto::stream as proto;
-use crate::wire::stream::{AuthResult, Authenticate, Rare, credit_cost};
+use crate::wire::stream::{AuthResult, Authenticate, Kick, LinkOpened, Rare, credit_cost};
 
 fn hello() -> proto::Hello {
     proto::Hello {
@@ -17,6 +17,7 @@ fn hello() -> proto::Hello {
         credit: 10_000,
         frame_len_max: 4096,
         heartbeat_ms: 5000,
+        ..Default::default()
     }
 }
 
@@ -26,6 +27,7 @@ fn ready() -> proto::Ready {
         routes: vec!["echo".into()],
         credit: 10_000,
         frame_len_max: 4096,
+        ..Default::default()
     }
 }
 
@@ -117,14 +119,16 @@ fn frames_of_the_wrong_direction_are_refused() {
     assert_eq!(told(StreamFrame::Rare(Rare::EndSession, b"")), Some(Error::Unexpected("end_session")));
     assert_eq!(told(StreamFrame::Request(request(0, b""))), Some(Error::Field("call")));
     assert_eq!(told(StreamFrame::Authenticate(Authenticate::default())), Some(Error::Field("call")));
+    assert_eq!(
+        told(StreamFrame::Kick(Kick { device: &[0; 65], ..Kick::default() })),
+        Some(Error::Unexpected("kick"))
+    );
     let greeting = rare_record(Rare::Ready, &ready());
     let told = |frame| gateway_told(&[greeting.clone(), clear_record(&[frame])].concat()).err();
     assert_eq!(told(StreamFrame::Request(request(1, b""))), Some(Error::Unexpected("request")));
-    assert_eq!(told(StreamFrame::LinkOpened(Default::default())), Some(Error::Unexpected("link_opened")));
-    assert_eq!(told(StreamFrame::Push(StreamPush::default())), Some(Error::Field("target")));
-    assert_eq!(told(StreamFrame::Push(StreamPush { link: 1, ..push(1, b"") })), Some(Error::Field("target")));
-    let nobody = AuthResult { accepted: true, ..Default::default() };
-    assert_eq!(told(StreamFrame::AuthResult(nobody)), Some(Error::Field("user")));
+    let opened = LinkOpened { user: b"u", device: b"d", session: &[1; 16], ..LinkOpened::default() };
+    assert_eq!(told(StreamFrame::LinkOpened(opened)), Some(Error::Unexpected("link_opened")));
+    assert_eq!(told(StreamFrame::LinkOpened(LinkOpened::default())), Some(Error::Unexpected("presence")));
 }
 
 #[test]
@@ -150,6 +154,75 @@ fn unknown_kinds_are_told_and_passed_over() {
     records.extend([0, 5, 4, 0xb2, 0x06, 1, 7]); // Field 102 in a frame of four bytes.
     records.extend(clear_record(&[StreamFrame::Ping { nonce: 1 }]));
     assert!(backend_told(&records).unwrap().is_live());
+}
+
+#[test]
+fn so_many_unknown_kinds_at_a_time_end_the_stream_and_as_many_in_all_do_not() {
+    let record = [0, 4, 3, 0xf8, 0x07, 1]; // Field 127, a number.
+    let mut pair = Pair::live(&Mode::Clear);
+    let minute = Duration::from_secs(60);
+    for round in 0..3 {
+        pair.now = START + minute * round;
+        for _ in 0..crate::limits::STREAM_GLITCHES_MAX {
+            assert_eq!(pair.tell_backend(&mut record.clone()), Ok(()));
+        }
+    }
+    assert_eq!(pair.tell_backend(&mut record.clone()), Err(Error::Glitches));
+    assert_eq!(Error::Glitches.close_code(), Some(crate::CloseCode::Glitches));
+}
+
+#[test]
+fn padding_and_kinds_that_are_not_served_are_no_glitches() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let pad = clear_record(&[StreamFrame::Pad { zeros: &[0; 100] }]);
+    let announced = rare_record(Rare::Announced, &proto::Announced {});
+    let unban = rare_record(Rare::Unban, &proto::Unban::default());
+    for _ in 0..=crate::limits::STREAM_GLITCHES_MAX {
+        assert_eq!(pair.tell_backend(&mut pad.clone()), Ok(()));
+        assert_eq!(pair.tell_backend(&mut announced.clone()), Ok(()));
+        assert_eq!(pair.tell_gateway(&mut pad.clone()), Ok(()));
+        assert_eq!(pair.tell_gateway(&mut unban.clone()), Ok(()));
+    }
+    assert_eq!(pair.tell_backend(&mut unban.clone()), Err(Error::Unexpected("unban")), "the wrong way");
+    assert_eq!(pair.tell_gateway(&mut announced.clone()), Err(Error::Unexpected("announced")));
+}
+
+/// Whom the flawed frames were about that an end was told of, as it should have been told of nothing else.
+fn flaws(told: &[String]) -> Vec<&str> {
+    let about = |text: &str| text.find("about: ").map(|at| at + "about: ".len());
+    told[1..]
+        .iter()
+        .map(|text| text[about(text).expect("flawed")..].split(',').next().expect("a part"))
+        .collect()
+}
+
+#[test]
+fn a_bad_field_about_one_link_leaves_the_stream_to_the_others() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let window = PARAMS.window;
+    let id = [1; 65];
+    let push = StreamPush { number: 4, user: &id, payload: &[0; 100], ..StreamPush::default() };
+    let two = StreamPush { number: 5, link: 1, user: b"a", payload: &[0; 100], ..StreamPush::default() };
+    let result = AuthResult { call: 6, accepted: true, ..AuthResult::default() };
+    let kick = Kick { link: 1, user: b"eve", ..Kick::default() };
+    let frames = [
+        StreamFrame::Push(push),
+        StreamFrame::Push(two),
+        StreamFrame::AuthResult(result),
+        StreamFrame::Kick(kick),
+    ];
+    assert_eq!(pair.tell_gateway(&mut clear_record(&frames)), Ok(()));
+    assert_eq!(flaws(&pair.at_gateway), ["Push(4)", "Push(5)", "AuthResult(6)", "Kick(1)"]);
+    assert!(pair.gateway.is_ready());
+    pair.gateway.consumed(100);
+    pair.gateway.consumed(100);
+    let request = StreamRequest { call: 3, session: &[1; 15], payload: &[0; 50], ..request(3, &[]) };
+    let ask = Authenticate { call: 2, handshake: &[1; 31], device: b"d", ..Authenticate::default() };
+    let frames = [StreamFrame::Request(request), StreamFrame::Authenticate(ask)];
+    assert_eq!(pair.tell_backend(&mut clear_record(&frames)), Ok(()));
+    assert_eq!(flaws(&pair.at_backend), ["Request(3)", "Authenticate(2)"]);
+    assert_eq!(pair.backend.held(), credit_cost(50), "and it costs what it would have cost");
+    assert!(window > pair.backend.held());
 }
 
 #[test]
@@ -286,31 +359,62 @@ fn strangers_meet_silence() {
     assert_eq!(answer(gateway(&liar, PARAMS), listed()), Error::Handshake);
 }
 
+/// A hello with a good tag that names this version and suite.
+fn foreign(version: u8, suite: u8, suites: u32, ticket: &[u8], message_1: &[u8]) -> Vec<u8> {
+    let remote = backend_key().public();
+    let mut preamble = Preamble {
+        version,
+        suite,
+        key_id: remote.key_id(),
+        versions: 1 << version,
+        suites: Suites::from_bits(suites),
+        ticket_len: u16::try_from(ticket.len()).unwrap(),
+        tag: [0; 16],
+    };
+    preamble.tag = Gate::new(&remote).tag(&preamble.fixed(), ticket, message_1);
+    let mut bytes = Vec::new();
+    Hello { preamble, ticket, message_1 }.encode(&mut bytes);
+    bytes
+}
+
+/// A sealed backend that is told such a hello in pieces: its error, and what it answers.
+fn answer_to(hello: &mut [u8], piece: usize) -> (Result<(), Error>, Vec<u8>) {
+    let mut pair = Pair::new(&kk(Suite::KkAesGcm, backend_key().public()));
+    let told = hello.chunks_mut(piece).try_for_each(|piece| pair.tell_backend(piece));
+    let mut reply = Vec::new();
+    pair.backend.seal(&mut reply);
+    (told, reply)
+}
+
 #[test]
 fn another_version_or_suite_gets_the_clear_reply_if_the_tag_is_right() {
-    for (version, suite, want, reason) in [(2, 9, Error::Version, 1), (1, 3, Error::Suite, 2)] {
-        let remote = backend_key().public();
-        let mut preamble = Preamble {
-            version,
-            suite,
-            key_id: remote.key_id(),
-            versions: 1 << version,
-            suites: Suites::from_bits(1 << suite),
-            ticket_len: 4,
-            tag: [0; 16],
-        };
-        let ticket = gateway_key().public().key_id().0;
-        let message_1 = vec![1; if suite == 3 { 96 } else { 48 }];
-        preamble.tag = Gate::new(&remote).tag(&preamble.fixed(), &ticket, &message_1);
-        let mut bytes = Vec::new();
-        Hello { preamble, ticket: &ticket, message_1: &message_1 }.encode(&mut bytes);
-        let mut pair = Pair::new(&kk(Suite::KkAesGcm, remote));
-        assert_eq!(pair.tell_backend(&mut bytes), Err(want));
-        let mut reply = Vec::new();
-        assert!(pair.backend.seal(&mut reply));
-        assert_eq!(pair.tell_gateway(&mut reply[..15]), Ok(()));
-        assert_eq!(pair.tell_gateway(&mut reply[15..]), Err(Error::Rejected(reason)));
+    let known = gateway_key().public().key_id().0;
+    let longest = ([7; 1024], [1; 4096]);
+    let hellos = [
+        (foreign(2, 9, 0, &known, &[1; 48]), Error::Version, 1),
+        (foreign(1, 3, 1 << 3, &known, &[1; 96]), Error::Suite, 2),
+        (foreign(1, 77, 0, &longest.0, &longest.1), Error::Suite, 2),
+        (foreign(7, 77, 0, &[], &[1]), Error::Version, 1),
+    ];
+    for (hello, want, reason) in hellos {
+        for piece in [1, 33, hello.len()] {
+            let (told, mut reply) = answer_to(&mut hello.clone(), piece);
+            assert_eq!((told, reply.len()), (Err(want), 16), "in pieces of {piece}");
+            let mut pair = Pair::new(&kk(Suite::KkAesGcm, backend_key().public()));
+            assert_eq!(pair.tell_gateway(&mut reply[..15]), Ok(()));
+            assert_eq!(pair.tell_gateway(&mut reply[15..]), Err(Error::Rejected(reason)));
+        }
+        let last = hello.len() - 1;
+        let wrong = [&hello[..last], &[hello[last] ^ 1]].concat();
+        assert_eq!(
+            answer_to(&mut wrong.clone(), 1024),
+            (Err(Error::Gate), vec![]),
+            "a stranger hears nothing"
+        );
     }
+    assert_eq!(answer_to(&mut foreign(1, 9, 1 << 9, &known, &[1; 48]), 99), (Err(Error::Preamble), vec![]));
+    let too_long = foreign(2, 9, 0, &[], &[1; 4097]);
+    assert_eq!(answer_to(&mut too_long.clone(), 50), (Err(Error::HandshakeLength(4097)), vec![]));
 }
 
 #[test]

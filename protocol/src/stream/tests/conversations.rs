@@ -26,13 +26,14 @@ fn converse(mode: &Mode, carry: impl Fn(&mut Pair)) -> (Vec<String>, Vec<String>
 
 fn say_everything(pair: &mut Pair) {
     let Pair { gateway, backend, .. } = pair;
-    gateway.link_opened(&LinkOpened { link: 7, user: b"ann", suite: 1, agent: "sdk", ..Default::default() });
+    let (user, device, session) = (&b"ann"[..], &b"phone"[..], &[6; 16][..]);
+    gateway.link_opened(&LinkOpened { link: 7, user, device, session, suite: 1, ..Default::default() });
     gateway.request(&request(1, b"hello")).unwrap();
-    gateway.authenticate(&Authenticate { call: 2, token: b"t", handshake: &[1; 32], ..Default::default() });
+    gateway.authenticate(&Authenticate { call: 2, device, handshake: &[1; 32], ..Default::default() });
     gateway.request(&request(3, &[7; 3000])).unwrap();
     gateway.report(Report { number: 4, outcome: PushOutcome::Undelivered, reason: 2 });
     gateway.link_detached(&proto::LinkDetached { link: 7, until_ms: 5, ..Default::default() });
-    gateway.link_closed(&LinkClosed { link: 7, user: b"ann", code: 1, ..Default::default() });
+    gateway.link_closed(&LinkClosed { link: 7, user, device, session, code: 1, ..Default::default() });
     backend.push(&push(4, b"news")).unwrap();
     backend.report_ack(4);
     backend.auth_result(&AuthResult { call: 2, accepted: true, user: b"ann", ..Default::default() });
@@ -41,6 +42,7 @@ fn say_everything(pair: &mut Pair) {
     let refused =
         StreamResponse { call: 9, refused: true, status: Refusal::Busy.number(), ..Default::default() };
     backend.response(&refused).unwrap();
+    backend.draining(Duration::from_secs(1));
 }
 
 #[test]
@@ -71,11 +73,12 @@ fn every_kind_of_frame_arrives_in_order() {
             &[
                 "Ready",
                 "Push(StreamPush { number: 4",
-                "ReportAck { number: 4",
+                "ReportAck { report: 4",
                 "AuthResult(AuthResult { call: 2, accepted: true",
                 "Kick(",
-                "Rare(Join",
+                "Skipped",
                 "Response(StreamResponse { call: 9, status: 1",
+                "Draining",
                 "Response(StreamResponse { call: 1",
                 "Response(StreamResponse { call: 3",
                 "Close(Close { code: 2, retry_after_ms: 2000, text: \"restart\" }",

@@ -1,30 +1,23 @@
 //! Stream frames about links and who is behind them: come, gone, let in, sent away.
 
-use super::kind;
 use crate::error::Error;
-use crate::limits::{AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, ID_LEN_MAX, SESSION_ID_LEN, TOKEN_LEN_MAX};
-use crate::wire::cursor::{
-    Fields, Value, bytes_len, fixed64_len, put_bytes, put_fixed64, put_varint, varint_len,
+use crate::limits::{
+    AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, ID_LEN_MAX, LIMIT_CLASS_LEN_MAX, REALM_LEN_MAX, TOKEN_LEN_MAX,
 };
-use crate::wire::frame::{at_most, encode_header, text};
-
-/// Longest address: IPv6.
-const ADDRESS_LEN_MAX: usize = 16;
-/// A handshake hash and a public key.
-const HASH_LEN_MAX: usize = 32;
-/// Longest proof of possession.
-const SIGNATURE_LEN_MAX: usize = 64;
+use crate::wire::cursor::{Fields, Value};
+use crate::wire::field::{address, at_most, hash, required, session, signature, text};
+use crate::wire::sink::{Message, Sink};
 
 /// See `LinkOpened` in `proto/stream.proto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkOpened<'b> {
     /// The link.
     pub link: u64,
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub user: &'b [u8],
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub device: &'b [u8],
-    /// At most 16 bytes.
+    /// 16 bytes.
     pub session: &'b [u8],
     /// 4 or 16 bytes; empty on a Unix socket.
     pub address: &'b [u8],
@@ -36,6 +29,16 @@ pub struct LinkOpened<'b> {
     pub login_ms: u64,
     /// At most 64 bytes.
     pub agent: &'b str,
+    /// Grows with every link of the user's device; 0 for not said.
+    pub link_epoch: u64,
+    /// Byte of the suite in which the user was proved; with a ticket another one than the link's.
+    pub origin_suite: u32,
+    /// The device's static key proved in it: 32 bytes, or empty.
+    pub peer_key: &'b [u8],
+    /// Class of the device; 0 for none.
+    pub class: u32,
+    /// At most 64 bytes; empty for the only one.
+    pub realm: &'b str,
 }
 
 /// See `LinkClosed` in `proto/stream.proto`.
@@ -43,14 +46,16 @@ pub struct LinkOpened<'b> {
 pub struct LinkClosed<'b> {
     /// The link.
     pub link: u64,
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub user: &'b [u8],
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub device: &'b [u8],
-    /// At most 16 bytes.
+    /// 16 bytes.
     pub session: &'b [u8],
     /// A [`CloseCode`](crate::CloseCode)'s number; 0 when the link just broke.
     pub code: u32,
+    /// That of its [`LinkOpened`]; 0 for not said.
+    pub link_epoch: u64,
 }
 
 /// See `Authenticate` in `proto/stream.proto`.
@@ -60,9 +65,9 @@ pub struct Authenticate<'b> {
     pub call: u64,
     /// The link.
     pub link: u64,
-    /// At most 2048 bytes.
+    /// At most 3,584 bytes.
     pub token: &'b [u8],
-    /// At most 64 bytes.
+    /// 1 to 64 bytes.
     pub device: &'b [u8],
     /// As claimed by the client, at most 64 bytes; may be empty.
     pub user: &'b [u8],
@@ -76,8 +81,12 @@ pub struct Authenticate<'b> {
     pub address: &'b [u8],
     /// Milliseconds the gateway will wait.
     pub deadline_ms: u32,
-    /// At most 64 bytes.
+    /// 64 bytes, or empty.
     pub signature: &'b [u8],
+    /// Class of the device, the client's word; 0 for none.
+    pub class: u32,
+    /// At most 64 bytes; empty for the only one.
+    pub realm: &'b str,
 }
 
 /// See `AuthResult` in `proto/stream.proto`.
@@ -87,7 +96,7 @@ pub struct AuthResult<'b> {
     pub call: u64,
     /// Whether the link may come in.
     pub accepted: bool,
-    /// Who it is, at most 64 bytes.
+    /// Who it is: 1 to 64 bytes when accepted.
     pub user: &'b [u8],
     /// Unix milliseconds of the token's end; 0: none.
     pub expires_ms: u64,
@@ -95,6 +104,22 @@ pub struct AuthResult<'b> {
     pub code: u32,
     /// Milliseconds to wait before connecting again.
     pub retry_after_ms: u32,
+    /// When refused: the client must not come back by itself.
+    pub do_not_reconnect: bool,
+    /// Class of the device; 0 for none.
+    pub class: u32,
+    /// Class of account whose limits hold, at most 32 bytes.
+    pub limit_class: &'b str,
+    /// What the link may do; 0 for what the operator says.
+    pub capabilities: u64,
+    /// Milliseconds that tickets of this login are good for at most; 0 for what the operator says.
+    pub ticket_ms: u32,
+    /// Whether the login is to have no tickets.
+    pub no_tickets: bool,
+    /// The Ed25519 key the token is bound to: 32 bytes, or empty.
+    pub bound_key: &'b [u8],
+    /// Names the login, at most 64 bytes; empty for the token's hash.
+    pub login: &'b [u8],
 }
 
 /// See `Kick` in `proto/stream.proto`.
@@ -110,6 +135,18 @@ pub struct Kick<'b> {
     pub code: u32,
     /// The client must not come back by itself.
     pub do_not_reconnect: bool,
+    /// With `user`: tickets of logins up to this moment are worth nothing any more.
+    pub revoke: bool,
+    /// At most 64 bytes; empty for the only one.
+    pub realm: &'b str,
+}
+
+impl Kick<'_> {
+    /// Whether it names exactly one target: a link, or a user.
+    #[must_use]
+    pub const fn has_one_target(&self) -> bool {
+        (self.link != 0) == self.user.is_empty()
+    }
 }
 
 /// See `Close` in `proto/stream.proto`.
@@ -132,40 +169,43 @@ impl<'b> LinkOpened<'b> {
                 (1, Value::Fixed64(link)) => opened.link = link,
                 (2, Value::Bytes(user)) => opened.user = at_most(user, ID_LEN_MAX, "user")?,
                 (3, Value::Bytes(device)) => opened.device = at_most(device, ID_LEN_MAX, "device")?,
-                (4, Value::Bytes(id)) => opened.session = at_most(id, SESSION_ID_LEN, "session")?,
-                (5, Value::Bytes(address)) => {
-                    opened.address = at_most(address, ADDRESS_LEN_MAX, "address")?;
-                }
+                (4, Value::Bytes(id)) => opened.session = session(id)?,
+                (5, Value::Bytes(bytes)) => opened.address = address(bytes)?,
                 (6, Value::Varint(port)) => opened.port = port as u32,
                 (7, Value::Varint(suite)) => opened.suite = suite as u32,
                 (8, Value::Varint(login)) => opened.login_ms = login,
                 (9, Value::Bytes(agent)) => opened.agent = text(agent, AGENT_LEN_MAX, "agent")?,
+                (10, Value::Varint(epoch)) => opened.link_epoch = epoch,
+                (11, Value::Varint(suite)) => opened.origin_suite = suite as u32,
+                (12, Value::Bytes(key)) => opened.peer_key = hash(key, "peer_key")?,
+                (13, Value::Varint(class)) => opened.class = class as u32,
+                (14, Value::Bytes(realm)) => opened.realm = text(realm, REALM_LEN_MAX, "realm")?,
                 _ => {}
             }
         }
+        required(opened.user, "user")?;
+        required(opened.device, "device")?;
+        required(opened.session, "session")?;
         Ok(opened)
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let inner = fixed64_len(1, self.link)
-            + bytes_len(2, self.user)
-            + bytes_len(3, self.device)
-            + bytes_len(4, self.session)
-            + bytes_len(5, self.address)
-            + varint_len(6, self.port.into())
-            + varint_len(7, self.suite.into())
-            + varint_len(8, self.login_ms)
-            + bytes_len(9, self.agent.as_bytes());
-        encode_header(kind::LINK_OPENED, inner, out);
-        put_fixed64(1, self.link, out);
-        put_bytes(2, self.user, out);
-        put_bytes(3, self.device, out);
-        put_bytes(4, self.session, out);
-        put_bytes(5, self.address, out);
-        put_varint(6, self.port.into(), out);
-        put_varint(7, self.suite.into(), out);
-        put_varint(8, self.login_ms, out);
-        put_bytes(9, self.agent.as_bytes(), out);
+impl Message for LinkOpened<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.fixed64(1, self.link);
+        to.bytes(2, self.user);
+        to.bytes(3, self.device);
+        to.bytes(4, self.session);
+        to.bytes(5, self.address);
+        to.varint(6, self.port.into());
+        to.varint(7, self.suite.into());
+        to.varint(8, self.login_ms);
+        to.bytes(9, self.agent.as_bytes());
+        to.varint(10, self.link_epoch);
+        to.varint(11, self.origin_suite.into());
+        to.bytes(12, self.peer_key);
+        to.varint(13, self.class.into());
+        to.bytes(14, self.realm.as_bytes());
     }
 }
 
@@ -178,26 +218,27 @@ impl<'b> LinkClosed<'b> {
                 (1, Value::Fixed64(link)) => closed.link = link,
                 (2, Value::Bytes(user)) => closed.user = at_most(user, ID_LEN_MAX, "user")?,
                 (3, Value::Bytes(device)) => closed.device = at_most(device, ID_LEN_MAX, "device")?,
-                (4, Value::Bytes(id)) => closed.session = at_most(id, SESSION_ID_LEN, "session")?,
+                (4, Value::Bytes(id)) => closed.session = session(id)?,
                 (5, Value::Varint(code)) => closed.code = code as u32,
+                (6, Value::Varint(epoch)) => closed.link_epoch = epoch,
                 _ => {}
             }
         }
+        required(closed.user, "user")?;
+        required(closed.device, "device")?;
+        required(closed.session, "session")?;
         Ok(closed)
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let inner = fixed64_len(1, self.link)
-            + bytes_len(2, self.user)
-            + bytes_len(3, self.device)
-            + bytes_len(4, self.session)
-            + varint_len(5, self.code.into());
-        encode_header(kind::LINK_CLOSED, inner, out);
-        put_fixed64(1, self.link, out);
-        put_bytes(2, self.user, out);
-        put_bytes(3, self.device, out);
-        put_bytes(4, self.session, out);
-        put_varint(5, self.code.into(), out);
+impl Message for LinkClosed<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.fixed64(1, self.link);
+        to.bytes(2, self.user);
+        to.bytes(3, self.device);
+        to.bytes(4, self.session);
+        to.varint(5, self.code.into());
+        to.varint(6, self.link_epoch);
     }
 }
 
@@ -212,42 +253,38 @@ impl<'b> Authenticate<'b> {
                 (3, Value::Bytes(token)) => ask.token = at_most(token, TOKEN_LEN_MAX, "token")?,
                 (4, Value::Bytes(device)) => ask.device = at_most(device, ID_LEN_MAX, "device")?,
                 (5, Value::Bytes(user)) => ask.user = at_most(user, ID_LEN_MAX, "user")?,
-                (6, Value::Bytes(hash)) => ask.handshake = at_most(hash, HASH_LEN_MAX, "handshake")?,
-                (7, Value::Bytes(key)) => ask.peer_key = at_most(key, HASH_LEN_MAX, "peer_key")?,
+                (6, Value::Bytes(bytes)) => ask.handshake = hash(bytes, "handshake")?,
+                (7, Value::Bytes(key)) => ask.peer_key = hash(key, "peer_key")?,
                 (8, Value::Varint(suite)) => ask.suite = suite as u32,
-                (9, Value::Bytes(address)) => ask.address = at_most(address, ADDRESS_LEN_MAX, "address")?,
+                (9, Value::Bytes(bytes)) => ask.address = address(bytes)?,
                 (10, Value::Varint(deadline)) => ask.deadline_ms = deadline as u32,
-                (11, Value::Bytes(proof)) => ask.signature = at_most(proof, SIGNATURE_LEN_MAX, "signature")?,
+                (11, Value::Bytes(proof)) => ask.signature = signature(proof)?,
+                (12, Value::Varint(class)) => ask.class = class as u32,
+                (13, Value::Bytes(realm)) => ask.realm = text(realm, REALM_LEN_MAX, "realm")?,
                 _ => {}
             }
         }
+        required(ask.device, "device")?;
+        required(ask.handshake, "handshake")?;
         Ok(ask)
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let inner = varint_len(1, self.call)
-            + fixed64_len(2, self.link)
-            + bytes_len(3, self.token)
-            + bytes_len(4, self.device)
-            + bytes_len(5, self.user)
-            + bytes_len(6, self.handshake)
-            + bytes_len(7, self.peer_key)
-            + varint_len(8, self.suite.into())
-            + bytes_len(9, self.address)
-            + varint_len(10, self.deadline_ms.into())
-            + bytes_len(11, self.signature);
-        encode_header(kind::AUTHENTICATE, inner, out);
-        put_varint(1, self.call, out);
-        put_fixed64(2, self.link, out);
-        put_bytes(3, self.token, out);
-        put_bytes(4, self.device, out);
-        put_bytes(5, self.user, out);
-        put_bytes(6, self.handshake, out);
-        put_bytes(7, self.peer_key, out);
-        put_varint(8, self.suite.into(), out);
-        put_bytes(9, self.address, out);
-        put_varint(10, self.deadline_ms.into(), out);
-        put_bytes(11, self.signature, out);
+impl Message for Authenticate<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.call);
+        to.fixed64(2, self.link);
+        to.bytes(3, self.token);
+        to.bytes(4, self.device);
+        to.bytes(5, self.user);
+        to.bytes(6, self.handshake);
+        to.bytes(7, self.peer_key);
+        to.varint(8, self.suite.into());
+        to.bytes(9, self.address);
+        to.varint(10, self.deadline_ms.into());
+        to.bytes(11, self.signature);
+        to.varint(12, self.class.into());
+        to.bytes(13, self.realm.as_bytes());
     }
 }
 
@@ -263,26 +300,42 @@ impl<'b> AuthResult<'b> {
                 (4, Value::Varint(expires)) => result.expires_ms = expires,
                 (5, Value::Varint(code)) => result.code = code as u32,
                 (6, Value::Varint(after)) => result.retry_after_ms = after as u32,
+                (7, Value::Varint(flag)) => result.do_not_reconnect = flag != 0,
+                (8, Value::Varint(class)) => result.class = class as u32,
+                (9, Value::Bytes(class)) => {
+                    result.limit_class = text(class, LIMIT_CLASS_LEN_MAX, "limit_class")?;
+                }
+                (10, Value::Varint(capabilities)) => result.capabilities = capabilities,
+                (11, Value::Varint(time)) => result.ticket_ms = time as u32,
+                (12, Value::Varint(flag)) => result.no_tickets = flag != 0,
+                (13, Value::Bytes(key)) => result.bound_key = hash(key, "bound_key")?,
+                (14, Value::Bytes(login)) => result.login = at_most(login, ID_LEN_MAX, "login")?,
                 _ => {}
             }
         }
+        if result.accepted {
+            required(result.user, "user")?;
+        }
         Ok(result)
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let inner = varint_len(1, self.call)
-            + varint_len(2, self.accepted.into())
-            + bytes_len(3, self.user)
-            + varint_len(4, self.expires_ms)
-            + varint_len(5, self.code.into())
-            + varint_len(6, self.retry_after_ms.into());
-        encode_header(kind::AUTH_RESULT, inner, out);
-        put_varint(1, self.call, out);
-        put_varint(2, self.accepted.into(), out);
-        put_bytes(3, self.user, out);
-        put_varint(4, self.expires_ms, out);
-        put_varint(5, self.code.into(), out);
-        put_varint(6, self.retry_after_ms.into(), out);
+impl Message for AuthResult<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.call);
+        to.varint(2, self.accepted.into());
+        to.bytes(3, self.user);
+        to.varint(4, self.expires_ms);
+        to.varint(5, self.code.into());
+        to.varint(6, self.retry_after_ms.into());
+        to.varint(7, self.do_not_reconnect.into());
+        to.varint(8, self.class.into());
+        to.bytes(9, self.limit_class.as_bytes());
+        to.varint(10, self.capabilities);
+        to.varint(11, self.ticket_ms.into());
+        to.varint(12, self.no_tickets.into());
+        to.bytes(13, self.bound_key);
+        to.bytes(14, self.login);
     }
 }
 
@@ -297,24 +350,24 @@ impl<'b> Kick<'b> {
                 (3, Value::Bytes(device)) => kick.device = at_most(device, ID_LEN_MAX, "device")?,
                 (4, Value::Varint(code)) => kick.code = code as u32,
                 (5, Value::Varint(flag)) => kick.do_not_reconnect = flag != 0,
+                (6, Value::Varint(flag)) => kick.revoke = flag != 0,
+                (7, Value::Bytes(realm)) => kick.realm = text(realm, REALM_LEN_MAX, "realm")?,
                 _ => {}
             }
         }
         Ok(kick)
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let inner = fixed64_len(1, self.link)
-            + bytes_len(2, self.user)
-            + bytes_len(3, self.device)
-            + varint_len(4, self.code.into())
-            + varint_len(5, self.do_not_reconnect.into());
-        encode_header(kind::KICK, inner, out);
-        put_fixed64(1, self.link, out);
-        put_bytes(2, self.user, out);
-        put_bytes(3, self.device, out);
-        put_varint(4, self.code.into(), out);
-        put_varint(5, self.do_not_reconnect.into(), out);
+impl Message for Kick<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.fixed64(1, self.link);
+        to.bytes(2, self.user);
+        to.bytes(3, self.device);
+        to.varint(4, self.code.into());
+        to.varint(5, self.do_not_reconnect.into());
+        to.varint(6, self.revoke.into());
+        to.bytes(7, self.realm.as_bytes());
     }
 }
 
@@ -332,14 +385,12 @@ impl<'b> Close<'b> {
         }
         Ok(close)
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let inner = varint_len(1, self.code.into())
-            + varint_len(2, self.retry_after_ms.into())
-            + bytes_len(3, self.text.as_bytes());
-        encode_header(kind::CLOSE, inner, out);
-        put_varint(1, self.code.into(), out);
-        put_varint(2, self.retry_after_ms.into(), out);
-        put_bytes(3, self.text.as_bytes(), out);
+impl Message for Close<'_> {
+    fn fields(&self, to: &mut impl Sink) {
+        to.varint(1, self.code.into());
+        to.varint(2, self.retry_after_ms.into());
+        to.bytes(3, self.text.as_bytes());
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use backend::protocol::hex::decode_array;
 use backend::protocol::noise::{PublicKey, StaticKey};
 use backend::reference;
 use backend::{Listen, Security};
@@ -89,19 +90,12 @@ async fn asked_to_stop() {
 fn private_key(path: &Path) -> io::Result<StaticKey> {
     let text = fs::read_to_string(path)?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let key = lines.next().and_then(hex).filter(|_| lines.next().is_none());
+    let key = lines.next().and_then(decode_array).filter(|_| lines.next().is_none());
     key.map(StaticKey::from_secret).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: wanted 64 hex digits", path.display()))
     })
 }
 
 fn public_key(text: &str) -> Result<PublicKey, String> {
-    hex(text).map(PublicKey).ok_or_else(|| "wanted 64 hex digits".into())
-}
-
-fn hex(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> =
-        text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-    if digits.len() == 64 { bytes.try_into().ok() } else { None }
+    decode_array(text).map(PublicKey).ok_or_else(|| "wanted 64 hex digits".into())
 }

@@ -38,7 +38,7 @@ impl From<ToGateway<'_>> for Said {
             ToGateway::Push(StreamPush { link, user, id, number, payload, .. }) => {
                 Self::Push { link, user: user.to_vec(), id: id.to_vec(), number, payload: payload.to_vec() }
             }
-            ToGateway::ReportAck { number } => Self::ReportAck(number),
+            ToGateway::ReportAck { report } => Self::ReportAck(report),
             ToGateway::AuthResult(AuthResult { call, accepted, user, code, .. }) => {
                 Self::AuthResult { call, accepted, user: user.to_vec(), code }
             }
@@ -56,6 +56,8 @@ pub(crate) struct Peer {
     heard: VecDeque<Said>,
     /// Give credit back at once.
     pub(crate) generous: bool,
+    /// The backend has asked for no more requests.
+    pub(crate) draining: bool,
 }
 
 /// A gateway that grants little, so that tests reach its end.
@@ -94,6 +96,7 @@ impl Peer {
             socket: UnixStream::connect(path).await.unwrap(),
             heard: VecDeque::new(),
             generous: true,
+            draining: false,
         }
     }
 
@@ -134,9 +137,10 @@ impl Peer {
     }
 
     fn receive(&mut self, chunk: &mut [u8]) -> Result<(), Error> {
-        let Self { stream, heard, generous, .. } = self;
+        let Self { stream, heard, generous, draining, .. } = self;
         let mut input = stream.input(chunk);
         while let Some(event) = stream.receive(&mut input, Time::ZERO)? {
+            *draining |= event == ToGateway::Draining;
             let said = Said::from(event);
             if let (Said::Response { payload, .. } | Said::Push { payload, .. }, true) = (&said, *generous) {
                 stream.consumed(payload.len());

@@ -227,6 +227,8 @@ async fn who_never_answers_does_not_hold_credit() {
         let request = backend::protocol::wire::stream::StreamRequest {
             call,
             id,
+            user: b"ann",
+            device: b"d",
             route,
             payload: &payload,
             deadline_ms: 1,

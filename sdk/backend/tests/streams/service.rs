@@ -8,7 +8,7 @@ use backend::protocol::stream::Mode;
 use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
 use backend::protocol::{CloseCode, Refusal, UnixMillis};
 use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
-use backend::{Bounds, Gateway, Push, PushError, Reply, Server, Target, Verdict, reference};
+use backend::{Bounds, Gateway, Login, Push, PushError, Reply, Server, Target, Verdict, reference};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -122,10 +122,17 @@ async fn events_are_told_in_order() {
         ear.send(format!("{} {event:?}", gateway.name())).unwrap();
     }));
     let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
-    peer.stream.link_opened(&LinkOpened { link: 7, user: b"ann", ..Default::default() });
+    let session = &[1; 16];
+    peer.stream.link_opened(&LinkOpened {
+        link: 7,
+        user: b"ann",
+        device: b"d",
+        session,
+        ..Default::default()
+    });
     peer.stream.report(Report { number: 9, outcome: PushOutcome::Undelivered, reason: 2 });
-    peer.stream.link_closed(&LinkClosed { link: 7, user: b"ann", code: 1, ..Default::default() });
-    assert_eq!(peer.next().await, Some(Said::ReportAck(9)));
+    let (user, device) = (&b"ann"[..], &b"d"[..]);
+    peer.stream.link_closed(&LinkClosed { link: 7, user, device, session, code: 1, ..Default::default() });
     peer.stream.close(CloseCode::GoingAway, Duration::ZERO, "");
     peer.flush().await;
     for want in [
@@ -144,13 +151,14 @@ async fn events_are_told_in_order() {
 async fn tokens_are_judged_and_without_a_judge_nobody_comes_in() {
     let server = start(Server::builder().authenticate(|ask| async move {
         if ask.token == "good" {
-            Verdict::Accepted { user: ask.user, expires: Some(UnixMillis(5)) }
+            Verdict::Accepted(Login { expires: Some(UnixMillis(5)), ..Login::of(ask.user) })
         } else {
-            Verdict::Refused { code: CloseCode::AuthFailed, retry_after: Duration::ZERO }
+            Verdict::refused(CloseCode::AuthFailed)
         }
     }));
     let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
-    let ask = |call, token| Authenticate { call, token, user: b"ann", ..Default::default() };
+    let (user, device, handshake) = (&b"ann"[..], &b"d"[..], &[1; 32][..]);
+    let ask = |call, token| Authenticate { call, token, user, device, handshake, ..Default::default() };
     let verdict =
         |call, accepted, user: &[u8], code| Said::AuthResult { call, accepted, user: user.to_vec(), code };
     peer.stream.authenticate(&ask(1, b"good"));
@@ -167,7 +175,9 @@ async fn tokens_are_judged_and_without_a_judge_nobody_comes_in() {
 async fn two_people_chat_through_the_reference_service() {
     let server = start(reference::service());
     let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
-    let link = |link, user| LinkOpened { link, user, ..Default::default() };
+    let (device, session) = (&b"d"[..], &[1; 16][..]);
+    let link = |link, user| LinkOpened { link, user, device, session, ..Default::default() };
+    let gone = |link| LinkClosed { link, user: b"bob", device, session, ..Default::default() };
     peer.ask(1, "chat", b"bob\nhello?");
     assert_eq!(peer.next().await, answer(1, OFFLINE, b""));
     // Two links of bob, but one push reaches both.
@@ -178,11 +188,11 @@ async fn two_people_chat_through_the_reference_service() {
     let payload = b"ann\nhello\nbob".to_vec();
     let push = Said::Push { link: 0, user: b"bob".to_vec(), id: vec![2; 16], number: 0, payload };
     assert_eq!(peer.next().await, Some(push));
-    peer.stream.link_closed(&LinkClosed { link: 8, user: b"bob", ..Default::default() });
+    peer.stream.link_closed(&gone(8));
     peer.ask(3, "chat", b"bob\nstill there?");
     assert_eq!(peer.next().await, answer(3, DELIVERED, b""));
     assert!(matches!(peer.next().await, Some(Said::Push { .. })));
-    peer.stream.link_closed(&LinkClosed { link: 9, user: b"bob", ..Default::default() });
+    peer.stream.link_closed(&gone(9));
     peer.ask(4, "chat", b"bob\ngone?");
     assert_eq!(peer.next().await, answer(4, OFFLINE, b""));
     peer.ask(5, "chat", b"no line feed");
@@ -195,7 +205,7 @@ async fn people_of_two_gateways_chat_and_are_forgotten_with_their_stream() {
     let mut here = Peer::dial(&server.place, &Mode::Clear).await;
     let mut there = Peer::dial_silently(&server.place, &Mode::Clear, [2; 16]).await;
     assert_eq!(there.next().await, Some(Said::Ready));
-    there.stream.link_opened(&LinkOpened { link: 8, user: b"bob", ..Default::default() });
+    there.stream.link_opened(&opened(8));
     there.ask_as("bob", 1, "echo", b"in order");
     assert_eq!(there.next().await, answer(1, 0, b"in order"));
     here.ask(1, "chat", b"bob\nhi");
@@ -213,7 +223,7 @@ async fn people_of_two_gateways_chat_and_are_forgotten_with_their_stream() {
 async fn a_message_counts_as_delivered_when_one_of_two_gateways_takes_it() {
     let bounds = Bounds { pushes_max: 1, ..Bounds::default() };
     let server = start(reference::service().bounds(bounds));
-    let bob = |link| LinkOpened { link, user: b"bob", ..Default::default() };
+    let bob = opened;
     let mut here = Peer::dial(&server.place, &Mode::Clear).await;
     here.stream.link_opened(&bob(7));
     here.ask(1, "echo", b"in order");
@@ -231,7 +241,8 @@ async fn a_message_counts_as_delivered_when_one_of_two_gateways_takes_it() {
         assert_eq!(here.next().await, answer(call, DELIVERED, b""));
         assert!(matches!(here.next().await, Some(Said::Push { .. })));
     }
-    here.stream.link_closed(&LinkClosed { link: 7, user: b"bob", ..Default::default() });
+    let (user, device, session) = (&b"bob"[..], &b"d"[..], &[1; 16][..]);
+    here.stream.link_closed(&LinkClosed { link: 7, user, device, session, ..Default::default() });
     here.ask(13, "chat", long.as_bytes());
     assert_eq!(here.next().await, refusal(13, Refusal::Busy));
 }
@@ -259,4 +270,32 @@ fn handles_may_go_anywhere() {
     anywhere::<Gateway>();
     anywhere::<Server>();
     anywhere::<Arc<Mutex<Vec<Gateway>>>>();
+}
+
+/// Bob's link of this number.
+fn opened(link: u64) -> LinkOpened<'static> {
+    LinkOpened { link, user: b"bob", device: b"d", session: &[1; 16], ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_bad_field_about_one_link_is_refused_and_the_stream_lives() {
+    let server = start(
+        Server::builder()
+            .route_now("echo", |_, _, _| {})
+            .authenticate(|ask| async move { Verdict::Accepted(Login::of(ask.user)) }),
+    );
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask_as(&"x".repeat(65), 1, "echo", b"");
+    let malformed = Refusal::Malformed.number();
+    let refused = Said::Response { call: 1, status: malformed, refused: true, trace: 0, payload: Vec::new() };
+    assert_eq!(peer.next().await, Some(refused));
+    peer.stream.authenticate(&Authenticate { call: 2, user: b"ann", ..Default::default() });
+    let code = CloseCode::AuthFailed.number();
+    assert_eq!(
+        peer.next().await,
+        Some(Said::AuthResult { call: 2, accepted: false, user: Vec::new(), code })
+    );
+    peer.stream.link_opened(&LinkOpened { session: &[1; 15], ..opened(3) });
+    peer.ask(4, "echo", b"");
+    assert_eq!(peer.next().await, answer(4, 0, b""));
 }

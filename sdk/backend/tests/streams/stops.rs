@@ -37,9 +37,11 @@ async fn a_stopping_server_answers_what_it_has_and_refuses_the_rest() {
     // The idle stream is closed soon, which shows that the stop has arrived.
     let mut idle = idle;
     assert_eq!(idle.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));
+    assert!(idle.draining);
     drop(idle);
     peer.ask(3, "echo", b"");
     assert_eq!(peer.next().await, refusal(3, Refusal::Draining));
+    assert!(peer.draining, "it was told before, and what crosses it is refused");
     gate.notify_one();
     assert_eq!(peer.next().await, answer(1, 0, b"done"));
     assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Normal.number() }));

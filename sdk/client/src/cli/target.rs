@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use client::protocol::hex;
 use client::protocol::noise::PublicKey;
 use client::{Config, Credentials};
 
@@ -33,27 +34,9 @@ fn read(path: &Path) -> Result<Config, String> {
         .map_err(|error| format!("{error}; `gateway dev` writes it, and removes it when it stops"))?;
     let file: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let field = |name: &str| file[name].as_str().ok_or_else(|| format!("it names no {name}"));
-    let key = key(field("server_key")?).ok_or("its server_key is not 64 hex digits")?;
+    let key = hex::decode_array(field("server_key")?)
+        .map(PublicKey)
+        .ok_or("its server_key is not 64 hex digits")?;
     let token = field("token").map_err(|_| "it holds no token; only `gateway dev` writes one")?;
     Ok(Config::new(field("listen")?, key, Credentials::token(token.to_owned()), "", ""))
-}
-
-fn key(text: &str) -> Option<PublicKey> {
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16)).map(|digit| digit.map(|d| d as u8)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-    (digits.len() == 64).then(|| bytes.try_into().ok().map(PublicKey))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_64_hex_digits() {
-        assert_eq!(key(&"0a".repeat(32)), Some(PublicKey([10; 32])));
-        for wrong in ["", "0a", &"zz".repeat(32), &"0a".repeat(33), &"é".repeat(32)] {
-            assert_eq!(key(wrong), None, "{wrong}");
-        }
-    }
 }

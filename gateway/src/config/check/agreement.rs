@@ -1,0 +1,114 @@
+//! Keys that must agree with each other, whatever each of them allows by itself.
+
+use protocol::limits::CREDIT_OVERHEAD;
+use protocol::noise::Suites;
+use protocol::stream::frame_len_beside;
+
+use super::Tables;
+use crate::config::NEXT_KEYS_MAX;
+use crate::config::section::Reader;
+use crate::config::sections::{Receive, SuiteKeys};
+
+/// Notes every disagreement between keys of these tables.
+pub(super) fn check_agreement(reader: &mut Reader<'_>, tables: &Tables) {
+    check_order(reader, tables);
+    check_grant(reader, tables);
+    check_rings(reader, &tables.receive);
+    check_judges(reader, tables);
+    check_suites(reader, &tables.suites);
+    let next = tables.keys.next.len();
+    if next > NEXT_KEYS_MAX {
+        let fix = format!("list at most {NEXT_KEYS_MAX}: clients keep only a few");
+        reader.error("keys.next", format!("lists {next} keys"), fix);
+    }
+}
+
+/// Pairs of keys of which one must not exceed the other.
+fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
+    let (limits, heartbeat, requests) = (&tables.limits, &tables.heartbeat, &tables.requests);
+    let mut ordered = |least: &str, most: &str, holds: bool| {
+        if !holds {
+            let key = most.trim_start_matches("half of ");
+            reader.error(least, format!("is greater than {most}"), format!("lower {least} or raise {key}"));
+        }
+    };
+    ordered("heartbeat.min", "heartbeat.default", heartbeat.min <= heartbeat.default);
+    ordered("heartbeat.default", "heartbeat.max", heartbeat.default <= heartbeat.max);
+    ordered("limits.outbox_soft", "limits.outbox_hard", limits.outbox_soft <= limits.outbox_hard);
+    ordered("limits.outbox_hard", "limits.outbox_pool", limits.outbox_hard <= limits.outbox_pool);
+    ordered("limits.frame_len_max", "limits.outbox_hard", limits.frame_len_max <= limits.outbox_hard);
+    ordered("limits.frame_len_max", "limits.letter_bytes", limits.frame_len_max <= limits.letter_bytes);
+    // A link may hold an incomplete frame and an incomplete record, and must not evict itself.
+    let two_frames = 2 * limits.frame_len_max.max(limits.record_len_max);
+    ordered("limits.frame_len_max", "half of limits.partial_bytes", two_frames <= limits.partial_bytes);
+    ordered(
+        "limits.frame_len_max",
+        "upstream.outbox",
+        frame_len_beside(limits.frame_len_max) <= tables.upstream.outbox,
+    );
+    ordered("requests.link_count", "requests.node_count", requests.link_count <= requests.node_count);
+    ordered(
+        "upstream.redial_min",
+        "upstream.redial_max",
+        tables.upstream.redial_min <= tables.upstream.redial_max,
+    );
+    for (i, endpoint) in tables.endpoints.iter().enumerate() {
+        // Credit comes back from half a window on, so the longest frame must fit into the other half.
+        let longest = frame_len_beside(limits.frame_len_max) as u64 + CREDIT_OVERHEAD;
+        let holds = 2 * longest <= endpoint.credit_window as u64;
+        ordered("limits.frame_len_max", &format!("half of endpoint[{i}].credit_window"), holds);
+    }
+}
+
+/// A request as long as a frame may be must fit into an idle link's grant, or it would be refused for ever.
+fn check_grant(reader: &mut Reader<'_>, tables: &Tables) {
+    let longest = tables.limits.frame_len_max as u64 + CREDIT_OVERHEAD;
+    if longest > tables.requests.link_bytes as u64 {
+        let reason = format!("the longest request costs {longest} B, which no link is granted");
+        let fix = "raise requests.link_bytes to that, or lower limits.frame_len_max".to_owned();
+        reader.error("requests.link_bytes", reason, fix);
+    }
+}
+
+/// Tokens are as good as passwords: they go to backends sealed, or over a Unix socket whose other end is known.
+fn check_judges(reader: &mut Reader<'_>, tables: &Tables) {
+    let Some(route) = tables.routes.iter().find(|route| Some(&route.name) == tables.auth.route.as_ref())
+    else {
+        return;
+    };
+    for (i, endpoint) in tables.endpoints.iter().enumerate() {
+        let is_tcp = matches!(endpoint.address, driver::Endpoint::Tcp(_));
+        if route.endpoints.contains(&endpoint.name) && endpoint.clear && is_tcp {
+            let reason = format!(
+                "endpoint \"{}\" judges tokens, which would reach it in clear over TCP",
+                endpoint.name
+            );
+            let fix = "use a Unix socket, or give the backend's public key as `key`".to_owned();
+            reader.error(&format!("endpoint[{i}].clear"), reason, fix);
+        }
+    }
+}
+
+/// The kernel takes rings of buffers of such sizes only.
+fn check_rings(reader: &mut Reader<'_>, receive: &Receive) {
+    let rings =
+        [("receive.link_buffers", receive.link_buffers), ("receive.stream_buffers", receive.stream_buffers)];
+    for (key, count) in rings.into_iter().filter(|(_, count)| !count.is_power_of_two()) {
+        let more = count.next_power_of_two();
+        reader.error(key, format!("{count} is no power of two"), format!("choose {} or {more}", more / 2));
+    }
+}
+
+/// Somebody must be able to connect, and only what is offered can be on its way out.
+fn check_suites(reader: &mut Reader<'_>, keys: &SuiteKeys) {
+    let suites = Suites::of(&keys.allowed);
+    if suites == Suites::NONE {
+        let fix = "name at least one suite, or remove the key".to_owned();
+        reader.error("suites.allowed", "no client could connect".to_owned(), fix);
+    }
+    let leaving = Suites::of(&keys.leaving);
+    if !leaving.without(suites).is_empty() {
+        let fix = "remove those that are gone from `leaving`".to_owned();
+        reader.error("suites.leaving", "lists a suite that is not allowed".to_owned(), fix);
+    }
+}

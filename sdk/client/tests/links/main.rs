@@ -1,0 +1,5 @@
+//! A client against a gateway made of the protocol's own machine, on a clock that jumps.
+
+mod attacks;
+mod gateway;
+mod link;
