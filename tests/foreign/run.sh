@@ -3,8 +3,8 @@
 #
 #   run.sh                        only among themselves
 #   run.sh --target-file FILE     a gateway that runs; FILE is its ready file
-#   run.sh --gateway BINARY       starts `BINARY dev` for the tests and ends it; then `BINARY run` with the Python
-#                                 backend behind it
+#   run.sh --gateway BINARY       starts `BINARY dev` for the tests and ends it; then `BINARY run` with Python
+#                                 backends behind it, which judge its tokens, too
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${FOREIGN_VENV:-$here/.venv}

@@ -1,7 +1,8 @@
 """Starts a gateway binary for the foreign tests and ends it: `with_gateway.py BINARY`.
 
 First `BINARY dev`, which all of test_foreign.py drives. Then `BINARY run` with backend.py behind it, once over a
-clear Unix socket and once over TCP with KK, and one conversation through both.
+clear Unix socket and once over TCP with KK, and one conversation through both. Last `BINARY run` with the backends of
+stage.py, which judge the tokens as well, for test_login.py and test_backend.py.
 """
 
 import json
@@ -14,8 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import checks
+import stage
+import test_backend
 import test_foreign
+import test_login
 import wire
+from checks import Target
 
 HERE = Path(__file__).resolve().parent
 READY_DEADLINE_S = 30
@@ -69,7 +75,7 @@ def free_port():
 def drive_dev(binary, folder):
     file = folder / "dev.json"
     with Process(binary, "dev", "--listen", "127.0.0.1:0", "--workers", 1, "--ready-file", file, cwd=folder) as gateway:
-        target = test_foreign.Target(wait_for("gateway dev", lambda: ready(file), gateway))
+        target = Target(wait_for("gateway dev", lambda: ready(file), gateway))
         return test_foreign.run(target)
 
 
@@ -77,14 +83,18 @@ def converse(target):
     test_foreign.conversation(target, wire.NK)
 
 
-def drive_backend(binary, folder, encrypted, converse=converse):
-    """A conversation through `gateway run` to the Python backend."""
-    file, config = folder / "run.json", folder / "gateway.toml"
-    keys = {name: secrets.token_bytes(32) for name in ("server", "upstream", "backend")}
+def key_files(folder, **keys):
     for name, key in keys.items():
         path = folder / f"{name}.key"
         path.write_text(key.hex() + "\n", encoding="utf-8")
         path.chmod(0o600)
+
+
+def drive_backend(binary, folder, encrypted, converse=converse):
+    """A conversation through `gateway run` to the Python backend."""
+    file, config = folder / "run.json", folder / "gateway.toml"
+    keys = {name: secrets.token_bytes(32) for name in ("server", "upstream", "backend")}
+    key_files(folder, **keys)
     if encrypted:
         where = f"127.0.0.1:{free_port()}"
         gateway_key = wire.public_of(keys["upstream"]).hex()
@@ -103,7 +113,7 @@ def drive_backend(binary, folder, encrypted, converse=converse):
         with Process(*command, cwd=folder) as gateway:
             target = wait_for("gateway run", lambda: ready(file), gateway)
             token = subprocess.run([binary, "token", "--config", config], capture_output=True, check=True, text=True)
-            target = test_foreign.Target({**target, "token": token.stdout.strip()})
+            target = Target({**target, "token": token.stdout.strip()})
             client = target.login()
             # The stream may still be on its way up: refused as long as that lasts, and then answered.
             def answered():
@@ -140,6 +150,99 @@ http = "off"
 """
 
 
+def drive_judges(binary, folder):
+    """The tests of test_login.py and test_backend.py: one service over a clear Unix socket, one over TCP with KK."""
+    file, config = folder / "judged.json", folder / "judged.toml"
+    keys = {name: secrets.token_bytes(32) for name in ("server", "upstream", "backend")}
+    world = stage.Stage()
+    key_files(folder, tickets=world.group_key, **keys)
+    unix, tcp = socket.socket(socket.AF_UNIX), socket.create_server(("127.0.0.1", 0))
+    unix.bind(str(folder / "judge.sock"))
+    unix.listen()
+    encrypted = {"key": keys["backend"], "gateway_keys": [wire.public_of(keys["upstream"])]}
+    world.services = [
+        stage.Service(world, b"clear", unix),
+        stage.Service(world, b"encrypted", tcp, **encrypted),
+    ]
+    config.write_text(
+        JUDGED.format(
+            next=world.next_key.hex(),
+            retired=world.retired.hex(),
+            realm=stage.REALM.decode(),
+            deadline=stage.VERDICT_DEADLINE_S,
+            unix=folder / "judge.sock",
+            tcp="127.0.0.1:%d" % tcp.getsockname()[1],
+            key=wire.public_of(keys["backend"]).hex(),
+        ),
+        encoding="utf-8",
+    )
+    command = (binary, "run", "--config", config, "--workers", 1, "--ready-file", file)
+    with Process(*command, cwd=folder) as gateway:
+        target = wait_for("gateway run", lambda: ready(file), gateway)
+        world.target = Target({**target, "token": "whose user is what it claims"})
+        world.target.suites = wire.suite_set(wire.NK, wire.IK, wire.IK_AESGCM, wire.TICKET, wire.TICKET_AESGCM)
+        world.gateway = gateway
+        for service in world.services:
+            service.up()
+        return checks.run(world, "", test_login, test_backend)
+
+
+JUDGED = """\
+[listen]
+address = "127.0.0.1:0"
+
+[keys]
+server = "server.key"
+next = ["{next} from 2100-01-01T00:00:00Z"]
+retired = ["{retired}"]
+tickets = ["tickets.key"]
+
+[suites]
+allowed = ["NK_ChaChaPoly", "IK_ChaChaPoly", "IK_AESGCM", "NNpsk0_ChaChaPoly", "NNpsk0_AESGCM"]
+leaving = ["IK_AESGCM"]
+
+[limits]
+handshakes_per_turn = 1
+handshakes_waiting = 16
+
+[heartbeat]
+min = "1s"
+default = "60s"
+
+[auth]
+mode = "delegated"
+realm = "{realm}"
+route = "login"
+deadline = "{deadline}s"
+
+[[route]]
+name = "login"
+endpoints = ["clear", "encrypted"]
+
+[[route]]
+name = "echo"
+endpoints = ["clear", "encrypted"]
+presence = true
+
+[[endpoint]]
+name = "clear"
+address = "unix:{unix}"
+clear = true
+
+[[endpoint]]
+name = "encrypted"
+address = "tcp:{tcp}"
+key = "{key}"
+
+[upstream]
+key = "upstream.key"
+redial_max = "500ms"
+
+[admin]
+http = "off"
+"""
+
+
 def main():
     binary = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory(prefix="foreign-") as name:
@@ -147,6 +250,7 @@ def main():
         failed = drive_dev(binary, folder)
         for encrypted in (False, True):
             drive_backend(binary, folder, encrypted)
+        failed += drive_judges(binary, folder)
     sys.exit(1 if failed else 0)
 
 

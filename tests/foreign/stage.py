@@ -1,0 +1,218 @@
+"""A gateway with two Python backends behind it that judge and answer as each test says.
+
+with_gateway.py sets it up. Every test has users and tokens of its own.
+"""
+
+import secrets
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import backend
+import wire
+from checks import a_device, expect
+from client import Closed, now_ms
+from wire import stream
+
+WAIT_S = 10
+VERDICT_DEADLINE_S = 2
+HELD = b"held until the test answers"
+REALM = b"foreign"
+OPEN = 1
+
+
+def accepted(user, **fields):
+    return stream.AuthResult(accepted=True, user=user, **fields)
+
+
+class Scripted(backend.Backend):
+    """One stream of a Service. Keeps what it hears for the tests; is open when the gateway has taken its `Ready`."""
+
+    def __init__(self, service, sock, **keys):
+        super().__init__(sock, service.stage.answer, judge=service.stage.verdict, instance=service.name, **keys)
+        self.service = service
+        self.is_open = self.has_ended = False
+        self.nonce = OPEN
+
+    def open(self, hello):
+        super().open(hello)
+        self.send(stream.Frame(ping=stream.Ping(nonce=OPEN)))
+
+    def take(self, frame):
+        kind = frame.WhichOneof("kind")
+        self.is_open |= kind == "pong" and frame.pong.nonce == OPEN
+        # Kept first, so that a test that is answered finds what it is answered to.
+        self.service.stage.keep(self, kind, getattr(frame, kind) if kind else None)
+        super().take(frame)
+
+    def serve(self):
+        super().serve()
+        self.has_ended = True
+        self.service.stage.keep(self, "ended", self.close_code or "no word")
+
+    def sync(self):
+        """Comes back when the gateway has taken all that was sent so far."""
+        self.nonce += 1
+        nonce = self.nonce
+        self.send(stream.Frame(ping=stream.Ping(nonce=nonce)))
+        self.service.stage.wait(f"pong {nonce}", "pong", lambda pong: pong.nonce == nonce, on=self)
+
+    def report(self, **push):
+        """The report of a push, or None if there is none when the gateway has taken the push."""
+        number = secrets.randbelow(2**63) + 1
+        self.push(stream.Push(number=number, **push))
+        self.sync()
+        return self.service.stage.find("report", lambda report: report.number == number, on=self)
+
+
+class Service:
+    """An endpoint. Takes one stream after the other, as the gateway dials again after the end of one."""
+
+    def __init__(self, stage, name, listener, **keys):
+        self.stage = stage
+        self.name = name
+        self.listener = listener
+        self.keys = keys
+        self.current = None
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            sock, _ = self.listener.accept()
+            try:
+                scripted = Scripted(self, sock, **self.keys)
+            except (wire.Silence, wire.Violation, wire.Turned, OSError):
+                sock.close()
+                continue
+            self.current = scripted
+            threading.Thread(target=scripted.serve, daemon=True).start()
+
+    def up(self, behind=None):
+        """The stream, as soon as it is open; another one than `behind`."""
+        self.stage.wait(f"a stream of {self.name}", "pong", lambda _: self.is_up(behind))
+        return self.current
+
+    def is_up(self, behind):
+        current = self.current
+        return current not in (None, behind) and current.is_open and not current.has_ended
+
+
+class Stage:
+    """A gateway and its two services, and what they have heard."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.heard = []
+        self.verdicts = {}
+        self.answers = {}
+        self.services = []
+        self.target = None
+        self.gateway = None
+        self.group_key = secrets.token_bytes(32)
+        self.retired, self.next_key = (wire.public_of(secrets.token_bytes(32)) for _ in range(2))
+
+    # What the services do, on the threads of their streams.
+
+    def keep(self, at, kind, message):
+        with self.changed:
+            self.heard.append((at, kind, message))
+            self.changed.notify_all()
+
+    def verdict(self, authenticate):
+        """A token that no test has named is anybody's who claims a user; None leaves the answer to the test."""
+        return self.verdicts.get(authenticate.token, accepted(authenticate.user or b"anybody"))
+
+    def answer(self, request):
+        if request.payload == HELD:
+            return None
+        return self.answers.get(request.payload) or stream.Response(payload=request.payload)
+
+    # What the tests do.
+
+    def find(self, kind, matches, on=None):
+        with self.changed:
+            return self.found(kind, matches, on)
+
+    def found(self, kind, matches, on):
+        for at, what, message in self.heard:
+            if what == kind and (on is None or at is on) and matches(message):
+                return message
+        return None
+
+    def wait(self, what, kind, matches, on=None):
+        """The first message of this kind that matches, within a bounded time."""
+        with self.changed:
+            end = time.monotonic() + WAIT_S
+            while (message := self.found(kind, matches, on)) is None:
+                self.changed.wait(max(0, end - time.monotonic()))
+                expect(f"{what} within {WAIT_S} s", time.monotonic() < end)
+            return message
+
+    def stream_of(self, message):
+        """The stream a message came on."""
+        with self.changed:
+            return next(at for at, _, heard in self.heard if heard is message)
+
+    def a_stream(self):
+        return self.services[0].up()
+
+    def sync(self):
+        """Comes back when the gateway has taken all that both services have sent."""
+        for service in self.services:
+            service.up().sync()
+
+    def name(self, verdict):
+        """A token that gets this verdict."""
+        token = secrets.token_bytes(16)
+        self.verdicts[token] = verdict
+        return token
+
+    @contextmanager
+    def frozen(self):
+        """The gateway stands still meanwhile."""
+        self.gateway.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.gateway.send_signal(signal.SIGCONT)
+
+    def connect(self, suite=wire.NK, **keys):
+        return self.target.connect(suite, **keys)
+
+    def login(self, user=None, device=None, suite=wire.NK, keys=None, bound=None, **verdict):
+        """A link of a user who has a token of its own."""
+        user = user or secrets.token_bytes(16)
+        one = self.connect(suite, **(keys or {}))
+        one.user, one.device, one.token = user, device or a_device(), self.name(accepted(user, **verdict))
+        one.login(one.token, b"", one.device, bound=bound)
+        return one
+
+    def by_ticket(self, one, index=0):
+        """The handshake of the next link of a client, with one of its tickets."""
+        ticket = one.welcome.tickets[index]
+        return self.connect(wire.TICKET, ticket=ticket.ticket, psk=ticket.psk)
+
+    def revoke(self, one):
+        """A kick that revokes, in a later millisecond than the login: nothing on the wire is told more exactly."""
+        while now_ms() <= one.welcome.time_ms + 1:
+            time.sleep(0.001)
+        at = self.a_stream()
+        at.send(stream.Frame(kick=stream.Kick(user=one.user, revoke=True)))
+        at.sync()
+
+    def link_id(self, one):
+        """The gateway's name of a link, out of a request."""
+        payload = secrets.token_bytes(16)
+        one.request("echo", payload)
+        return self.wait("the request", "request", lambda request: request.payload == payload).link
+
+    def refusal(self, verdict):
+        """What a client hears whose token gets this verdict."""
+        one = self.connect()
+        one.send(one.auth(self.name(verdict), b"a claim", a_device()))
+        try:
+            one.receive()
+        except Closed as closed:
+            return closed.close
+        raise AssertionError("the client is let in")
