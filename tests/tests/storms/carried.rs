@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use driver::sim::{Rng, Socket, State};
 use protocol::noise::Suite;
@@ -14,6 +15,7 @@ use protocol::{CloseCode, Refusal, Time, Undelivered};
 
 use crate::Totals;
 use crate::backend::{Desk, SMALL};
+use crate::blunder;
 use crate::settings::CLIENT;
 
 pub(crate) struct Carried {
@@ -30,6 +32,10 @@ pub(crate) struct Carried {
     /// Payloads whose credit was not given back.
     withheld: Vec<usize>,
     pushes: u64,
+    /// What has to be reported of pushes that could not be meant.
+    blunders: BTreeMap<u64, Undelivered>,
+    /// When it closes, once it has said that it is leaving.
+    leaves_at: Option<Time>,
 }
 
 struct Answer {
@@ -52,6 +58,8 @@ impl Carried {
             answers: VecDeque::new(),
             withheld: Vec::new(),
             pushes: 0,
+            blunders: BTreeMap::new(),
+            leaves_at: None,
         }
     }
 
@@ -81,6 +89,10 @@ impl Carried {
         if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
             self.push(desk, rng, totals);
         }
+        if !desk.calm && !desk.known.is_empty() && rng.one_in(200) {
+            self.blunder(desk, rng);
+        }
+        self.leave(desk, rng, now, totals);
         if now >= desk.stingy_until {
             self.withheld.drain(..).for_each(|len| self.machine.consumed(len));
         }
@@ -95,6 +107,31 @@ impl Carried {
         let written = self.socket.write(&self.unsent);
         self.unsent.drain(..written);
         matches!(self.socket.state(), State::Open | State::Connecting)
+    }
+
+    /// Says now and then that it is leaving, answers what comes until then, and leaves.
+    fn leave(&mut self, desk: &Desk, rng: &mut Rng, now: Time, totals: &mut Totals) {
+        match self.leaves_at {
+            None if !desk.calm && self.machine.is_live() && rng.one_in(500) => {
+                let left = Duration::from_millis(rng.below(3000) as u64);
+                self.machine.draining(left);
+                self.leaves_at = Some(now + left);
+            }
+            Some(at) if (desk.calm || now >= at) && self.answers.is_empty() && self.machine.is_live() => {
+                totals.drained += 1;
+                self.machine.close(CloseCode::Normal, Duration::ZERO, "");
+            }
+            _ => {}
+        }
+    }
+
+    fn blunder(&mut self, desk: &Desk, rng: &mut Rng) {
+        let (link, user) = &desk.known[rng.below(desk.known.len())];
+        let number = self.pushes + 1;
+        if let Some(reason) = blunder::commit(&mut self.machine, number, (*link, user), rng) {
+            self.pushes = number;
+            self.blunders.insert(number, reason);
+        }
     }
 
     /// Answers as far as there is credit, in order.
@@ -150,6 +187,9 @@ impl Carried {
     fn request(&mut self, request: &StreamRequest<'_>, desk: &mut Desk, rng: &mut Rng) {
         let StreamRequest { link, user, route, key, payload, .. } = *request;
         desk.ledger.arrived(request.id);
+        if self.leaves_at.is_some() {
+            desk.ledger.was_on_its_way(request.id);
+        }
         assert!(desk.routes.contains(&route), "{route} is not of {:?}", desk.routes);
         assert!(payload.starts_with(&named(user, route, key)), "a request comes as its user has sent it");
         desk.remember(link, user);
@@ -169,7 +209,9 @@ impl Carried {
 
     fn judge(&mut self, asked: &Authenticate<'_>, desk: &Desk, now: Time, rng: &mut Rng) {
         let accepted = desk.calm || !rng.one_in(10);
-        let verdict = AuthResult { call: asked.call, accepted, user: asked.token, ..AuthResult::default() };
+        // A verdict that makes no sense is none: its client is put off, and nobody else hears of it.
+        let user = if desk.calm || !rng.one_in(30) { asked.token } else { &[] };
+        let verdict = AuthResult { call: asked.call, accepted, user, ..AuthResult::default() };
         if now >= desk.mute_until && (desk.calm || !rng.one_in(10)) {
             self.machine.auth_result(&verdict);
         }
@@ -202,10 +244,13 @@ impl Carried {
         }
     }
 
-    fn report(&self, report: &Report, desk: &Desk, totals: &mut Totals) {
+    fn report(&mut self, report: &Report, desk: &Desk, totals: &mut Totals) {
         assert!((1..=self.pushes).contains(&report.number), "only this stream's pushes are reported");
         assert_eq!(report.outcome, PushOutcome::Undelivered, "nothing else is promised for this class");
         let reason = Undelivered::from_number(report.reason).expect("a known reason");
+        if let Some(owed) = self.blunders.remove(&report.number) {
+            assert_eq!(reason, owed, "a push that could not be meant");
+        }
         totals.undelivered.insert(reason);
         desk.ledger.undelivered(self.number, report.number, reason);
     }

@@ -311,7 +311,9 @@ impl Client {
                                 String::from_utf8_lossy(response.payload)
                             );
                             totals.answered += 1;
-                            link.note_order(asked.lane, response.id, self.ledger.place(response.id));
+                            if let Some(place) = self.ledger.place(response.id) {
+                                link.note_order(asked.lane, response.id, place);
+                            }
                         }
                         Outcome::Refused => {
                             let refusal = Refusal::from_number(response.code).expect("a known refusal");

@@ -15,6 +15,8 @@ pub(crate) struct Ledger(Rc<RefCell<Book>>);
 struct Book {
     /// Requests that reached a backend, in the order in which they did.
     arrived: BTreeMap<RequestId, u64>,
+    /// Those of them that came to a backend that had said that it was leaving.
+    on_their_way: BTreeSet<RequestId>,
     /// Those of them that a backend turned away itself.
     declined: BTreeSet<RequestId>,
     /// Requests of which a client was told that nothing has happened.
@@ -32,6 +34,12 @@ impl Ledger {
         assert!(!refused.contains(&id), "a refused request reaches nobody: {id:?}");
         let place = arrived.len() as u64;
         assert_eq!(arrived.insert(id, place), None, "a request reaches one backend, once: {id:?}");
+    }
+
+    /// A request has reached a backend behind its word that it was leaving. Later ones of its key go elsewhere and do not
+    /// wait for it.
+    pub(crate) fn was_on_its_way(&self, id: RequestId) {
+        self.0.borrow_mut().on_their_way.insert(id);
     }
 
     /// A backend turns a request away that has reached it.
@@ -66,8 +74,9 @@ impl Ledger {
         reason.is_some()
     }
 
-    /// Where in the order of all arrivals an answered request stands.
-    pub(crate) fn place(&self, id: RequestId) -> u64 {
-        self.0.borrow().arrived[&id]
+    /// Where in the order of all arrivals an answered request stands; `None` where it need not stand in any.
+    pub(crate) fn place(&self, id: RequestId) -> Option<u64> {
+        let book = self.0.borrow();
+        (!book.on_their_way.contains(&id)).then(|| book.arrived[&id])
     }
 }

@@ -5,6 +5,7 @@
 //! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
 
 mod backend;
+mod blunder;
 mod carried;
 mod client;
 mod credit;
@@ -55,11 +56,17 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     }
     // A storm that nothing survives, or that harms nothing, proves nothing.
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
-    assert!(totals.pushed > 0 && totals.blocked > 0, "{totals:?}");
+    assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0, "{totals:?}");
     assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
     let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining];
     assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
-    let reasons = [Undelivered::NoLink, Undelivered::NoUser, Undelivered::Busy];
+    let reasons = [
+        Undelivered::NoLink,
+        Undelivered::NoUser,
+        Undelivered::Busy,
+        Undelivered::Malformed,
+        Undelivered::Unsupported,
+    ];
     assert!(reasons.iter().all(|reason| totals.undelivered.contains(reason)), "{totals:?}");
     let slow = Scarce::ALL.map(|scarce| totals.slow.get(&Some(scarce)).copied().unwrap_or_default());
     assert!(slow.iter().all(|&count| count > 0), "{totals:?}");
@@ -70,7 +77,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         let seen = if how.is_lie() || how.is_bad() { seen } else { totals.resumed.contains(&how) };
         assert!(seen, "no link with a ticket used like this: {how:?}, {totals:?}");
     }
-    assert!(totals.replayed > 0, "{totals:?}");
+    assert!(totals.replayed > 0 && totals.told > 0, "{totals:?}");
     for (name, count) in FAULTS {
         assert!(totals.injected.iter().any(|injected| count(injected) > 0), "no driver made a fault: {name}");
     }
@@ -136,6 +143,8 @@ pub(crate) struct Totals {
     pub(crate) pushed: u64,
     /// Times a backend had more to say than the gateway gave it credit for.
     pub(crate) blocked: u64,
+    /// Streams that their backends announced to end, and ended with nothing left to answer.
+    pub(crate) drained: u64,
     /// The most requests of one worker that waited for credit.
     pub(crate) parked: usize,
     /// Why requests were refused.
@@ -152,6 +161,8 @@ pub(crate) struct Totals {
     pub(crate) busy: u64,
     /// What those were told who used a ticket as somebody else.
     pub(crate) exposed: BTreeSet<(Use, CloseCode)>,
+    /// Clients of later versions that were told what is spoken here.
+    pub(crate) told: u64,
     /// Recorded hellos that were sent again.
     pub(crate) replayed: u64,
     /// Faults of the workers' drivers.
@@ -168,6 +179,7 @@ impl Totals {
         self.lost += other.lost;
         self.pushed += other.pushed;
         self.blocked += other.blocked;
+        self.drained += other.drained;
         self.parked = self.parked.max(other.parked);
         self.refusals.extend(&other.refusals);
         self.undelivered.extend(&other.undelivered);
@@ -177,6 +189,7 @@ impl Totals {
         self.busy += other.busy;
         self.exposed.extend(&other.exposed);
         self.replayed += other.replayed;
+        self.told += other.told;
         self.injected.extend(&other.injected);
         for (&scarce, count) in &other.slow {
             *self.slow.entry(scarce).or_default() += count;

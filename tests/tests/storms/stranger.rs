@@ -2,6 +2,11 @@
 
 use driver::sim::{Buffers, Net, Rng, Socket, State};
 use driver::{Endpoint, Peer};
+use protocol::limits::{CLEAR_REPLY_LEN, MESSAGE_1_LEN_MAX_UNKNOWN, TICKET_LEN_MAX_UNKNOWN};
+use protocol::noise::preamble::ClearReply;
+use protocol::noise::{Gate, StaticKey};
+
+use crate::settings::SERVER;
 
 /// Somebody who does not know the gateway's key, and hears nothing.
 pub(crate) struct Stranger {
@@ -10,6 +15,8 @@ pub(crate) struct Stranger {
     said: usize,
     /// Bytes it may hear.
     may_hear: usize,
+    /// What it has heard.
+    heard: Vec<u8>,
 }
 
 impl Stranger {
@@ -19,23 +26,43 @@ impl Stranger {
         let known = [&b""[..], b"\xac\xce\x55\x0a", b"\xac\xce\x55\x0a\x01\x01"][rng.below(3)];
         let known = &known[..known.len().min(unsent.len())];
         unsent[..known.len()].copy_from_slice(known);
-        Self { socket: dial(net, place), unsent, said: 0, may_hear: 0 }
+        Self { socket: dial(net, place), unsent, said: 0, may_hear: 0, heard: Vec::new() }
     }
 
     /// Somebody who has recorded a hello with a ticket. The worker that has seen it says nothing; another one
     /// answers the handshake and then says, sealed, that nobody has authenticated: of no use without the secret.
     pub(crate) fn replaying(net: &Net, place: &Endpoint, hello: Vec<u8>, workers: usize) -> Self {
         let may_hear = if workers == 1 { 0 } else { MESSAGE_2_LEN + CLOSE_LEN };
-        Self { socket: dial(net, place), unsent: hello, said: 0, may_hear }
+        Self { socket: dial(net, place), unsent: hello, said: 0, may_hear, heard: Vec::new() }
+    }
+
+    /// A client of a later version of the protocol's text. It knows the key, and so it is told what is spoken here, however
+    /// long its hello is.
+    pub(crate) fn from_the_future(net: &Net, place: &Endpoint, rng: &mut Rng) -> Self {
+        let server = StaticKey::from_secret(SERVER).public();
+        let ticket = vec![b't'; rng.below(TICKET_LEN_MAX_UNKNOWN + 1)];
+        let message_1 = vec![b'm'; 1 + rng.below(MESSAGE_1_LEN_MAX_UNKNOWN)];
+        let (version, suite) = [(1, 11), (1, 17), (2, 1)][rng.below(3)];
+        let mut fixed = [0xac, 0xce, 0x55, 0x0a, version, suite, 0, 0, 0, 0, 1 << version, 0, 0, 0, 0, 0];
+        fixed[6..10].copy_from_slice(&server.key_id().0);
+        fixed[11..14].copy_from_slice(&(1_u32 << suite).to_be_bytes()[1..]);
+        fixed[14..].copy_from_slice(&(ticket.len() as u16).to_be_bytes());
+        let tag = Gate::new(&server).tag(&fixed, &ticket, &message_1);
+        let length = (message_1.len() as u16).to_be_bytes();
+        let unsent = [&fixed[..], &tag, &ticket, &length, &message_1].concat();
+        Self { socket: dial(net, place), unsent, said: 0, may_hear: CLEAR_REPLY_LEN, heard: Vec::new() }
+    }
+
+    /// Whether it was told in clear what is spoken here.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(ClearReply::decode(&self.heard), Ok(Some(reply)) if reply.versions == 2 && reply.wait == 0)
     }
 
     /// Whether the gateway still listens.
     pub(crate) fn step(&mut self) -> bool {
         self.said += self.socket.write(&self.unsent[self.said..]);
-        let mut heard = Vec::new();
-        self.socket.read(&mut heard, 64);
-        assert!(heard.len() <= self.may_hear, "a stranger was answered: {heard:?}");
-        self.may_hear -= heard.len();
+        self.socket.read(&mut self.heard, 64);
+        assert!(self.heard.len() <= self.may_hear, "a stranger was answered: {:?}", self.heard);
         matches!(self.socket.state(), State::Open | State::Connecting)
     }
 }

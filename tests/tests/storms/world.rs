@@ -212,7 +212,8 @@ impl World {
             client.step(&self.net, self.now, &mut self.totals);
         }
         if !self.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
-            self.strangers.push(Stranger::new(&self.net, &self.front, &mut self.rng));
+            let one = if self.rng.one_in(3) { Stranger::from_the_future } else { Stranger::new };
+            self.strangers.push(one(&self.net, &self.front, &mut self.rng));
         }
         self.replay();
         if self.shape.tickets && !self.calm && self.rng.one_in(1000) {
@@ -223,7 +224,11 @@ impl World {
                 }
             }
         }
-        self.strangers.retain_mut(Stranger::step);
+        self.strangers.retain_mut(|stranger| {
+            let stays = stranger.step();
+            self.totals.told += u64::from(!stays && stranger.is_told());
+            stays
+        });
         for backend in &mut self.backends {
             backend.step(&mut self.rng, self.now, &mut self.totals);
         }
@@ -245,7 +250,7 @@ impl World {
             let census = worker.census();
             let tickets = self.shape.tickets;
             self.counters[at].errors.each(|name, count| {
-                let of_strangers = ["magic", "preamble", "handshake_length", "gate"];
+                let of_strangers = ["magic", "preamble", "handshake_length", "gate", "version", "suite"];
                 let of_tickets = ["ticket", "replay", "handshake"];
                 let of_time = ["handshake_timeout", "auth_timeout", "heartbeat_timeout", "partial_evicted"];
                 assert!(
