@@ -91,6 +91,9 @@ pub const HELD_BYTES_MAX: usize = 4096;
 /// What a payload frame costs in stream credit beyond its payload, so that empty payloads are not free.
 pub const CREDIT_OVERHEAD: u64 = 64;
 
+/// The largest number of a worker, as link ids have 12 bits for it. Section 11.7.
+pub const WORKER_MAX: u32 = 4_095;
+
 /// Plaintext of a stream's record, roughly: a record is ended at the first frame that begins behind it. Long enough
 /// that its tag costs nothing, short enough that little is copied when a chunk ends inside it.
 pub const STREAM_RECORD_PLAIN: usize = 16 * 1024;

@@ -20,6 +20,7 @@ CREDIT = 1 << 20
 COST = 64
 GLITCHES = 1_000
 HELLO_LEN_MAX = 4_096
+BALANCE_END = 1 << 63
 
 
 class Backend(Records):
@@ -29,16 +30,30 @@ class Backend(Records):
     verdicts. A bad field about one link is answered as section 12 says, and the stream goes on.
     """
 
-    def __init__(self, sock, answer, *, judge=None, key=None, gateway_keys=(), instance=None):
+    def __init__(
+        self,
+        sock,
+        answer,
+        *,
+        judge=None,
+        key=None,
+        gateway_keys=(),
+        instance=None,
+        credit=CREDIT,
+        frame_len_max=wire.FRAME_LEN_MAX,
+    ):
         noise = accept(sock, key, gateway_keys)
         super().__init__(sock, noise, stream.Frame)
+        self.frame_len_max = frame_len_max
         self.answer = answer
         self.judge = judge or (lambda _: stream.AuthResult())
         self.instance = instance or b"python-%d" % os.getpid()
         self.hello = None
         self.balance = 0
         self.waiting = collections.deque()
+        self.credit = self.granted = credit
         self.owed = 0
+        self.links = {}
         self.served = 0
         self.draining = False
         self.close_code = None
@@ -90,11 +105,17 @@ class Backend(Records):
             self.authenticate(frame.authenticate)
         elif kind == "credit":
             with self.lock:
+                if self.balance + frame.credit.bytes >= BALANCE_END:
+                    raise Violation("field")
                 self.balance += frame.credit.bytes
             self.flush()
         elif kind == "ping":
             self.send(stream.Frame(pong=stream.Pong(nonce=frame.ping.nonce)))
+        elif kind in ("link_opened", "link_closed"):
+            self.presence(kind, getattr(frame, kind))
         elif kind == "close":
+            if len(frame.close.text.encode()) > 128:
+                raise Violation("field")
             self.close_code = frame.close.code
         elif kind is None:
             self.glitch()
@@ -109,24 +130,30 @@ class Backend(Records):
             raise Violation("glitches")
 
     def open(self, hello):
-        frame_len_max = hello.frame_len_max or wire.FRAME_LEN_MAX
+        frame_len_max = min(hello.frame_len_max or wire.FRAME_LEN_MAX, wire.FRAME_LEN_MAX_DOWN)
         if (
             len(hello.boot_id) != 16
             or len(hello.gateway.encode()) > 64
+            or hello.worker > 4_095
             or frame_len_max < 4_096
-            or hello.credit < 2 * (frame_len_max + COST)
+            or not 2 * (frame_len_max + COST) <= hello.credit < BALANCE_END
             or hello.heartbeat_ms and not 100 <= hello.heartbeat_ms <= 3_600_000
         ):
             raise Violation("field")
         self.hello = hello
         self.balance = hello.credit
-        ready = stream.Ready(instance=self.instance, routes=["echo"], credit=CREDIT, boot=BOOT)
+        ready = stream.Ready(instance=self.instance, routes=["echo"], credit=self.credit, boot=BOOT)
+        ready.frame_len_max = self.frame_len_max
         self.send(stream.Frame(ready=ready))
 
     def request(self, request):
-        """The credit of a bad one is returned as that of any other."""
+        """The credit of a bad one is returned as that of any other. It must have been there (11.4)."""
+        cost = len(request.payload) + COST
         with self.lock:
-            self.owed += len(request.payload) + COST
+            if cost > self.granted:
+                raise Violation("credit")
+            self.granted -= cost
+            self.owed += cost
         if request.call == 0:
             raise Violation("field")
         self.served += 1
@@ -166,6 +193,13 @@ class Backend(Records):
             except OSError:
                 pass
 
+    def presence(self, kind, about):
+        """Keeps the links that are told (11.7); a bad frame about one is skipped."""
+        if kind == "link_opened" and good_link_opened(about):
+            self.links[about.link] = about
+        elif kind == "link_closed" and names_a_link(about):
+            self.links.pop(about.link, None)
+
     def authenticate(self, authenticate):
         if authenticate.call == 0:
             raise Violation("field")
@@ -183,8 +217,9 @@ class Backend(Records):
         """Sends what the balance allows; what is not covered waits for the next grant."""
         with self.lock:
             frames = []
-            if self.owed > CREDIT // 4:
+            if self.owed > self.credit // 4:
                 frames.append(stream.Frame(credit=stream.Credit(bytes=self.owed)))
+                self.granted += self.owed
                 self.owed = 0
             while self.waiting and self.waiting[0][0] <= self.balance:
                 cost, frame = self.waiting.popleft()
@@ -226,6 +261,21 @@ def good_authenticate(authenticate):
         and len(authenticate.address) in (0, 4, 16)
         and len(authenticate.signature) in (0, 64)
         and len(authenticate.realm.encode()) <= 64
+    )
+
+
+def names_a_link(about):
+    """Section 12's bounds of what `LinkOpened` and `LinkClosed` have both."""
+    return 1 <= len(about.user) <= 64 and 1 <= len(about.device) <= 64 and len(about.session) == 16
+
+
+def good_link_opened(opened):
+    return (
+        names_a_link(opened)
+        and len(opened.address) in (0, 4, 16)
+        and len(opened.agent.encode()) <= 64
+        and len(opened.peer_key) in (0, 32)
+        and len(opened.realm.encode()) <= 64
     )
 
 

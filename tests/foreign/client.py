@@ -16,6 +16,9 @@ TICKET_USE_S = 12 * 3_600
 FULL_HANDSHAKE_S = 7 * 24 * 3_600
 STAY_AWAY_MS = 60_000
 PINS_MAX = 8
+DOWN = {
+    *("close", "welcome", "response", "push", "ack_now", "pong", "joined", "left", "move", "pad", "warning"),
+}
 RELOGIN = [wire.CODES[name] for name in ("auth_failed", "token_expired", "session_ended")]
 
 
@@ -48,7 +51,7 @@ class Client(Records):
         offered, better = wire.suite_set(*order), wire.suite_set(*order[: order.index(suite)])
         bytes_1, noise = wire.hello(suite, server_key, local=device_key, ticket=ticket, psk=psk, suites=offered)
         sock.sendall(bytes_1)
-        super().__init__(sock, noise, link.Frame)
+        self.begin(sock, noise)
         try:
             self.versions, self.suites = wire.read_message_2(self.read, noise, suite, better)
         except Exception:
@@ -58,6 +61,10 @@ class Client(Records):
         self.server_key = server_key
         self.ticket = ticket
         self.h = noise.get_handshake_hash()
+
+    def begin(self, sock, noise):
+        """What holds on every link until `Welcome`, whatever its handshake. The vectors come with one of their own."""
+        super().__init__(sock, noise, link.Frame)
         self.frame_len_max = wire.FRAME_LEN_MAX_DOWN
         self.frame_len_max_up = wire.FRAME_LEN_MAX
         self.record_len_max = wire.RECORD_LEN_MAX_UNAUTHENTICATED
@@ -91,6 +98,10 @@ class Client(Records):
         """The next frame that is not a `Pad`. Raises Closed for `Close`."""
         while (frame := super().take_frame()) is not None:
             kind = frame.WhichOneof("kind")
+            if kind is not None and kind not in DOWN:
+                raise wire.Violation("unexpected")
+            if kind is not None and not within_bounds(kind, getattr(frame, kind)):
+                raise wire.Violation("field")
             if kind == "close":
                 self.sock.close()
                 raise Closed(frame.close)
@@ -158,6 +169,21 @@ class Client(Records):
 
     def close(self, code=wire.CODES["normal"]):
         self.finish(link.Frame(close=link.Close(code=code)))
+
+
+def within_bounds(kind, message):
+    """Section 9's bounds of what comes down. `Welcome` brings parts that are judged where they are used."""
+    if kind == "response":
+        return len(message.id) == 16 and not message.compression
+    if kind == "push":
+        return len(message.id) <= 16 and len(message.room) <= 64 and not message.compression
+    if kind in ("joined", "left"):
+        return 1 <= len(message.room) <= 64
+    if kind == "move":
+        return len(message.address.encode()) <= 255
+    if kind == "close":
+        return len(message.text.encode()) <= 128
+    return True
 
 
 class Pins:

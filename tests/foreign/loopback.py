@@ -80,6 +80,7 @@ class Link(Records):
         self.who = None
         self.frame_len_max = 4_096
         self.glitches = 0
+        self.error = None
 
     def record_len_max_in(self):
         return 16_384 if self.who else wire.RECORD_LEN_MAX_UNAUTHENTICATED
@@ -89,6 +90,7 @@ class Link(Records):
             while self.take(self.receive()):
                 pass
         except Violation as broken:
+            self.error = broken.error
             if (name := CLOSES.get(broken.error)) is not None:
                 self.finish(link.Frame(close=link.Close(code=CODES[name], text=broken.error)))
 
@@ -122,6 +124,10 @@ class Link(Records):
             if (auth.user, auth.device) != self.who:
                 raise Violation("auth_failed")
             return
+        self.frame_len_max = wire.FRAME_LEN_MAX
+        self.decide(auth)
+
+    def decide(self, auth):
         if self.owner is not None:
             good = not auth.token and auth.user in (b"", self.owner[0]) and auth.device == self.owner[1]
         else:
@@ -129,7 +135,6 @@ class Link(Records):
         if not good:
             raise Violation("auth_failed")
         self.who = self.owner or (auth.user, auth.device)
-        self.frame_len_max = wire.FRAME_LEN_MAX
         now_ms = int(time.time() * 1_000)
         self.send(
             link.Frame(
@@ -193,5 +198,10 @@ def good_auth(auth):
         and len(auth.signature) in (0, 64)
         and len(auth.dictionary) <= 8
         and all(len(dictionary) == 32 for dictionary in auth.dictionary)
-        and (not auth.HasField("resume") or len(resume.session) == 16 and len(resume.proof) == 32)
+        and (not auth.HasField("resume") or good_resume(resume))
     )
+
+
+def good_resume(resume):
+    """The length counts what is unknown in there, too."""
+    return resume.ByteSize() <= 128 and len(resume.session) == 16 and len(resume.proof) == 32

@@ -16,6 +16,8 @@ from pathlib import Path
 import checks
 import test_foreign
 import vectors
+import vectors_frames
+import vectors_malformed
 import wire
 from backend import Backend, echo
 from client import Client, Closed, Installation, Pins, stay_away_ms, usable
@@ -521,6 +523,8 @@ def main():
         the_backend_ends_a_stream_that_breaks_its_rules,
         the_backend_answers_a_gateway_of_the_future_and_no_other,
         *vectors.ALL,
+        *vectors_frames.ALL,
+        *vectors_malformed.ALL,
     ):
         check()
         print(f"ok       {check.__name__}", flush=True)

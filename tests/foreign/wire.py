@@ -101,6 +101,7 @@ CLOSES = {
     "frame_encoding": "malformed",
     "field": "malformed",
     "unexpected": "unexpected",
+    "credit": "rate_exceeded",
     "glitches": "glitches",
     "auth_failed": "auth_failed",
     "heartbeat_timeout": "heartbeat_timeout",

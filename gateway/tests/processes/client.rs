@@ -96,7 +96,8 @@ impl Client {
         Ok(client)
     }
 
-    fn dial(target: &Target, ticket: Option<&Ticket>) -> Result<Self, Unheard> {
+    /// The first bytes of a client, and what hears the answer.
+    pub(crate) fn hello(target: &Target, ticket: Option<&Ticket>) -> (ClientLink, Vec<u8>) {
         let gate = Gate::new(&target.key);
         let dial = Dial {
             server: &target.key,
@@ -111,6 +112,12 @@ impl Client {
         getrandom::fill(&mut ephemeral).expect("the system is up");
         let mut hello = Vec::new();
         let link = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
+        (link, hello)
+    }
+
+    /// Connects and finishes the handshake, with a ticket if there is one.
+    pub(crate) fn dial(target: &Target, ticket: Option<&Ticket>) -> Result<Self, Unheard> {
+        let (link, hello) = Self::hello(target, ticket);
         let mut socket = TcpStream::connect(target.address).expect("the gateway listens");
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
@@ -126,6 +133,11 @@ impl Client {
             }
         }
         Ok(client)
+    }
+
+    /// The hash that both ends of the handshake know.
+    pub(crate) fn handshake_hash(&self) -> [u8; 32] {
+        *self.link.handshake_hash().expect("it is open")
     }
 
     fn authenticate(&mut self, user: &str, token: &str) {

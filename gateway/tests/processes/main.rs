@@ -3,6 +3,7 @@
 mod backends;
 mod client;
 mod cut;
+mod delegated;
 mod forbidden;
 mod keys;
 mod large;

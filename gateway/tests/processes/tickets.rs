@@ -1,7 +1,10 @@
 //! Tickets outlive the gateway that gave them as long as their key is known, and no longer.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
 use crate::client::{Client, Ticket, Unheard};
-use crate::stage::{Folder, Stage};
+use crate::stage::{Folder, PATIENCE, Stage};
 
 const OLD: &str = "keys.tickets = ['old.key']\n";
 const BOTH: &str = "keys.tickets = ['new.key', 'old.key']\n";
@@ -64,6 +67,40 @@ fn no_ticket_is_given_out_that_would_be_refused() {
         let Some(stage) = Stage::set(&format!("suites.allowed = [{allowed}]\n")) else { return };
         assert_eq!(Client::login(&stage.target, "alice").tickets.len(), count, "{allowed}");
     }
+}
+
+#[test]
+fn only_a_hello_that_has_opened_is_remembered_and_then_its_copy_is_silence() {
+    let Some(stage) = Stage::set("") else { return };
+    let mut tickets = Client::login(&stage.target, "alice").tickets;
+    let ticket = tickets.pop().expect("two tickets");
+    let errors = |stage: &Stage| {
+        ["handshake", "replay"]
+            .map(|name| stage.target.sum("gateway_errors_total", &format!("error=\"{name}\"")))
+    };
+    // Whoever lacks the secret could crowd out what is remembered, if such a hello were remembered as well.
+    let wrong = Ticket { psk: [1; 32], ticket: ticket.ticket.clone() };
+    let (_, hello) = Client::hello(&stage.target, Some(&wrong));
+    for times in 1..=8 {
+        assert_eq!(answer(&stage, &hello).len(), 0);
+        assert_eq!(errors(&stage), [times, 0], "each is tried");
+    }
+    // Each worker remembers for itself, and there are two.
+    let (_, hello) = Client::hello(&stage.target, Some(&ticket));
+    let answered = (0..8).filter(|_| !answer(&stage, &hello).is_empty()).count();
+    assert!((1..=2).contains(&answered), "{answered}");
+    assert_eq!(errors(&stage), [8, 8 - answered as u64]);
+}
+
+/// What is answered to these bytes, when nothing follows them.
+fn answer(stage: &Stage, hello: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(stage.target.address).expect("it listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
+    socket.write_all(hello).expect("connected");
+    socket.shutdown(Shutdown::Write).expect("connected");
+    let mut heard = Vec::new();
+    socket.read_to_end(&mut heard).expect("it ends");
+    heard
 }
 
 #[test]

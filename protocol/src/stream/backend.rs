@@ -10,7 +10,7 @@ use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{
     BOOT_ID_LEN, GATEWAY_NAME_LEN_MAX, HEARTBEAT_MAX, RECORD_LEN_MAX, RECORD_LEN_MAX_UNAUTHENTICATED,
-    STREAM_HEARTBEAT_DEFAULT, STREAM_HEARTBEAT_MIN,
+    STREAM_HEARTBEAT_DEFAULT, STREAM_HEARTBEAT_MIN, WORKER_MAX,
 };
 use crate::noise::PublicKey;
 use crate::stream::end::{End, Phase};
@@ -310,6 +310,9 @@ impl BackendStream {
         }
         if hello.gateway.len() > GATEWAY_NAME_LEN_MAX {
             return Err(Error::Field("gateway"));
+        }
+        if hello.worker > WORKER_MAX {
+            return Err(Error::Field("worker"));
         }
         let heartbeat = match hello.heartbeat_ms {
             0 => STREAM_HEARTBEAT_DEFAULT,

@@ -12,7 +12,7 @@
 use crate::error::Error;
 
 /// No balance is that large. SPEC.md, section 11.4.
-const BALANCE_END: u64 = 1 << 63;
+pub(super) const BALANCE_END: u64 = 1 << 63;
 
 /// What this end may still send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

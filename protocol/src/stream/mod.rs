@@ -127,7 +127,7 @@ pub enum Blocked {
 /// gathered to be given back. With less, one large frame would wait for ever, and all behind it.
 fn first_credit(bytes: u64, frame_len_max: usize) -> Result<u64, crate::Error> {
     let least = 2 * (frame_len_max as u64 + CREDIT_OVERHEAD);
-    if bytes < least { Err(crate::Error::Field("credit")) } else { Ok(bytes) }
+    if (least..credit::BALANCE_END).contains(&bytes) { Ok(bytes) } else { Err(crate::Error::Field("credit")) }
 }
 
 /// A frame bound as the peer announced it, if it can be one.

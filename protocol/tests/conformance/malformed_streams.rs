@@ -52,7 +52,8 @@ pub(crate) fn show() -> Json {
             "about",
             "Every case goes on behind the preamble of a clear stream (11.2), whose records show the frames as they are. \
              opening: the receiver has not read the other's first frame. open: the records hello and ready went before. \
-             Both ends take frames of 4,096 bytes and have granted 8,320 bytes of credit. A case of ends ends the \
+             Both ends take frames of 4,096 bytes and have granted 8,320 bytes of credit, and \
+             return none of it meanwhile. A case of ends ends the \
              stream; one of flawed touches only what it is about, and the receiver does what is said (section 12)."
                 .into(),
         ),

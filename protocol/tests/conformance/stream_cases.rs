@@ -322,21 +322,17 @@ fn rooms() -> Vec<Kind> {
         session: b(&SESSION),
         room: room.clone(),
         deadline_ms: 3000,
-        realm,
+        realm: realm.clone(),
     };
     let event = proto::RoomEvent { link: LINK, user, device, left: true, epoch: 12 };
-    let members = proto::RoomMembers { room: room.clone(), members: 3, epoch: 12, ..Default::default() };
+    let members = proto::RoomMembers { room: room.clone(), members: 3, epoch: 12, realm: realm.clone() };
     vec![
         Kind::Join(join),
         Kind::Leave(leave),
         Kind::RoomResult(proto::RoomResult { number: 8, code: 10, links: 2 }),
         Kind::RoomAsk(ask),
         Kind::RoomAnswer(proto::RoomAnswer { call: 6, code: 1, retry_after_ms: 250 }),
-        Kind::RoomEvents(proto::RoomEvents {
-            room,
-            events: vec![event.clone(), event],
-            ..Default::default()
-        }),
+        Kind::RoomEvents(proto::RoomEvents { room, events: vec![event.clone(), event], realm }),
         Kind::RoomCount(proto::RoomCount { rooms: vec![members] }),
     ]
 }

@@ -35,6 +35,8 @@ pub(crate) fn hellos() -> Cases {
         ("Hello.credit one too few, for a frame_len_max of 4,096", {
             of(proto::Hello { credit: 8319, frame_len_max: 4096, ..hello() })
         }),
+        ("Hello.worker 4,096", of(proto::Hello { worker: 4096, ..hello() })),
+        ("Hello.credit 2^63", of(proto::Hello { credit: 1 << 63, ..hello() })),
         ("Hello.frame_len_max 4,095", of(proto::Hello { frame_len_max: 4095, ..hello() })),
         ("Hello.heartbeat_ms 99", of(proto::Hello { heartbeat_ms: 99, ..hello() })),
         ("Hello.heartbeat_ms 3,600,001", of(proto::Hello { heartbeat_ms: 3_600_001, ..hello() })),
