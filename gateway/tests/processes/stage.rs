@@ -150,9 +150,10 @@ pub(crate) fn path(path: &Path) -> &str {
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts the gateway's binary.
+    /// Starts the gateway's binary, as a terminal would: whoever runs the tests may be immune to hangups.
     pub(crate) fn gateway(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_gateway")]);
         let child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
         Self(child.expect("cargo built the binary"))
     }
