@@ -214,7 +214,7 @@ counters! {
     letters_dropped: Counter, "Kicks and reports of undelivered pushes dropped because too many letters waited.";
     letters_waiting: Gauge, "Letters in this worker's queue.";
     closed: Counter by CloseCode, "Links closed with this code.";
-    closed_other: Counter, "Links closed with a code that a backend gave and this version does not know.";
+    closed_other: Counter, "Links closed with a code that a backend or client gave and this version does not know.";
     errors: Counter by Error, "Rules broken by peers.";
     refusals: Counter by Refusal, "Requests refused for this reason.";
     undelivered: Counter by Undelivered, "Pushes not delivered for this reason.";

@@ -6,7 +6,7 @@ import time
 import wire
 from checks import UNKNOWN, a_device, expect, expect_clear_reply, expect_close, expect_silence, named, test
 from client import STAY_AWAY_MS, Closed, dial
-from stage import HELD, accepted
+from stage import HELD, REALM, accepted
 from wire import CODES, REASONS, UNDELIVERED, link, stream
 
 
@@ -71,6 +71,7 @@ def a_push_reaches_its_link_its_user_and_its_device(stage):
         (b"link", (one,), {"link": number}),
         (b"user", (one, two), {"user": one.user}),
         (b"device", (two,), {"user": one.user, "device": two.device}),
+        (b"the only realm by its name", (one, two), {"user": one.user, "realm": REALM.decode()}),
         (b"every class is at most once", (one,), {"link": number, "class": 77, "ttl_ms": 1}),
         (b"nobody is left out yet", (one,), {"link": number, "except": [number], "coalesce": b"c"}),
     ):

@@ -21,8 +21,8 @@ const WORKER_BYTES: u64 = 4 << 20;
 const TOMBSTONE_BYTES: u64 = 88;
 /// Bytes of one remembered hello.
 const HELLO_BYTES: u64 = 32;
-/// Bytes of one remembered revocation, in the map and in the order of ends.
-const REVOCATION_BYTES: u64 = 96;
+/// Bytes of one remembered revocation, in the map and twice in the order of ends.
+const REVOCATION_BYTES: u64 = 128;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
 const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Buffers of one admin connection.

@@ -92,7 +92,7 @@ section! {
 section! {
     /// What one link, and all links of a worker together, may take.
     pub Limits {
-        /// Longest frame a client may send, and longest payload a backend may push, with its fields.
+        /// Longest frame a client may send. Backends may send 4 KiB more, and 68 KiB at least where outbox_hard and letter_bytes are more.
         frame_len_max: usize as Size = "'64KiB'" in 4 * KIB..=MIB, Restart, "one per link whose frame is incomplete, bounded by partial_bytes";
         /// Longest record (ciphertext) an authenticated client may send; before that it is 4 KiB.
         record_len_max: usize as Size = "'16KiB'" in 4 * KIB..=65_535, Restart, "one per link whose record is incomplete, bounded by partial_bytes";
@@ -113,7 +113,7 @@ section! {
         /// How long a link's queue may stay above `outbox_soft` before the link is closed as a slow reader.
         outbox_soft_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
         /// Bytes queued for a link at most; one more byte closes it as a slow reader.
-        outbox_hard: usize as Size = "'256KiB'" in 4 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
+        outbox_hard: usize as Size = "'256KiB'" in 8 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
         /// Bytes queued for all links of a worker or on their way; over it the link with the most is closed.
         outbox_pool: usize as Size = "'64MiB'" in MIB..=64 * GIB, Restart, "itself, per worker";
         /// Unknown frames and other oddities a link may send before it is closed.

@@ -61,6 +61,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         devices_max: limits.devices as u32,
         tombstones_max: limits.tombstones,
         tombstone_time: limits.tombstone_time,
+        realm: config.realm.clone(),
         auth: auth(config),
         routes: config.routes.iter().map(route).collect(),
         endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
@@ -106,6 +107,9 @@ fn route(route: &config::Route) -> Route {
     }
 }
 
+/// Bytes that a push is at most longer in a link's queue than on its stream.
+const FRAMED_MORE: usize = 16;
+
 fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
     let mode = match endpoint.security {
         Security::Clear => Mode::Clear,
@@ -115,8 +119,11 @@ fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
             Mode::Kk { suite, local, remote: key }
         }
     };
+    let limits = &config.limits;
+    // What backends may send must fit into the empty queue of a link, and into a letter to its worker.
+    let queue = limits.outbox_hard.min(limits.letter_bytes) - FRAMED_MORE;
     let params = Params {
-        frame_len_max: frame_len_beside(config.limits.frame_len_max),
+        frame_len_max: frame_len_beside(limits.frame_len_max).min(queue),
         window: endpoint.credit_window as u64,
         heartbeat: config.upstream.heartbeat,
         handshake_deadline: config.upstream.dial_deadline,

@@ -221,8 +221,8 @@ impl Claims {
     }
 
     /// Logins of a user that were proved up to this moment have no claim any more, whatever ticket they bring.
-    pub fn revoke(&mut self, user: Identity, before: UnixMillis, now: Time) {
-        self.revocations.insert(user, before, now);
+    pub fn revoke(&mut self, user: Identity, last: UnixMillis, now: Time) {
+        self.revocations.insert(user, last, now);
     }
 
     /// The users whose logins were revoked.

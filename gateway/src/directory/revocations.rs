@@ -21,7 +21,8 @@ const LASTING: Duration = TICKET_LIFETIME.saturating_add(CLOCK_SKEW_MAX);
 pub struct Revocations {
     /// The moment, and until when it is remembered.
     users: HashMap<Identity, (UnixMillis, Time), ByIdentity>,
-    /// Oldest first. A user that was revoked again stands here once for each time; only the last one counts.
+    /// Oldest first. A user that was revoked again stands here once for each time; only the last one counts. Never longer
+    /// than twice the bound.
     order: VecDeque<(Identity, Time)>,
     max: usize,
     evicted: u64,
@@ -39,14 +40,20 @@ impl Revocations {
         if self.max == 0 {
             return;
         }
+        let is_new = !self.users.contains_key(&user);
         while let Some(&(oldest, until)) = self.order.front()
-            && (until <= now || self.order.len() >= self.max)
+            && (until <= now || is_new && self.users.len() >= self.max)
         {
             self.order.pop_front();
             if self.users.get(&oldest).is_some_and(|&(_, last)| last == until) {
                 self.users.remove(&oldest);
                 self.evicted += u64::from(until > now);
             }
+        }
+        // One user that is revoked over and over takes nobody else's place.
+        if self.order.len() >= 2 * self.max {
+            let users = &self.users;
+            self.order.retain(|(user, until)| users.get(user).is_some_and(|(_, last)| last == until));
         }
         let until = now + LASTING;
         let last = self.users.get(&user).map_or(last, |&(earlier, _)| last.max(earlier));
@@ -117,6 +124,22 @@ mod tests {
             revoked.covers(user(1), UnixMillis(4), start + LASTING),
             "its first entry is over, not its last"
         );
+    }
+
+    #[test]
+    fn one_user_revoked_over_and_over_takes_nobody_elses_place() {
+        let (mut revoked, start) = (Revocations::new(2), Time::ZERO);
+        revoked.insert(user(1), UnixMillis(5), start);
+        for turn in 1..100_u32 {
+            revoked.insert(user(2), UnixMillis(5), start + Duration::from_millis(turn.into()));
+            assert!(revoked.order.len() <= 4);
+        }
+        assert!(
+            revoked.covers(user(1), UnixMillis(4), start) && revoked.covers(user(2), UnixMillis(4), start)
+        );
+        assert_eq!((revoked.len(), revoked.evicted()), (2, 0));
+        revoked.insert(user(3), UnixMillis(5), start + Duration::from_secs(1));
+        assert!(!revoked.covers(user(1), UnixMillis(4), start), "the oldest goes");
     }
 
     #[test]

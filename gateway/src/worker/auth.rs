@@ -27,7 +27,7 @@ use crate::session::{Login, RANDOM_LEN, Session, TicketRule};
 /// How a user proved itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Proof {
-    /// Names the login: the hash of its token. Tickets carry it on, so that whoever comes back with one, and then with
+    /// Names the login: the hash of its token, or of the name its judge gave it. Tickets carry it on, so that whoever comes back with one, and then with
     /// its token again, is the same client and not its own rival.
     pub(super) login: u64,
     /// When that was.

@@ -71,8 +71,7 @@ impl Core {
             ..Push::default()
         });
         let len = push.payload.len();
-        // There is one realm, and it is the one that is not named.
-        if !push.realm.is_empty() {
+        if !self.is_of_our_realm(push.realm) {
             return self.report_undelivered(sender, Undelivered::NoUser);
         }
         if push.link != 0 {
@@ -107,7 +106,7 @@ impl Core {
     }
 
     fn kick(&mut self, kick: &Kick<'_>) {
-        if !kick.realm.is_empty() {
+        if !self.is_of_our_realm(kick.realm) {
             return;
         }
         let code = if kick.code == 0 { CloseCode::Kicked.number() } else { kick.code };
@@ -121,7 +120,13 @@ impl Core {
         let device = (!kick.device.is_empty()).then(|| self.hash.identity(kick.device));
         let owner = owner_of(user, self.settings.workers);
         let revoked = kick.revoke.then_some(self.wall);
-        self.post_if_room(owner, Letter::EndUser { user, device, farewell, revoked });
+        let letter = Letter::EndUser { user, device, farewell, revoked };
+        if revoked.is_some() { self.post_revocation(owner, letter) } else { self.post_if_room(owner, letter) }
+    }
+
+    /// There is one realm, which need not be named.
+    fn is_of_our_realm(&self, realm: &str) -> bool {
+        realm.is_empty() || realm == self.settings.realm
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Letters never block. One that must arrive (a claim and its answer, a release, an end) waits in `unsent` for
 //! room; there are only a few of them per link. A push that finds no room is reported undelivered. What backends can
-//! ask for without bound, kicks and reports, waits too, up to as many letters as a queue holds, and is dropped then.
+//! ask for without bound, kicks and reports, waits too, up to as many letters as a queue holds, and is dropped then; only
+//! a revocation, which nobody would say again, waits for longer.
 
 use driver::{Op, Token};
 use protocol::{CloseCode, Undelivered};
@@ -69,6 +70,16 @@ impl Core {
     /// Sends a letter that a backend asked for, unless too many wait already.
     pub(super) fn post_if_room(&mut self, worker: u32, letter: Letter) {
         if worker != self.settings.worker && self.unsent.len() >= self.mailbox.capacity() {
+            return self.counters.letters_dropped.add(1);
+        }
+        self.post(worker, letter);
+    }
+
+    /// Sends word that a user's tickets are revoked. Nobody would say it again, and it comes in the very storms that fill the
+    /// queues, so it waits as long as there could be room to remember it.
+    pub(super) fn post_revocation(&mut self, worker: u32, letter: Letter) {
+        let most = self.mailbox.capacity() + self.settings.revocations_max;
+        if worker != self.settings.worker && self.unsent.len() >= most {
             return self.counters.letters_dropped.add(1);
         }
         self.post(worker, letter);

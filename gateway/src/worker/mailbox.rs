@@ -36,7 +36,7 @@ pub enum Letter {
         device: Option<Identity>,
         /// What to tell them.
         farewell: Farewell,
-        /// The user's logins before this moment are worth nothing any more.
+        /// The user's logins up to this moment are worth nothing any more.
         revoked: Option<UnixMillis>,
     },
     /// To a link's worker, or to a user's owner who passes it on: a push.

@@ -73,6 +73,8 @@ pub struct Settings {
     pub tombstones_max: usize,
     /// How long a replaced login stays away.
     pub tombstone_time: Duration,
+    /// Name of the only realm of users.
+    pub realm: String,
     /// How users prove themselves.
     pub auth: Auth,
     /// Routes, found by name.

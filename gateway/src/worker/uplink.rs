@@ -73,7 +73,7 @@ impl Core {
             Frame::Request(request) => self.request(token, request),
             Frame::Ping(ping) => self.ping(token, ping),
             Frame::Auth(auth) => self.auth(token, auth),
-            Frame::Close(_) => self.goodbye(token),
+            Frame::Close(close) => self.goodbye(token, close.code),
             // Pushes that want acknowledgement are not sent yet, so there is nothing to acknowledge.
             Frame::Ack { .. } | Frame::Unknown => self.counters.glitches.add(1),
             Frame::Join { room } => self.refuse_room(token, room),
@@ -106,9 +106,10 @@ impl Core {
     }
 
     /// The client has finished. What it has been sent so far may still leave; nothing more is read.
-    fn goodbye(&mut self, token: Token) {
-        self.end_session(token, Some(CloseCode::Normal.number()));
-        self.counters.closed.of(CloseCode::Normal).add(1);
+    fn goodbye(&mut self, token: Token, code: u32) {
+        self.end_session(token, Some(code));
+        let known = CloseCode::from_number(code);
+        known.map_or(&self.counters.closed_other, |code| self.counters.closed.of(code)).add(1);
         self.drain(token);
     }
 

@@ -198,6 +198,16 @@ pub enum Rejection {
     TicketRefused = 5,
 }
 
+impl Rejection {
+    /// The reason of this number; `None` for one that only a later version knows.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Version, Self::Suite, Self::RetiredKey, Self::Busy, Self::TicketRefused]
+            .into_iter()
+            .find(|reason| *reason as u8 == number)
+    }
+}
+
 /// The one thing the server ever says in the clear. Anybody could have written it, so it is only a hint: a client
 /// may try again with something else from its own list and must never fall back to less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

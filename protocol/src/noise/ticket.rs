@@ -52,7 +52,7 @@ pub struct Identity {
     pub issued: UnixMillis,
     /// When the user was last authenticated by a token.
     pub auth_time: UnixMillis,
-    /// Names the login: a hash of that token, the same on all gateways of the group.
+    /// Names the login: a hash of that token, or of the name the judge gave the login, the same on all gateways of the group.
     pub login: u64,
     /// When that token's time is over, if it has an end.
     pub token_exp: Option<UnixMillis>,
@@ -71,7 +71,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The moment from which the ticket is no longer good: the earliest end of its lifetime, its chain and its token.
+    /// The moment from which the ticket is no longer good: the earliest end of its lifetime, its chain, its token, and
+    /// what the judge allowed.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {
         let own = later(self.issued, TICKET_LIFETIME).min(later(self.auth_time, TICKET_CHAIN_MAX));

@@ -22,7 +22,7 @@ use protocol::limits::{
 };
 use protocol::link::ClientLink;
 use protocol::noise::Suites;
-use protocol::noise::preamble::ClearReply;
+use protocol::noise::preamble::{ClearReply, Rejection};
 use protocol::wire::frame::{self, Auth, Frame, Ping};
 use protocol::wire::proto::link::Welcome;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -264,11 +264,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
                 Ok(Some(Frame::Response(response))) => desk.ledger.resolve(&response),
                 Ok(Some(_)) => {}
-                Err(protocol::Error::Rejected(reason)) => {
+                Err(protocol::Error::Magic) => return Err(Error::Silence),
+                Err(protocol::Error::Rejected(_)) => {
                     let reply = ClearReply::decode(input.into_rest().gathered());
                     return Err(match reply {
-                        Ok(Some(reply)) => Error::Rejected(reply),
-                        _ => protocol::Error::Rejected(reason).into(),
+                        Ok(Some(reply)) if Rejection::from_number(reply.reason).is_some() => {
+                            Error::Rejected(reply)
+                        }
+                        // A reason of a later version says no more than silence does.
+                        _ => Error::Silence,
                     });
                 }
                 Err(error) => return Err(error.into()),

@@ -95,16 +95,18 @@ impl Pins {
     /// Takes the list of a `Welcome` in place of all keys, those the application came with included. Only to be called for
     /// a link that has proved the current key. A list without any key that can be used changes nothing.
     pub(crate) fn learn(&mut self, welcome: &Welcome, now: UnixMillis) {
+        let current = self.keys[self.at].0.key;
+        let named = welcome.server_keys.iter().position(|key| key.key[..] == current.0);
         let mut list: Vec<ServerKey> = Vec::new();
-        for key in welcome.server_keys.iter().take(KEYS_MAX).filter_map(parse) {
-            if !key.is_over(now) && list.iter().all(|other| other.key != key.key) {
+        // Not those before the one in use, even if its own time is over.
+        for key in welcome.server_keys[named.unwrap_or(0)..].iter().filter_map(parse) {
+            let is_wanted = !key.is_over(now) && list.iter().all(|other| other.key != key.key);
+            if is_wanted && list.len() < KEYS_MAX {
                 list.push(key);
             }
         }
-        let current = self.keys[self.at].0.key;
-        let from = list.iter().position(|key| key.key == current).unwrap_or(0);
         if !list.is_empty() {
-            *self = Self::new(&list[from..]);
+            *self = Self::new(&list);
         }
     }
 
@@ -205,6 +207,8 @@ mod tests {
         assert!(!pins.prefer(PublicKey([1; 32]).key_id(), NOW));
         pins.learn(&welcome(&[key(1, 0, 0), key(2, 0, 0), key(3, 0, 0)]), NOW);
         assert_eq!(numbers(&pins), [2, 3], "not even by the list of the one that was proved");
+        pins.learn(&welcome(&[key(1, 0, 0), key(2, 0, 5), key(3, 0, 0)]), NOW);
+        assert_eq!(numbers(&pins), [3], "nor where the time of that one is over");
     }
 
     #[test]
