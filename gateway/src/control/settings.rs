@@ -131,3 +131,30 @@ fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
     };
     Backend { name: endpoint.name.clone(), address: endpoint.address.clone(), mode, params }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Machine, Overrides, load};
+
+    #[test]
+    fn backends_may_send_what_fits_into_a_links_queue_and_no_more() {
+        let longest = |limits: &str| {
+            let text = format!(
+                "[keys]\nserver = 'key'\n[auth]\nmode = 'development'\n[limits]\n{limits}\n\
+                 [[route]]\nname = 'echo'\nendpoints = ['one']\n\
+                 [[endpoint]]\nname = 'one'\naddress = 'unix:/one'\nclear = true\n"
+            );
+            let machine = Machine { cpus: vec![0], open_files: 20_000, memory: 0 };
+            let read = |_: &Path| Ok(protocol::hex::encode(&[9; 32]));
+            let (config, _) = load("gateway.toml", &text, Overrides::default(), &machine, &read)
+                .unwrap_or_else(|problems| panic!("{problems}"));
+            super::settings(&config, 0, [1; 16]).endpoints[0].params.frame_len_max
+        };
+        assert_eq!(longest(""), 69_632);
+        let small = "frame_len_max = '8KiB'\noutbox_soft = '8KiB'\n";
+        assert_eq!(longest(&format!("{small}outbox_hard = '32KiB'")), 32 * 1024 - super::FRAMED_MORE);
+        assert_eq!(longest(&format!("{small}letter_bytes = '64KiB'")), 64 * 1024 - super::FRAMED_MORE);
+    }
+}
