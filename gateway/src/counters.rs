@@ -164,6 +164,7 @@ macro_rules! counters {
 counters! {
     turns: Counter, "Turns of the worker's loop.";
     links_accepted: Counter, "Connections accepted from clients.";
+    accepts_parked: Gauge, "Accepts that wait in the kernel for connections.";
     accept_failures: Counter, "Accepts that the kernel refused.";
     links_lost: Counter, "Links whose peer ended or broke them without a close frame.";
     links_closed: Counter, "Links whose socket was closed, for whatever reason.";
@@ -212,7 +213,8 @@ counters! {
     letters_out: Counter, "Letters sent to other workers.";
     letters_full: Counter, "Letters that found the other worker's queue full.";
     letters_dropped: Counter, "Kicks and reports of undelivered pushes dropped because too many letters waited.";
-    letters_waiting: Gauge, "Letters in this worker's queue.";
+    letters_waiting: Gauge, "Letters in this worker's queue, and to itself.";
+    letters_unsent: Gauge, "Letters that wait for room in another worker's queue.";
     closed: Counter by CloseCode, "Links closed with this code.";
     closed_other: Counter, "Links closed with a code that a backend or client gave and this version does not know.";
     errors: Counter by Error, "Rules broken by peers.";

@@ -1,11 +1,12 @@
 //! The access gateway: many encrypted client links in, few streams to the backends out.
 //!
-//! Layers, each importing only from those below it: cli, doctor · control · worker · upstream, directory, session ·
-//! link · config · collections, id, clock, counters. Only `clock` reads a clock, only `control` and `worker` name a
+//! Layers, each importing only from those below it: cli, doctor · control · worker · upstream, directory, session,
+//! admission · config · address, collections, id, clock, counters. Only `clock` reads a clock, only `control` and `worker` name a
 //! thread, and only `worker` uses a driver's operations.
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod admission;
 pub mod cli;
 pub mod clock;
@@ -16,7 +17,6 @@ pub mod counters;
 pub mod directory;
 pub mod doctor;
 pub mod id;
-pub mod link;
 pub mod session;
 pub mod upstream;
 pub mod worker;

@@ -264,7 +264,7 @@ const HASH: [u8; 16] = [1; 16];
 fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
     let suites = Suites::of(&[Suite::NkChaChaPoly]);
     Surroundings {
-        acceptor: Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], None),
+        acceptors: vec![Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], None)],
         counters: Arc::new(Counters::new(1)),
         posts,
         mailbox,

@@ -112,6 +112,12 @@ impl<T> Slab<T> {
         (0..self.slots.len() as u32).filter_map(|index| self.at(index))
     }
 
+    /// How many values there may be.
+    #[must_use]
+    pub const fn max(&self) -> u32 {
+        self.max
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {

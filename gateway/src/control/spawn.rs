@@ -195,12 +195,12 @@ impl Start {
         let waker = driver.waker();
         let settings = settings(config, self.index, self.secrets.boot_id);
         let surroundings = Surroundings {
-            acceptor: Acceptor::new(
+            acceptors: vec![Acceptor::new(
                 config.keys.server.clone(),
                 config.suites,
                 &config.keys.retired,
                 Some(self.secrets.ticket_keys(&config.realm, self.clock.unix())),
-            ),
+            )],
             counters: self.counters,
             mailbox: self.mailbox,
             posts: self.posts,

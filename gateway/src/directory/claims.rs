@@ -56,16 +56,10 @@ pub struct Claimed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The link is the device's.
-    Granted {
-        /// Greater than that of every earlier link of the device, until it wraps; what an older one still sends
-        /// is dropped.
-        epoch: u32,
-    },
+    Granted,
     /// The link is the device's, and another one has to go: the device's former link, or that of the user's
     /// oldest device.
     Replaced {
-        /// As above.
-        epoch: u32,
         /// Who has to go.
         loser: LinkId,
         /// Whether both are the same login of the same device: one client with two links.
@@ -88,6 +82,7 @@ pub struct Claims {
     /// Claims that were released: a stack through `next`.
     free: u32,
     len: usize,
+    /// Counts the claims, to tell which of two came first.
     epoch: u32,
     tombstones: Tombstones,
     revocations: Revocations,
@@ -157,19 +152,19 @@ impl Claims {
                 let held = &mut self.claims[index as usize];
                 held.login = claim.login;
                 held.login_time = claim.login_time;
-                return Outcome::Granted { epoch: held.epoch };
+                return Outcome::Granted;
             }
             self.replace(index, claim, now);
             let same_login = held.login == claim.login;
-            return Outcome::Replaced { epoch: self.epoch, loser: held.link, same_login };
+            return Outcome::Replaced { loser: held.link, same_login };
         }
         if let Some(oldest) = self.oldest_of_too_many(claim.user) {
             let loser = self.claims[oldest as usize].link;
             self.replace(oldest, claim, now);
-            return Outcome::Replaced { epoch: self.epoch, loser, same_login: false };
+            return Outcome::Replaced { loser, same_login: false };
         }
         self.add(claim);
-        Outcome::Granted { epoch: self.epoch }
+        Outcome::Granted
     }
 
     /// Takes a link's claim back. Returns false, and changes nothing, when it is another link's by now or was

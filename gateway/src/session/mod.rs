@@ -1,7 +1,9 @@
 //! What one (user, device) has at the gateway, from its login on.
 
+mod key;
 mod name;
 
+pub use key::SessionKey;
 pub use name::Name;
 
 use protocol::limits::SESSION_ID_LEN;
@@ -23,7 +25,6 @@ pub struct Session {
     tickets: Option<Box<TicketRule>>,
     requests_in_flight: u32,
     bytes_in_flight: u32,
-    link_epoch: u32,
     heartbeat_ms: u32,
 }
 
@@ -36,6 +37,15 @@ pub struct Grant {
     pub bytes: u32,
 }
 
+/// What a link may have in flight, and what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What it may have.
+    pub grant: Grant,
+    /// What it has.
+    pub running: Grant,
+}
+
 /// What is known when a session begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Login<'a> {
@@ -43,18 +53,26 @@ pub struct Login<'a> {
     pub user: &'a [u8],
     /// On which device.
     pub device: &'a [u8],
-    /// When that was proved.
-    pub time: UnixMillis,
-    /// Hash of what it was proved with.
-    pub proof: u64,
-    /// How long the proof holds, if it ends.
-    pub token_expiry: Option<UnixMillis>,
-    /// What its tickets are to be like; `None` if it is to have none.
-    pub tickets: Option<TicketRule>,
+    /// How that was proved.
+    pub proof: Proof,
     /// What the link may have in flight.
     pub grant: Grant,
     /// Interval of the client's pings, in milliseconds.
     pub heartbeat_ms: u32,
+}
+
+/// How a user proved itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof {
+    /// Names the login: the hash of its token, or of the name its judge gave it. Tickets carry it on, so that whoever
+    /// comes back with one, and then with its token again, is the same client and not its own rival.
+    pub login: u64,
+    /// When that was.
+    pub time: UnixMillis,
+    /// Until when it holds, if it has an end.
+    pub expiry: Option<UnixMillis>,
+    /// What its tickets are to be like; `None` if it is to have none.
+    pub tickets: Option<TicketRule>,
 }
 
 /// What the tickets of a login are like.
@@ -75,14 +93,13 @@ impl Session {
             device: Name::new(login.device),
             id: [0; SESSION_ID_LEN],
             secret: [0; SECRET_LEN],
-            login: login.time,
-            proof: login.proof,
-            tickets: login.tickets.map(Box::new),
-            token_expiry: login.token_expiry.unwrap_or_default(),
+            login: login.proof.time,
+            proof: login.proof.login,
+            tickets: login.proof.tickets.map(Box::new),
+            token_expiry: login.proof.expiry.unwrap_or_default(),
             grant: login.grant,
             requests_in_flight: 0,
             bytes_in_flight: 0,
-            link_epoch: 0,
             heartbeat_ms: login.heartbeat_ms,
         };
         let (id, secret) = random.split_at(SESSION_ID_LEN);
@@ -139,32 +156,10 @@ impl Session {
         (self.token_expiry != UnixMillis(0)).then_some(self.token_expiry)
     }
 
-    /// Whether the proof has ended.
-    #[must_use]
-    pub fn is_expired(&self, now: UnixMillis) -> bool {
-        self.token_expiry().is_some_and(|expiry| now >= expiry)
-    }
-
-    /// Which of the device's links this is, as the owner of the user counts them; zero until the claim is granted.
-    #[must_use]
-    pub const fn link_epoch(&self) -> u32 {
-        self.link_epoch
-    }
-
-    /// The claim was granted.
-    pub const fn set_link_epoch(&mut self, epoch: u32) {
-        self.link_epoch = epoch;
-    }
-
     /// Interval of the client's pings, in milliseconds.
     #[must_use]
     pub const fn heartbeat_ms(&self) -> u32 {
         self.heartbeat_ms
-    }
-
-    /// The client asked for another interval and got this one.
-    pub const fn set_heartbeat_ms(&mut self, interval: u32) {
-        self.heartbeat_ms = interval;
     }
 
     /// What the link may have in flight.
@@ -177,6 +172,12 @@ impl Session {
     #[must_use]
     pub const fn in_flight(&self) -> Grant {
         Grant { requests: self.requests_in_flight, bytes: self.bytes_in_flight }
+    }
+
+    /// Both at once.
+    #[must_use]
+    pub const fn account(&self) -> Account {
+        Account { grant: self.grant(), running: self.in_flight() }
     }
 
     /// Charges a request against the grant.
@@ -219,7 +220,6 @@ impl std::fmt::Debug for Session {
             .field("secret", &format_args!("***"))
             .field("login", &self.login)
             .field("in_flight", &self.in_flight())
-            .field("link_epoch", &self.link_epoch)
             .finish_non_exhaustive()
     }
 }
@@ -239,16 +239,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn session() -> Session {
-        let login = Login {
-            user: b"alice",
-            device: &[b'd'; 64],
+        let proof = Proof {
+            login: 7,
             time: UnixMillis(1_000),
-            proof: 7,
-            token_expiry: Some(UnixMillis(9_000)),
+            expiry: Some(UnixMillis(9_000)),
             tickets: Some(TicketRule { end: Some(UnixMillis(5_000)), bound_key: None }),
-            grant: Grant { requests: 2, bytes: 1_000 },
-            heartbeat_ms: 30_000,
         };
+        let grant = Grant { requests: 2, bytes: 1_000 };
+        let login = Login { user: b"alice", device: &[b'd'; 64], proof, grant, heartbeat_ms: 30_000 };
         Session::create(&login, std::array::from_fn(|byte| byte as u8))
     }
 
@@ -260,10 +258,8 @@ mod tests {
             (session.id()[0], session.id()[15], session.secret()[0], session.secret()[31]),
             (0, 15, 16, 47)
         );
-        assert_eq!(
-            (session.login(), session.heartbeat_ms(), session.link_epoch()),
-            (UnixMillis(1_000), 30_000, 0)
-        );
+        assert_eq!((session.login(), session.heartbeat_ms()), (UnixMillis(1_000), 30_000));
+        assert_eq!((session.proof(), session.token_expiry()), (7, Some(UnixMillis(9_000))));
     }
 
     #[test]
@@ -271,28 +267,6 @@ mod tests {
         let mut session = session();
         assert_eq!(session.take_ticket_rule().and_then(|rule| rule.end), Some(UnixMillis(5_000)));
         assert_eq!(session.take_ticket_rule(), None);
-    }
-
-    #[test]
-    fn a_proof_ends_at_its_time_or_never() {
-        assert!(!session().is_expired(UnixMillis(8_999)));
-        assert!(session().is_expired(UnixMillis(9_000)));
-        let login = Login { token_expiry: None, ..login_of(&session()) };
-        let open = Session::create(&login, [0; RANDOM_LEN]);
-        assert_eq!((open.token_expiry(), open.is_expired(UnixMillis(u64::MAX))), (None, false));
-    }
-
-    fn login_of(session: &Session) -> Login<'static> {
-        Login {
-            user: b"alice",
-            device: b"phone",
-            time: session.login(),
-            proof: 7,
-            token_expiry: session.token_expiry(),
-            tickets: None,
-            grant: session.grant(),
-            heartbeat_ms: session.heartbeat_ms(),
-        }
     }
 
     #[test]

@@ -97,6 +97,61 @@ pub struct Settings {
     pub redial: redial::Rules,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// A worker of 64 slots with the development token, without backends, for the tests of a part.
+    pub(super) fn small() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            worker: 0,
+            workers: 1,
+            slots: 64,
+            parked: 4,
+            slots_reserved: 8,
+            rules: Rules {
+                record_len_max: 4096,
+                frame_len_max: 4096,
+                handshake_deadline: seconds(5),
+                auth_deadline: seconds(5),
+                glitches_max: 8,
+            },
+            handshakes_per_turn: 2,
+            strangers_max: 4,
+            loopback_exempt: false,
+            replay_filter_len: 8,
+            partial_bytes_max: 10_000,
+            outgoing_len_max: 4000,
+            outgoing_len_soft: 1000,
+            outgoing_soft_time: seconds(1),
+            outgoing_bytes_max: 9000,
+            lingering_max: 4,
+            record_plain_max: 1000,
+            promote_after: 3,
+            demote_after: seconds(30),
+            heartbeat: Heartbeat { min: seconds(1), max: seconds(60), default: seconds(20) },
+            grant: Grant { requests: 2, bytes: 1000 },
+            in_flight: pending::Caps { link_max: 2, stream_max: 3, worker_max: 4 },
+            waiting: park::Bounds { requests_max: 2, bytes_max: 1000 },
+            waiting_max: seconds(2),
+            buffers_idle_max: 1 << 16,
+            devices_max: 2,
+            tombstones_max: 8,
+            tombstone_time: seconds(600),
+            realm: "default".to_owned(),
+            auth: Auth::Development { token: DevelopmentToken::new(&crate::config::Secret::new([9; 32])) },
+            routes: Vec::new(),
+            endpoints: Vec::new(),
+            gateway: "gateway".to_owned(),
+            boot_id: [1; 16],
+            server_keys_next: Vec::new(),
+            suites_announced: Suites::NONE,
+            handshakes_waiting_max: 4,
+            revocations_max: 4,
+            redial: redial::Rules::default(),
+        }
+    }
+}
+
 /// Heartbeat intervals a client may choose from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -170,6 +225,18 @@ pub struct Farewell {
     /// Whether it should come back by itself at all.
     pub do_not_reconnect: bool,
 }
+
+impl Farewell {
+    /// Asks a client to come back a little later, and not together with all the others: `random` spreads them.
+    #[must_use]
+    pub fn try_later(random: u64) -> Self {
+        let retry_after = TRY_LATER / 2 + TRY_LATER * (random % 256) as u32 / 256;
+        Self { retry_after, ..CloseCode::TryLater.into() }
+    }
+}
+
+/// When a client is told to try later, it is on average after this time.
+const TRY_LATER: Duration = Duration::from_secs(2);
 
 impl From<CloseCode> for Farewell {
     fn from(code: CloseCode) -> Self {

@@ -99,7 +99,7 @@ impl World {
             };
             let mut random = rng.fork();
             let with = Surroundings {
-                acceptor: acceptor(&shape),
+                acceptors: vec![acceptor(&shape)],
                 counters: Arc::clone(&counters[index]),
                 mailbox,
                 posts: posts.clone(),

@@ -42,9 +42,9 @@ fn a_revoked_login_has_no_claim_and_a_later_one_has() {
     assert_eq!(claims.claim(&early, at(1)).outcome, Outcome::Revoked);
     assert!(claims.is_empty());
     let late = Claim { login_time: UnixMillis(early.login_time.0 + 1), ..early };
-    assert!(matches!(claims.claim(&late, at(1)).outcome, Outcome::Granted { .. }));
+    assert!(matches!(claims.claim(&late, at(1)).outcome, Outcome::Granted));
     let other = claim("bob", "phone", 2);
-    assert!(matches!(claims.claim(&other, at(1)).outcome, Outcome::Granted { .. }));
+    assert!(matches!(claims.claim(&other, at(1)).outcome, Outcome::Granted));
 }
 
 #[test]
@@ -52,10 +52,7 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
     let mut claims = claims(4);
     for (device, slot) in [("phone", 1), ("desk", 2)] {
         let claimed = claims.claim(&claim("alice", device, slot), at(0));
-        assert_eq!(
-            claimed,
-            Claimed { link: LinkId::new(0, slot, 1), outcome: Outcome::Granted { epoch: slot } }
-        );
+        assert_eq!(claimed, Claimed { link: LinkId::new(0, slot, 1), outcome: Outcome::Granted });
     }
     claims.claim(&claim("bob", "phone", 3), at(0));
     assert_eq!(links(&claims, "alice", None), [1, 2]);
@@ -70,10 +67,7 @@ fn the_later_login_of_a_device_replaces_the_earlier_one_which_cannot_come_back()
     let mut claims = claims(4);
     claims.claim(&claim("alice", "phone", 1), at(0));
     let claimed = claims.claim(&claim("alice", "phone", 2), at(10));
-    assert_eq!(
-        claimed.outcome,
-        Outcome::Replaced { epoch: 2, loser: LinkId::new(0, 1, 1), same_login: false }
-    );
+    assert_eq!(claimed.outcome, Outcome::Replaced { loser: LinkId::new(0, 1, 1), same_login: false });
     assert_eq!(links(&claims, "alice", None), [2]);
 
     let again = Claim { link: LinkId::new(0, 7, 1), ..claim("alice", "phone", 1) };
@@ -94,10 +88,10 @@ fn a_client_that_comes_back_before_its_old_link_is_noticed_dead_is_not_locked_ou
     claims.claim(&first, at(0));
     let by_token = Claim { link: LinkId::new(1, 4, 9), login_time: UnixMillis(8_000), ..first };
     let outcome = claims.claim(&by_token, at(1)).outcome;
-    assert_eq!(outcome, Outcome::Replaced { epoch: 2, loser: first.link, same_login: true });
+    assert_eq!(outcome, Outcome::Replaced { loser: first.link, same_login: true });
     let by_ticket = Claim { link: LinkId::new(1, 5, 9), login_time: first.login_time, ..by_token };
     let outcome = claims.claim(&by_ticket, at(2)).outcome;
-    assert_eq!(outcome, Outcome::Replaced { epoch: 3, loser: by_token.link, same_login: true });
+    assert_eq!(outcome, Outcome::Replaced { loser: by_token.link, same_login: true });
     assert!(claims.tombstones().is_empty());
 }
 
@@ -125,10 +119,7 @@ fn one_device_too_many_takes_the_place_of_the_first_login() {
     claims.claim(&claim("alice", "phone", 5), at(0));
     claims.claim(&claim("alice", "desk", 2), at(1));
     let claimed = claims.claim(&claim("alice", "watch", 7), at(2));
-    assert_eq!(
-        claimed.outcome,
-        Outcome::Replaced { epoch: 3, loser: LinkId::new(0, 2, 1), same_login: false }
-    );
+    assert_eq!(claimed.outcome, Outcome::Replaced { loser: LinkId::new(0, 2, 1), same_login: false });
     assert_eq!(links(&claims, "alice", None), [5, 7]);
     assert!(links(&claims, "alice", Some("desk")).is_empty());
     assert_eq!(claims.claim(&claim("alice", "desk", 2), at(3)).outcome, Outcome::Superseded);
@@ -145,11 +136,11 @@ fn one_login_with_two_devices_is_replaced_per_device() {
 }
 
 #[test]
-fn claiming_again_keeps_the_epoch_and_takes_the_new_login() {
+fn claiming_again_keeps_the_claim_and_takes_the_new_login() {
     let mut claims = claims(4);
     claims.claim(&claim("alice", "phone", 1), at(0));
     let refreshed = Claim { login: 4, login_time: UnixMillis(9_000), ..claim("alice", "phone", 1) };
-    assert_eq!(claims.claim(&refreshed, at(1)).outcome, Outcome::Granted { epoch: 1 });
+    assert_eq!(claims.claim(&refreshed, at(1)).outcome, Outcome::Granted);
     assert_eq!(claims.len(), 1);
     claims.claim(&claim("alice", "phone", 2), at(2));
     assert_eq!(claims.claim(&refreshed, at(3)).outcome, Outcome::Superseded);
@@ -170,7 +161,7 @@ fn released_places_are_used_again() {
 }
 
 proptest! {
-    /// Against a plain list of claims, with tombstones out of the way: same links, same losers, epochs rise.
+    /// Against a plain list of claims, with tombstones out of the way: same links, same losers.
     #[test]
     fn behaves_like_a_list(steps in prop::collection::vec((0..3u8, 0..4u32, 0..4u32), 1..200)) {
         let tombstone = Duration::ZERO;
@@ -179,7 +170,6 @@ proptest! {
         let mut claims = Claims::new(key(), &bounds);
         let mut model: Vec<Claim> = Vec::new();
         let mut seen: Vec<Claim> = Vec::new();
-        let mut last_epoch = 0;
         for (number, (kind, user, device)) in steps.into_iter().enumerate() {
             if kind > 0 {
                 let new = claim(&user.to_string(), &device.to_string(), number as u32);
@@ -188,14 +178,11 @@ proptest! {
                 let crowded = of_user().count() == 3;
                 let oldest = of_user().min_by_key(|(_, held)| held.login_time).map(|(place, _)| place);
                 let loser = same_device.or(oldest.filter(|_| crowded)).map(|place| model.remove(place).link);
-                let (epoch, out) = match claims.claim(&new, at(0)).outcome {
-                    Outcome::Granted { epoch } => (epoch, None),
-                    Outcome::Replaced { epoch, loser, .. } => (epoch, Some(loser)),
-                    Outcome::Superseded | Outcome::Revoked => (0, None),
+                let out = match claims.claim(&new, at(0)).outcome {
+                    Outcome::Replaced { loser, .. } => Some(loser),
+                    Outcome::Granted | Outcome::Superseded | Outcome::Revoked => None,
                 };
                 prop_assert_eq!(out, loser);
-                prop_assert!(epoch > last_epoch);
-                last_epoch = epoch;
                 model.push(new);
                 seen.push(new);
             } else if let Some(&old) = seen.get((user * 4 + device) as usize) {

@@ -1,80 +1,58 @@
-//! One client link as a worker holds it: its socket, its protocol state and what is armed on it.
-
-mod address;
-mod table;
-
-pub use address::Address;
-pub use table::{Entry, Table};
+//! One client link: its socket, its protocol state and what is armed on it.
 
 use std::time::Duration;
 
-use driver::Token;
+use driver::{Listener, Token};
 use protocol::Time;
 use protocol::buffer::Place;
 use protocol::link::ServerLink;
 
+use crate::address::Address;
+use crate::session::SessionKey;
+
 /// A client link. Lives in the slot of its socket, so that a completion finds it by index.
 #[derive(Debug)]
-pub struct Link {
+pub(super) struct Link {
     /// Its socket.
-    pub token: Token,
+    pub(super) token: Token,
     /// Protocol state.
-    pub machine: ServerLink,
+    pub(super) machine: ServerLink,
     /// Who is at the other end.
-    pub peer: Address,
+    pub(super) peer: Address,
+    /// By which listener it came.
+    pub(super) listener: Listener,
     /// Where the rest of its last chunk lies.
-    pub place: Place,
-    /// Its session's place, once authentication began.
-    pub session: Option<SessionIndex>,
+    pub(super) place: Place,
+    /// Its session, once authentication began.
+    pub(super) session: Option<SessionKey>,
     /// Frames that wait for the flush: a two-byte hole and plaintext. Empty when there are none.
-    pub outgoing: Vec<u8>,
+    pub(super) outgoing: Vec<u8>,
     /// What is armed for reading.
-    pub reading: Reading,
+    pub(super) reading: Reading,
     /// Whether a send is in flight.
-    pub sending: bool,
+    pub(super) sending: bool,
     /// Its bytes, as long as they count towards the bound on all links.
-    pub sending_len: u32,
+    pub(super) sending_len: u32,
     /// Whether it stands in the list of links to flush.
-    pub dirty: bool,
+    pub(super) dirty: bool,
     /// How far it is on its way out.
-    pub ending: Ending,
+    pub(super) ending: Ending,
     /// Whether it counts as one that has proved nothing yet.
-    pub stranger: bool,
+    pub(super) stranger: bool,
     /// Chunks received since `recent_since`, by which it is promoted or demoted; saturates.
-    pub recent: u8,
+    pub(super) recent: u8,
     /// In tenths of a second of the worker's clock.
-    pub recent_since: u32,
+    pub(super) recent_since: u32,
     /// Since when more than the soft bound waits to be sent, in tenths of a second of the worker's clock, never zero;
     /// zero when it does not.
-    pub slow_since: u32,
+    pub(super) slow_since: u32,
     /// Bytes discarded since it began to close.
-    pub discarded: u32,
-}
-
-/// Index of a session in the worker's table; `u32::MAX` stands for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionIndex(std::num::NonZeroU32);
-
-impl SessionIndex {
-    /// From a table's index.
-    #[must_use]
-    pub fn new(index: u32) -> Self {
-        Self(
-            std::num::NonZeroU32::new(index.wrapping_add(1))
-                .expect("a table holds fewer than 2^32 - 1 sessions"),
-        )
-    }
-
-    /// The table's index.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0.get() - 1
-    }
+    pub(super) discarded: u32,
 }
 
 /// What is armed on a link for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub(super) enum Reading {
     /// Nothing, because nothing may be read now, or the peer has ended.
     Idle,
     /// Nothing, because the pool of receive buffers was empty; armed again at the end of the turn.
@@ -89,11 +67,16 @@ pub enum Reading {
     Demoting,
 }
 
-/// How far a link is on its way out.
+/// ```text
+///  No ──mark──► Marked ──has something to say──► Lingering ── FIN, time or bytes ─┐
+///                  └──────────── says nothing ────────────────────────────────────┴─► Draining ── nothing armed ─► Closing
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// It lives.
     No,
+    /// It is gone for everybody, and stands in the list of those that are to be buried.
+    Marked,
     /// Its last frame is on the way; input is discarded until the peer ends or the linger bound.
     Lingering,
     /// Everything armed is being cancelled; then its socket is closed.
@@ -102,14 +85,21 @@ pub enum Ending {
     Closing,
 }
 
+impl Ending {
+    /// Whether nothing may be armed or sent any more.
+    pub(super) const fn is_leaving(self) -> bool {
+        matches!(self, Self::Draining | Self::Closing)
+    }
+}
+
 impl Link {
     /// A link whose socket was just accepted.
-    #[must_use]
-    pub const fn new(token: Token, peer: Address, machine: ServerLink) -> Self {
+    pub(super) const fn new(token: Token, listener: Listener, peer: Address, machine: ServerLink) -> Self {
         Self {
             token,
             machine,
             peer,
+            listener,
             place: Place::NONE,
             session: None,
             outgoing: Vec::new(),
@@ -118,7 +108,7 @@ impl Link {
             sending_len: 0,
             dirty: false,
             ending: Ending::No,
-            stranger: true,
+            stranger: false,
             recent: 0,
             recent_since: 0,
             slow_since: 0,
@@ -128,7 +118,7 @@ impl Link {
 
     /// Notes a chunk that came. A link that waits with a poll is busy when enough of them come within `window`: the
     /// heartbeats of an idle one never add up. For one whose receive stays armed the timer begins to count anew.
-    pub fn note_chunk(&mut self, now: Time, window: Duration) {
+    pub(super) fn note_chunk(&mut self, now: Time, window: Duration) {
         if self.reading != Reading::Multishot && now.since(from_tenths(self.recent_since)) >= window {
             (self.recent, self.recent_since) = (0, to_tenths(now));
         }
@@ -136,25 +126,22 @@ impl Link {
     }
 
     /// Whether anything is armed on the socket.
-    #[must_use]
-    pub fn is_armed(&self) -> bool {
+    pub(super) fn is_armed(&self) -> bool {
         self.sending || !matches!(self.reading, Reading::Idle | Reading::Starved)
     }
 }
 
 /// A moment as links note it, in tenths of a second of the worker's clock; 13 years fit.
-#[must_use]
-pub fn to_tenths(time: Time) -> u32 {
+pub(super) fn to_tenths(time: Time) -> u32 {
     (time.as_millis() / 100) as u32
 }
 
 /// The moment so noted.
-#[must_use]
-pub const fn from_tenths(tenths: u32) -> Time {
+pub(super) const fn from_tenths(tenths: u32) -> Time {
     Time::from_nanos(tenths as u64 * 100_000_000)
 }
 
-const _: () = assert!(size_of::<Entry>() <= 256, "the memory budget grants a link 256 bytes");
+const _: () = assert!(size_of::<Option<Link>>() <= 256, "the memory budget grants a link 256 bytes");
 
 #[cfg(test)]
 mod tests {
@@ -165,7 +152,7 @@ mod tests {
         let token = Token { slot: 0, generation: 1 };
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
         let window = Duration::from_secs(30);
-        let mut link = Link::new(token, driver::Peer::Unix.into(), ServerLink::new(at(5)));
+        let mut link = Link::new(token, Listener(0), driver::Peer::Unix.into(), ServerLink::new(at(5)));
         for minute in 1..100 {
             link.note_chunk(at(60 * minute), window);
             assert_eq!(link.recent, 1, "a heartbeat each minute");

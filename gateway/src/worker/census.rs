@@ -1,0 +1,40 @@
+//! How much a worker holds of everything that must go back to zero.
+
+/// What a worker holds, counted whenever somebody asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Links in the table.
+    pub links: usize,
+    /// Links that have proved nothing.
+    pub strangers: usize,
+    /// Complete hellos that wait for the handshake budget, and those whose link died meanwhile.
+    pub hailed: usize,
+    /// Links that are gone for everybody and still to be buried.
+    pub marked: usize,
+    /// Links that say their last frame.
+    pub lingering: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Claims this worker owns.
+    pub claims: usize,
+    /// Bytes of partial records and frames.
+    pub partial_bytes: usize,
+    /// Bytes that wait to be sent to links, or are on their way.
+    pub outgoing_bytes: usize,
+    /// Requests at backends.
+    pub pending: usize,
+    /// Requests that wait for credit.
+    pub parked: usize,
+    /// Bytes of them.
+    pub parked_bytes: usize,
+    /// Tokens at a backend that judges them.
+    pub judging: usize,
+    /// Letters in its own queue, and to itself.
+    pub letters: usize,
+    /// Workers with letters from this one that are still to be rung.
+    pub unrung: usize,
+    /// Letters that wait for room in another worker's queue.
+    pub unsent: usize,
+    /// Streams that are ready.
+    pub streams: usize,
+}

@@ -1,0 +1,77 @@
+//! The marked are buried: what follows from the end of a link or a stream happens here and nowhere else.
+//!
+//! Ends may have further ends, and letters to oneself: all of them are dealt with one after the other, none within another.
+//! What is left over when the budget is used up keeps the worker from sleeping.
+
+use driver::Token;
+
+use crate::counters::health::Reason;
+use crate::upstream::StreamIndex;
+use crate::worker::links::Cause;
+use crate::worker::parts::Parts;
+use crate::worker::post::Letter;
+use crate::worker::slots::Tenant;
+
+/// Ends and letters to oneself that are dealt with at each place of the turn.
+const BURIED_AT_ONCE: usize = 1024;
+
+impl Parts {
+    /// Buries streams and links that were marked, and reads letters to oneself.
+    pub(in crate::worker) fn bury(&mut self) {
+        for _ in 0..BURIED_AT_ONCE {
+            if let Some((stream, reason)) = self.streams.next_marked() {
+                self.end_stream(stream, reason);
+            } else if let Some((token, cause)) = self.links.next_marked() {
+                self.end_link(token, cause);
+            } else if let Some(letter) = self.letters.take_own() {
+                self.heed(letter);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// A link ends: its claim, its requests and its presence go with it.
+    fn end_link(&mut self, token: Token, cause: Cause) {
+        let Some(parted) = self.links.part(&mut self.turn, token, cause) else { return };
+        if parted.was_authenticating {
+            self.identity.forget(token);
+        }
+        let Some(key) = parted.session else { return };
+        let link = self.link_id(token);
+        if let Some((owner, claim)) = self.sessions.claim_of(key, link) {
+            self.letters.send(&self.turn, owner, Letter::Release(claim));
+        }
+        let Some(session) = self.sessions.end(key) else { return };
+        if self.requests.forget(&mut self.turn, link) {
+            // Those behind the parked ones may fit into the credit there is.
+            self.streams.all().for_each(|stream| self.unpark(stream));
+        }
+        self.announce_closed(token, &session, parted.code);
+    }
+
+    /// A stream ends: what it held is resolved at once, and what waited for it finds another way.
+    fn end_stream(&mut self, stream: StreamIndex, reason: Reason) {
+        self.streams.part(&mut self.turn, stream, reason);
+        self.abandon_requests(stream);
+        self.reroute_parked(stream);
+        for link in self.identity.abandon(stream) {
+            self.put_off(link);
+        }
+    }
+
+    /// A socket is closed: its slot is free for the next tenant.
+    pub(in crate::worker) fn closed(&mut self, token: Token) {
+        match self.slots.closed(token) {
+            Tenant::Link => self.links.closed(&mut self.turn, token),
+            Tenant::Stream(stream) => self.streams.closed(&mut self.turn, stream, token),
+        }
+    }
+
+    /// The process ends: every link is told, every stream is ended, and nothing new is let in.
+    pub(super) fn stop(&mut self) {
+        self.slots.stop();
+        self.links.stop();
+        self.streams.stop();
+    }
+}

@@ -1,0 +1,89 @@
+//! A backend's frames: the one match over their kinds.
+
+use driver::{Batch, Errno, Sent, Token};
+use protocol::Undelivered;
+use protocol::stream::ToGateway;
+use protocol::wire::stream::{About, Flawed};
+
+use crate::counters::health::Reason;
+use crate::upstream::StreamIndex;
+use crate::worker::parts::Parts;
+
+impl Parts {
+    /// A dial is over. The tag of a dial is its stream's index.
+    pub(in crate::worker) fn connected(&mut self, tag: u32, result: Result<Token, Errno>) {
+        let stream = StreamIndex(u16::try_from(tag).expect("the tag is a stream's index"));
+        if let Ok(token) = result {
+            self.slots.connected(token, stream);
+        }
+        self.streams.connected(&mut self.turn, stream, result);
+    }
+
+    /// Bytes arrived on a stream.
+    pub(in crate::worker) fn stream_received(&mut self, stream: StreamIndex, bytes: &mut [u8], more: bool) {
+        let Some(mut input) = self.streams.open(&mut self.turn, stream, bytes, more) else { return };
+        while let Some(event) = self.streams.next_event(&mut self.turn, stream, &mut input) {
+            self.event(stream, &event);
+        }
+        if self.streams.keep(&mut self.turn, stream, input) {
+            self.unpark(stream);
+        }
+    }
+
+    /// A stream's send is over.
+    pub(in crate::worker) fn stream_sent(&mut self, stream: StreamIndex, batch: Batch, result: Sent) {
+        if self.streams.sent(&mut self.turn, stream, batch, result) {
+            self.unpark(stream);
+        }
+    }
+
+    /// The credit of payloads goes back as soon as they are queued or refused: it does not wait for clients.
+    fn event(&mut self, stream: StreamIndex, event: &ToGateway<'_>) {
+        match event {
+            ToGateway::Response(response) => {
+                self.response(stream, response);
+                self.streams.consumed(stream, response.payload.len());
+            }
+            ToGateway::Push(push) => {
+                self.push(stream, push);
+                self.streams.consumed(stream, push.payload.len());
+            }
+            ToGateway::AuthResult(result) => self.judged(stream, result),
+            ToGateway::Kick(kick) => self.kick(kick),
+            ToGateway::Ready => {
+                if self.streams.ready(&mut self.turn, stream) {
+                    self.share_with(stream);
+                }
+            }
+            ToGateway::Draining => {
+                self.streams.draining(&self.turn, stream);
+                self.reroute_parked(stream);
+            }
+            ToGateway::Close(_) => self.streams.mark(stream, Reason::Ended),
+            // Credit is looked at after the last frame; the other kinds are specified but not served yet.
+            ToGateway::Credited | ToGateway::Alive | ToGateway::ReportAck { .. } => {}
+            ToGateway::Flawed(flawed) => self.flawed(stream, flawed),
+            ToGateway::Skipped => self.turn.counters.glitches.add(1),
+        }
+    }
+
+    /// One link's frame has a field out of its bounds: that link pays for it, and the others have their stream.
+    fn flawed(&mut self, stream: StreamIndex, flawed: &Flawed) {
+        self.turn.counters.backend_flaws.add(1);
+        match flawed.about {
+            About::Push(number) => {
+                let sender = self.sender(stream, number);
+                self.report_undelivered(sender, Undelivered::Malformed);
+            }
+            About::AuthResult(call) => {
+                if let Some(token) = self.identity.misjudged(stream, call) {
+                    self.put_off(token);
+                }
+            }
+            About::Kick(_) | About::Presence(_) | About::Request(_) | About::Authenticate(_) => {}
+        }
+        if let Some(len) = flawed.payload_len {
+            self.streams.consumed(stream, len);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A backend ends links: one, or all of a user, whose logins it may revoke as well.
+
+use std::time::Duration;
+
+use protocol::CloseCode;
+use protocol::wire::stream::Kick;
+
+use crate::collections::Identity;
+use crate::id::LinkId;
+use crate::worker::links::Cause;
+use crate::worker::parts::Parts;
+use crate::worker::post::Letter;
+use crate::worker::settings::Farewell;
+
+impl Parts {
+    /// A backend's word. It goes by letter even to this very worker, so that it stands behind what came before it.
+    pub(super) fn kick(&mut self, kick: &Kick<'_>) {
+        if !self.is_of_our_realm(kick.realm) {
+            return;
+        }
+        let code = if kick.code == 0 { CloseCode::Kicked.number() } else { kick.code };
+        let farewell =
+            Farewell { code, retry_after: Duration::ZERO, do_not_reconnect: kick.do_not_reconnect };
+        let sent = if kick.link != 0 {
+            let link = LinkId::from_number(kick.link);
+            self.letters.send_if_room(&self.turn, link.worker(), Letter::End { link, farewell })
+        } else {
+            let user = self.sessions.name_of(kick.user);
+            let device = (!kick.device.is_empty()).then(|| self.sessions.name_of(kick.device));
+            let owner = self.sessions.owner_of(user);
+            let revoked = kick.revoke.then_some(self.turn.wall);
+            let letter = Letter::EndUser { user, device, farewell, revoked };
+            match revoked {
+                Some(_) => self.letters.send_revocation(&self.turn, owner, letter),
+                None => self.letters.send_if_room(&self.turn, owner, letter),
+            }
+        };
+        match sent {
+            Ok(()) => {}
+            Err(Letter::End { link, farewell }) => self.end_own(link, farewell),
+            Err(Letter::EndUser { user, device, farewell, revoked }) => {
+                if let Some(last) = revoked {
+                    self.sessions.revoke(user, last, self.turn.now);
+                }
+                self.end_user(user, device, farewell);
+            }
+            Err(_) => unreachable!("what comes back is what was sent"),
+        }
+    }
+
+    /// Ends a link of this worker.
+    pub(super) fn end_own(&mut self, link: LinkId, farewell: Farewell) {
+        if let Some(token) = self.own(link) {
+            self.links.mark(token, Cause::Close(farewell));
+        }
+    }
+
+    /// Owner's side: all links of a user end, or the one of a device.
+    pub(super) fn end_user(&mut self, user: Identity, device: Option<Identity>, farewell: Farewell) {
+        let mut found = std::mem::take(&mut self.turn.receivers);
+        found.extend(self.sessions.lookup(user, device));
+        for link in found.drain(..) {
+            match self.own(link) {
+                Some(token) => self.links.mark(token, Cause::Close(farewell)),
+                None => {
+                    let letter = Letter::End { link, farewell };
+                    let sent = self.letters.send_if_room(&self.turn, link.worker(), letter);
+                    debug_assert!(sent.is_ok(), "only letters to oneself come back");
+                }
+            }
+        }
+        self.turn.receivers = found;
+    }
+}

@@ -1,0 +1,39 @@
+//! What other workers and control want: the one match over letters.
+
+use crate::worker::parts::Parts;
+use crate::worker::post::Letter;
+
+/// Letters read per turn; what is left keeps the worker from sleeping.
+const LETTERS_PER_TURN: usize = 4096;
+
+impl Parts {
+    /// Reads the letters of others.
+    pub(in crate::worker) fn read_letters(&mut self) {
+        for _ in 0..LETTERS_PER_TURN {
+            let Some(letter) = self.letters.take() else { break };
+            self.heed(letter);
+        }
+        self.letters.send_unsent(&self.turn);
+        self.letters.ring(&mut self.turn);
+    }
+
+    /// Does what a letter asks for.
+    pub(super) fn heed(&mut self, letter: Letter) {
+        match letter {
+            Letter::Claim(claim) => self.decide_claim(&claim),
+            Letter::Release(claim) => self.sessions.release(&claim),
+            Letter::Claimed(claimed) => self.claimed(&claimed),
+            Letter::EndUser { user, device, farewell, revoked } => {
+                if let Some(last) = revoked {
+                    self.sessions.revoke(user, last, self.turn.now);
+                }
+                self.end_user(user, device, farewell);
+            }
+            Letter::End { link, farewell } => self.end_own(link, farewell),
+            Letter::Push(parcel) => self.push_letter(parcel),
+            Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::TicketKey(key) => self.identity.rotate_tickets(&key, self.turn.wall),
+            Letter::Stop => self.stop(),
+        }
+    }
+}

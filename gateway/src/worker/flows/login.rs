@@ -1,0 +1,221 @@
+//! A client is let in.
+//!
+//! ```text
+//! Auth ─► judged here or by a backend ─► claim at the user's owner worker ─► Welcome ─► held frames
+//! ```
+//!
+//! Whatever happens in between, the link may have gone by the time an answer comes: results find it by token.
+
+use std::time::Duration;
+
+use driver::{Listener, Token};
+use protocol::noise::PublicKey;
+use protocol::wire::frame::{self, Auth};
+use protocol::wire::proto::link as proto;
+use protocol::wire::stream::{AuthResult, Authenticate};
+use protocol::{CloseCode, UnixMillis};
+
+use crate::config::NextKey;
+use crate::directory::claims::{Claim, Claimed, Outcome};
+use crate::session::{Session, SessionKey};
+use crate::upstream::StreamIndex;
+use crate::upstream::route::Affinity;
+use crate::worker::identity::{Judged, Proved, Verdict};
+use crate::worker::links::Cause;
+use crate::worker::parts::Parts;
+use crate::worker::post::Letter;
+use crate::worker::sessions::NotBegun;
+use crate::worker::settings::{self, Farewell, Settings};
+
+impl Parts {
+    /// The first frame of a link, or a refresh.
+    pub(super) fn auth(&mut self, token: Token, auth: &Auth<'_>) {
+        let Some(machine) = self.links.machine(token) else { return };
+        if machine.is_live() {
+            return self.refresh(token, auth);
+        }
+        match self.identity.judge(&self.turn, machine, auth) {
+            Judged::Proved { user, proof } => {
+                let (device, heartbeat_ms) = (auth.device, auth.heartbeat_ms);
+                let begun = self.sessions.begin(&mut self.turn, user, device, proof, heartbeat_ms);
+                self.claim(token, begun);
+            }
+            Judged::Refused => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+            Judged::Asked => self.ask_backend(token, auth),
+        }
+    }
+
+    /// A refresh names the same user and device; anything else is another client on this link.
+    fn refresh(&mut self, token: Token, auth: &Auth<'_>) {
+        let Some(session) = self.links.session(token).and_then(|key| self.sessions.get(key)) else { return };
+        let same = session.device() == auth.device && (auth.user.is_empty() || session.user() == auth.user);
+        if !same {
+            self.refuse_auth(token, CloseCode::AuthFailed.into());
+        }
+    }
+
+    /// Ends a link whose authentication was refused.
+    fn refuse_auth(&mut self, token: Token, farewell: Farewell) {
+        self.turn.counters.authentications_failed.add(1);
+        self.links.mark(token, Cause::Close(farewell));
+    }
+
+    /// Asks a client to come back a little later.
+    pub(super) fn put_off(&mut self, token: Token) {
+        let farewell = self.turn.try_later();
+        self.links.mark(token, Cause::Close(farewell));
+    }
+
+    /// Asks the route's backend for a verdict.
+    fn ask_backend(&mut self, token: Token, auth: &Auth<'_>) {
+        let settings::Auth::Delegated { route, deadline, .. } = &self.turn.settings.auth else { return };
+        let deadline = *deadline;
+        let requests = &self.requests;
+        let affinity = Affinity { user: self.streams.hash(auth.token), key: None, held_by: None };
+        let chosen = self
+            .streams
+            .find(route)
+            .and_then(|route| self.streams.choose(route, affinity, |stream| requests.load(stream)));
+        let Ok(stream) = chosen else { return self.put_off(token) };
+        let Some(call) = self.identity.ask(token, stream, auth, self.turn.now + deadline) else {
+            return self.put_off(token);
+        };
+        let (Some(peer), Some(machine)) = (self.links.peer(token), self.links.machine(token)) else { return };
+        let Some((handshake, suite, peer_key)) = machine.binding() else { return };
+        let ask = Authenticate {
+            call,
+            link: self.link_id(token).number(),
+            token: auth.token,
+            device: auth.device,
+            user: auth.user,
+            handshake,
+            peer_key: peer_key.map_or(&[], |PublicKey(key)| key),
+            suite: suite.byte().into(),
+            address: peer.octets(),
+            deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
+            signature: auth.signature,
+            class: auth.class,
+            realm: "",
+        };
+        self.streams.authenticate(stream, &ask);
+    }
+
+    /// A backend's verdict.
+    pub(super) fn judged(&mut self, stream: StreamIndex, result: &AuthResult<'_>) {
+        let Some(Verdict { link, outcome }) = self.identity.verdict(&self.turn, stream, result) else {
+            return;
+        };
+        if !self.links.is_authenticating(link) {
+            return;
+        }
+        match outcome {
+            Ok(Proved { device, heartbeat_ms, proof }) => {
+                let begun = self.sessions.begin(&mut self.turn, result.user, &device, proof, heartbeat_ms);
+                self.claim(link, begun);
+            }
+            Err(farewell) => self.refuse_auth(link, farewell),
+        }
+    }
+
+    /// A session has begun: its device is claimed at the user's owner.
+    fn claim(&mut self, token: Token, begun: Result<SessionKey, NotBegun>) {
+        match begun {
+            Ok(session) => {
+                self.links.attach(token, session);
+                if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
+                    self.letters.send(&self.turn, owner, Letter::Claim(claim));
+                }
+            }
+            Err(NotBegun::User) => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+            Err(NotBegun::Full) => self.put_off(token),
+        }
+    }
+
+    /// Owner's side: the claim that comes last has the device. The loser is told to go before the winner hears anything.
+    pub(super) fn decide_claim(&mut self, claim: &Claim) {
+        let claimed = self.sessions.claim(claim, self.turn.now);
+        if let Outcome::Replaced { loser, same_login, .. } = claimed.outcome {
+            // The link of a client that has come back is dead, or the client's first try was the slower one and has just
+            // taken over from its second: then nobody else is there, and it must not stay away.
+            let is_itself = same_login && self.turn.settings.auth.names_logins();
+            let farewell = if is_itself { self.turn.try_later() } else { CloseCode::Replaced.into() };
+            match self.own(loser) {
+                Some(token) => self.links.mark(token, Cause::Close(farewell)),
+                None => self.letters.send(&self.turn, loser.worker(), Letter::End { link: loser, farewell }),
+            }
+        }
+        match self.own(claim.link) {
+            Some(_) => self.claimed(&claimed),
+            None => self.letters.send(&self.turn, claim.link.worker(), Letter::Claimed(claimed)),
+        }
+    }
+
+    /// The owner has answered.
+    pub(super) fn claimed(&mut self, claimed: &Claimed) {
+        let Some(token) = self.own(claimed.link) else { return };
+        match claimed.outcome {
+            Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token),
+            Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
+            Outcome::Revoked => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+        }
+    }
+
+    /// The claim stands: the link is live, and what the client sent behind its `Auth` is read.
+    fn welcome(&mut self, token: Token) {
+        if !self.links.is_authenticating(token) {
+            return;
+        }
+        let Some((key, listener)) = self.links.session(token).zip(self.links.listener(token)) else { return };
+        let rule = self.sessions.take_ticket_rule(key);
+        let (Some(machine), Some(session)) = (self.links.machine(token), self.sessions.get(key)) else {
+            return;
+        };
+        let tickets = rule.map_or_else(Vec::new, |rule| {
+            self.identity.tickets(&mut self.turn, listener, machine, session, rule)
+        });
+        let present = self.identity.acceptors().of(listener).public();
+        let welcome = proto::Welcome {
+            time_ms: self.turn.wall.0,
+            tickets,
+            ..welcome(&self.turn.settings, listener, present, session)
+        };
+        let heartbeat = Duration::from_millis(session.heartbeat_ms().into());
+        self.turn.counters.authentications.add(1);
+        self.links.welcome(&mut self.turn, token, heartbeat, |out| frame::encode_welcome(&welcome, out));
+        self.announce_opened(token);
+        self.read(token, &mut []);
+    }
+}
+
+/// A welcome, but for what belongs to the moment.
+fn welcome(settings: &Settings, listener: Listener, present: PublicKey, session: &Session) -> proto::Welcome {
+    let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let bytes = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    proto::Welcome {
+        session: session.id().to_vec().into(),
+        secret: session.secret().to_vec().into(),
+        grant_requests: session.grant().requests,
+        grant_bytes: session.grant().bytes,
+        heartbeat_ms: session.heartbeat_ms(),
+        heartbeat_min_ms: millis(settings.heartbeat.min),
+        heartbeat_max_ms: millis(settings.heartbeat.max),
+        frame_len_max: bytes(settings.rules.frame_len_max),
+        record_len_max: bytes(settings.rules.record_len_max),
+        user: session.user().to_vec().into(),
+        server_keys: server_keys(settings, listener, present),
+        auth_expires_ms: session.token_expiry().map_or(0, |end| end.0),
+        ..proto::Welcome::default()
+    }
+}
+
+/// The present key and those to come, without an end: a key is over when the gateway retires it.
+fn server_keys(settings: &Settings, _listener: Listener, present: PublicKey) -> Vec<proto::ServerKey> {
+    let present = NextKey { key: present, not_before: UnixMillis(0) };
+    let announced = |next: &NextKey| proto::ServerKey {
+        key: next.key.0.to_vec().into(),
+        not_before_ms: next.not_before.0,
+        not_after_ms: 0,
+        suites: settings.suites_announced.bits(),
+    };
+    [present].iter().chain(&settings.server_keys_next).map(announced).collect()
+}

@@ -1,0 +1,28 @@
+//! What crosses parts, a file each, in the order of the way of a message and back:
+//!
+//! * `login` — who a client is: `Auth`, verdict, claim, welcome;
+//! * `read` — a client's frames: the one match over their kinds;
+//! * `request` — route, grant, credit; parked or handed over;
+//! * `event` — a backend's frames: the one match over their kinds;
+//! * `response` — what became of a request;
+//! * `push` — receivers are found, here or on another worker;
+//! * `presence` — backends learn of links that open and close;
+//! * `kick` — links and users that a backend ends;
+//! * `letter` — what other workers want: the one match over letters;
+//! * `time` — deadlines of everything;
+//! * `end` — the marked are buried: the only place where anything ends.
+//!
+//! Nothing here has a state. A flow may call parts and flows further down the way, never one that led to it; a test reads
+//! that off the compiled program.
+
+mod end;
+mod event;
+mod kick;
+mod letter;
+mod login;
+mod presence;
+mod push;
+mod read;
+mod request;
+mod response;
+mod time;

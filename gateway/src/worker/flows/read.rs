@@ -1,0 +1,69 @@
+//! A client's frames: the one match over their kinds.
+
+use driver::{Listener, Peer, Token};
+use protocol::Refusal;
+use protocol::wire::frame::{Frame, Ping};
+
+use crate::worker::links::{Cause, Heard};
+use crate::worker::parts::Parts;
+
+impl Parts {
+    /// A connection came.
+    pub(in crate::worker) fn accepted(&mut self, token: Token, listener: Listener, peer: Peer) {
+        self.slots.accepted(listener);
+        self.links.accepted(&mut self.turn, token, listener, peer, self.identity.acceptors());
+    }
+
+    /// Bytes arrived on a link.
+    pub(in crate::worker) fn link_received(&mut self, token: Token, bytes: &mut [u8], more: bool) {
+        match self.links.received(&mut self.turn, token, bytes.len(), more) {
+            Heard::Hello => self.links.hail(&mut self.turn, token, bytes, self.identity.acceptors()),
+            Heard::Records => self.read(token, bytes),
+            Heard::Nothing => {}
+        }
+    }
+
+    /// Heeds the frames of a chunk, which is empty when only held frames are to be read.
+    pub(super) fn read(&mut self, token: Token, bytes: &mut [u8]) {
+        let Some(mut input) = self.links.open(token, bytes) else { return };
+        while let Some(frame) = self.links.next_frame(&mut self.turn, token, &mut input) {
+            self.frame(token, &frame);
+        }
+        self.links.keep(&mut self.turn, token, input);
+    }
+
+    fn frame(&mut self, token: Token, frame: &Frame<'_>) {
+        match frame {
+            Frame::Request(request) => self.request(token, request),
+            Frame::Ping(ping) => self.ping(token, ping),
+            Frame::Auth(auth) => self.auth(token, auth),
+            Frame::Close(close) => self.links.mark(token, Cause::Goodbye(close.code)),
+            // Pushes that want acknowledgement are not sent yet, so there is nothing to acknowledge.
+            Frame::Ack { .. } | Frame::Unknown => self.turn.counters.glitches.add(1),
+            // Rooms are specified but not served by this version.
+            Frame::Join { room } => {
+                let code = Refusal::NoRoute.number();
+                self.links.send(&mut self.turn, token, &Frame::Joined { room, code, retry_after_ms: 0 });
+            }
+            Frame::Leave { room } => {
+                self.links.send(&mut self.turn, token, &Frame::Left { room, code: 0 });
+            }
+            Frame::Pad { .. } => {}
+            Frame::Welcome(_)
+            | Frame::Response(_)
+            | Frame::Push(_)
+            | Frame::AckNow { .. }
+            | Frame::Pong { .. }
+            | Frame::Joined { .. }
+            | Frame::Left { .. }
+            | Frame::Move(_)
+            | Frame::Warning { .. } => unreachable!("the link machine refuses downlink frames"),
+        }
+    }
+
+    fn ping(&mut self, token: Token, ping: &Ping) {
+        let wanted = (ping.heartbeat_ms != 0).then_some(ping.heartbeat_ms);
+        let heartbeat = wanted.map(|wanted| self.turn.settings.heartbeat.choose(wanted));
+        self.links.pong(&mut self.turn, token, ping.nonce, heartbeat);
+    }
+}

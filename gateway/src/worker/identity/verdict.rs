@@ -1,0 +1,156 @@
+//! Authentication by a backend: the token goes out, a verdict comes back, or the link is told to try later.
+//!
+//! It fails closed: without a verdict in time nobody gets in. Verdicts find their link by token, so one that comes
+//! too late meets nobody.
+
+use std::time::Duration;
+
+use driver::Token;
+use protocol::wire::frame::Auth;
+use protocol::wire::stream::AuthResult;
+use protocol::{CloseCode, Time, UnixMillis};
+
+use super::Judge;
+use crate::collections::Key;
+use crate::session::{Proof, TicketRule};
+use crate::upstream::StreamIndex;
+use crate::worker::settings::Farewell;
+use crate::worker::turn::Turn;
+
+/// A token that is being judged.
+#[derive(Debug)]
+pub(super) struct Judging {
+    link: Token,
+    stream: StreamIndex,
+    device: Vec<u8>,
+    /// Names the login.
+    login: u64,
+    heartbeat_ms: u32,
+}
+
+/// What a backend has said of a token.
+#[derive(Debug)]
+pub(in crate::worker) struct Verdict {
+    /// Whose token it was.
+    pub(in crate::worker) link: Token,
+    /// Who the client is, or what it is to be told.
+    pub(in crate::worker) outcome: Result<Proved, Farewell>,
+}
+
+/// Somebody of whom a backend has said who it is; the user's id stands in the verdict.
+#[derive(Debug)]
+pub(in crate::worker) struct Proved {
+    /// The device named in the `Auth`.
+    pub(in crate::worker) device: Vec<u8>,
+    /// The interval wished for there.
+    pub(in crate::worker) heartbeat_ms: u32,
+    /// How the user was proved.
+    pub(in crate::worker) proof: Proof,
+}
+
+impl Judge {
+    /// Notes that a token is at a backend, by when it has to answer; the number of the call. `None` when too many are.
+    pub(in crate::worker) fn ask(
+        &mut self,
+        link: Token,
+        stream: StreamIndex,
+        auth: &Auth<'_>,
+        deadline: Time,
+    ) -> Option<u64> {
+        let (device, heartbeat_ms) = (auth.device.to_vec(), auth.heartbeat_ms);
+        let judging = Judging { link, stream, device, login: self.login(auth.token), heartbeat_ms };
+        let key = self.judging.insert(judging).ok()?;
+        // Those that came leave their times behind: they go when there are as many as there may be under way.
+        if self.due.len() >= 2 * self.judging.max() as usize {
+            self.due.retain(|&(_, key)| self.judging.get(key).is_some());
+        }
+        self.due.push_back((deadline, key));
+        Some(number(key))
+    }
+
+    /// A backend's verdict, if this was asked of it and not yet given up.
+    pub(in crate::worker) fn verdict(
+        &mut self,
+        turn: &Turn,
+        stream: StreamIndex,
+        result: &AuthResult<'_>,
+    ) -> Option<Verdict> {
+        let judging = self.take(stream, result.call)?;
+        Some(Verdict { link: judging.link, outcome: self.weigh(turn, judging, result) })
+    }
+
+    fn weigh(&self, turn: &Turn, judging: Judging, result: &AuthResult<'_>) -> Result<Proved, Farewell> {
+        if !result.accepted {
+            let code = if result.code == 0 { CloseCode::AuthFailed.number() } else { result.code };
+            let retry_after = Duration::from_millis(result.retry_after_ms.into());
+            return Err(Farewell { code, retry_after, do_not_reconnect: result.do_not_reconnect });
+        }
+        let moment = |millis| (millis != 0).then_some(UnixMillis(millis));
+        let expiry = moment(result.expires_ms);
+        if expiry.is_some_and(|end| turn.wall >= end) {
+            return Err(CloseCode::TokenExpired.into());
+        }
+        let login = if result.login.is_empty() { judging.login } else { self.login(result.login) };
+        let end = moment(result.ticket_ms.into()).map(|time| UnixMillis(turn.wall.0.saturating_add(time.0)));
+        let bound_key = result.bound_key.first_chunk().copied();
+        let tickets = (!result.no_tickets).then_some(TicketRule { end, bound_key });
+        let proof = Proof { login, time: turn.wall, expiry, tickets };
+        Ok(Proved { device: judging.device, heartbeat_ms: judging.heartbeat_ms, proof })
+    }
+
+    /// A verdict that can be read and says nothing sensible: its link is let in as little as without one.
+    pub(in crate::worker) fn misjudged(&mut self, stream: StreamIndex, call: u64) -> Option<Token> {
+        self.take(stream, call).map(|judging| judging.link)
+    }
+
+    fn take(&mut self, stream: StreamIndex, call: u64) -> Option<Judging> {
+        let key = key(call);
+        if self.judging.get(key)?.stream == stream { self.judging.remove(key) } else { None }
+    }
+
+    /// Whose verdict did not come in time; called until `None`.
+    pub(in crate::worker) fn overdue(&mut self, now: Time) -> Option<Token> {
+        while let Some(&(deadline, key)) = self.due.front()
+            && deadline <= now
+        {
+            self.due.pop_front();
+            if let Some(judging) = self.judging.remove(key) {
+                return Some(judging.link);
+            }
+        }
+        None
+    }
+
+    /// When [`Judge::overdue`] is next worth calling.
+    pub(in crate::worker) fn next_deadline(&self) -> Option<Time> {
+        self.due.front().map(|&(deadline, _)| deadline)
+    }
+
+    /// A stream has ended, and its verdicts will not come: whose those were.
+    pub(in crate::worker) fn abandon(&mut self, stream: StreamIndex) -> Vec<Token> {
+        let of_stream = self.judging.iter().filter(|(_, judging)| judging.stream == stream);
+        let waiting: Vec<_> = of_stream.map(|(key, _)| key).collect();
+        waiting.into_iter().filter_map(|key| self.judging.remove(key)).map(|judging| judging.link).collect()
+    }
+
+    /// A link has ended: nobody waits for its verdict.
+    pub(in crate::worker) fn forget(&mut self, link: Token) {
+        let found = self.judging.iter().find(|(_, judging)| judging.link == link).map(|(key, _)| key);
+        if let Some(key) = found {
+            self.judging.remove(key);
+        }
+    }
+
+    /// How many tokens are judged by backends.
+    pub(in crate::worker) fn len(&self) -> usize {
+        self.judging.len()
+    }
+}
+
+fn number(key: Key) -> u64 {
+    u64::from(key.generation) << 32 | u64::from(key.index)
+}
+
+fn key(call: u64) -> Key {
+    Key { index: call as u32, generation: (call >> 32) as u32 }
+}

@@ -1,0 +1,143 @@
+//! First bytes and curve work: the gate costs a hash and is checked at once, handshakes wait for their budget.
+
+use driver::{Batch, Op, Token};
+use protocol::Error;
+use protocol::buffer::{Input, Place};
+
+use super::Links;
+use super::end::Cause;
+use crate::worker::acceptors::Acceptors;
+use crate::worker::turn::Turn;
+
+impl Links {
+    /// Bytes of a link that has no keys yet.
+    pub(in crate::worker) fn hail(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        bytes: &mut [u8],
+        acceptors: &Acceptors,
+    ) {
+        let Some(link) = self.table.living(token) else { return };
+        let acceptor = acceptors.of(link.listener);
+        let mut reply = turn.buffers.take(HANDSHAKE_LEN);
+        let result = self.partials.take(link.place).and_then(|rest| {
+            let mut input = Input::new(bytes, rest);
+            let hailed = link.machine.hail(&mut input, acceptor, &mut reply);
+            link.place = self.partials.keep(link.place, token.slot, input.into_rest())?;
+            hailed
+        });
+        match result {
+            Ok(_) => turn.buffers.give(reply),
+            Err(error) => self.reject(turn, token, error, reply),
+        }
+        match result {
+            Ok(true) if self.hailed.len() >= turn.settings.handshakes_waiting_max => {
+                self.turn_away(turn, token, acceptors);
+            }
+            Ok(true) => self.hailed.push_back(token),
+            Ok(false) => self.receive_once(turn, token),
+            Err(_) => {}
+        }
+        // By the slot, which may have another tenant in the next turn.
+        self.mark_evicted();
+    }
+
+    /// A hello that can't be served: its clear reply if there is one, else silence.
+    fn reject(&mut self, turn: &mut Turn, token: Token, error: Error, reply: Vec<u8>) {
+        if reply.is_empty() {
+            turn.buffers.give(reply);
+            return self.mark(token, Cause::Fault(error));
+        }
+        turn.counters.errors.of(error).add(1);
+        turn.counters.clear_replies.add(1);
+        self.mark(token, Cause::Refused(reply));
+    }
+
+    /// Asks a client whose hello is complete, and for which there is no time or place, to come back later. It keeps its
+    /// ticket then, where silence would make it try the costlier handshake at once. Others are met with silence.
+    pub(super) fn turn_away(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
+        let wait = busy_wait(turn.random_number());
+        let mut reply = turn.buffers.take(HANDSHAKE_LEN);
+        if let Some(link) = self.table.living(token) {
+            link.machine.turn_away(acceptors.of(link.listener), wait, &mut reply);
+        }
+        if reply.is_empty() {
+            turn.buffers.give(reply);
+            self.mark(token, Cause::Silent);
+        } else {
+            turn.counters.clear_replies_busy.add(1);
+            self.mark(token, Cause::Refused(reply));
+        }
+    }
+
+    /// Does the curve work of the longest waiting hellos.
+    pub(in crate::worker) fn shake_hands(&mut self, turn: &mut Turn, acceptors: &Acceptors) {
+        let mut budget = turn.settings.handshakes_per_turn;
+        while budget > 0 {
+            let Some(token) = self.hailed.pop_front() else { return };
+            // It may have died while it waited: of its deadline, or to make room for younger strangers. In a flood most
+            // have, and they must not use up the budget of the living.
+            if !self.table.living(token).is_some_and(|link| link.machine.is_hailed()) {
+                continue;
+            }
+            budget -= 1;
+            let mut out = turn.buffers.take(HANDSHAKE_LEN);
+            match self.shake(turn, token, acceptors, &mut out) {
+                Ok(()) => self.greet(turn, token, out),
+                Err(error) => self.reject(turn, token, error, out),
+            }
+        }
+    }
+
+    /// Appends message 2 to `out`, or a clear reply.
+    fn shake(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        acceptors: &Acceptors,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let link = self.table.living(token).ok_or(Error::Early)?;
+        let rest = self.partials.take(link.place)?;
+        let fingerprint = link.machine.fingerprint(rest.gathered()).map(|bytes| self.hash.hash(bytes));
+        if fingerprint.is_some_and(|fingerprint| self.replays.contains(fingerprint)) {
+            return Err(Error::Replay);
+        }
+        let acceptor = acceptors.of(link.listener);
+        link.machine.handshake(rest.gathered(), acceptor, turn.random(), turn.now, turn.wall, out)?;
+        // Only now: what somebody without the ticket's secret sends must not crowd out what is remembered.
+        if let Some(fingerprint) = fingerprint {
+            self.replays.insert(fingerprint);
+        }
+        self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
+        self.partials.spare(rest);
+        turn.counters.handshakes.add(1);
+        turn.counters.handshakes_resumed.add(u64::from(fingerprint.is_some()));
+        Ok(())
+    }
+
+    /// Message 2 goes out, and records may come.
+    fn greet(&mut self, turn: &mut Turn, token: Token, message_2: Vec<u8>) {
+        self.send_raw(turn, token, message_2);
+        self.schedule(turn, token);
+        self.receive_once(turn, token);
+    }
+
+    /// Sends bytes that are not records: message 2, or a clear reply. Nothing else can be in flight yet.
+    pub(super) fn send_raw(&mut self, turn: &mut Turn, token: Token, bytes: Vec<u8>) {
+        let Some(link) = self.table.get(token) else { return turn.buffers.give(bytes) };
+        debug_assert!(!link.sending, "a link without keys sends nothing but its handshake");
+        link.sending = true;
+        turn.submit(Op::Send { token, batch: Batch { bytes, sent: 0 } });
+    }
+}
+
+/// Room for message 2 or a clear reply.
+const HANDSHAKE_LEN: usize = 64;
+
+/// How long a client is asked to stay away, in units of [`protocol::limits::BUSY_UNIT`]: 1 to 5 s, spread so that those
+/// who come together do not come back together.
+const fn busy_wait(random: u64) -> u16 {
+    10 + (random % 41) as u16
+}

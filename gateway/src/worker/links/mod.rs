@@ -1,0 +1,204 @@
+//! Client links, from the accept to the end. The files, in the order of the way:
+//!
+//! * `accept` — a socket came: a place in the table, and among the strangers;
+//! * `hello` — first bytes and curve work, budgeted per turn;
+//! * `read` — chunks to frames;
+//! * `arm` — what waits for a link's next bytes;
+//! * `write` — frames to one record and one send;
+//! * `timers` — deadlines;
+//! * `end` — marked, told, drained, closed: the only way a link dies.
+//!
+//! `link` is one of them and `table` all of them; `strangers` and `outgoing` are the accounts that bound them.
+
+mod accept;
+mod arm;
+mod end;
+mod hello;
+mod link;
+mod outgoing;
+mod read;
+mod strangers;
+mod table;
+mod timers;
+mod write;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use driver::{Listener, Token};
+use protocol::buffer::Partials;
+use protocol::link::ServerLink;
+use protocol::{Time, wire::frame::Frame};
+
+pub(super) use self::end::Cause;
+pub(super) use self::read::Heard;
+
+use self::outgoing::Outgoing;
+use self::strangers::Strangers;
+use self::table::Table;
+use super::settings::Settings;
+use super::turn::Turn;
+use crate::address::Address;
+use crate::admission::ReplayFilter;
+use crate::collections::{HashKey, Wheel};
+use crate::counters::Counters;
+use crate::session::SessionKey;
+
+/// All links of a worker.
+#[derive(Debug)]
+pub(super) struct Links {
+    table: Table,
+    timers: Wheel,
+    strangers: Strangers,
+    /// Complete hellos that wait for the handshake budget, oldest first.
+    hailed: VecDeque<Token>,
+    replays: ReplayFilter,
+    hash: HashKey,
+    /// Rests of chunks.
+    partials: Partials,
+    outgoing: Outgoing,
+    /// Links whose receive found the pool empty.
+    starved: Vec<Token>,
+    /// Links that are gone for everybody, and why, in the order in which that came about.
+    marked: VecDeque<(Token, Cause)>,
+    /// How many say their last frame.
+    lingering: usize,
+    stopping: bool,
+}
+
+impl Links {
+    /// No links yet. `hash` is the key of hashes that attackers must not predict.
+    pub(super) fn new(settings: &Settings, hash: HashKey, now: Time) -> Self {
+        Self {
+            table: Table::new(settings.slots),
+            timers: Wheel::new(timers::TICK, settings.slots as usize, now),
+            strangers: Strangers::default(),
+            hailed: VecDeque::new(),
+            replays: ReplayFilter::new(settings.replay_filter_len),
+            hash,
+            partials: Partials::new(settings.partial_bytes_max),
+            outgoing: Outgoing::default(),
+            starved: Vec::new(),
+            marked: VecDeque::new(),
+            lingering: 0,
+            stopping: false,
+        }
+    }
+
+    /// What the handshake of a link has shown, and how far it is.
+    pub(super) fn machine(&self, token: Token) -> Option<&ServerLink> {
+        self.table.see(token).map(|link| &link.machine)
+    }
+
+    /// Whether a link was welcomed. Before that nothing is pushed to it: a backend knows it from its authentication.
+    pub(super) fn is_live(&self, token: Token) -> bool {
+        self.machine(token).is_some_and(ServerLink::is_live)
+    }
+
+    /// Whether a link waits for its welcome.
+    pub(super) fn is_authenticating(&self, token: Token) -> bool {
+        self.machine(token).is_some_and(ServerLink::is_authenticating)
+    }
+
+    /// Who is at the other end of a link.
+    pub(super) fn peer(&self, token: Token) -> Option<Address> {
+        self.table.see(token).map(|link| link.peer)
+    }
+
+    /// By which listener a link came.
+    pub(super) fn listener(&self, token: Token) -> Option<Listener> {
+        self.table.see(token).map(|link| link.listener)
+    }
+
+    /// The session of a link, once authentication began.
+    pub(super) fn session(&self, token: Token) -> Option<SessionKey> {
+        self.table.see(token)?.session
+    }
+
+    /// The link has a session from now on.
+    pub(super) fn attach(&mut self, token: Token, session: SessionKey) {
+        if let Some(link) = self.table.living(token) {
+            link.session = Some(session);
+        }
+    }
+
+    /// The client is who it says: the link is live, and gets the frame that says so.
+    pub(super) fn welcome(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        heartbeat: Duration,
+        frame: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(link) = self.table.living(token) else { return };
+        link.machine.welcome(heartbeat, turn.now);
+        link.machine.forget_identity();
+        if std::mem::take(&mut link.stranger) {
+            self.strangers.left();
+        }
+        self.send_with(turn, token, frame);
+        self.schedule(turn, token);
+    }
+
+    /// Answers a ping; the client may have asked for another interval.
+    pub(super) fn pong(&mut self, turn: &mut Turn, token: Token, nonce: u32, heartbeat: Option<Duration>) {
+        if let (Some(heartbeat), Some(link)) = (heartbeat, self.table.living(token)) {
+            link.machine.set_heartbeat(heartbeat);
+            self.schedule(turn, token);
+        }
+        turn.counters.pings.add(1);
+        self.send(turn, token, &Frame::Pong { nonce });
+    }
+
+    /// The link in a slot.
+    pub(super) fn in_slot(&self, slot: u32) -> Option<Token> {
+        self.table.token_at(slot)
+    }
+
+    /// One more than the highest slot a link ever had.
+    pub(super) const fn slots_used(&self) -> u32 {
+        self.table.slots_used()
+    }
+
+    /// Whether work is left over from this turn.
+    pub(super) fn has_work(&self) -> bool {
+        !self.hailed.is_empty() || !self.marked.is_empty()
+    }
+
+    /// How much there is of everything that must go back to zero.
+    pub(super) fn census(&self) -> Census {
+        Census {
+            links: self.table.len(),
+            strangers: self.strangers.len(),
+            hailed: self.hailed.len(),
+            marked: self.marked.len(),
+            lingering: self.lingering,
+            partial_bytes: self.partials.bytes(),
+            outgoing_bytes: self.outgoing.bytes(),
+        }
+    }
+
+    /// Copies what is not counted where it happens.
+    pub(super) fn publish(&self, counters: &Counters) {
+        let census = self.census();
+        counters.links.set(census.links as u64);
+        counters.strangers.set(census.strangers as u64);
+        counters.handshakes_waiting.set(census.hailed as u64);
+        counters.links_lingering.set(census.lingering as u64);
+        counters.partial_bytes.set(census.partial_bytes as u64);
+        counters.outbox_bytes.set(census.outgoing_bytes as u64);
+        counters.hellos_remembered.set(self.replays.len() as u64);
+    }
+}
+
+/// How much the links hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Census {
+    pub(super) links: usize,
+    pub(super) strangers: usize,
+    pub(super) hailed: usize,
+    pub(super) marked: usize,
+    pub(super) lingering: usize,
+    pub(super) partial_bytes: usize,
+    pub(super) outgoing_bytes: usize,
+}

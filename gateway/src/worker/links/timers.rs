@@ -1,0 +1,73 @@
+//! Deadlines of links: one entry of a wheel each, by slot.
+//!
+//! A link's entry is set when its phase changes and is not touched by its messages: when it fires too early, it is
+//! set again to the deadline the link has by then.
+
+use std::time::Duration;
+
+use driver::Token;
+use protocol::{CloseCode, Time};
+
+use super::Links;
+use super::end::Cause;
+use super::link::{Ending, Reading, from_tenths};
+use crate::worker::turn::Turn;
+
+/// Resolution of deadlines: fine enough for a handshake's five seconds, coarse enough to batch heartbeats.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// Entries looked at per turn; the others follow in the next turns, which then do not wait.
+const EXPIRED_PER_TURN: u32 = 4096;
+/// A deadline that is noticed so late shows that the process was stopped, or its machine was.
+const STALL: Duration = Duration::from_secs(1);
+
+impl Links {
+    /// Sets a link's timer to its present deadline.
+    pub(super) fn schedule(&mut self, turn: &Turn, token: Token) {
+        let Some(link) = self.table.get(token) else { return };
+        let mut deadline = link.machine.deadline(&turn.settings.rules);
+        if link.reading == Reading::Multishot {
+            deadline = deadline.min(turn.now + turn.settings.demote_after);
+        }
+        if link.slow_since != 0 {
+            deadline = deadline.min(from_tenths(link.slow_since) + turn.settings.outgoing_soft_time);
+        }
+        self.timers.arm(token.slot, deadline);
+    }
+
+    /// Lets time pass for every link whose deadline has come.
+    pub(in crate::worker) fn expire(&mut self, turn: &mut Turn) {
+        let mut budget = EXPIRED_PER_TURN;
+        while let Some(slot) = self.timers.expire(turn.now, &mut budget) {
+            self.expire_link(turn, slot);
+        }
+    }
+
+    /// When [`Links::expire`] is next worth calling.
+    pub(in crate::worker) fn next_deadline(&self) -> Option<Time> {
+        self.timers.next_deadline()
+    }
+
+    fn expire_link(&mut self, turn: &mut Turn, slot: u32) {
+        let (rules, now) = (turn.settings.rules, turn.now);
+        let Some(link) = self.table.at(slot) else { return };
+        let token = link.token;
+        if link.machine.is_live() && now.since(link.machine.deadline(&rules)) > STALL {
+            // This process stood still, and what the client sent meanwhile is still to be read.
+            link.machine.grace(now);
+            return self.schedule(turn, token);
+        }
+        match (link.machine.expire(&rules, now), link.ending) {
+            (Err(error), Ending::No) => return self.mark(token, Cause::Fault(error)),
+            (Err(_), Ending::Lingering) => return self.drain(turn, token),
+            // Its time is set anew when it is buried, and does not matter any more while it drains.
+            (_, Ending::Marked | Ending::Draining | Ending::Closing) => return,
+            (Ok(()), Ending::No | Ending::Lingering) => {}
+        }
+        let slow_since = from_tenths(link.slow_since);
+        if link.slow_since != 0 && now.since(slow_since) >= turn.settings.outgoing_soft_time {
+            return self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
+        }
+        self.demote_if_quiet(turn, token);
+        self.schedule(turn, token);
+    }
+}

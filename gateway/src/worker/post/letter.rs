@@ -1,0 +1,98 @@
+//! What workers tell each other, and what control tells them.
+
+use protocol::{Undelivered, UnixMillis};
+
+use crate::collections::Identity;
+use crate::config::Secret;
+use crate::directory::claims::{Claim, Claimed};
+use crate::id::LinkId;
+use crate::worker::settings::Farewell;
+
+/// What one worker tells another.
+#[derive(Debug)]
+pub enum Letter {
+    /// To the user's owner: this link is the user's device now.
+    Claim(Claim),
+    /// From the owner to the link's worker: the claim stands.
+    Claimed(Claimed),
+    /// To the owner: the link is gone.
+    Release(Claim),
+    /// To a link's worker: end it.
+    End {
+        /// The link.
+        link: LinkId,
+        /// What to tell it.
+        farewell: Farewell,
+    },
+    /// To a user's owner: end all links of the user, or the one of a device.
+    EndUser {
+        /// Hash of the user's id.
+        user: Identity,
+        /// Hash of the device's id.
+        device: Option<Identity>,
+        /// What to tell them.
+        farewell: Farewell,
+        /// The user's logins up to this moment are worth nothing any more.
+        revoked: Option<UnixMillis>,
+    },
+    /// To a link's worker, or to a user's owner who passes it on: a push.
+    Push(Parcel),
+    /// To the worker whose stream a push came by: it was not delivered.
+    Undelivered {
+        /// Which push.
+        sender: Sender,
+        /// Why.
+        reason: Undelivered,
+    },
+    /// From control: seal tickets with this key from now on.
+    TicketKey(Secret),
+    /// From control: close all links and streams, then stop.
+    Stop,
+}
+
+impl Letter {
+    /// Bytes it holds outside its place in the queue.
+    pub(super) fn bytes(&self) -> usize {
+        if let Self::Push(parcel) = self { parcel.frame.len() } else { 0 }
+    }
+}
+
+/// A push on its way between workers.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Who is to get it.
+    pub to: Recipient,
+    /// Where to report.
+    pub sender: Sender,
+    /// The push frame, encoded.
+    pub frame: Vec<u8>,
+}
+
+/// Who is to get a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// One link.
+    Link(LinkId),
+    /// All links of a user, or the one of a device.
+    User {
+        /// Hash of the user's id.
+        user: Identity,
+        /// Hash of the device's id.
+        device: Option<Identity>,
+    },
+}
+
+/// The stream a push came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The stream's worker.
+    pub worker: u32,
+    /// The stream.
+    pub stream: u16,
+    /// Which connection of that stream; reports to an earlier one are dropped.
+    pub epoch: u32,
+    /// The backend's number of the push; 0 wants no report.
+    pub number: u64,
+}
+
+const _: () = assert!(size_of::<Letter>() <= 120, "the memory ceiling counts 128 bytes, place included");

@@ -1,0 +1,157 @@
+//! What users have here: the sessions of this worker's links, and the claims of the users this worker owns.
+
+use protocol::limits::ID_LEN_MAX;
+use protocol::{Refusal, Time, UnixMillis};
+
+use super::settings::Settings;
+use super::turn::Turn;
+use crate::collections::{HashKey, Identity, Slab};
+use crate::counters::Counters;
+use crate::directory::claims::{Bounds, Claim, Claimed, Claims};
+use crate::directory::owner_of;
+use crate::id::LinkId;
+use crate::session::{Account, Login, Proof, Session, SessionKey, TicketRule};
+
+/// Sessions and claims of one worker.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    table: Slab<Session>,
+    claims: Claims,
+    /// Key of the hashes by which users and devices are claimed.
+    hash: HashKey,
+    workers: u32,
+}
+
+/// Why no session began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotBegun {
+    /// That is no user's id.
+    User,
+    /// There are as many sessions as there may be.
+    Full,
+}
+
+impl Sessions {
+    /// No sessions and no claims yet.
+    pub(super) fn new(settings: &Settings, hash: HashKey) -> Self {
+        let bounds = Bounds {
+            links: settings.slots as usize,
+            devices_max: settings.devices_max,
+            tombstones_max: settings.tombstones_max,
+            tombstone: settings.tombstone_time,
+            revocations_max: settings.revocations_max,
+        };
+        Self {
+            table: Slab::new(settings.slots),
+            claims: Claims::new(hash, &bounds),
+            hash,
+            workers: settings.workers,
+        }
+    }
+
+    /// Begins the session of a user who has proved itself.
+    pub(super) fn begin(
+        &mut self,
+        turn: &mut Turn,
+        user: &[u8],
+        device: &[u8],
+        proof: Proof,
+        heartbeat_ms: u32,
+    ) -> Result<SessionKey, NotBegun> {
+        if user.is_empty() || user.len() > ID_LEN_MAX {
+            return Err(NotBegun::User);
+        }
+        let heartbeat = turn.settings.heartbeat.choose(heartbeat_ms);
+        let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let login = Login { user, device, proof, grant: turn.settings.grant, heartbeat_ms };
+        let session = Session::create(&login, turn.random());
+        self.table.insert(session).map(SessionKey::from).map_err(|_| NotBegun::Full)
+    }
+
+    /// A session of this worker.
+    pub(super) fn get(&self, key: SessionKey) -> Option<&Session> {
+        self.table.get(key.into())
+    }
+
+    /// What the tickets of a session's login are to be like, if it is to have any. Once.
+    pub(super) fn take_ticket_rule(&mut self, key: SessionKey) -> Option<TicketRule> {
+        self.table.get_mut(key.into())?.take_ticket_rule()
+    }
+
+    /// Charges a request against the grant of its session.
+    ///
+    /// # Errors
+    /// [`Refusal::InFlight`] when it does not fit, [`Refusal::Auth`] without a session.
+    pub(super) fn charge(&mut self, key: SessionKey, cost: u32) -> Result<(), Refusal> {
+        self.table.get_mut(key.into()).ok_or(Refusal::Auth)?.charge(cost)
+    }
+
+    /// A request of the session has ended.
+    pub(super) fn refund(&mut self, key: SessionKey, cost: u32) {
+        if let Some(session) = self.table.get_mut(key.into()) {
+            session.refund(cost);
+        }
+    }
+
+    /// What the session was granted, and what of it is in use.
+    pub(super) fn account(&self, key: SessionKey) -> Option<Account> {
+        self.get(key).map(Session::account)
+    }
+
+    /// The session is over.
+    pub(super) fn end(&mut self, key: SessionKey) -> Option<Session> {
+        self.table.remove(key.into())
+    }
+
+    /// By which name, and by which worker, the user of a session is owned: what its link claims.
+    pub(super) fn claim_of(&self, key: SessionKey, link: LinkId) -> Option<(u32, Claim)> {
+        let session = self.get(key)?;
+        let (user, device) = (self.hash.identity(session.user()), self.hash.identity(session.device()));
+        let claim = Claim { user, device, link, login: session.proof(), login_time: session.login() };
+        Some((self.owner_of(user), claim))
+    }
+
+    /// The name by which a user or a device is claimed.
+    pub(super) fn name_of(&self, id: &[u8]) -> Identity {
+        self.hash.identity(id)
+    }
+
+    /// The worker that owns a user.
+    pub(super) fn owner_of(&self, user: Identity) -> u32 {
+        owner_of(user, self.workers)
+    }
+
+    /// Owner's side: the claim that comes last has the device.
+    pub(super) fn claim(&mut self, claim: &Claim, now: Time) -> Claimed {
+        self.claims.claim(claim, now)
+    }
+
+    /// Owner's side: the link is gone, and its claim goes, unless a newer link has taken it over.
+    pub(super) fn release(&mut self, claim: &Claim) {
+        self.claims.release(claim);
+    }
+
+    /// Owner's side: the user's logins up to this moment are worth nothing any more.
+    pub(super) fn revoke(&mut self, user: Identity, last: UnixMillis, now: Time) {
+        self.claims.revoke(user, last, now);
+    }
+
+    /// Owner's side: the links of a user, or the one of a device.
+    pub(super) fn lookup(&self, user: Identity, device: Option<Identity>) -> impl Iterator<Item = LinkId> {
+        self.claims.lookup(user, device)
+    }
+
+    /// How many sessions there are, and how many claims.
+    pub(super) fn census(&self) -> (usize, usize) {
+        (self.table.len(), self.claims.len())
+    }
+
+    /// Copies what is not counted where it happens.
+    pub(super) fn publish(&self, counters: &Counters) {
+        counters.sessions.set(self.table.len() as u64);
+        counters.takeovers_remembered.set(self.claims.tombstones().len() as u64);
+        counters.takeovers_forgotten.set(self.claims.tombstones().evicted());
+        counters.revocations_remembered.set(self.claims.revocations().len() as u64);
+        counters.revocations_forgotten.set(self.claims.revocations().evicted());
+    }
+}

@@ -1,0 +1,242 @@
+//! The streams to the backends, one to each endpoint, dialled again whenever it ends. The files, in the order of the way:
+//!
+//! * `dial` — a socket is asked for, comes, or does not;
+//! * `health` — whether the endpoint takes requests: ready, leaving, left out;
+//! * `write` — what was queued becomes one batch and one send;
+//! * `read` — chunks to events;
+//! * `end` — marked, drained, closed: the only way a stream dies.
+//!
+//! `stream` is one of them, `told` the links its backend knows of.
+//!
+//! ```text
+//! Down ──redial──► dialling ──connected──► open ──Ready──► carries requests ──any end──► draining ─► Down
+//! ```
+
+mod dial;
+mod end;
+mod health;
+mod read;
+mod stream;
+mod told;
+mod write;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+
+use protocol::stream::Blocked;
+use protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report, StreamRequest};
+use protocol::{Refusal, Time, Undelivered};
+
+use self::stream::Stream;
+use super::settings::Settings;
+use crate::collections::{HashKey, Wheel};
+use crate::counters::Counters;
+use crate::counters::health::Reason;
+use crate::upstream::route::{Affinity, Routes};
+use crate::upstream::{RouteIndex, StreamIndex};
+
+/// All streams of a worker, and the routes that lead to them.
+#[derive(Debug)]
+pub(super) struct Streams {
+    streams: Vec<Stream>,
+    routes: Routes,
+    timers: Wheel,
+    /// Streams to flush.
+    dirty: Vec<StreamIndex>,
+    /// Streams whose receive found the pool empty.
+    starved: Vec<StreamIndex>,
+    /// Streams that are gone for everybody, and why.
+    marked: VecDeque<(StreamIndex, Reason)>,
+    stopping: bool,
+}
+
+impl Streams {
+    /// A stream to each endpoint, to be dialled at once. `group` places users on backends, the same on all gateways.
+    pub(super) fn new(settings: &Settings, group: &HashKey, now: Time) -> Self {
+        let names = settings.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        let pending_max = settings.endpoints.iter().map(|endpoint| endpoint.params.pending_bytes_max);
+        let mut streams = Self {
+            streams: pending_max.map(|most| Stream::new(settings.slots, most, now)).collect(),
+            routes: Routes::new(group, names, settings.routes.clone()),
+            timers: Wheel::new(TICK, settings.endpoints.len(), now),
+            dirty: Vec::new(),
+            starved: Vec::new(),
+            marked: VecDeque::new(),
+            stopping: false,
+        };
+        streams.all().for_each(|stream| streams.schedule(stream));
+        streams
+    }
+
+    /// All of them, up or down.
+    pub(super) fn all(&self) -> impl Iterator<Item = StreamIndex> + use<> {
+        (0..self.streams.len() as u16).map(StreamIndex)
+    }
+
+    /// The route of this name.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRoute`].
+    pub(super) fn find(&self, route: &str) -> Result<RouteIndex, Refusal> {
+        self.routes.find(route.as_bytes())
+    }
+
+    /// The stream that is to take a request, by the number of requests in flight on each.
+    ///
+    /// # Errors
+    /// [`Refusal::NoBackend`].
+    pub(super) fn choose(
+        &self,
+        route: RouteIndex,
+        affinity: Affinity,
+        load: impl Fn(StreamIndex) -> u32,
+    ) -> Result<StreamIndex, Refusal> {
+        self.routes.choose(route, affinity, load)
+    }
+
+    /// The hash of a user or a key by which streams are chosen.
+    pub(super) fn hash(&self, bytes: &[u8]) -> u64 {
+        self.routes.hash(bytes)
+    }
+
+    /// How long an answer may take on a route.
+    pub(super) fn deadline_of(&self, route: RouteIndex) -> Duration {
+        self.routes.route(route).deadline
+    }
+
+    /// Whether a stream can take a payload frame of this cost now.
+    pub(super) fn has_room(&self, stream: StreamIndex, cost: u32) -> bool {
+        let stream = self.see(stream);
+        stream.living().is_some_and(|socket| {
+            socket.machine.credit_available() >= u64::from(cost)
+                && socket.machine.pending() < stream.pending_bytes_max
+        })
+    }
+
+    /// Queues a request. The payload is copied here, once.
+    ///
+    /// # Errors
+    /// Why it was not taken; nothing has happened then.
+    pub(super) fn request(
+        &mut self,
+        stream: StreamIndex,
+        request: &StreamRequest<'_>,
+    ) -> Result<(), Blocked> {
+        self.at(stream).machine().ok_or(Blocked::NotLive)?.request(request)?;
+        self.dirty(stream);
+        Ok(())
+    }
+
+    /// Asks whether a token is good.
+    pub(super) fn authenticate(&mut self, stream: StreamIndex, ask: &Authenticate<'_>) {
+        if let Some(machine) = self.at(stream).machine() {
+            machine.authenticate(ask);
+        }
+        self.dirty(stream);
+    }
+
+    /// Reports a push that was not delivered, if the socket it came by still stands and the backend asked.
+    pub(super) fn report(&mut self, stream: StreamIndex, epoch: u32, number: u64, reason: Undelivered) {
+        let own = self.at(stream);
+        if number != 0
+            && own.epoch == epoch
+            && let Some(machine) = own.machine()
+        {
+            let (outcome, reason) = (PushOutcome::Undelivered, reason.number());
+            machine.report(Report { number, outcome, reason });
+            self.dirty(stream);
+        }
+    }
+
+    /// Counts the sockets of a stream: which one is the present one.
+    pub(super) fn epoch(&self, stream: StreamIndex) -> u32 {
+        self.see(stream).epoch
+    }
+
+    /// Who is told of a user's links, once for each route that asks for it.
+    pub(super) fn presence(&self, user: &[u8]) -> impl Iterator<Item = StreamIndex> {
+        self.routes.presence(self.routes.hash(user))
+    }
+
+    /// Tells a backend of the link in a slot, unless it knows of it.
+    pub(super) fn link_opened(&mut self, stream: StreamIndex, slot: u32, opened: &LinkOpened<'_>) {
+        let own = self.at(stream);
+        if own.told.insert(slot) {
+            if let Some(machine) = own.machine() {
+                machine.link_opened(opened);
+            }
+            self.dirty(stream);
+        }
+    }
+
+    /// Tells the backends that know of the link in a slot of its end.
+    pub(super) fn link_closed(&mut self, slot: u32, closed: &LinkClosed<'_>) {
+        for stream in self.all() {
+            let own = self.at(stream);
+            if own.told.remove(slot) {
+                if let Some(machine) = own.machine() {
+                    machine.link_closed(closed);
+                }
+                self.dirty(stream);
+            }
+        }
+    }
+
+    /// Slots whose links a stream that has just become ready is to be told of next, of `slots_used` in all. One with
+    /// much to send is waited for.
+    pub(super) fn missed_by(&mut self, stream: StreamIndex, slots_used: u32) -> Option<Range<u32>> {
+        let own = self.at(stream);
+        let from = own.announced_to.filter(|_| own.has_leisure())?;
+        let to = (from + ANNOUNCED_PER_TURN).min(slots_used);
+        own.announced_to = (to < slots_used).then_some(to);
+        Some(from..to)
+    }
+
+    /// Whether work is left over from this turn.
+    pub(super) fn has_work(&self) -> bool {
+        let misses = |stream: &Stream| stream.announced_to.is_some() && stream.has_leisure();
+        !self.marked.is_empty() || self.streams.iter().any(misses)
+    }
+
+    /// How many carry requests.
+    pub(super) fn ready_len(&self) -> usize {
+        self.streams.iter().filter(|stream| stream.is_ready()).count()
+    }
+
+    /// Copies what is not counted where it happens.
+    pub(super) fn publish(&self, counters: &Counters) {
+        counters.streams.set(self.ready_len() as u64);
+        counters.stream_outbox_bytes.set(self.streams.iter().map(|stream| stream.pending() as u64).sum());
+    }
+
+    fn at(&mut self, stream: StreamIndex) -> &mut Stream {
+        &mut self.streams[usize::from(stream.0)]
+    }
+
+    fn see(&self, stream: StreamIndex) -> &Stream {
+        &self.streams[usize::from(stream.0)]
+    }
+
+    /// A stream has something to say.
+    fn dirty(&mut self, stream: StreamIndex) {
+        if !std::mem::replace(&mut self.at(stream).dirty, true) {
+            self.dirty.push(stream);
+        }
+    }
+
+    /// Sets a stream's timer to its present deadline.
+    fn schedule(&mut self, stream: StreamIndex) {
+        let own = self.see(stream);
+        let machine = own.living().and_then(|socket| socket.machine.deadline());
+        match [own.redial.deadline(), machine].into_iter().flatten().min() {
+            Some(deadline) => self.timers.arm(stream.0.into(), deadline),
+            None => drop(self.timers.cancel(stream.0.into())),
+        }
+    }
+}
+
+/// Resolution of deadlines of streams.
+const TICK: Duration = Duration::from_millis(100);
+/// Links looked at per turn for a stream that has come back.
+const ANNOUNCED_PER_TURN: u32 = 1024;

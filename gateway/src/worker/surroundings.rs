@@ -1,0 +1,35 @@
+//! What a worker shares with the rest of its process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use protocol::link::Acceptor;
+
+use super::post::{Mailbox, Post};
+use super::turn::Random;
+use crate::collections::HashKey;
+use crate::counters::Counters;
+
+/// What a worker shares with the rest of its process.
+pub struct Surroundings {
+    /// The server's ends of handshakes, in the order of the listeners the worker's driver was built with.
+    pub acceptors: Vec<Acceptor>,
+    /// The worker's cells.
+    pub counters: Arc<Counters>,
+    /// Its own letters.
+    pub mailbox: Mailbox,
+    /// The ways to all workers, by index, itself included.
+    pub posts: Vec<Post>,
+    /// Keys of the hashes that attackers must not predict; the same for all workers.
+    pub hash: HashKey,
+    /// Key of the hashes that all gateways of a group agree on: where users are placed, what logins are called.
+    pub group: HashKey,
+    /// Fresh randomness.
+    pub random: Random,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("posts", &self.posts.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! What is lent to every part while it works: the moment, what leaves and what is counted.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use driver::Op;
+use protocol::{Time, UnixMillis};
+
+use super::settings::{Farewell, Settings};
+use crate::collections::Pool;
+use crate::counters::Counters;
+use crate::id::LinkId;
+use crate::upstream::StreamIndex;
+
+/// A source of randomness: the operating system's, or a seeded one in the simulator.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// The present turn of a worker. Every part is lent it, and none keeps anything of it.
+pub(super) struct Turn {
+    /// The moment, read once per turn.
+    pub(super) now: Time,
+    /// The time of day at that moment.
+    pub(super) wall: UnixMillis,
+    /// What the worker is built from.
+    pub(super) settings: Settings,
+    /// Operations for the driver, in the order in which they are to be submitted.
+    pub(super) ops: VecDeque<Op>,
+    /// Buffers of batches and of whatever else waits for a while.
+    pub(super) buffers: Pool,
+    /// The worker's cells.
+    pub(super) counters: Arc<Counters>,
+    /// A list for those who are to get something, kept for its memory; empty between uses.
+    pub(super) receivers: Vec<LinkId>,
+    /// The same for those who are to be told of a link.
+    pub(super) told: Vec<StreamIndex>,
+    random: Random,
+}
+
+impl Turn {
+    /// The turn in which a worker begins.
+    pub(super) fn new(settings: Settings, counters: Arc<Counters>, random: Random, now: Time) -> Self {
+        Self {
+            now,
+            wall: UnixMillis(0),
+            ops: VecDeque::new(),
+            buffers: Pool::new(settings.buffers_idle_max),
+            settings,
+            counters,
+            receivers: Vec::new(),
+            told: Vec::new(),
+            random,
+        }
+    }
+
+    /// Asks the driver for something.
+    pub(super) fn submit(&mut self, op: Op) {
+        self.ops.push_back(op);
+    }
+
+    /// Fresh random bytes.
+    pub(super) fn random<const LEN: usize>(&mut self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        (self.random)(&mut bytes);
+        bytes
+    }
+
+    /// Fills a place that must not be copied with fresh random bytes.
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
+        (self.random)(bytes);
+    }
+
+    /// A fresh random number.
+    pub(super) fn random_number(&mut self) -> u64 {
+        u64::from_le_bytes(self.random())
+    }
+
+    /// Asks a client to come back a little later, and not together with all the others.
+    pub(super) fn try_later(&mut self) -> Farewell {
+        Farewell::try_later(self.random_number())
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").field("now", &self.now).field("ops", &self.ops.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Turn {
+    /// A turn for the tests of a part: at time zero, with a random source that counts.
+    pub(super) fn of(settings: Settings) -> Self {
+        let counters = Arc::new(Counters::new(settings.endpoints.len()));
+        let mut next = 0_u8;
+        let random = move |bytes: &mut [u8]| {
+            for byte in bytes {
+                next = next.wrapping_add(1);
+                *byte = next;
+            }
+        };
+        Self::new(settings, counters, Box::new(random), Time::ZERO)
+    }
+}
