@@ -14,19 +14,15 @@
 //! stays in its slot and keeps the new deadline; when the slot begins it moves on instead of expiring. A link's
 //! timer is therefore refiled once per interval however much the link talks.
 //!
-//! **Never early, at most one tick late** (and as late as the caller's turn). The usual tick is
-//! [`TICK`], 250 ms: an eighth of the shortest heartbeat deadline (twice 1 s), as long as the longest pause in
-//! reading that a rate limit may make at that interval, and it wakes an idle worker four times a second at most.
+//! **Never early, at most one tick late** (and as late as the caller's turn). Each user chooses its tick: finer ones
+//! only wake an idle worker more often.
 
 use std::time::Duration;
 
 use protocol::Time;
 
-/// The tick of wheels that watch links.
-pub const TICK: Duration = Duration::from_millis(250);
-
-/// The shortest tick a wheel takes: ticks are counted in 32 bits, which is 2.1 years of 16 ms, or 34 years of
-/// [`TICK`]. A deadline beyond that is taken as the end of that time.
+/// The shortest tick a wheel takes: ticks are counted in 32 bits, which is 2.1 years of 16 ms, or 13 years of 100 ms. A
+/// deadline beyond that is taken as the end of that time.
 pub const TICK_MIN: Duration = Duration::from_millis(16);
 
 /// Deadlines of entries that are named by index. See the [module documentation](self).
