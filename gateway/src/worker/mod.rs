@@ -15,8 +15,9 @@
 //! * `streams` — streams to backends: dial, routes, health, records;
 //! * `post` — letters between workers.
 //!
-//! Parts do not know each other. `turn` is what is lent to them, `flows` carry values between them, a file for each thing
-//! that crosses parts. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
+//! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
+//! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
+//! and `surroundings`, and counted in a `census`. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
 //! places of the turn. So nothing on the way of a message leads back into itself.
 
 mod acceptors;

@@ -1,7 +1,7 @@
 //! Who is the tenant of a slot, and the accepts that wait for new ones.
 //!
 //! A token says which socket is meant and not what it is: whether a completion is about a link or about a stream is
-//! looked up here, once.
+//! looked up here, once. `accept` has the accepts, `tenants` who came of them.
 
 mod accept;
 mod tenants;
