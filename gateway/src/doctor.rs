@@ -166,7 +166,9 @@ fn cpus(cpus: &[u32], config: Option<&Config>) -> Finding {
 }
 
 fn backlog(somaxconn: Option<u64>, config: Option<&Config>) -> Finding {
-    let needed = config.map_or(4096, |config| config.listen.backlog as u64);
+    let needed = config
+        .and_then(|config| config.listeners.iter().map(|listener| listener.backlog as u64).max())
+        .unwrap_or(4096);
     let grade = if somaxconn.is_some_and(|found| found >= needed) { Grade::Good } else { Grade::Weak };
     Finding {
         what: "net.core.somaxconn",

@@ -125,7 +125,8 @@ def drive_backend(binary, folder, encrypted, converse=converse):
 
 
 CONFIG = """\
-[listen]
+[[listener]]
+name = "clients"
 address = "127.0.0.1:0"
 
 [keys]
@@ -188,7 +189,8 @@ def drive_judges(binary, folder):
 
 
 JUDGED = """\
-[listen]
+[[listener]]
+name = "clients"
 address = "127.0.0.1:0"
 
 [keys]

@@ -56,7 +56,7 @@ pub(super) fn reference() -> String {
     for (table, keys) in Config::keys() {
         match table {
             "" => {}
-            "core" | "route" | "endpoint" => {
+            "core" | "listener" | "route" | "endpoint" => {
                 writeln!(text, "[[{table}]]").expect("a string takes everything")
             }
             _ => writeln!(text, "[{table}]").expect("a string takes everything"),

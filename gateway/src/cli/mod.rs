@@ -85,13 +85,13 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// Address for clients, instead of the config's. Port 0 takes a free one.
+    /// Address for clients, instead of that of the config's only listener. Port 0 takes a free one.
     #[arg(long)]
     listen: Option<SocketAddr>,
     /// Number of workers, instead of the config's.
     #[arg(long)]
     workers: Option<usize>,
-    /// Written when every worker serves: JSON with pid, listen, server_key, token (`dev` only) and admin.
+    /// Written when every worker serves: JSON with pid, listen, server_key, listeners, token (`dev` only) and admin.
     #[arg(long)]
     ready_file: Option<PathBuf>,
 }

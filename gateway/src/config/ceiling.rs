@@ -4,7 +4,7 @@ use std::fmt;
 
 use protocol::limits;
 
-use super::{Auth, Config};
+use super::{Auth, Config, Listener};
 
 /// Bytes of state of one link in user space: link and session 256 each, claim and maps 128, and its places in the
 /// timers, the driver's table and the queues of its requests.
@@ -92,7 +92,9 @@ impl Ceiling {
             ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];
-        let queues = 2 * (wide(config.listen.send_buffer) + wide(config.listen.receive_buffer));
+        let queues = |listener: &Listener| 2 * (wide(listener.send_buffer) + wide(listener.receive_buffer));
+        // All links may be of the listener that grants them most.
+        let queues = config.listeners.iter().map(queues).max().unwrap_or(0);
         let kernel_idle = slots.saturating_mul(SOCKET_BYTES);
         Self { parts, kernel_idle, kernel_full: kernel_idle.saturating_add(slots.saturating_mul(queues)) }
     }

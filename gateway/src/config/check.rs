@@ -1,24 +1,25 @@
 //! From text to a config: tables first, then names, files and sums across tables.
 
 mod agreement;
+mod listeners;
 
 use std::net::SocketAddr;
 use std::path::Path;
 
-use protocol::noise::Suites;
 use toml::de::DeTable;
 
 use agreement::check_agreement;
+use listeners::listeners;
 
 use super::problem::{Problem, nearest};
 use super::section::{Key, Reader, Section, line};
 use super::sections::{
-    Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, Limits, Listen, Log, Node,
-    Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
+    Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits,
+    ListenerKeys, Log, Node, Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
 };
 use super::{
-    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Keys, Machine, Overrides, ReadFile, Route,
-    Secret, Security, Upstream,
+    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Machine, Overrides, ReadFile, Route, Secret,
+    Security, Upstream,
 };
 
 /// The kernel's default bound of open files is large on some systems; a ring with more slots than this gains
@@ -28,7 +29,7 @@ const SLOTS_DEFAULT_MAX: u64 = 20_000;
 const TABLES: [(&str, &[Key]); 15] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
-    ("listen", Listen::KEYS),
+    ("listener", ListenerKeys::KEYS),
     ("keys", KeyFiles::KEYS),
     ("suites", SuiteKeys::KEYS),
     ("limits", Limits::KEYS),
@@ -52,7 +53,7 @@ pub(super) fn keys() -> Vec<(&'static str, &'static [Key])> {
 struct Tables {
     node: Node,
     cores: Vec<CoreKeys>,
-    listen: Listen,
+    listeners: Vec<ListenerKeys>,
     keys: KeyFiles,
     suites: SuiteKeys,
     limits: Limits,
@@ -107,7 +108,7 @@ fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
     // All are read before the first `?`, so that every table's problems are found.
     let node = reader.fields(Some(root), "", &names);
     let cores = reader.tables(root, "core");
-    let listen = reader.table(root, "listen");
+    let listeners = reader.tables_or(root, "listener", LISTENER_UNWRITTEN);
     let keys = reader.table(root, "keys");
     let suites = reader.table(root, "suites");
     let limits = reader.table(root, "limits");
@@ -123,7 +124,7 @@ fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
     Some(Tables {
         node: node?,
         cores: cores?,
-        listen: listen?,
+        listeners: listeners?,
         keys: keys?,
         suites: suites?,
         limits: limits?,
@@ -158,22 +159,12 @@ fn build(
         None => Some(None),
     };
     let auth = auth(reader, &tables, server.as_ref());
-    let suites = Suites::of(&tables.suites.allowed);
-    let leaving = Suites::of(&tables.suites.leaving);
-    let mut listen = tables.listen;
-    listen.address = overrides.listen.unwrap_or(listen.address);
+    let listeners = listeners(reader, &tables, server.as_ref(), overrides, read);
     let upstream = tables.upstream;
     Some(Config {
-        listen,
+        listeners: listeners?,
         cores: cores?,
-        keys: Keys {
-            server: server?.prepare(),
-            next: tables.keys.next,
-            retired: tables.keys.retired,
-            tickets: tickets.into_iter().collect::<Option<_>>()?,
-        },
-        suites,
-        suites_announced: suites.without(leaving),
+        tickets: tickets.into_iter().collect::<Option<_>>()?,
         realm: tables.auth.realm,
         limits: tables.limits,
         heartbeat: tables.heartbeat,
@@ -191,6 +182,7 @@ fn build(
             eject_after: upstream.eject_after,
             eject_time: upstream.eject_time,
             heartbeat: upstream.heartbeat,
+            user_timeout: upstream.user_timeout,
         },
         admin: tables.admin,
         log: tables.log,
@@ -439,7 +431,7 @@ fn auth(reader: &mut Reader<'_>, tables: &Tables, server: Option<&Secret>) -> Op
 
 fn check_sums(reader: &mut Reader<'_>, config: &Config, machine: &Machine) {
     if let Auth::Development { .. } = config.auth
-        && !config.listen.address.ip().is_loopback()
+        && config.listeners.iter().any(|listener| !listener.address.ip().is_loopback())
     {
         let reason = "in development mode whoever has the token can be any user".to_owned();
         reader.warning("auth.mode", reason, "use \"delegated\" where strangers can connect".to_owned());

@@ -5,6 +5,7 @@
 
 mod ceiling;
 mod check;
+mod listener;
 mod problem;
 mod secret;
 mod section;
@@ -17,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::UnixMillis;
-use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
+use protocol::noise::{PublicKey, StaticKey, Suite};
 
 pub use ceiling::{Ceiling, LINK_BYTES};
+pub use listener::{LISTENERS_MAX, Listener};
 pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
-pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Listen, Log, Receive, Requests};
+pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Log, Receive, Requests};
 
 /// A value that passed every check.
 #[derive(Clone, Debug)]
@@ -40,16 +42,12 @@ impl<T> Deref for Checked<T> {
 /// Everything a gateway is built from. Names are resolved: routes hold indices of endpoints.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The socket clients connect to.
-    pub listen: Listen,
+    /// Where clients connect, in the order of the file; 1 to [`LISTENERS_MAX`], names and addresses are unique.
+    pub listeners: Vec<Listener>,
     /// One entry per worker, 1–4096.
     pub cores: Vec<Core>,
-    /// Keys of this gateway.
-    pub keys: Keys,
-    /// Suites clients may use. Never empty.
-    pub suites: Suites,
-    /// Those that clients are told of: without the ones that will be taken off.
-    pub suites_announced: Suites,
+    /// Group keys of tickets, the sealing one first; empty if one shall be made at start.
+    pub tickets: Vec<Secret>,
     /// Name of the users' realm.
     pub realm: String,
     /// What links may take.
@@ -95,19 +93,6 @@ pub struct NextKey {
     pub key: PublicKey,
     /// From when on it may be used.
     pub not_before: UnixMillis,
-}
-
-/// Keys of this gateway.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    /// The static private key of the client side.
-    pub server: StaticKey,
-    /// Public keys it will have, at most [`NEXT_KEYS_MAX`]; clients learn them.
-    pub next: Vec<NextKey>,
-    /// Public keys it had before.
-    pub retired: Vec<PublicKey>,
-    /// Group keys of tickets, the sealing one first; empty if one shall be made at start.
-    pub tickets: Vec<Secret>,
 }
 
 /// Who decides about tokens.
@@ -190,6 +175,8 @@ pub struct Upstream {
     pub eject_time: Duration,
     /// Interval of heartbeats.
     pub heartbeat: Duration,
+    /// `TCP_USER_TIMEOUT` of those over TCP.
+    pub user_timeout: Duration,
 }
 
 /// Facts of the machine that defaults and checks depend on.
@@ -206,7 +193,7 @@ pub struct Machine {
 /// What the command line says over the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `--listen`.
+    /// `--listen`; of the only listener, and an error with several.
     pub listen: Option<SocketAddr>,
     /// `--workers`; replaces the list of cores.
     pub workers: Option<usize>,
@@ -278,7 +265,7 @@ impl Config {
         load("development config", &text, overrides, machine, &read).map(|(config, _)| config)
     }
 
-    /// All keys of the file, by table. `core`, `route` and `endpoint` are arrays of tables.
+    /// All keys of the file, by table. `core`, `listener`, `route` and `endpoint` are arrays of tables.
     #[must_use]
     pub fn keys() -> Vec<(&'static str, &'static [Key])> {
         check::keys()

@@ -7,6 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, nearest};
+use super::sections::FORMER;
 use super::value::Kind;
 
 /// When a changed key takes effect.
@@ -154,6 +155,24 @@ impl<'t> Reader<'t> {
         read
     }
 
+    /// The same, but where the file has none there is one all the same, which reads like `unwritten`.
+    pub(super) fn tables_or<S: Section>(
+        &mut self,
+        root: &DeTable<'_>,
+        name: &str,
+        unwritten: &str,
+    ) -> Option<Vec<S>> {
+        if find(root, name).is_some() {
+            return self.tables(root, name);
+        }
+        let path = format!("{name}[0]");
+        let table = DeTable::parse(unwritten).expect("a test reads it");
+        let read = self.fields(Some(table.get_ref()), &path, &[]);
+        // Where it stands is no place of the file.
+        self.places.retain(|key, _| !key.starts_with(&path));
+        read.map(|one| vec![one])
+    }
+
     /// Reads the keys of one table. `others` are names that belong to somebody else.
     pub(super) fn fields<S: Section>(
         &mut self,
@@ -166,6 +185,10 @@ impl<'t> Reader<'t> {
             let full = join(path, name);
             self.places.insert(full.clone(), key.span());
             if others.contains(&name) || S::KEYS.iter().any(|known| known.name == name) {
+                continue;
+            }
+            if let Some((_, reason, fix)) = FORMER.iter().find(|(former, ..)| *former == full) {
+                self.error(&full, (*reason).to_owned(), (*fix).to_owned());
                 continue;
             }
             let words = S::KEYS.iter().map(|known| known.name).chain(others.iter().copied());

@@ -20,6 +20,13 @@ const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600_000;
 
+/// Tables and keys of earlier versions: what became of them, and how to write that now.
+pub(super) const FORMER: [(&str, &str, &str); 1] = [(
+    "listen",
+    "this table is `[[listener]]` now, of which there may be several",
+    "write `[[listener]]` instead of `[listen]` and give it a name, such as `name = \"clients\"`",
+)];
+
 /// Slots of a worker at most: a link id has 20 bits for them.
 pub(super) const SLOTS_MAX: u64 = 1 << 20;
 /// Workers at most: a link id has 12 bits for them.
@@ -46,10 +53,20 @@ section! {
 }
 
 section! {
-    /// The socket clients connect to.
-    pub Listen {
-        /// Address and port. Every worker listens on it with `SO_REUSEPORT`.
+    /// An address clients connect to, with the key and the suites they find there.
+    pub(super) ListenerKeys {
+        /// The name cores, metrics and `gateway status` use.
+        name: String as Name = "", Restart, "none";
+        /// Address and port. Every worker that accepts from it listens on it with `SO_REUSEPORT`.
         address: SocketAddr as Address = "'0.0.0.0:7400'", Restart, "none";
+        /// File with a static private key of this listener's own, as `gateway keygen` writes it. Absent: `server` of `[keys]`.
+        key: Option<PathBuf> as Optional<File> = "", Restart, "none";
+        /// Suites clients may use here. Absent: `allowed` of `[suites]`. Listeners with different suites need different keys.
+        suites: Option<Vec<Suite>> as Optional<ListOf<LinkSuite>> = "", Live, "none";
+        /// What `next` of `[keys]` is, for the listener's own key.
+        next: Vec<NextKey> as ListOf<NextKeyFrom> = "[]", Live, "40 B each";
+        /// What `retired` of `[keys]` is, for the listener's own key.
+        retired: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "200 B each";
         /// Connections the kernel keeps per worker until they are accepted; `net.core.somaxconn` caps it.
         backlog: usize as Count = "4096" in 1..=65_535, Restart, "1 KiB of kernel memory each";
         /// `SO_SNDBUF` of each link; the kernel doubles it for its own bookkeeping.
@@ -61,10 +78,14 @@ section! {
     }
 }
 
+/// The only listener of a file that has none.
+pub(super) const LISTENER_UNWRITTEN: &str = "name = 'clients'";
+
 section! {
     /// Keys of this gateway.
     pub(super) KeyFiles {
-        /// File with the gateway's static private key, as `gateway keygen` writes it. Clients pin its public half.
+        /// File with the gateway's static private key, as `gateway keygen` writes it: that of every listener without one of
+        /// its own. Clients pin its public half.
         server: PathBuf as File = "", Restart, "none";
         /// Public keys this gateway will have, each with the time from which on it is used: every client that logs in learns
         /// them and accepts them from then on. List a new key here for as long as clients stay away, then make it `server`,
@@ -81,10 +102,11 @@ section! {
 section! {
     /// What clients may propose.
     pub(super) SuiteKeys {
-        /// Handshake suites clients may use. Without the NNpsk0 suites no tickets are given out.
+        /// Handshake suites clients may use, unless the listener says otherwise. Without the NNpsk0 suites no tickets are given out.
         allowed: Vec<Suite> as ListOf<LinkSuite> = "['NK_ChaChaPoly', 'NK_AESGCM', 'IK_ChaChaPoly', 'IK_AESGCM', 'NNpsk0_ChaChaPoly', 'NNpsk0_AESGCM']", Live, "none";
-        /// Suites of `allowed` that will be taken off it. Clients are told of the others, and never use a worse one than the
-        /// best they were told of: list a suite here for as long as clients stay away, then take it off both lists.
+        /// Suites that will be taken off `allowed` and off those of listeners. Clients are told of the others, and never use a
+        /// worse one than the best they were told of: list a suite here for as long as clients stay away, then take it off
+        /// all lists.
         leaving: Vec<Suite> as ListOf<LinkSuite> = "[]", Live, "none";
     }
 }
@@ -266,6 +288,8 @@ section! {
         eject_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
         /// Interval of heartbeats on a stream; two missed ones end it.
         heartbeat: Duration as Span = "'5s'" in 100..=HOUR, Live, "none";
+        /// `TCP_USER_TIMEOUT` of streams over TCP: how long sent bytes may stay unacknowledged before the kernel breaks them.
+        user_timeout: Duration as Span = "'30s'" in SECOND..=HOUR, Restart, "none";
     }
 }
 

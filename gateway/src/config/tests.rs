@@ -5,6 +5,8 @@ use protocol::noise::Suite;
 use super::section::Section as _;
 use super::*;
 
+mod listeners;
+
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 const GOOD: &str = r#"
@@ -50,6 +52,7 @@ fn machine() -> Machine {
 fn read(path: &Path) -> Result<String, String> {
     match path.to_str() {
         Some("server.key" | "upstream.key") => Ok(format!("# a key\n{KEY}\n")),
+        Some("own.key") => Ok("07".repeat(32)),
         _ => Err("No such file or directory".to_owned()),
     }
 }
@@ -104,7 +107,11 @@ fn a_small_file_is_enough_and_everything_else_has_a_default() {
     assert_eq!(problems.list, []);
     assert_eq!(config.cores.iter().map(|core| core.cpu).collect::<Vec<_>>(), [0, 1, 5]);
     assert!(config.cores.iter().all(|core| core.slots == 20_000));
-    assert_eq!(config.suites.bits(), 0b1_1001_1110);
+    let [listener] = &config.listeners[..] else { panic!("there is one without being written") };
+    assert_eq!((&*listener.name, listener.address), ("clients", "0.0.0.0:7400".parse().unwrap()));
+    assert_eq!(listener.suites.bits(), 0b1_1001_1110);
+    assert_eq!((listener.backlog, listener.user_timeout), (4096, Duration::from_secs(30)));
+    assert_eq!(config.upstream.user_timeout, Duration::from_secs(30));
     assert_eq!(config.routes[0].endpoints, [1, 2]);
     assert_eq!(config.routes[0].deadline, Duration::from_secs(10));
     assert!(matches!(&config.auth, Auth::Delegated { route, .. } if route == "accounts"));
@@ -123,6 +130,7 @@ fn every_default_is_written_correctly_and_lies_within_its_bounds() {
             let text = match table {
                 "" => format!("{line}\n{GOOD}"),
                 "core" => format!("{GOOD}[[core]]\n{line}\n"),
+                "listener" => format!("{GOOD}[[listener]]\nname = 'clients'\n{line}\n"),
                 "route" | "endpoint" => {
                     GOOD.replacen(&format!("[[{table}]]\n"), &format!("[[{table}]]\n{line}\n"), 1)
                 }
@@ -188,7 +196,6 @@ fn a_wrong_value_names_its_line_the_reason_and_the_right_form() {
         ("limits", "strangers = \"many\"", "is a string", "a whole number"),
         ("limits", "strangers = 1", "1 is out of bounds", "from 16 to"),
         ("limits", "loopback_exempt = 1", "is a whole number", "true or false"),
-        ("listen", "address = \"localhost:1\"", "not an IP address", "0.0.0.0:7400"),
         ("log", "level = \"inf\"", "did you mean \"info\"?", "\"error\", \"warning\""),
         ("suites", "allowed = [\"NK\"]", "is unknown", "NK_ChaChaPoly"),
         ("suites", "allowed = [\"KK_AESGCM\"]", "is unknown", "NNpsk0"),
@@ -358,11 +365,11 @@ fn tokens_are_judged_over_sealed_streams_and_unix_sockets_only() {
 #[test]
 fn suites_that_leave_are_not_announced_and_have_to_be_there() {
     let (config, _) = check(&with("suites", "leaving = ['NK_ChaChaPoly']")).unwrap_or_else(|p| panic!("{p}"));
-    assert!(
-        config.suites.contains(Suite::NkChaChaPoly) && !config.suites_announced.contains(Suite::NkChaChaPoly)
-    );
+    let listener = &config.listeners[0];
+    let (allowed, announced) = (listener.suites, listener.suites_announced);
+    assert!(allowed.contains(Suite::NkChaChaPoly) && !announced.contains(Suite::NkChaChaPoly));
     let said = problem(&with("suites", "allowed = ['NK_AESGCM']\nleaving = ['NK_ChaChaPoly']"));
-    assert!(said.contains("suites.leaving: lists a suite that is not allowed"), "{said}");
+    assert!(said.contains("suites.leaving: lists a suite that no listener allows"), "{said}");
 }
 
 #[test]
@@ -379,7 +386,7 @@ fn more_workers_than_cpus_share_them_in_turn() {
     let (config, _) =
         load("f", GOOD, overrides, &machine(), &read).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.cores.iter().map(|core| core.cpu).collect::<Vec<_>>(), [0, 1, 5, 0, 1, 5, 0]);
-    assert_eq!(config.listen.address, "127.0.0.1:1".parse().unwrap());
+    assert_eq!(config.listeners[0].address, "127.0.0.1:1".parse().unwrap());
     let none = Overrides { workers: Some(0), ..overrides };
     assert!(load("f", GOOD, none, &machine(), &read).is_err());
 }
@@ -426,7 +433,7 @@ fn the_development_config_passes_all_checks() {
         http: None,
     };
     let config = Config::development(with, &machine()).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.listen.address, "127.0.0.1:7400".parse().unwrap());
+    assert_eq!(config.listeners[0].address, "127.0.0.1:7400".parse().unwrap());
     assert!(config.limits.loopback_exempt);
     assert_eq!(config.routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>(), ["echo", "chat"]);
     let service = driver::Endpoint::Unix(PathBuf::from("/tmp/a \"b\"/service.sock"));

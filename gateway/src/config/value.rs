@@ -311,10 +311,13 @@ impl Kind for StreamSuite {
 }
 
 fn suite(text: &str, fits: impl Fn(Suite) -> bool) -> Result<Suite, String> {
-    let short =
-        |suite: Suite| suite.name().replace("Noise_", "").replace("_25519", "").replace("_SHA256", "");
-    let found = Suite::ALL.into_iter().find(|suite| fits(*suite) && short(*suite) == text);
+    let found = Suite::ALL.into_iter().find(|suite| fits(*suite) && suite_name(*suite) == text);
     found.ok_or_else(|| "is unknown".to_owned())
+}
+
+/// A suite's name as the file has it: without the parts that all suites share.
+pub(super) fn suite_name(suite: Suite) -> String {
+    suite.name().replace("Noise_", "").replace("_25519", "").replace("_SHA256", "")
 }
 
 /// A closed set of words.

@@ -216,7 +216,7 @@ impl Hints {
              \nState:\n\
              \x20 cargo run --release -p gateway -- status --socket {admin}\n{http}\
              \nCtrl-C ends everything.\n\n",
-            listen = ready.listen,
+            listen = ready,
             service = self.service,
             admin = admin.display(),
         )
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_hints_name_the_target_file_and_what_is_not_protected() {
         let hints = Hints { target: "/run/t.json".into(), service: 42, folder: "/run/x".into() };
-        let ready = Ready { listen: "127.0.0.1:7400".parse().unwrap(), http: None };
+        let ready = Ready { listeners: vec!["127.0.0.1:7400".parse().unwrap()], http: None };
         let text = hints.text(&ready);
         assert!(text.contains("chat --target-file /run/t.json --name alice"));
         assert!(text.contains("status --socket /run/x/admin.sock"));

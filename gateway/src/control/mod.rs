@@ -57,10 +57,18 @@ pub type WhenReady = Box<dyn FnOnce(&Ready) + Send>;
 
 /// What is known when every worker serves.
 pub struct Ready {
-    /// The address clients connect to.
-    pub listen: std::net::SocketAddr,
+    /// The addresses clients connect to, by listener of the config; ports are the real ones.
+    pub listeners: Vec<std::net::SocketAddr>,
     /// The address of /metrics.
     pub http: Option<std::net::SocketAddr>,
+}
+
+impl std::fmt::Display for Ready {
+    /// The addresses, as in a sentence.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let addresses: Vec<_> = self.listeners.iter().map(ToString::to_string).collect();
+        f.write_str(&addresses.join(", "))
+    }
 }
 
 /// Runs a gateway until a signal or a failure ends it. `spawn` starts the workers; it is called once, after
@@ -125,7 +133,7 @@ async fn live(
             return cannot_start(&format!("the signal handlers: {error}"));
         }
     };
-    let ready = Ready { listen: workers.listen, http };
+    let ready = Ready { listeners: workers.listeners.clone(), http };
     let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals).await;
     let stopped = stop(&mut workers, &state, Some(&mut signals)).await;
     if exit == Exit::Clean && stopped == Exit::Clean {
@@ -199,7 +207,7 @@ fn announce(config: &Config, options: &mut Options, ready: &Ready) -> Result<Opt
         Some(path) => Some(ReadyFile::write(path, config, ready, options.token.as_deref())?),
         None => None,
     };
-    tell(Level::Info, &format!("ready on {} with {} workers", ready.listen, config.cores.len()));
+    tell(Level::Info, &format!("ready on {ready} with {} workers", config.cores.len()));
     if let Some(when_ready) = options.when_ready.take() {
         when_ready(ready);
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use protocol::hex;
 use serde_json::json;
 
 use super::Ready;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 
 /// A written ready file; removed when dropped.
 #[derive(Debug)]
@@ -69,10 +70,20 @@ fn pid(path: &Path) -> Option<u32> {
 
 /// Absent means: there is none.
 fn contents(config: &Config, ready: &Ready, token: Option<&str>) -> serde_json::Value {
+    let listener = |(listener, address): (&Listener, &SocketAddr)| {
+        json!({
+            "name": listener.name,
+            "listen": address.to_string(),
+            "server_key": hex::encode(&listener.key.public().0),
+        })
+    };
+    let listeners: Vec<_> = config.listeners.iter().zip(&ready.listeners).map(listener).collect();
     let mut fields = json!({
         "pid": std::process::id(),
-        "listen": ready.listen.to_string(),
-        "server_key": hex::encode(&config.keys.server.public().0),
+        // The first one again, for whoever wants any.
+        "listen": listeners[0]["listen"],
+        "server_key": listeners[0]["server_key"],
+        "listeners": listeners,
     });
     let optional = [
         ("token", token.map(str::to_owned)),

@@ -8,7 +8,7 @@ use crate::config::{self, Config, Security};
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
 use crate::upstream::{StreamIndex, park, pending, redial};
-use crate::worker::settings::{Auth, Backend, Heartbeat, Settings};
+use crate::worker::settings::{Auth, Backend, Heartbeat, Listener, Settings};
 
 /// The values of the config, as one worker needs them.
 ///
@@ -67,8 +67,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
         gateway: "gateway".to_owned(),
         boot_id,
-        server_keys_next: config.keys.next.clone(),
-        suites_announced: config.suites_announced,
+        listeners: config.listeners.iter().map(listener).collect(),
         handshakes_waiting_max: limits.handshakes_waiting,
         revocations_max: limits.revocations,
         redial: redial::Rules {
@@ -90,6 +89,14 @@ fn auth(config: &Config) -> Auth {
             deadline: *deadline,
             in_flight_max: *in_flight_max as u32,
         },
+    }
+}
+
+fn listener(listener: &config::Listener) -> Listener {
+    Listener {
+        name: listener.name.clone(),
+        suites_announced: listener.suites_announced,
+        server_keys_next: listener.next.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starts the workers: one listener, one ring and one thread for each core of the config.
+//! Starts the workers: sockets of the listeners, one ring and one thread for each core of the config.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::settings::settings;
 use super::{Progress, Workers};
 use crate::clock::Clock;
 use crate::collections::HashKey;
-use crate::config::{Checked, Config, Secret};
+use crate::config::{Checked, Config, Listener, Secret};
 use crate::counters::Counters;
 use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Worker};
 
@@ -26,7 +26,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
     let process = Process::new(config)?;
     let progress = Arc::new(Progress::default());
     let mut workers = Workers {
-        listen: process.listen,
+        listeners: process.addresses,
         counters: Vec::new(),
         progress: Arc::clone(&progress),
         stop: Box::new(|| {}),
@@ -36,14 +36,14 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
     let mut bells = Vec::new();
     let mut mailboxes = process.mailboxes;
     let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
-    for ((index, listener), mailbox) in process.listeners.into_iter().enumerate().zip(mailboxes.drain(..)) {
+    for ((index, listeners), mailbox) in process.listeners.into_iter().enumerate().zip(mailboxes.drain(..)) {
         let counters = Arc::new(Counters::new(config.endpoints.len()));
         workers.counters.push(Arc::clone(&counters));
         let start = Start {
             index: index as u32,
             config: Arc::clone(config),
             doorbells: process.doorbells.clone(),
-            listener,
+            listeners,
             counters,
             mailbox,
             posts: posts.clone(),
@@ -68,7 +68,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
         }
     }
     // Keys from the config are shared with other nodes, so rotating them is the operator's part.
-    if config.keys.tickets.is_empty() {
+    if config.tickets.is_empty() {
         let bells = bells.clone();
         workers.rotate_tickets =
             Some(Box::new(move |key| tell_all(&bells, || Letter::TicketKey(key.clone()))));
@@ -93,8 +93,10 @@ fn tell_all(bells: &[(Post, Waker)], letter: impl Fn() -> Letter) {
 
 /// What all workers of a process share.
 struct Process {
-    listen: SocketAddr,
-    listeners: Vec<OwnedFd>,
+    /// By listener of the config; ports are the real ones.
+    addresses: Vec<SocketAddr>,
+    /// By worker, and in the order in which it counts them.
+    listeners: Vec<Vec<OwnedFd>>,
     mailboxes: Vec<Mailbox>,
     doorbells: Doorbells,
     secrets: Secrets,
@@ -124,38 +126,14 @@ impl Secrets {
 impl Process {
     fn new(config: &Config) -> Result<Self, String> {
         let cores = config.cores.len();
-        let options = ListenOptions {
-            backlog: config.listen.backlog as u32,
-            reuse_port: true,
-            send_buffer: Some(config.listen.send_buffer as u32),
-            receive_buffer: Some(config.listen.receive_buffer as u32),
-            user_timeout: Some(config.listen.user_timeout),
-        };
-        let failed = |error: std::io::Error| {
-            let hint =
-                if error.kind() == ErrorKind::AddrInUse { "; is another gateway running there?" } else { "" };
-            format!("listening on {}: {error}{hint}", config.listen.address)
-        };
-        if config.listen.address.port() != 0 {
-            // Workers share the port, and so would another gateway: each would get some of the other's clients. Whoever
-            // asks for the port alone is told.
-            let alone = ListenOptions { reuse_port: false, ..options };
-            drop(driver::listen(&Endpoint::Tcp(config.listen.address), &alone).map_err(failed)?);
-        }
-        let first = driver::listen(&Endpoint::Tcp(config.listen.address), &options).map_err(failed)?;
-        // With port 0 the first listener chooses, and the others follow.
-        let listen = driver::local_address(&first).map_err(failed)?.unwrap_or(config.listen.address);
-        let mut listeners = vec![first];
-        for _ in 1..cores {
-            listeners.push(driver::listen(&Endpoint::Tcp(listen), &options).map_err(failed)?);
-        }
+        let (addresses, listeners) = listen(config)?;
         let clock = Clock::start();
-        let mut tickets = config.keys.tickets.clone();
+        let mut tickets = config.tickets.clone();
         if tickets.is_empty() {
             tickets.push(Secret::new(random()?));
         }
         Ok(Self {
-            listen,
+            addresses,
             listeners,
             mailboxes: (0..cores)
                 .map(|_| Mailbox::new(config.limits.letters, config.limits.letter_bytes))
@@ -167,12 +145,51 @@ impl Process {
     }
 }
 
+/// Opens every listener once per worker: their addresses, and each worker's sockets.
+fn listen(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), String> {
+    for listener in config.listeners.iter().filter(|listener| listener.address.port() != 0) {
+        // Workers share the port, and so would another gateway: each would get some of the other's clients. Whoever
+        // asks for the port alone is told. All are asked for before one is taken: an address of ours may cover another.
+        drop(open(listener, listener.address, false)?);
+    }
+    let mut addresses = Vec::with_capacity(config.listeners.len());
+    let mut sockets: Vec<Vec<OwnedFd>> = config.cores.iter().map(|_| Vec::new()).collect();
+    for listener in &config.listeners {
+        let mut address = listener.address;
+        for of_worker in &mut sockets {
+            let socket = open(listener, address, true)?;
+            // With port 0 the first socket chooses, and the others follow.
+            let chosen = driver::local_address(&socket).map_err(|error| failed(listener, address, &error))?;
+            address = chosen.unwrap_or(address);
+            of_worker.push(socket);
+        }
+        addresses.push(address);
+    }
+    Ok((addresses, sockets))
+}
+
+fn open(listener: &Listener, address: SocketAddr, reuse_port: bool) -> Result<OwnedFd, String> {
+    let options = ListenOptions {
+        backlog: listener.backlog as u32,
+        reuse_port,
+        send_buffer: Some(listener.send_buffer as u32),
+        receive_buffer: Some(listener.receive_buffer as u32),
+        user_timeout: Some(listener.user_timeout),
+    };
+    driver::listen(&Endpoint::Tcp(address), &options).map_err(|error| failed(listener, address, &error))
+}
+
+fn failed(listener: &Listener, address: SocketAddr, error: &std::io::Error) -> String {
+    let hint = if error.kind() == ErrorKind::AddrInUse { "; is another gateway running there?" } else { "" };
+    format!("listening on {address} for listener \"{}\": {error}{hint}", listener.name)
+}
+
 /// What one worker's thread is started with.
 struct Start {
     index: u32,
     config: Arc<Checked<Config>>,
     doorbells: Doorbells,
-    listener: OwnedFd,
+    listeners: Vec<OwnedFd>,
     counters: Arc<Counters>,
     mailbox: Mailbox,
     posts: Vec<Post>,
@@ -187,20 +204,20 @@ impl Start {
         let core = config.cores[self.index as usize];
         driver::thread::pin(core.cpu).map_err(|error| format!("binding to CPU {}: {error}", core.cpu))?;
         let driver = Uring::new(
-            ring(config, self.listener, core.slots, u32::from_ne_bytes(random()?)),
+            ring(config, self.listeners, core.slots, u32::from_ne_bytes(random()?)),
             self.doorbells,
             self.index,
         )
         .map_err(|blocked| format!("{}; {}", blocked.cause, blocked.fix))?;
         let waker = driver.waker();
         let settings = settings(config, self.index, self.secrets.boot_id);
+        // Tickets are of the whole group: which listener takes one is a matter of the server key it was issued under.
+        let acceptor = |listener: &Listener| {
+            let tickets = self.secrets.ticket_keys(&config.realm, self.clock.unix());
+            Acceptor::new(listener.key.clone(), listener.suites, &listener.retired, Some(tickets))
+        };
         let surroundings = Surroundings {
-            acceptors: vec![Acceptor::new(
-                config.keys.server.clone(),
-                config.suites,
-                &config.keys.retired,
-                Some(self.secrets.ticket_keys(&config.realm, self.clock.unix())),
-            )],
+            acceptors: config.listeners.iter().map(acceptor).collect(),
             counters: self.counters,
             mailbox: self.mailbox,
             posts: self.posts,
@@ -224,16 +241,16 @@ impl Start {
     }
 }
 
-fn ring(config: &Config, listener: OwnedFd, slots: u32, generation: u32) -> driver::Config {
+fn ring(config: &Config, listeners: Vec<OwnedFd>, slots: u32, generation: u32) -> driver::Config {
     let receive = &config.receive;
     driver::Config {
-        listeners: vec![listener],
+        listeners,
         slots,
         generation,
         links: PoolSize { count: receive.link_buffers as u16, size: receive.link_buffer_len as u32 },
         streams: PoolSize { count: receive.stream_buffers as u16, size: receive.stream_buffer_len as u32 },
         connect_timeout: Some(config.upstream.dial_deadline),
-        user_timeout: Some(config.listen.user_timeout),
+        user_timeout: Some(config.upstream.user_timeout),
         ..driver::Config::default()
     }
 }

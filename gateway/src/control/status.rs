@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::endpoints::State;
 use super::serve::Places;
-use crate::config::{Bound, Ceiling, Core, Endpoint};
+use crate::config::{Bound, Ceiling, Core, Endpoint, Listener};
 use crate::counters::{Counters, Form, Sample};
 
 /// What can be told at one moment.
@@ -22,8 +22,10 @@ pub(super) struct Snapshot<'s> {
     pub(super) started: UnixMillis,
     /// Now.
     pub(super) now: UnixMillis,
-    /// The address clients connect to.
-    pub(super) listen: SocketAddr,
+    /// Where clients connect, in the order of the config.
+    pub(super) listeners: &'s [Listener],
+    /// Their addresses with the real ports, in the same order.
+    pub(super) addresses: &'s [SocketAddr],
     /// Workers' places, in order.
     pub(super) cores: &'s [Core],
     /// The backends, in the order of the config.
@@ -59,11 +61,23 @@ impl Snapshot<'_> {
             "stopping": self.stopping,
             "started_unix_ms": self.started.0,
             "uptime_s": self.now.0.saturating_sub(self.started.0) / 1000,
-            "listen": self.listen.to_string(),
+            "listen": self.addresses[0].to_string(),
+            "listeners": self.listeners().collect::<Vec<_>>(),
             "memory_ceiling_bytes": self.ceiling.user(),
             "endpoints": self.endpoints().collect::<Vec<_>>(),
             "totals": numbers(&self.totals()),
             "workers": workers,
+        })
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = Value> {
+        self.listeners.iter().zip(self.addresses).map(|(listener, address)| {
+            json!({
+                "name": listener.name,
+                "address": address.to_string(),
+                "suites": listener.suite_names(),
+                "cores": (0..self.cores.len()).collect::<Vec<_>>(),
+            })
         })
     }
 
@@ -93,9 +107,13 @@ impl Snapshot<'_> {
         let mut text = format!(
             "gateway {} · {state} · {} · {} workers · up {uptime} s\n",
             env!("CARGO_PKG_VERSION"),
-            self.listen,
+            self.addresses[0],
             self.cores.len()
         );
+        for (listener, address) in self.listeners.iter().zip(self.addresses) {
+            let name = format!("listener {}", listener.name);
+            writeln!(text, "{name:<36} {:>16}", address.to_string()).expect("a string takes everything");
+        }
         for (at, endpoint) in self.endpoints.iter().enumerate() {
             let State { open, left_out } = State::of(at, self.counters);
             let left_out = if left_out > 0 { format!(", left out by {left_out}") } else { String::new() };
@@ -159,7 +177,7 @@ pub(super) mod tests {
     use protocol::Refusal;
 
     use super::*;
-    use crate::config::Security;
+    use crate::config::{Config, Development, Machine, Secret, Security};
 
     /// A backend's entry in a config.
     pub(in crate::control) fn endpoint() -> Endpoint {
@@ -169,6 +187,20 @@ pub(super) mod tests {
             security: Security::Clear,
             credit_window: 1 << 20,
         }
+    }
+
+    /// The listener of a config that says nothing of it.
+    pub(in crate::control) fn listener() -> Listener {
+        let with = Development {
+            listen: None,
+            workers: Some(1),
+            server: Secret::new([5; 32]),
+            service: "/run/chat.sock".into(),
+            admin: None,
+            http: None,
+        };
+        let machine = Machine { cpus: vec![0], open_files: 1000, memory: 0 };
+        Config::development(with, &machine).unwrap().listeners[0].clone()
     }
 
     /// A gateway with two workers.
@@ -181,7 +213,8 @@ pub(super) mod tests {
             stopping: false,
             started: UnixMillis(1_000_000),
             now: UnixMillis(1_090_500),
-            listen: "127.0.0.1:7400".parse().unwrap(),
+            listeners: &[listener()],
+            addresses: &["127.0.0.1:7400".parse().unwrap()],
             cores: &[Core { cpu: 0, slots: 100 }, Core { cpu: 3, slots: 200 }],
             endpoints: std::slice::from_ref(&endpoint),
             counters: &counters,

@@ -65,7 +65,7 @@ fn idle_workers(
             config.cores.iter().map(|_| Arc::new(Counters::new(config.endpoints.len()))).collect();
         counters[1].links.set(17);
         Ok(Workers {
-            listen: "127.0.0.1:9".parse().unwrap(),
+            listeners: vec!["127.0.0.1:9".parse().unwrap()],
             counters,
             progress,
             stop,
@@ -121,6 +121,8 @@ fn a_gateway_becomes_ready_answers_and_ends_by_signal() {
     let written: serde_json::Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
     assert_eq!(written["pid"], std::process::id());
     assert_eq!(written["listen"], "127.0.0.1:9");
+    assert_eq!(written["listeners"][0]["name"], "clients");
+    assert_eq!(written["listeners"][0]["server_key"], written["server_key"]);
     assert_eq!(written["token"], "dev1.x");
     assert_eq!(written["admin"], admin.display().to_string());
     assert_eq!(written["server_key"].as_str().map(str::len), Some(64));

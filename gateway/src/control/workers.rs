@@ -62,8 +62,8 @@ impl Drop for UntilEnded {
 
 /// The workers of a running gateway.
 pub struct Workers {
-    /// The address they listen on; the port is the real one.
-    pub listen: SocketAddr,
+    /// The addresses they listen on, by listener of the config; ports are the real ones.
+    pub listeners: Vec<SocketAddr>,
     /// Each worker's numbers, in order.
     pub counters: Vec<Arc<Counters>>,
     /// How far they are.

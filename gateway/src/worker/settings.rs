@@ -85,16 +85,25 @@ pub struct Settings {
     pub gateway: String,
     /// Identifies this start of the gateway.
     pub boot_id: [u8; 16],
-    /// Server keys that clients are to accept beside the present one, each from its time on.
-    pub server_keys_next: Vec<NextKey>,
-    /// Suites that clients are told to be served under every server key.
-    pub suites_announced: Suites,
+    /// Where its clients connect, by the driver's index. Never empty.
+    pub listeners: Vec<Listener>,
     /// Complete hellos that wait for the handshake budget; over it clients are asked to come back later.
     pub handshakes_waiting_max: usize,
     /// Users whose earlier tickets are worth nothing, remembered at a time.
     pub revocations_max: usize,
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
+}
+
+/// What the links of one listener are told; what their handshakes need is in the acceptor of the same index.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Suites that clients are told to be served under every server key.
+    pub suites_announced: Suites,
+    /// Server keys that clients are to accept beside the present one, each from its time on.
+    pub server_keys_next: Vec<NextKey>,
 }
 
 #[cfg(test)]
@@ -143,8 +152,11 @@ impl Settings {
             endpoints: Vec::new(),
             gateway: "gateway".to_owned(),
             boot_id: [1; 16],
-            server_keys_next: Vec::new(),
-            suites_announced: Suites::NONE,
+            listeners: vec![Listener {
+                name: "clients".to_owned(),
+                suites_announced: Suites::NONE,
+                server_keys_next: Vec::new(),
+            }],
             handshakes_waiting_max: 4,
             revocations_max: 4,
             redial: redial::Rules::default(),

@@ -95,7 +95,7 @@ fn a_gateway_that_is_to_outlive_its_terminal_does() {
 fn every_failure_to_start_has_its_exit_code() {
     let Some(folder) = Folder::new() else { return };
     let file = folder.file("gateway.toml");
-    std::fs::write(&file, "[listen]\nadress = \"127.0.0.1:0\"\n").expect("a fresh folder");
+    std::fs::write(&file, "[[listener]]\nadress = \"127.0.0.1:0\"\n").expect("a fresh folder");
     let code = |arguments: &[&str]| {
         let output = gateway(arguments);
         let text = [output.stdout, output.stderr].concat();

@@ -11,7 +11,7 @@ use crate::client::{Client, Heard};
 use crate::stage::{Stage, now, wait_until};
 
 /// Small buffers in the kernel, and small frames, since a queue must hold one.
-const SMALL: &str = "listen.send_buffer = '4KiB'\nlimits.frame_len_max = '4KiB'\n";
+const SMALL: &str = "listener = [{ name = 'clients', address = '127.0.0.1:0', send_buffer = '4KiB' }]\nlimits.frame_len_max = '4KiB'\n";
 /// The bound of a queue that is in force at once, and the other one out of reach.
 const HARD: &str =
     "limits.outbox_soft = '64KiB'\nlimits.outbox_soft_time = '1h'\nlimits.outbox_hard = '64KiB'\n";

@@ -107,11 +107,15 @@ impl Folder {
         String::from_utf8(token.stdout).expect("text").trim().to_owned()
     }
 
-    /// Writes a config whose routes lead to the service of this folder.
+    /// Writes a config whose routes lead to the service of this folder, with a listener unless the settings have some.
     pub(crate) fn write_config(&self, settings: &str) -> PathBuf {
         let config = self.file("gateway.toml");
+        let listener = match settings.contains("listener") {
+            true => "",
+            false => "listener = [{ name = 'clients', address = '127.0.0.1:0' }]\n",
+        };
         let text = format!(
-            "listen.address = '127.0.0.1:0'\nkeys.server = 'server.key'\nadmin.http = '127.0.0.1:0'\n\
+            "{listener}keys.server = 'server.key'\nadmin.http = '127.0.0.1:0'\n\
              upstream.redial_max = '200ms'\n{settings}\
              [[route]]\nname = 'echo'\nendpoints = ['service']\n\
              [[route]]\nname = 'chat'\nendpoints = ['service']\npresence = true\n\

@@ -5,7 +5,7 @@ use protocol::noise::Suites;
 use protocol::stream::frame_len_beside;
 
 use super::Tables;
-use crate::config::NEXT_KEYS_MAX;
+use super::listeners::check_next;
 use crate::config::section::Reader;
 use crate::config::sections::{Receive, SuiteKeys};
 
@@ -16,11 +16,7 @@ pub(super) fn check_agreement(reader: &mut Reader<'_>, tables: &Tables) {
     check_rings(reader, &tables.receive);
     check_judges(reader, tables);
     check_suites(reader, &tables.suites);
-    let next = tables.keys.next.len();
-    if next > NEXT_KEYS_MAX {
-        let fix = format!("list at most {NEXT_KEYS_MAX}: clients keep only a few");
-        reader.error("keys.next", format!("lists {next} keys"), fix);
-    }
+    check_next(reader, "keys.next", &tables.keys.next);
 }
 
 /// Pairs of keys of which one must not exceed the other.
@@ -99,16 +95,11 @@ fn check_rings(reader: &mut Reader<'_>, receive: &Receive) {
     }
 }
 
-/// Somebody must be able to connect, and only what is offered can be on its way out.
+/// Somebody must be able to connect.
 fn check_suites(reader: &mut Reader<'_>, keys: &SuiteKeys) {
     let suites = Suites::of(&keys.allowed);
     if suites == Suites::NONE {
         let fix = "name at least one suite, or remove the key".to_owned();
         reader.error("suites.allowed", "no client could connect".to_owned(), fix);
-    }
-    let leaving = Suites::of(&keys.leaving);
-    if !leaving.without(suites).is_empty() {
-        let fix = "remove those that are gone from `leaving`".to_owned();
-        reader.error("suites.leaving", "lists a suite that is not allowed".to_owned(), fix);
     }
 }

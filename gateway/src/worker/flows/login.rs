@@ -209,13 +209,14 @@ fn welcome(settings: &Settings, listener: Listener, present: PublicKey, session:
 }
 
 /// The present key and those to come, without an end: a key is over when the gateway retires it.
-fn server_keys(settings: &Settings, _listener: Listener, present: PublicKey) -> Vec<proto::ServerKey> {
+fn server_keys(settings: &Settings, listener: Listener, present: PublicKey) -> Vec<proto::ServerKey> {
+    let listener = &settings.listeners[usize::from(listener.0)];
     let present = NextKey { key: present, not_before: UnixMillis(0) };
     let announced = |next: &NextKey| proto::ServerKey {
         key: next.key.0.to_vec().into(),
         not_before_ms: next.not_before.0,
         not_after_ms: 0,
-        suites: settings.suites_announced.bits(),
+        suites: listener.suites_announced.bits(),
     };
-    [present].iter().chain(&settings.server_keys_next).map(announced).collect()
+    [present].iter().chain(&listener.server_keys_next).map(announced).collect()
 }

@@ -1,0 +1,146 @@
+//! The listeners: each with its key and its suites, and what they must not have in common.
+
+use std::net::SocketAddr;
+
+use protocol::noise::{StaticKey, Suites};
+
+use super::{Tables, secret, unique};
+use crate::config::section::Reader;
+use crate::config::sections::ListenerKeys;
+use crate::config::{LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, ReadFile, Secret};
+
+/// Resolves and checks all of them. `server` is the key of those without one of their own.
+pub(super) fn listeners(
+    reader: &mut Reader<'_>,
+    tables: &Tables,
+    server: Option<&Secret>,
+    overrides: Overrides,
+    read: ReadFile<'_>,
+) -> Option<Vec<Listener>> {
+    check_count(reader, tables, overrides);
+    let server = server.map(Secret::prepare);
+    let mut all = Some(Vec::new());
+    for (i, keys) in tables.listeners.iter().enumerate() {
+        let path = format!("listener[{i}]");
+        check_next(reader, &format!("{path}.next"), &keys.next);
+        let listener = listener(reader, tables, &path, keys, server.clone(), read);
+        all = all.zip(listener).map(|(mut all, one)| {
+            all.push(one);
+            all
+        });
+    }
+    let mut all = all?;
+    if let (Some(address), [only]) = (overrides.listen, &mut all[..]) {
+        only.address = address;
+    }
+    check_apart(reader, &all);
+    check_leaving(reader, tables, &all);
+    Some(all)
+}
+
+fn check_count(reader: &mut Reader<'_>, tables: &Tables, overrides: Overrides) {
+    let count = tables.listeners.len();
+    if count > LISTENERS_MAX {
+        let fix = format!("remove some: {LISTENERS_MAX} are possible");
+        reader.error("listener", format!("there are {count} listeners"), fix);
+    }
+    if count > 1 && overrides.listen.is_some() {
+        let reason = format!("--listen gives one address, and there are {count} listeners");
+        let fix = "leave --listen out, and write each `address` into the file".to_owned();
+        reader.error("listener", reason, fix);
+    }
+}
+
+/// Clients keep only a few keys of a gateway.
+pub(super) fn check_next(reader: &mut Reader<'_>, key: &str, next: &[NextKey]) {
+    if next.len() > NEXT_KEYS_MAX {
+        let fix = format!("list at most {NEXT_KEYS_MAX}: clients keep only a few");
+        reader.error(key, format!("lists {} keys", next.len()), fix);
+    }
+}
+
+fn listener(
+    reader: &mut Reader<'_>,
+    tables: &Tables,
+    path: &str,
+    keys: &ListenerKeys,
+    server: Option<StaticKey>,
+    read: ReadFile<'_>,
+) -> Option<Listener> {
+    let (key, next, retired) = match &keys.key {
+        Some(file) => {
+            let own = secret(reader, &format!("{path}.key"), file, read).map(|secret| secret.prepare());
+            (own, &keys.next, &keys.retired)
+        }
+        None => {
+            for (name, given) in [("next", !keys.next.is_empty()), ("retired", !keys.retired.is_empty())] {
+                if given {
+                    let reason = "belongs to a key of the listener's own, and it has none".to_owned();
+                    let fix = format!("add `key = \"FILE\"`, or move the list to `{name}` of [keys]");
+                    reader.error(&format!("{path}.{name}"), reason, fix);
+                }
+            }
+            (server, &tables.keys.next, &tables.keys.retired)
+        }
+    };
+    let suites = Suites::of(keys.suites.as_ref().unwrap_or(&tables.suites.allowed));
+    if keys.suites.is_some() && suites.is_empty() {
+        let fix = "name at least one suite, or remove the key".to_owned();
+        reader.error(&format!("{path}.suites"), "no client could connect".to_owned(), fix);
+    }
+    Some(Listener {
+        name: keys.name.clone(),
+        address: keys.address,
+        key: key?,
+        next: next.clone(),
+        retired: retired.clone(),
+        suites,
+        suites_announced: suites.without(Suites::of(&tables.suites.leaving)),
+        backlog: keys.backlog,
+        send_buffer: keys.send_buffer,
+        receive_buffer: keys.receive_buffer,
+        user_timeout: keys.user_timeout,
+    })
+}
+
+/// Each has a name and an address of its own, and those that share a key are as strong as each other.
+fn check_apart(reader: &mut Reader<'_>, all: &[Listener]) {
+    for (i, one) in all.iter().enumerate() {
+        let path = format!("listener[{i}]");
+        let others = &all[..i];
+        if others.iter().any(|other| other.name == one.name) {
+            unique(reader, &path, &one.name);
+        }
+        if let Some(other) = others.iter().find(|other| is_same(&other.address, &one.address)) {
+            let reason = format!("listener \"{}\" has the address {} already", other.name, one.address);
+            let fix = "give each listener an `address` of its own".to_owned();
+            reader.error(&format!("{path}.address"), reason, fix);
+        }
+        let weaker = |other: &&Listener| other.key.public() == one.key.public() && other.suites != one.suites;
+        if let Some(other) = others.iter().find(weaker) {
+            let reason = format!(
+                "has the server key of listener \"{}\" and other suites: a client could be steered from the \
+                 stronger to the weaker one, and nothing in message 2 would show it",
+                other.name
+            );
+            let fix = "give one of them a key of its own with `key = \"FILE\"` (`gateway keygen --out FILE` \
+                       makes it), or both the same suites";
+            reader.error(&path, reason, fix.to_owned());
+        }
+    }
+}
+
+/// Port 0 stands for a free port, a new one each time.
+fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let canonical = |address: &SocketAddr| (address.ip().to_canonical(), address.port());
+    one.port() != 0 && canonical(one) == canonical(other)
+}
+
+/// Only what is offered can be on its way out.
+fn check_leaving(reader: &mut Reader<'_>, tables: &Tables, all: &[Listener]) {
+    let leaving = Suites::of(&tables.suites.leaving);
+    if !all.iter().fold(leaving, |left, listener| left.without(listener.suites)).is_empty() {
+        let fix = "remove those that are gone from `leaving`".to_owned();
+        reader.error("suites.leaving", "lists a suite that no listener allows".to_owned(), fix);
+    }
+}

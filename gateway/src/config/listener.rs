@@ -1,0 +1,47 @@
+//! An address clients connect to, as it is in force.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
+
+use super::NextKey;
+use super::value::suite_name;
+
+/// Listeners at most: the driver counts those of a worker in a byte.
+pub const LISTENERS_MAX: usize = 255;
+
+/// An address clients connect to, with the key and the suites they find there.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The name, 1–32 bytes.
+    pub name: String,
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The static private key clients must know: its own, or that of `[keys]`.
+    pub key: StaticKey,
+    /// Public keys it will have, at most [`NEXT_KEYS_MAX`](super::NEXT_KEYS_MAX); clients learn them.
+    pub next: Vec<NextKey>,
+    /// Public keys it had before.
+    pub retired: Vec<PublicKey>,
+    /// Suites clients may use. Never empty, and the same for all listeners with one key.
+    pub suites: Suites,
+    /// Those that clients are told of: without the ones that will be taken off.
+    pub suites_announced: Suites,
+    /// Connections the kernel keeps per worker until they are accepted.
+    pub backlog: usize,
+    /// `SO_SNDBUF` of each link.
+    pub send_buffer: usize,
+    /// `SO_RCVBUF` of each link.
+    pub receive_buffer: usize,
+    /// `TCP_USER_TIMEOUT` of each link.
+    pub user_timeout: Duration,
+}
+
+impl Listener {
+    /// Names of the suites clients may use, as the file has them.
+    #[must_use]
+    pub fn suite_names(&self) -> Vec<String> {
+        Suite::ALL.into_iter().filter(|suite| self.suites.contains(*suite)).map(suite_name).collect()
+    }
+}
