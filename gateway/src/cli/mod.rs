@@ -144,14 +144,17 @@ fn check(file: &Path) -> Exit {
 fn summary(config: &Config) -> String {
     let slots: u64 = config.cores.iter().map(|core| u64::from(core.slots)).sum();
     let links: u64 = config.cores.iter().map(|core| u64::from(config.links_max(core.slots))).sum();
+    let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address).collect();
     format!(
-        "{}, {}: at most {}\n{}, {}, {}\n{}\n",
+        "{}, {}: at most {}\n{}, {}, {}\n\n{}\n{}\n{}\n",
         counted(config.cores.len() as u64, "worker"),
         counted(slots, "slot"),
         counted(links, "link"),
         counted(config.routes.len() as u64, "route"),
         counted(config.endpoints.len() as u64, "endpoint"),
         counted((config.cores.len() * config.endpoints.len()) as u64, "stream"),
+        config.cores_table(),
+        config.listeners_table(&addresses),
         Ceiling::of(config)
     )
 }

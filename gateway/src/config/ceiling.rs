@@ -4,7 +4,7 @@ use std::fmt;
 
 use protocol::limits;
 
-use super::{Auth, Config, Listener};
+use super::{Auth, Config, Core, Listener};
 
 /// Bytes of state of one link in user space: link and session 256 each, claim and maps 128, and its places in the
 /// timers, the driver's table and the queues of its requests.
@@ -15,7 +15,11 @@ const REQUEST_BYTES: u64 = 96;
 const AUTH_BYTES: u64 = 192;
 /// Kernel: one established TCP socket without queued bytes, and one armed poll.
 const SOCKET_BYTES: u64 = 3_900 + 320;
-/// Stack, ring, maps and everything else of a worker that no key governs.
+/// Kernel: one entry of a ring's queue of operations, and the request it becomes.
+const SUBMISSION_BYTES: u64 = 64 + 256;
+/// Kernel: one entry of a ring's queue of completions.
+const COMPLETION_BYTES: u64 = 16;
+/// Stack, maps and everything else of a worker that no key governs.
 const WORKER_BYTES: u64 = 4 << 20;
 /// Bytes of one remembered takeover, in the map and in the order of ends.
 const TOMBSTONE_BYTES: u64 = 88;
@@ -45,7 +49,6 @@ impl Ceiling {
     pub fn of(config: &Config) -> Self {
         let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let workers = wide(config.cores.len());
-        let slots: u64 = config.cores.iter().map(|core| u64::from(core.slots)).sum();
         let streams = workers.saturating_mul(wide(config.endpoints.len()));
         let limits = &config.limits;
         let held = wide(limits::HELD_BYTES_MAX + limits::HELLO_LEN_MAX + 512);
@@ -53,24 +56,25 @@ impl Ceiling {
             Auth::Development { .. } => 0,
             Auth::Delegated { in_flight_max, .. } => wide(*in_flight_max).saturating_mul(AUTH_BYTES),
         };
-        let receive = wide(config.receive.link_buffers)
-            .saturating_mul(wide(config.receive.link_buffer_len))
-            .saturating_add(
-                wide(config.receive.stream_buffers).saturating_mul(wide(config.receive.stream_buffer_len)),
-            );
+        let of_cores = |of: &dyn Fn(&Core) -> u64| -> u64 { config.cores.iter().map(of).sum() };
+        let slots = of_cores(&|core| core.slots.into());
+        let receive = of_cores(&|core| {
+            let pool = |count: u32, len: u32| u64::from(count) * u64::from(len);
+            pool(core.link_buffers, core.link_buffer_len) + pool(core.stream_buffers, core.stream_buffer_len)
+        });
         let memories = wide(limits.tombstones)
             .saturating_mul(TOMBSTONE_BYTES)
             .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES))
             .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
-        let strangers =
-            if limits.loopback_exempt { slots } else { per_worker(wide(limits.strangers)).min(slots) };
+        let strangers_max = if limits.loopback_exempt { u64::MAX } else { wide(limits.strangers) };
+        let strangers = of_cores(&|core| strangers_max.min(core.slots.into()));
         let parts = vec![
             ("links", slots.saturating_mul(LINK_BYTES)),
             ("strangers", strangers.saturating_mul(held)),
             ("partial records and frames", per_worker(wide(limits.partial_bytes))),
             ("link queues", per_worker(wide(limits.outbox_pool))),
-            ("receive buffers", per_worker(receive)),
+            ("receive buffers", receive),
             ("requests in flight", wide(config.requests.node_count).saturating_mul(REQUEST_BYTES)),
             (
                 "parked requests",
@@ -93,10 +97,16 @@ impl Ceiling {
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];
         let queues = |listener: &Listener| 2 * (wide(listener.send_buffer) + wide(listener.receive_buffer));
-        // All links may be of the listener that grants them most.
-        let queues = config.listeners.iter().map(queues).max().unwrap_or(0);
-        let kernel_idle = slots.saturating_mul(SOCKET_BYTES);
-        Self { parts, kernel_idle, kernel_full: kernel_idle.saturating_add(slots.saturating_mul(queues)) }
+        // All links of a worker may be of the listener that grants them most.
+        let queues = of_cores(&|core| {
+            let most = core.listeners.iter().map(|at| queues(&config.listeners[*at])).max();
+            u64::from(core.slots).saturating_mul(most.unwrap_or(0))
+        });
+        let rings = of_cores(&|core| {
+            u64::from(core.submissions) * SUBMISSION_BYTES + u64::from(core.completions) * COMPLETION_BYTES
+        });
+        let kernel_idle = slots.saturating_mul(SOCKET_BYTES).saturating_add(rings);
+        Self { parts, kernel_idle, kernel_full: kernel_idle.saturating_add(queues) }
     }
 
     /// User space in all.

@@ -1,6 +1,7 @@
 //! From text to a config: tables first, then names, files and sums across tables.
 
 mod agreement;
+mod cores;
 mod listeners;
 
 use std::net::SocketAddr;
@@ -9,24 +10,21 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use agreement::check_agreement;
+use cores::cores;
 use listeners::listeners;
 
 use super::problem::{Problem, nearest};
 use super::section::{Key, Reader, Section, line};
 use super::sections::{
     Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits,
-    ListenerKeys, Log, Node, Receive, Requests, RouteKeys, SLOTS_MAX, SuiteKeys, UpstreamKeys, WORKERS_MAX,
+    ListenerKeys, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
 use super::{
-    Auth, Ceiling, Config, Core, DevelopmentToken, Endpoint, Machine, Overrides, ReadFile, Route, Secret,
-    Security, Upstream,
+    Auth, Bound, Ceiling, Config, Core, DevelopmentToken, Endpoint, Machine, Overrides, ReadFile, Route,
+    Secret, Security, Upstream,
 };
 
-/// The kernel's default bound of open files is large on some systems; a ring with more slots than this gains
-/// nothing, because cancelling gets slower with every armed link.
-const SLOTS_DEFAULT_MAX: u64 = 20_000;
-
-const TABLES: [(&str, &[Key]); 15] = [
+const TABLES: [(&str, &[Key]); 16] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
@@ -34,6 +32,7 @@ const TABLES: [(&str, &[Key]); 15] = [
     ("suites", SuiteKeys::KEYS),
     ("limits", Limits::KEYS),
     ("heartbeat", Heartbeat::KEYS),
+    ("ring", RingKeys::KEYS),
     ("receive", Receive::KEYS),
     ("requests", Requests::KEYS),
     ("auth", AuthKeys::KEYS),
@@ -58,6 +57,7 @@ struct Tables {
     suites: SuiteKeys,
     limits: Limits,
     heartbeat: Heartbeat,
+    ring: RingKeys,
     receive: Receive,
     requests: Requests,
     auth: AuthKeys,
@@ -91,16 +91,29 @@ pub(super) fn config(
     let tables = tables(&mut reader, root.get_ref());
     let mut config = tables.and_then(|tables| build(&mut reader, tables, overrides, machine, read));
     if let Some(config) = &mut config {
-        check_sums(&mut reader, config, machine);
-        config.bounds = std::mem::take(&mut reader.bounds);
-        // Whatever it says, this is what came of it.
-        for bound in config.bounds.iter_mut().filter(|bound| bound.key == "workers") {
-            bound.number = config.cores.len() as u64;
+        // Of what is wrong in itself, sums are wrong as well.
+        if !reader.problems.iter().any(|problem| problem.fatal) {
+            check_sums(&mut reader, config, machine);
         }
+        config.bounds = bounds(std::mem::take(&mut reader.bounds), &config.cores);
     }
     let mut problems = reader.problems;
     problems.sort_by_key(|problem| problem.line.as_ref().map_or(usize::MAX, |(number, _)| *number));
     (config, problems)
+}
+
+/// What came of the file, whatever it says: the number of workers, and of each every number.
+fn bounds(mut read: Vec<Bound>, cores: &[Core]) -> Vec<Bound> {
+    for bound in read.iter_mut().filter(|bound| bound.key == "workers") {
+        bound.number = cores.len() as u64;
+    }
+    read.retain(|bound| !bound.key.starts_with("core["));
+    for (worker, core) in (0..).zip(cores) {
+        let bound =
+            |(name, unit, number)| Bound { key: format!("core.{name}"), worker: Some(worker), unit, number };
+        read.extend(core.numbers().map(bound));
+    }
+    read
 }
 
 fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
@@ -113,6 +126,7 @@ fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
     let suites = reader.table(root, "suites");
     let limits = reader.table(root, "limits");
     let heartbeat = reader.table(root, "heartbeat");
+    let ring = reader.table(root, "ring");
     let receive = reader.table(root, "receive");
     let requests = reader.table(root, "requests");
     let auth = reader.table(root, "auth");
@@ -129,6 +143,7 @@ fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
         suites: suites?,
         limits: limits?,
         heartbeat: heartbeat?,
+        ring: ring?,
         receive: receive?,
         requests: requests?,
         auth: auth?,
@@ -188,76 +203,6 @@ fn build(
         log: tables.log,
         bounds: Vec::new(),
     })
-}
-
-fn cores(
-    reader: &mut Reader<'_>,
-    tables: &Tables,
-    overrides: Overrides,
-    machine: &Machine,
-) -> Option<Vec<Core>> {
-    let listed = &tables.cores;
-    let named = tables.node.workers;
-    if named != 0 && !listed.is_empty() && named != listed.len() && overrides.workers.is_none() {
-        let reason = format!("is {named}, but there are {} [[core]] tables", listed.len());
-        reader.error("workers", reason, "remove `workers`, or the tables".to_owned());
-        return None;
-    }
-    let count = match (overrides.workers, named) {
-        (Some(count), _) => count,
-        (None, 0) if listed.is_empty() => machine.cpus.len(),
-        (None, 0) => listed.len(),
-        (None, named) => named,
-    };
-    if count == 0 || u64::try_from(count).is_ok_and(|count| count > WORKERS_MAX) {
-        let fix = format!("choose 1 to {WORKERS_MAX}");
-        reader.error("workers", format!("{count} workers are not possible"), fix);
-        return None;
-    }
-    let slots_default = machine.open_files.clamp(64, SLOTS_DEFAULT_MAX);
-    let mut cores = Vec::with_capacity(count);
-    for i in 0..count {
-        let keys = listed.get(i);
-        let in_turn = machine.cpus[i % machine.cpus.len()];
-        let named = keys.and_then(|keys| keys.cpu).and_then(|cpu| u32::try_from(cpu).ok());
-        let cpu = named.unwrap_or(in_turn);
-        let slots = keys.and_then(|keys| keys.slots).map_or(slots_default, |slots| slots as u64);
-        check_core(reader, i, cpu, slots, machine);
-        let slots = u32::try_from(slots.min(SLOTS_MAX)).expect("2^20 fits");
-        check_slots(reader, i, slots, tables);
-        cores.push(Core { cpu, slots });
-    }
-    Some(cores)
-}
-
-fn check_core(reader: &mut Reader<'_>, i: usize, cpu: u32, slots: u64, machine: &Machine) {
-    if !machine.cpus.contains(&cpu) {
-        let fix = format!("choose one of {:?}", machine.cpus);
-        reader.error(&format!("core[{i}].cpu"), format!("this process may not run on CPU {cpu}"), fix);
-    }
-    if slots > machine.open_files {
-        let reason = format!(
-            "{slots} slots, but the limit of open files is {}, and the kernel bounds each ring by it",
-            machine.open_files
-        );
-        let fix =
-            "raise LimitNOFILE (systemd) or `ulimit -n`, or use more workers with fewer slots".to_owned();
-        reader.error(&format!("core[{i}].slots"), reason, fix);
-    }
-}
-
-/// Streams, parked accepts and at least as many links must fit.
-fn check_slots(reader: &mut Reader<'_>, i: usize, slots: u32, tables: &Tables) {
-    let fixed = tables.endpoints.len() + tables.receive.parked_accepts;
-    if (slots as usize) < 2 * fixed {
-        let reason = format!(
-            "{slots} slots leave too few for links: {} are parked accepts and {} streams",
-            tables.receive.parked_accepts,
-            tables.endpoints.len()
-        );
-        let fix = format!("give at least {} slots, or lower receive.parked_accepts", 2 * fixed);
-        reader.error(&format!("core[{i}].slots"), reason, fix);
-    }
 }
 
 fn endpoints(reader: &mut Reader<'_>, tables: &Tables) -> Option<Vec<Endpoint>> {

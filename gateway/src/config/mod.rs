@@ -5,11 +5,13 @@
 
 mod ceiling;
 mod check;
+mod core;
 mod listener;
 mod problem;
 mod secret;
 mod section;
 mod sections;
+mod table;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +22,7 @@ use std::time::Duration;
 use protocol::UnixMillis;
 use protocol::noise::{PublicKey, StaticKey, Suite};
 
+pub use self::core::{Core, CoreNumber};
 pub use ceiling::{Ceiling, LINK_BYTES};
 pub use listener::{LISTENERS_MAX, Listener};
 pub use problem::{Problem, Problems};
@@ -54,7 +57,7 @@ pub struct Config {
     pub limits: Limits,
     /// Heartbeat bounds; `min <= default <= max`.
     pub heartbeat: Heartbeat,
-    /// How workers accept and receive.
+    /// How workers receive; the pools that are in force are those of [`Core`].
     pub receive: Receive,
     /// Requests under way.
     pub requests: Requests,
@@ -70,17 +73,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is told.
     pub log: Log,
-    /// Every number of the file as it is in force, in the order of the tables.
+    /// Every number of the file as it is in force, in the order of the tables, and then those of each core.
     pub bounds: Vec<Bound>,
-}
-
-/// One worker's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Core {
-    /// CPU its thread is bound to.
-    pub cpu: u32,
-    /// Sockets it may have, of all kinds.
-    pub slots: u32,
 }
 
 /// Clients keep eight keys of a gateway, this one among them.
@@ -269,6 +263,13 @@ impl Config {
     #[must_use]
     pub fn keys() -> Vec<(&'static str, &'static [Key])> {
         check::keys()
+    }
+
+    /// Indices of the cores that accept from a listener.
+    #[must_use]
+    pub fn cores_of(&self, listener: usize) -> Vec<usize> {
+        let serves = |at: &usize| self.cores[*at].listeners.contains(&listener);
+        (0..self.cores.len()).filter(serves).collect()
     }
 
     /// The endpoint's index, by name.

@@ -47,6 +47,8 @@ pub struct Key {
 pub struct Bound {
     /// The key with its table, such as `limits.outbox_pool`; of the second route `route[1].deadline`.
     pub key: String,
+    /// Whose it is, of the numbers that each worker has its own of.
+    pub worker: Option<u32>,
     /// What is counted: "bytes", "milliseconds", or "1" for things.
     pub unit: &'static str,
     /// The number.
@@ -260,7 +262,7 @@ impl Fields<'_, '_> {
 
     fn note<K: Kind>(&mut self, key: String, out: &K::Out) {
         if let Some(number) = K::measure(out) {
-            self.reader.bounds.push(Bound { key, unit: K::UNIT, number });
+            self.reader.bounds.push(Bound { key, worker: None, unit: K::UNIT, number });
         }
     }
 

@@ -1,6 +1,7 @@
 //! The keys of the file, table by table. Everything about a key stands here and nowhere else.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::NextKey;
 use super::section::section;
 use super::value::{
     Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, NextKeyFrom, OneOf, Optional,
-    PublicHex, Size, Span, StreamSuite, Word,
+    PublicHex, ShortSpan, Size, Span, StreamSuite, Word,
 };
 
 const KIB: u64 = 1 << 10;
@@ -32,6 +33,18 @@ pub(super) const SLOTS_MAX: u64 = 1 << 20;
 /// Workers at most: a link id has 12 bits for them.
 pub(super) const WORKERS_MAX: u64 = 1 << 12;
 
+/// What one core may have of its own lies within the same bounds as what all have.
+const SUBMISSIONS: RangeInclusive<u64> = 16..=32_768;
+const COMPLETIONS: RangeInclusive<u64> = 16..=65_536;
+const BATCH_WAIT: RangeInclusive<u64> = 0..=10_000;
+const BATCH_LEAST: RangeInclusive<u64> = 2..=1024;
+const LINK_BUFFERS: RangeInclusive<u64> = 16..=32_768;
+const LINK_BUFFER_LEN: RangeInclusive<u64> = KIB..=64 * KIB;
+const STREAM_BUFFERS: RangeInclusive<u64> = 4..=4096;
+const STREAM_BUFFER_LEN: RangeInclusive<u64> = 4 * KIB..=MIB;
+const PARKED_ACCEPTS: RangeInclusive<u64> = 1..=4096;
+const HANDSHAKES_PER_TURN: RangeInclusive<u64> = 1..=1024;
+
 section! {
     /// Keys that stand above the first table.
     pub(super) Node {
@@ -42,13 +55,35 @@ section! {
 }
 
 section! {
-    /// One worker's place.
+    /// One worker's place, and what it has that others have not.
     pub(super) CoreKeys {
         /// CPU the worker's thread is bound to. Absent: CPUs in turn.
         cpu: Option<usize> as Optional<Count> = "" in 0..=65_535, Restart, "none";
         /// Sockets of this worker: links, parked accepts and streams together. Absent: the limit of open files
         /// (`RLIMIT_NOFILE`), at most 20000, because the kernel bounds each ring's table by it.
         slots: Option<usize> as Optional<Count> = "" in 64..=SLOTS_MAX, Restart, "640 B of state and 4.2 KiB of kernel memory each";
+        /// Names of the listeners this worker accepts from. Absent: all.
+        listeners: Option<Vec<String>> as Optional<ListOf<Name>> = "", Restart, "none";
+        /// Absent: `submissions` of `[ring]`.
+        submissions: Option<usize> as Optional<Count> = "" in SUBMISSIONS, Restart, "as there";
+        /// Absent: `completions` of `[ring]`.
+        completions: Option<usize> as Optional<Count> = "" in COMPLETIONS, Restart, "as there";
+        /// Absent: `batch_wait` of `[ring]`.
+        batch_wait: Option<Duration> as Optional<ShortSpan> = "" in BATCH_WAIT, Restart, "none";
+        /// Absent: `batch_least` of `[ring]`.
+        batch_least: Option<usize> as Optional<Count> = "" in BATCH_LEAST, Restart, "none";
+        /// Absent: `link_buffers` of `[receive]`.
+        link_buffers: Option<usize> as Optional<Count> = "" in LINK_BUFFERS, Restart, "as there";
+        /// Absent: `link_buffer_len` of `[receive]`.
+        link_buffer_len: Option<usize> as Optional<Size> = "" in LINK_BUFFER_LEN, Restart, "as there";
+        /// Absent: `stream_buffers` of `[receive]`.
+        stream_buffers: Option<usize> as Optional<Count> = "" in STREAM_BUFFERS, Restart, "as there";
+        /// Absent: `stream_buffer_len` of `[receive]`.
+        stream_buffer_len: Option<usize> as Optional<Size> = "" in STREAM_BUFFER_LEN, Restart, "as there";
+        /// Absent: `parked_accepts` of `[receive]`.
+        parked_accepts: Option<usize> as Optional<Count> = "" in PARKED_ACCEPTS, Restart, "as there";
+        /// Absent: `handshakes_per_turn` of `[limits]`.
+        handshakes_per_turn: Option<usize> as Optional<Count> = "" in HANDSHAKES_PER_TURN, Live, "none";
     }
 }
 
@@ -124,8 +159,9 @@ section! {
         strangers: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "5 KiB each: a hello and the frames held until authentication";
         /// Time from accept to a complete hello.
         handshake_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
-        /// Handshakes a worker computes per turn; the rest wait, so that established links keep their latency.
-        handshakes_per_turn: usize as Count = "4" in 1..=1024, Live, "none";
+        /// Handshakes a worker computes per turn, unless its `[[core]]` says otherwise; the rest wait, so that established
+        /// links keep their latency.
+        handshakes_per_turn: usize as Count = "4" in HANDSHAKES_PER_TURN, Live, "none";
         /// Complete hellos of a worker that wait for their handshake; over it clients are asked to come back later.
         handshakes_waiting: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "none beyond their links";
         /// Time from the handshake to a successful authentication.
@@ -178,22 +214,38 @@ section! {
 }
 
 section! {
-    /// How workers accept and receive.
+    /// The ring between a worker and the kernel, unless its `[[core]]` says otherwise.
+    pub(super) RingKeys {
+        /// Entries of the queue of operations; a power of two. What one flush makes of requests at most.
+        submissions: usize as Count = "512" in SUBMISSIONS, Restart, "320 B of kernel memory each, per worker";
+        /// Entries of the queue of completions; a power of two, and not less than `submissions`. A storm of reconnects is what
+        /// it is sized for: what does not fit is kept by the kernel, slowly.
+        completions: usize as Count = "16384" in COMPLETIONS, Restart, "16 B of kernel memory each, per worker";
+        /// How long a worker that had much to do waits for `batch_least` completions before one is enough: fewer system calls
+        /// for that much more latency. 0us: not at all. Takes Linux 6.12, and pays only while workers do not share CPUs.
+        batch_wait: Duration as ShortSpan = "'0us'" in BATCH_WAIT, Restart, "none";
+        /// Completions that make a turn a busy one, and that the wait after it hopes for.
+        batch_least: usize as Count = "8" in BATCH_LEAST, Restart, "none";
+    }
+}
+
+section! {
+    /// How workers accept and receive, the buffers and accepts unless the `[[core]]` says otherwise.
     pub Receive {
         /// Receive buffers for links, per worker; a power of two, as the kernel wants it.
-        link_buffers: usize as Count = "1024" in 16..=32_768, Restart, "itself × link_buffer_len, per worker";
+        link_buffers: usize as Count = "1024" in LINK_BUFFERS, Restart, "itself × link_buffer_len, per worker";
         /// Bytes of each.
-        link_buffer_len: usize as Size = "'2KiB'" in KIB..=64 * KIB, Restart, "see link_buffers";
+        link_buffer_len: usize as Size = "'2KiB'" in LINK_BUFFER_LEN, Restart, "see link_buffers";
         /// Receive buffers for streams, per worker; a power of two.
-        stream_buffers: usize as Count = "64" in 4..=4096, Restart, "itself × stream_buffer_len, per worker";
+        stream_buffers: usize as Count = "64" in STREAM_BUFFERS, Restart, "itself × stream_buffer_len, per worker";
         /// Bytes of each.
-        stream_buffer_len: usize as Size = "'64KiB'" in 4 * KIB..=MIB, Restart, "see stream_buffers";
+        stream_buffer_len: usize as Size = "'64KiB'" in STREAM_BUFFER_LEN, Restart, "see stream_buffers";
         /// Messages in a row after which a link's receive stays armed.
         promote_after: usize as Count = "4" in 1..=255, Live, "600 B of kernel memory per link so promoted";
         /// Silence after which such a link falls back to a poll.
         demote_after: Duration as Span = "'30s'" in SECOND..=HOUR, Live, "none";
-        /// Accepts each worker keeps waiting in the kernel.
-        parked_accepts: usize as Count = "128" in 1..=4096, Restart, "one slot and 250 B each";
+        /// Accepts each worker keeps waiting in the kernel, for all its listeners together.
+        parked_accepts: usize as Count = "128" in PARKED_ACCEPTS, Restart, "one slot and 250 B each";
     }
 }
 

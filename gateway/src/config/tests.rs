@@ -5,6 +5,7 @@ use protocol::noise::Suite;
 use super::section::Section as _;
 use super::*;
 
+mod cores;
 mod listeners;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -325,24 +326,6 @@ fn limits_that_contradict_each_other_are_refused() {
             "[limits]\nframe_len_max = \"300KiB\"\noutbox_hard = \"1MiB\"\n[requests]\nlink_bytes = \"1MiB\"\n[upstream]",
         ));
     assert!(said.contains("is greater than half of endpoint[0].credit_window"), "{said}");
-}
-
-#[test]
-fn cores_must_exist_and_fit_the_limit_of_open_files() {
-    let core = |lines: &str| format!("{GOOD}\n[[core]]\n{lines}\n");
-    let said = problem(&core("cpu = 3"));
-    assert!(
-        said.contains("core[0].cpu: this process may not run on CPU 3") && said.contains("[0, 1, 5]"),
-        "{said}"
-    );
-    let said = problem(&core("slots = 30000"));
-    assert!(said.contains("the limit of open files is 20000"), "{said}");
-    let said = problem(&core("slots = 200"));
-    assert!(said.contains("leave too few for links: 128 are parked accepts and 3 streams"), "{said}");
-    let said = problem(&format!("workers = 2\n{}", core("cpu = 5")));
-    assert!(said.contains("workers: is 2, but there are 1 [[core]] tables"), "{said}");
-    let (config, _) = check(&core("cpu = 5\nslots = 1000")).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.cores, [Core { cpu: 5, slots: 1000 }]);
 }
 
 #[test]

@@ -90,6 +90,29 @@ impl Kind for Span {
     }
 }
 
+/// A span of time too short for a whole number of milliseconds.
+pub(super) struct ShortSpan;
+
+const SHORT_SPAN_UNITS: [(&str, u64); 2] = [("ms", 1_000), ("us", 1)];
+
+impl Kind for ShortSpan {
+    type Out = Duration;
+    const WRITTEN: &'static str = "a short time such as \"50us\" (units us, ms)";
+    const UNIT: &'static str = "microseconds";
+
+    fn read(value: &DeValue<'_>) -> Result<Duration, String> {
+        with_unit(value, &SHORT_SPAN_UNITS).map(Duration::from_micros)
+    }
+
+    fn measure(out: &Duration) -> Option<u64> {
+        u64::try_from(out.as_micros()).ok()
+    }
+
+    fn show(number: u64) -> String {
+        show_unit(number, &SHORT_SPAN_UNITS)
+    }
+}
+
 fn with_unit(value: &DeValue<'_>, units: &[(&str, u64)]) -> Result<u64, String> {
     let text = match value {
         DeValue::String(text) => text.as_ref(),
@@ -420,6 +443,9 @@ mod tests {
         assert_eq!(read::<Span>("'30s'"), Ok(Duration::from_secs(30)));
         assert_eq!(read::<Span>("'1500ms'"), Ok(Duration::from_millis(1500)));
         assert_eq!(read::<Span>("'2h'"), Ok(Duration::from_secs(7200)));
+        assert_eq!(read::<ShortSpan>("'50us'"), Ok(Duration::from_micros(50)));
+        assert_eq!(read::<ShortSpan>("'2ms'"), Ok(Duration::from_millis(2)));
+        assert!(read::<ShortSpan>("'2s'").is_err());
     }
 
     #[test]
@@ -441,6 +467,7 @@ mod tests {
         assert_eq!(Span::show(90_000), "90s");
         assert_eq!(Span::show(120_000), "2m");
         assert_eq!(Span::show(1), "1ms");
+        assert_eq!((ShortSpan::show(50), ShortSpan::show(3000)), ("50us".to_owned(), "3ms".to_owned()));
     }
 
     #[test]

@@ -77,16 +77,16 @@ fn describe(name: &str, at: usize, state: State, counters: &[Arc<Counters>]) -> 
 mod tests {
     use driver::Errno;
 
-    use super::super::status::tests::endpoint;
+    use super::super::status::tests::config;
     use super::*;
     use crate::counters::health::Reason;
 
     #[test]
     fn each_change_is_told_once_and_with_its_reason() {
-        let endpoint = endpoint();
+        let config = config();
         let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
         let mut endpoints = Endpoints::default();
-        let mut look = || endpoints.look(std::slice::from_ref(&endpoint), &counters);
+        let mut look = || endpoints.look(&config.endpoints, &counters);
         let [first, second] = [0, 1].map(|worker: usize| &counters[worker].endpoints[0]);
         first.failed(Reason::Errno(Errno(libc::ECONNREFUSED)));
         let refused = "endpoint chat: no stream is open: Connection refused (os error 111)".to_owned();

@@ -90,7 +90,7 @@ impl Page {
         self.gauge("memory_ceiling_bytes", "The sum of all limits in user space.", "", ceiling);
         let slots = Metric { name: "slots", help: "Sockets a worker may have.", form: Form::Gauge };
         self.head(&slots);
-        for (worker, core) in snapshot.cores.iter().enumerate() {
+        for (worker, core) in snapshot.config.cores.iter().enumerate() {
             self.line(&slots, &format!("worker=\"{worker}\""), u64::from(core.slots));
         }
         let bound = Metric {
@@ -99,8 +99,9 @@ impl Page {
             form: Form::Gauge,
         };
         self.head(&bound);
-        for Bound { key, unit, number } in snapshot.bounds {
-            self.line(&bound, &format!("key=\"{key}\",unit=\"{unit}\""), *number);
+        for Bound { key, worker, unit, number } in &snapshot.config.bounds {
+            let worker = worker.map_or(String::new(), |worker| format!("worker=\"{worker}\","));
+            self.line(&bound, &format!("{worker}key=\"{key}\",unit=\"{unit}\""), *number);
         }
     }
 
@@ -128,7 +129,7 @@ impl Page {
             let metric = Metric { name, help, form: *form };
             self.head(&metric);
             for (worker, counters) in snapshot.counters.iter().enumerate() {
-                for (endpoint, health) in snapshot.endpoints.iter().zip(&counters.endpoints) {
+                for (endpoint, health) in snapshot.config.endpoints.iter().zip(&counters.endpoints) {
                     let labels = format!("worker=\"{worker}\",endpoint=\"{}\"", endpoint.name);
                     self.line(&metric, &labels, cell(health).get());
                 }
@@ -189,6 +190,9 @@ mod tests {
             assert!(text.contains("# TYPE gateway_endpoint_open gauge\n") && text.contains(open));
             assert!(text.contains("# TYPE gateway_links gauge\n"));
             assert!(text.contains("gateway_config_bound{key=\"limits.letters\",unit=\"1\"} 64\n"));
+            let slots = "gateway_config_bound{worker=\"1\",key=\"core.slots\",unit=\"1\"} 700\n";
+            let wait = "gateway_config_bound{worker=\"0\",key=\"core.batch_wait\",unit=\"microseconds\"} 0\n";
+            assert!(text.contains(slots) && text.contains(wait));
             assert!(text.contains("# TYPE gateway_handshakes_total counter\n"));
         });
     }

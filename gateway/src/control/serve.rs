@@ -78,13 +78,10 @@ impl State {
             stopping: self.stopping.get(),
             started: self.started,
             now: self.clock.unix(),
-            listeners: &self.config.listeners,
+            config: &self.config,
             addresses: &self.addresses,
-            cores: &self.config.cores,
-            endpoints: &self.config.endpoints,
             counters: &self.counters,
             ceiling: &self.ceiling,
-            bounds: &self.config.bounds,
             places: [("http", &self.http), ("admin", &self.admin)],
         }
     }

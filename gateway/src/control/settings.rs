@@ -20,13 +20,14 @@ use crate::worker::settings::{Auth, Backend, Heartbeat, Listener, Settings};
 pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
     let Config { limits, requests, receive, upstream, heartbeat, .. } = config;
     let workers = config.cores.len() as u32;
-    let slots = config.cores[index as usize].slots;
+    let core = &config.cores[index as usize];
+    let slots = core.slots;
     let share = |node: usize| (node as u32).div_ceil(workers);
     Settings {
         worker: index,
         workers,
         slots,
-        parked: receive.parked_accepts as u32,
+        parked: core.parked_accepts,
         slots_reserved: config.slots_reserved(slots),
         rules: Rules {
             record_len_max: limits.record_len_max,
@@ -35,7 +36,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
             auth_deadline: limits.auth_deadline,
             glitches_max: limits.glitches as u8,
         },
-        handshakes_per_turn: limits.handshakes_per_turn as u32,
+        handshakes_per_turn: core.handshakes_per_turn,
         strangers_max: limits.strangers,
         loopback_exempt: limits.loopback_exempt,
         replay_filter_len: limits.replay_filter,
@@ -67,7 +68,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
         gateway: "gateway".to_owned(),
         boot_id,
-        listeners: config.listeners.iter().map(listener).collect(),
+        listeners: core.listeners.iter().map(|at| listener(&config.listeners[*at])).collect(),
         handshakes_waiting_max: limits.handshakes_waiting,
         revocations_max: limits.revocations,
         redial: redial::Rules {
@@ -144,6 +145,25 @@ mod tests {
     use std::path::Path;
 
     use crate::config::{Machine, Overrides, load};
+
+    #[test]
+    fn a_worker_gets_what_is_in_force_for_its_core_and_its_listeners() {
+        let text = "[keys]\nserver = 'key'\n[auth]\nmode = 'development'\n\
+                    [[listener]]\nname = 'app'\n[[listener]]\nname = 'web'\naddress = '[::1]:0'\n\
+                    [[core]]\nslots = 700\nparked_accepts = 9\nhandshakes_per_turn = 3\n\
+                    [[core]]\nlisteners = ['web']\n";
+        let machine = Machine { cpus: vec![0], open_files: 20_000, memory: 0 };
+        let read = |_: &Path| Ok(protocol::hex::encode(&[9; 32]));
+        let (config, _) = load("gateway.toml", text, Overrides::default(), &machine, &read)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let [first, second] = [0, 1].map(|worker| super::settings(&config, worker, [1; 16]));
+        assert_eq!((first.slots, first.parked, first.handshakes_per_turn), (700, 9, 3));
+        assert_eq!((second.slots, second.parked, second.handshakes_per_turn), (20_000, 128, 4));
+        let names = |settings: &super::Settings| -> Vec<String> {
+            settings.listeners.iter().map(|listener| listener.name.clone()).collect()
+        };
+        assert_eq!((names(&first), names(&second)), (vec!["app".into(), "web".into()], vec!["web".into()]));
+    }
 
     #[test]
     fn backends_may_send_what_fits_into_a_links_queue_and_no_more() {

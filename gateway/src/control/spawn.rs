@@ -14,7 +14,7 @@ use super::settings::settings;
 use super::{Progress, Workers};
 use crate::clock::Clock;
 use crate::collections::HashKey;
-use crate::config::{Checked, Config, Listener, Secret};
+use crate::config::{Checked, Config, Core, Listener, Secret};
 use crate::counters::Counters;
 use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Worker};
 
@@ -145,7 +145,7 @@ impl Process {
     }
 }
 
-/// Opens every listener once per worker: their addresses, and each worker's sockets.
+/// Opens every listener once for each worker that accepts from it: their addresses, and each worker's sockets.
 fn listen(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), String> {
     for listener in config.listeners.iter().filter(|listener| listener.address.port() != 0) {
         // Workers share the port, and so would another gateway: each would get some of the other's clients. Whoever
@@ -154,14 +154,14 @@ fn listen(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), Strin
     }
     let mut addresses = Vec::with_capacity(config.listeners.len());
     let mut sockets: Vec<Vec<OwnedFd>> = config.cores.iter().map(|_| Vec::new()).collect();
-    for listener in &config.listeners {
+    for (at, listener) in config.listeners.iter().enumerate() {
         let mut address = listener.address;
-        for of_worker in &mut sockets {
+        for worker in config.cores_of(at) {
             let socket = open(listener, address, true)?;
             // With port 0 the first socket chooses, and the others follow.
             let chosen = driver::local_address(&socket).map_err(|error| failed(listener, address, &error))?;
             address = chosen.unwrap_or(address);
-            of_worker.push(socket);
+            sockets[worker].push(socket);
         }
         addresses.push(address);
     }
@@ -201,10 +201,10 @@ impl Start {
     /// The thread: a ring of its own, then turns until it is told to stop.
     fn run(self, serving: impl FnOnce(Waker) -> bool) -> Result<(), String> {
         let config = &self.config;
-        let core = config.cores[self.index as usize];
+        let core = &config.cores[self.index as usize];
         driver::thread::pin(core.cpu).map_err(|error| format!("binding to CPU {}: {error}", core.cpu))?;
         let driver = Uring::new(
-            ring(config, self.listeners, core.slots, u32::from_ne_bytes(random()?)),
+            ring(config, core, self.listeners, u32::from_ne_bytes(random()?)),
             self.doorbells,
             self.index,
         )
@@ -217,7 +217,7 @@ impl Start {
             Acceptor::new(listener.key.clone(), listener.suites, &listener.retired, Some(tickets))
         };
         let surroundings = Surroundings {
-            acceptors: config.listeners.iter().map(acceptor).collect(),
+            acceptors: core.listeners.iter().map(|at| acceptor(&config.listeners[*at])).collect(),
             counters: self.counters,
             mailbox: self.mailbox,
             posts: self.posts,
@@ -241,17 +241,19 @@ impl Start {
     }
 }
 
-fn ring(config: &Config, listeners: Vec<OwnedFd>, slots: u32, generation: u32) -> driver::Config {
-    let receive = &config.receive;
+fn ring(config: &Config, core: &Core, listeners: Vec<OwnedFd>, generation: u32) -> driver::Config {
     driver::Config {
         listeners,
-        slots,
+        slots: core.slots,
         generation,
-        links: PoolSize { count: receive.link_buffers as u16, size: receive.link_buffer_len as u32 },
-        streams: PoolSize { count: receive.stream_buffers as u16, size: receive.stream_buffer_len as u32 },
+        submissions: core.submissions,
+        completions: core.completions,
+        links: PoolSize { count: core.link_buffers as u16, size: core.link_buffer_len },
+        streams: PoolSize { count: core.stream_buffers as u16, size: core.stream_buffer_len },
+        batch_wait: Some(core.batch_wait).filter(|wait| !wait.is_zero()),
+        batch_least: core.batch_least,
         connect_timeout: Some(config.upstream.dial_deadline),
         user_timeout: Some(config.upstream.user_timeout),
-        ..driver::Config::default()
     }
 }
 

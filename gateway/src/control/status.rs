@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::endpoints::State;
 use super::serve::Places;
-use crate::config::{Bound, Ceiling, Core, Endpoint, Listener};
+use crate::config::{Ceiling, Config};
 use crate::counters::{Counters, Form, Sample};
 
 /// What can be told at one moment.
@@ -22,20 +22,14 @@ pub(super) struct Snapshot<'s> {
     pub(super) started: UnixMillis,
     /// Now.
     pub(super) now: UnixMillis,
-    /// Where clients connect, in the order of the config.
-    pub(super) listeners: &'s [Listener],
-    /// Their addresses with the real ports, in the same order.
+    /// What is in force.
+    pub(super) config: &'s Config,
+    /// The addresses clients connect to with their real ports, by listener of the config.
     pub(super) addresses: &'s [SocketAddr],
-    /// Workers' places, in order.
-    pub(super) cores: &'s [Core],
-    /// The backends, in the order of the config.
-    pub(super) endpoints: &'s [Endpoint],
-    /// Workers' numbers, in the same order.
+    /// Workers' numbers, by core of the config.
     pub(super) counters: &'s [Arc<Counters>],
     /// The sum of all limits.
     pub(super) ceiling: &'s Ceiling,
-    /// Each of them.
-    pub(super) bounds: &'s [Bound],
     /// The connections at the sockets of the control thread, by name.
     pub(super) places: [(&'static str, &'s Places); 2],
 }
@@ -44,16 +38,6 @@ impl Snapshot<'_> {
     /// One JSON object; its fields are only ever added to.
     #[must_use]
     pub(super) fn json(&self) -> Value {
-        let workers: Vec<Value> = self
-            .cores
-            .iter()
-            .zip(self.counters)
-            .enumerate()
-            .map(|(worker, (core, counters))| {
-                let numbers = numbers(&counters.samples());
-                json!({ "worker": worker, "cpu": core.cpu, "slots": core.slots, "counters": numbers })
-            })
-            .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -66,23 +50,40 @@ impl Snapshot<'_> {
             "memory_ceiling_bytes": self.ceiling.user(),
             "endpoints": self.endpoints().collect::<Vec<_>>(),
             "totals": numbers(&self.totals()),
-            "workers": workers,
+            "workers": self.workers().collect::<Vec<_>>(),
+        })
+    }
+
+    /// Each with the values in force for it; times say their unit.
+    fn workers(&self) -> impl Iterator<Item = Value> {
+        self.config.cores.iter().zip(self.counters).enumerate().map(|(worker, (core, counters))| {
+            let listeners = core.listeners.iter().map(|at| &self.config.listeners[*at].name);
+            let mut fields = json!({
+                "worker": worker,
+                "listeners": listeners.collect::<Vec<_>>(),
+                "counters": numbers(&counters.samples()),
+            });
+            for (name, unit, number) in core.numbers() {
+                let name = if unit == "microseconds" { format!("{name}_us") } else { name.to_owned() };
+                fields[name] = number.into();
+            }
+            fields
         })
     }
 
     fn listeners(&self) -> impl Iterator<Item = Value> {
-        self.listeners.iter().zip(self.addresses).map(|(listener, address)| {
+        self.config.listeners.iter().zip(self.addresses).enumerate().map(|(at, (listener, address))| {
             json!({
                 "name": listener.name,
                 "address": address.to_string(),
                 "suites": listener.suite_names(),
-                "cores": (0..self.cores.len()).collect::<Vec<_>>(),
+                "cores": self.config.cores_of(at),
             })
         })
     }
 
     fn endpoints(&self) -> impl Iterator<Item = Value> {
-        self.endpoints.iter().enumerate().map(|(at, endpoint)| {
+        self.config.endpoints.iter().enumerate().map(|(at, endpoint)| {
             let State { open, left_out } = State::of(at, self.counters);
             let reason = self.counters.iter().find_map(|counters| counters.endpoints[at].reason());
             json!({
@@ -108,13 +109,11 @@ impl Snapshot<'_> {
             "gateway {} · {state} · {} · {} workers · up {uptime} s\n",
             env!("CARGO_PKG_VERSION"),
             self.addresses[0],
-            self.cores.len()
+            self.config.cores.len()
         );
-        for (listener, address) in self.listeners.iter().zip(self.addresses) {
-            let name = format!("listener {}", listener.name);
-            writeln!(text, "{name:<36} {:>16}", address.to_string()).expect("a string takes everything");
-        }
-        for (at, endpoint) in self.endpoints.iter().enumerate() {
+        let (cores, listeners) = (self.config.cores_table(), self.config.listeners_table(self.addresses));
+        writeln!(text, "\n{cores}\n{listeners}").expect("a string takes everything");
+        for (at, endpoint) in self.config.endpoints.iter().enumerate() {
             let State { open, left_out } = State::of(at, self.counters);
             let left_out = if left_out > 0 { format!(", left out by {left_out}") } else { String::new() };
             let (name, all) = (format!("endpoint {}", endpoint.name), self.counters.len());
@@ -174,53 +173,42 @@ fn numbers(samples: &[Sample]) -> Value {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::path::Path;
+
     use protocol::Refusal;
 
     use super::*;
-    use crate::config::{Config, Development, Machine, Secret, Security};
+    use crate::config::{Checked, Machine, Overrides, load};
 
-    /// A backend's entry in a config.
-    pub(in crate::control) fn endpoint() -> Endpoint {
-        Endpoint {
-            name: "chat".to_owned(),
-            address: driver::Endpoint::Unix("/run/chat.sock".into()),
-            security: Security::Clear,
-            credit_window: 1 << 20,
-        }
+    /// A config of two workers with a listener each.
+    pub(in crate::control) fn config() -> Checked<Config> {
+        let text = "[keys]\nserver = 'key'\n[auth]\nmode = 'development'\n[limits]\nletters = 64\n\
+                    [[listener]]\nname = 'app'\naddress = '127.0.0.1:7400'\n\
+                    [[listener]]\nname = 'web'\naddress = '[::1]:0'\n\
+                    [[core]]\ncpu = 0\nlisteners = ['app']\n\
+                    [[core]]\ncpu = 3\nslots = 700\nbatch_wait = '50us'\nlisteners = ['app', 'web']\n\
+                    [[route]]\nname = 'chat'\nendpoints = ['chat']\n\
+                    [[endpoint]]\nname = 'chat'\naddress = 'unix:/run/chat.sock'\nclear = true\n";
+        let machine = Machine { cpus: vec![0, 3], open_files: 1000, memory: 0 };
+        let read = |_: &Path| Ok("05".repeat(32));
+        load("f", text, Overrides::default(), &machine, &read).unwrap_or_else(|p| panic!("{p}")).0
     }
 
-    /// The listener of a config that says nothing of it.
-    pub(in crate::control) fn listener() -> Listener {
-        let with = Development {
-            listen: None,
-            workers: Some(1),
-            server: Secret::new([5; 32]),
-            service: "/run/chat.sock".into(),
-            admin: None,
-            http: None,
-        };
-        let machine = Machine { cpus: vec![0], open_files: 1000, memory: 0 };
-        Config::development(with, &machine).unwrap().listeners[0].clone()
-    }
-
-    /// A gateway with two workers.
+    /// A gateway with it.
     pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
         let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
-        let endpoint = endpoint();
+        let config = config();
         let ceiling = Ceiling { parts: vec![("links", 1 << 20)], kernel_idle: 0, kernel_full: 0 };
         look(&Snapshot {
             ready: true,
             stopping: false,
             started: UnixMillis(1_000_000),
             now: UnixMillis(1_090_500),
-            listeners: &[listener()],
-            addresses: &["127.0.0.1:7400".parse().unwrap()],
-            cores: &[Core { cpu: 0, slots: 100 }, Core { cpu: 3, slots: 200 }],
-            endpoints: std::slice::from_ref(&endpoint),
+            config: &config,
+            addresses: &["127.0.0.1:7400", "[::1]:7401"].map(|address| address.parse().unwrap()),
             counters: &counters,
             ceiling: &ceiling,
             places: [("http", &Places::default()), ("admin", &Places::default())],
-            bounds: &[Bound { key: "limits.letters".to_owned(), unit: "1", number: 64 }],
         });
     }
 
@@ -237,6 +225,31 @@ pub(super) mod tests {
             assert_eq!(json["workers"][1]["cpu"], 3);
             assert_eq!(json["uptime_s"], 90);
             assert_eq!(json["ready"], true);
+        });
+    }
+
+    #[test]
+    fn workers_and_listeners_are_told_as_they_are_in_force() {
+        with_snapshot(|snapshot| {
+            let json = snapshot.json();
+            assert_eq!(json["listen"], "127.0.0.1:7400", "the first one's address");
+            assert_eq!(json["listeners"][0]["cores"], json!([0, 1]));
+            let web = &json["listeners"][1];
+            assert_eq!((&web["name"], &web["address"]), (&json!("web"), &json!("[::1]:7401")));
+            assert_eq!(web["cores"], json!([1]));
+            assert_eq!(web["suites"][0], "NK_ChaChaPoly");
+            let [first, second] = &json["workers"].as_array().unwrap()[..] else { panic!("there are two") };
+            assert_eq!((&first["slots"], &second["slots"]), (&json!(1000), &json!(700)));
+            assert_eq!((&first["batch_wait_us"], &second["batch_wait_us"]), (&json!(0), &json!(50)));
+            assert_eq!((&first["parked_accepts"], &second["parked_accepts"]), (&json!(128), &json!(128)));
+            assert_eq!(
+                (&first["listeners"], &second["listeners"]),
+                (&json!(["app"]), &json!(["app", "web"]))
+            );
+            let text = snapshot.text();
+            let rows = ["0     0    1000   512", "1     3    700    512"];
+            assert!(rows.iter().all(|row| text.contains(row)), "{text}");
+            assert!(text.contains("web       [::1]:7401      1\n"), "{text}");
         });
     }
 

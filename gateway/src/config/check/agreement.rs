@@ -7,13 +7,12 @@ use protocol::stream::frame_len_beside;
 use super::Tables;
 use super::listeners::check_next;
 use crate::config::section::Reader;
-use crate::config::sections::{Receive, SuiteKeys};
+use crate::config::sections::SuiteKeys;
 
 /// Notes every disagreement between keys of these tables.
 pub(super) fn check_agreement(reader: &mut Reader<'_>, tables: &Tables) {
     check_order(reader, tables);
     check_grant(reader, tables);
-    check_rings(reader, &tables.receive);
     check_judges(reader, tables);
     check_suites(reader, &tables.suites);
     check_next(reader, "keys.next", &tables.keys.next);
@@ -82,16 +81,6 @@ fn check_judges(reader: &mut Reader<'_>, tables: &Tables) {
             let fix = "use a Unix socket, or give the backend's public key as `key`".to_owned();
             reader.error(&format!("endpoint[{i}].clear"), reason, fix);
         }
-    }
-}
-
-/// The kernel takes rings of buffers of such sizes only.
-fn check_rings(reader: &mut Reader<'_>, receive: &Receive) {
-    let rings =
-        [("receive.link_buffers", receive.link_buffers), ("receive.stream_buffers", receive.stream_buffers)];
-    for (key, count) in rings.into_iter().filter(|(_, count)| !count.is_power_of_two()) {
-        let more = count.next_power_of_two();
-        reader.error(key, format!("{count} is no power of two"), format!("choose {} or {more}", more / 2));
     }
 }
 

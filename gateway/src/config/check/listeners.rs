@@ -116,17 +116,30 @@ fn check_apart(reader: &mut Reader<'_>, all: &[Listener]) {
             let fix = "give each listener an `address` of its own".to_owned();
             reader.error(&format!("{path}.address"), reason, fix);
         }
-        let weaker = |other: &&Listener| other.key.public() == one.key.public() && other.suites != one.suites;
-        if let Some(other) = others.iter().find(weaker) {
-            let reason = format!(
-                "has the server key of listener \"{}\" and other suites: a client could be steered from the \
-                 stronger to the weaker one, and nothing in message 2 would show it",
-                other.name
-            );
-            let fix = "give one of them a key of its own with `key = \"FILE\"` (`gateway keygen --out FILE` \
-                       makes it), or both the same suites";
-            reader.error(&path, reason, fix.to_owned());
+        for other in others.iter().filter(|other| other.key.public() == one.key.public()) {
+            check_twins(reader, &path, one, other);
         }
+    }
+}
+
+/// Two listeners with one server key, between which a client can't tell the difference.
+fn check_twins(reader: &mut Reader<'_>, path: &str, one: &Listener, other: &Listener) {
+    let name = &other.name;
+    if other.suites != one.suites {
+        let reason = format!(
+            "has the server key of listener \"{name}\" and other suites: a client could be steered from the \
+             stronger to the weaker one, and nothing in message 2 would show it"
+        );
+        let fix = "give one of them a key of its own with `key = \"FILE\"` (`gateway keygen --out FILE` makes \
+                   it), or both the same suites";
+        reader.error(path, reason, fix.to_owned());
+    }
+    if other.next != one.next || other.retired != one.retired {
+        let reason = format!(
+            "has the server key of listener \"{name}\" and other `next` or `retired` keys: a client forgets at \
+             the one which keys to expect at the other"
+        );
+        reader.error(path, reason, "give both the same lists".to_owned());
     }
 }
 

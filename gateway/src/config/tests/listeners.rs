@@ -26,6 +26,8 @@ fn the_former_table_is_an_error_that_says_how_it_is_written_now() {
     );
     let said = problem(&format!("listen.address = \"0.0.0.0:1\"\n{GOOD}"));
     assert!(said.contains("write `[[listener]]` instead of `[listen]`"), "{said}");
+    let development = text.replace("mode = \"delegated\"\nroute = \"accounts\"", "mode = \"development\"");
+    assert!(problem(&development).contains("listen: this table"), "no word about an address nobody wrote");
     let followed = text.replace("[listen]", "[[listener]]\nname = \"clients\"");
     assert!(check(&followed).is_ok());
     let said = problem(&text.replace("[listen]", "[listener]\nname = \"clients\""));
@@ -93,12 +95,24 @@ fn listeners_keep_apart_what_must_not_be_the_same() {
         ) && said.contains("fix: give one of them a key of its own with `key = \"FILE\"`"),
         "{said}"
     );
+    let retired = format!("name = 'b'\naddress = '[::1]:2'\nkey = 'own.key'\nretired = ['{KEY}']");
+    let said = problem(&with_listeners(&["name = 'a'\naddress = '[::1]:1'\nkey = 'own.key'", &retired]));
+    assert!(
+        said.contains("listener[1]: has the server key of listener \"a\" and other `next` or `retired` keys")
+            && said.contains("fix: give both the same lists"),
+        "{said}"
+    );
     let own = format!("{weak}\nkey = 'own.key'");
     assert_eq!(read_listeners(&["name = 'a'", &own]).len(), 2);
     let many: Vec<_> = (0..256).map(|i| format!("name = 'l{i}'\naddress = '[::1]:{}'", 1000 + i)).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    assert!(problem(&with_listeners(&many)).contains("listener: there are 256 listeners"));
-    assert_eq!(read_listeners(&many[1..]).len(), 255);
+    let parked = "[receive]\nparked_accepts = 256\n";
+    let said = problem(&format!("{}{parked}", with_listeners(&many)));
+    assert!(
+        said.contains("listener: there are 256 listeners") && said.contains("255 are possible"),
+        "{said}"
+    );
+    assert!(check(&format!("{}{parked}", with_listeners(&many[1..]))).is_ok());
 }
 
 #[test]
