@@ -2,6 +2,7 @@
 
 mod backends;
 mod client;
+mod cores;
 mod cut;
 mod delegated;
 mod forbidden;
