@@ -3,83 +3,14 @@
 //! A worker's cells are written by that worker alone, so adding is a load and a store without a lock prefix;
 //! the control thread reads them whenever it likes and sees each cell whole.
 
+mod cell;
 pub mod health;
-
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{CloseCode, Error, Refusal, Undelivered};
 
 use self::health::Health;
 
-/// One number with one writer.
-#[derive(Debug, Default)]
-pub struct Cell(AtomicU64);
-
-impl Cell {
-    /// Adds `n`. Only the owning worker may call this: two writers would lose counts.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    /// Takes `n` away, of a gauge. Only the owning worker may call this.
-    #[inline]
-    pub fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
-    }
-
-    /// Sets it. Only the owning worker may call this.
-    #[inline]
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// Its value now.
-    #[must_use]
-    #[inline]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A closed set of values a family is split by.
-pub trait Label {
-    /// Name of the label.
-    const LABEL: &'static str;
-    /// How it is called in metrics.
-    fn names() -> Vec<&'static str>;
-    /// Its place in [`Label::names`].
-    fn index(&self) -> usize;
-}
-
-/// One [`Cell`] per value of a label.
-#[derive(Debug)]
-pub struct Family<L> {
-    cells: Box<[Cell]>,
-    label: std::marker::PhantomData<fn(L)>,
-}
-
-impl<L: Label> Default for Family<L> {
-    fn default() -> Self {
-        Self { cells: L::names().iter().map(|_| Cell::default()).collect(), label: std::marker::PhantomData }
-    }
-}
-
-impl<L: Label> Family<L> {
-    /// Shows the name and value of each cell.
-    pub fn each(&self, mut show: impl FnMut(&'static str, u64)) {
-        for (name, cell) in L::names().into_iter().zip(&self.cells) {
-            show(name, cell.get());
-        }
-    }
-
-    /// The cell of one value.
-    #[must_use]
-    #[inline]
-    pub fn of(&self, value: L) -> &Cell {
-        &self.cells[value.index()]
-    }
-}
+pub use self::cell::{Cell, Family, Label};
 
 /// Whether a number only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +54,9 @@ impl Field for Cell {
 
 impl<L: Label> Field for Family<L> {
     fn sample(&self) -> Sample {
-        Sample::Split(L::LABEL, L::names().into_iter().zip(self.cells.iter().map(Cell::get)).collect())
+        let mut values = Vec::new();
+        self.each(|name, value| values.push((name, value)));
+        Sample::Split(L::LABEL, values)
     }
 }
 

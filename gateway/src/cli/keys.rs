@@ -8,6 +8,7 @@ use std::path::Path;
 
 use protocol::hex;
 
+use super::print::print;
 use crate::config::{Config, Key, Secret, Takes};
 use crate::control::{Exit, tell};
 
@@ -20,7 +21,7 @@ pub(super) fn keygen(out: Option<&Path>) -> Exit {
     }
     let secret = Secret::new(bytes);
     let (text, public) = key_file(&secret);
-    let Some(path) = out else { return super::print(&text) };
+    let Some(path) = out else { return print(&text) };
     // create_new: overwriting a gateway's key would lock out every client that pinned it.
     let written = fs::OpenOptions::new()
         .write(true)
@@ -29,7 +30,7 @@ pub(super) fn keygen(out: Option<&Path>) -> Exit {
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     match written {
-        Ok(()) => super::print(&format!("{public}\n")),
+        Ok(()) => print(&format!("{public}\n")),
         Err(error) => {
             tell(crate::config::Level::Error, &format!("{}: {error}", path.display()));
             Exit::Failed

@@ -1,6 +1,7 @@
 //! The command line: `gateway VERB …`. Each verb is a function that ends in an exit code.
 
 mod keys;
+mod print;
 mod status;
 
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use self::print::print;
 use crate::config::{Auth, Ceiling, Checked, Config, Level, Overrides, Problems, load};
 use crate::control::{
     DevOptions, Exit, Options, dev, machine, read_key_file, reference_service, run, spawn, tell,
@@ -209,14 +211,6 @@ fn read_config(file: &Path, overrides: Overrides) -> Result<Checked<Config>, Exi
             show(&problems);
             Err(Exit::Config)
         }
-    }
-}
-
-/// Writes to standard output.
-fn print(text: &str) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => Exit::Clean,
-        Err(_) => Exit::Failed,
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::print::print;
 use crate::config::Level;
 use crate::control::{Exit, tell};
 
@@ -26,7 +27,7 @@ pub(super) fn status(socket: &Path, json: bool) -> Exit {
             );
             Exit::Failed
         }
-        Ok(answer) => super::print(&answer),
+        Ok(answer) => print(&answer),
         Err(error) => {
             tell(Level::Error, &format!("{}: {error}; is the gateway running?", socket.display()));
             Exit::Failed

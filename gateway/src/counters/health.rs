@@ -5,7 +5,7 @@ use std::fmt;
 use driver::Errno;
 use protocol::Error;
 
-use super::{Cell, Label};
+use super::cell::{Cell, Label};
 
 /// One worker's dealings with one endpoint.
 #[derive(Debug, Default)]
