@@ -1,14 +1,10 @@
-//! What the application holds: a handle, and the pushes.
+//! What the application holds of a client: a handle.
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::noise::Suite;
-use protocol::wire::frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -17,10 +13,12 @@ use crate::clock::{Clock, random, unix};
 use crate::config::Config;
 use crate::error::Error;
 use crate::ledger::{Ask, Ledger};
-use crate::link::{Desk, Inbox};
-use crate::pins::{Pins, ServerKey};
+use crate::link::Desk;
+use crate::pins::Pins;
+use crate::push::{Inbox, Pushes};
 use crate::request::{Namer, Outcome, Reason, Request};
 use crate::shell::Shell;
+use crate::state::{Session, State};
 
 /// A handle on a client, whose task keeps it linked. Cheap to clone; with the last handle the client ends, and the
 /// gateway is told.
@@ -34,63 +32,6 @@ struct Inner {
     stop: watch::Sender<bool>,
     namer: Namer,
 }
-
-/// How a client is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// An attempt is under way.
-    Connecting {
-        /// Why the attempt before failed, or the link before ended.
-        after: Option<Error>,
-    },
-    /// Linked and authenticated.
-    Up(Arc<Session>),
-    /// Between two attempts.
-    Waiting {
-        /// Why the last attempt failed, or the link ended.
-        error: Error,
-        /// The time until the next one.
-        pause: Duration,
-    },
-    /// Over for good; a new [`Client`] would be needed.
-    Ended(Error),
-}
-
-/// What the gateway said when it let the client in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The session's name, 16 bytes.
-    pub id: Bytes,
-    /// Who the client is, as the gateway sees it.
-    pub user: Bytes,
-    /// The suite of the link's handshake; one of NNpsk0 means that a ticket was used.
-    pub suite: Suite,
-    /// The heartbeat interval in force.
-    pub heartbeat: Duration,
-    /// The gateway's keys, known before or announced now, at most 8 ([`Config::server_keys`] says which). The
-    /// application stores them for the [`Config`] of its next start, or it will not know the gateway after a change of
-    /// keys.
-    pub server_keys: Vec<ServerKey>,
-}
-
-/// A message from a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
-    /// The backend's name for it, at most 16 bytes. Who stores messages deduplicates by it.
-    pub id: Bytes,
-    /// The message.
-    pub payload: Bytes,
-    /// The room it came through; empty outside rooms.
-    pub room: Bytes,
-}
-
-/// The pushes of a client, in the order they came.
-///
-/// They wait in a queue of [`Config::pushes_max`]. When it is full the client stops reading its link altogether, so
-/// that TCP makes the gateway wait. Then responses wait too, and a gateway that waits for too long closes the link with
-/// `slow_reader`. So take pushes in a task of their own, or drop this if you want none: then they are discarded.
-#[derive(Debug)]
-pub struct Pushes(mpsc::Receiver<Push>);
 
 impl Client {
     /// Connects, and returns when the client is linked. From then on it stays so: after a broken link it connects
@@ -162,7 +103,7 @@ impl Client {
             patient,
         };
         tokio::spawn(shell.live());
-        Ok((Self(Arc::new(Inner { orders, states, stop, namer })), Pushes(pushes)))
+        Ok((Self(Arc::new(Inner { orders, states, stop, namer })), Pushes::new(pushes)))
     }
 
     /// Sends a request and returns its outcome. `key` orders requests of one route; empty: no order.
@@ -247,28 +188,6 @@ impl Client {
     pub async fn close(&self) {
         self.0.stop.send_replace(true);
         self.ended().await;
-    }
-}
-
-impl Pushes {
-    /// The next push; `None` when the client has ended and all were taken.
-    pub async fn next(&mut self) -> Option<Push> {
-        self.0.recv().await
-    }
-
-    /// The same, for hand-written futures and streams.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Push>> {
-        self.0.poll_recv(context)
-    }
-}
-
-impl Push {
-    pub(crate) fn new(push: &frame::Push<'_>) -> Self {
-        Self {
-            id: Bytes::copy_from_slice(push.id),
-            payload: Bytes::copy_from_slice(push.payload),
-            room: Bytes::copy_from_slice(push.room),
-        }
     }
 }
 

@@ -29,11 +29,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 
-use crate::client::Push;
 use crate::clock::Clock;
 use crate::error::{Closed, Error};
 use crate::ledger::{Ask, Grant, Ledger};
 use crate::outbox::Outbox;
+use crate::push::{Inbox, Push};
 
 /// What outlives a link: the requests, and the way to the application.
 #[derive(Debug)]
@@ -42,14 +42,6 @@ pub(crate) struct Desk {
     pub(crate) orders: mpsc::Receiver<Ask>,
     pub(crate) inbox: Inbox,
     pub(crate) clock: Clock,
-}
-
-/// Pushes on their way to the application.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    queue: mpsc::Sender<Push>,
-    /// The one that found the queue full.
-    stuck: Option<Push>,
 }
 
 /// A socket with its machine.
@@ -365,34 +357,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
         }
         self.writer.flush().await
-    }
-}
-
-impl Inbox {
-    pub(crate) const fn new(queue: mpsc::Sender<Push>) -> Self {
-        Self { queue, stuck: None }
-    }
-
-    const fn is_full(&self) -> bool {
-        self.stuck.is_some()
-    }
-
-    /// Without a receiver pushes are discarded: the application has said that it wants none. So are those behind one
-    /// that is stuck, which only come on a link that is over.
-    fn put(&mut self, push: Push) {
-        if self.is_full() {
-            return;
-        }
-        if let Err(mpsc::error::TrySendError::Full(push)) = self.queue.try_send(push) {
-            self.stuck = Some(push);
-        }
-    }
-
-    /// Waits until the stuck push has found its place. Nothing is lost if the wait is given up.
-    async fn room(&mut self) {
-        let permit = self.queue.reserve().await;
-        if let (Some(push), Ok(permit)) = (self.stuck.take(), permit) {
-            permit.send(push);
-        }
     }
 }

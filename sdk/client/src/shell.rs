@@ -17,13 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Session, State};
 use crate::clock::{random, unix};
 use crate::config::{Config, Occasion};
 use crate::error::Error;
 use crate::link::{Desk, Link};
 use crate::pins::Pins;
 use crate::request::{Outcome, Reason};
+use crate::state::{Session, State};
 use crate::tickets::{Ticket, Tickets};
 
 /// Everything a client's task owns.
