@@ -25,19 +25,23 @@
 #![forbid(unsafe_code)]
 
 mod backlog;
+mod bounds;
 mod clock;
 mod drain;
 mod gateway;
 mod listen;
+mod random;
 pub mod reference;
 mod server;
 mod service;
+mod shared;
 mod stream;
 
+pub use bounds::Bounds;
 pub use gateway::{Gateway, Push, PushError, Target};
 pub use listen::{Listen, Security};
 pub use protocol;
-pub use server::{Bounds, Builder, Server};
+pub use server::{Builder, Server};
 pub use service::{
     Answer, Ask, Ended, Event, Login, Reply, Request, STATUS_REPLY_TOO_LARGE, Tickets, Verdict,
 };

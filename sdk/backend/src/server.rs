@@ -4,50 +4,24 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use protocol::limits::{INSTANCE_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
-use protocol::stream::{Access, Params};
+use protocol::stream::Params;
 use protocol::wire::stream::StreamRequest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::bounds::Bounds;
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Registry};
 use crate::listen::{Listen, Listener, Security};
+use crate::random::random;
 use crate::service::{Answer, Ask, Event, Handler, Reply, Request, Service, Verdict};
+use crate::shared::Shared;
 use crate::stream;
-
-/// How much a server takes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Streams at once; more are closed at once.
-    pub streams_max: usize,
-    /// Handlers of one stream that take their time, at once; more requests are refused as busy. Each may leave an
-    /// answer, of at most 1 MiB, that waits for a gateway which takes none.
-    pub handlers_max: usize,
-    /// Tokens of one stream judged at once; more are told to try later.
-    pub judges_max: usize,
-    /// Pushes of one stream that may wait for credit, from 1 to [`Semaphore::MAX_PERMITS`].
-    pub pushes_max: usize,
-    /// How long a stopping server waits for its handlers, and for gateways to take what waits for them; see
-    /// [`Server::serve`].
-    pub drain_deadline: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            streams_max: 1024,
-            handlers_max: 4096,
-            judges_max: 1024,
-            pushes_max: 4096,
-            drain_deadline: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Builds a [`Server`].
 #[derive(Debug)]
@@ -63,26 +37,6 @@ pub struct Builder {
 pub struct Server {
     listener: Listener,
     shared: Arc<Shared>,
-}
-
-/// What all streams of a server have in common.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) service: Service,
-    pub(crate) access: Arc<Access>,
-    pub(crate) params: Params,
-    pub(crate) bounds: Bounds,
-    pub(crate) instance: Vec<u8>,
-    pub(crate) gateways: Registry,
-    pub(crate) clock: Clock,
-    streams: AtomicU64,
-}
-
-impl Shared {
-    /// A name no other stream of this process has.
-    pub(crate) fn next_stream(&self) -> u64 {
-        self.streams.fetch_add(1, Ordering::Relaxed)
-    }
 }
 
 impl Builder {
@@ -299,10 +253,4 @@ impl Socket {
             }
         }
     }
-}
-
-pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
 }

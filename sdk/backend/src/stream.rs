@@ -31,10 +31,11 @@ use tokio::time::{sleep_until, timeout};
 use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
 use crate::gateway::{Gateway, Handles, Kick, Push};
-use crate::server::{Shared, random};
+use crate::random::random;
 use crate::service::{
     Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
 };
+use crate::shared::Shared;
 
 /// Serves one stream from accept to close.
 pub(crate) async fn serve<R, W>(mut reader: R, mut writer: W, shared: &Shared, stop: watch::Receiver<bool>)

@@ -1,0 +1,32 @@
+//! How much a server takes on.
+
+use std::time::Duration;
+
+/// How much a server takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Streams at once; more are closed at once.
+    pub streams_max: usize,
+    /// Handlers of one stream that take their time, at once; more requests are refused as busy. Each may leave an
+    /// answer, of at most 1 MiB, that waits for a gateway which takes none.
+    pub handlers_max: usize,
+    /// Tokens of one stream judged at once; more are told to try later.
+    pub judges_max: usize,
+    /// Pushes of one stream that may wait for credit, from 1 to [`Semaphore::MAX_PERMITS`](tokio::sync::Semaphore::MAX_PERMITS).
+    pub pushes_max: usize,
+    /// How long a stopping server waits for its handlers, and for gateways to take what waits for them; see
+    /// [`Server::serve`](crate::Server::serve).
+    pub drain_deadline: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            streams_max: 1024,
+            handlers_max: 4096,
+            judges_max: 1024,
+            pushes_max: 4096,
+            drain_deadline: Duration::from_secs(10),
+        }
+    }
+}
