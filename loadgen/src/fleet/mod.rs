@@ -6,10 +6,11 @@
 //! | connect, hello, keys, auth; the ramp and the cycles | `open.rs` |
 //! | bytes in, frames, answers checked against the ledger | `receive.rs` → `hear.rs` → `ledger.rs` |
 //! | what is planned becomes due; one send per link and turn | `flush.rs` |
-//! | heartbeats and deadlines | `timers.rs` |
+//! | heartbeats and deadlines | `timers.rs` → `deadlines.rs` |
 //! | the end of a link, for any reason | `close.rs` |
 
 mod close;
+mod deadlines;
 mod desk;
 mod flush;
 mod hear;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Course, LegCost, Stretch};
+use super::course::{Course, LegCost, Stretch};
 use crate::fleet::Load;
 use crate::options::Connect;
 use crate::result::{Gateway, Latency, Pacing, Report, Resumed, Setup, micros_per};

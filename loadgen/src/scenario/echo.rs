@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Course, Stretch};
+use super::course::{Course, Stretch};
 use crate::fleet::Load;
 use crate::options::Echo;
 use crate::result::{Gateway, Latency, Pacing, Report, Setup, micros_per, per_second};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Course, Memory, Stretch};
+use super::course::{Course, Memory, Stretch};
 use crate::fleet::Load;
 use crate::options::Idle;
 use crate::result::{Gateway, Kernel, Report, Setup};
