@@ -14,9 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use crate::ops::{
-    Armed, Batch, Chunk, Completion, Counters, Driver, End, Errno, Full, Mode, Op, Pool, Sent, Token,
-};
+use crate::ops::{Armed, Batch, Completion, Counters, Driver, End, Errno, Full, Mode, Op, Sent, Token};
+use crate::pool::{Chunk, Pool};
 
 /// Which faults, how often. Rates are out of [`Plan::ALWAYS`] and apply to each operation or completion of the kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,21 +14,29 @@
 //! 3. **Cancel, drain, close.** Nothing may be armed on a socket when [`Op::Close`] is submitted.
 
 mod address;
+mod blocked;
+mod config;
+mod doorbell;
 mod fault;
 pub mod limits;
 pub mod memory;
 mod ops;
+mod pool;
 pub mod probe;
 pub mod sim;
 mod socket;
 pub mod thread;
 mod uring;
 
+pub use blocked::Blocked;
+pub use config::Config;
+pub use doorbell::{Doorbells, Waker};
 pub use fault::{Fault, Injected, Plan};
 pub use ops::{
-    Armed, Batch, Chunk, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer,
-    Pool, Sent, Token, Trust,
+    Armed, Batch, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer, Sent,
+    Token, Trust,
 };
-pub use probe::{Blocked, Report, probe};
+pub use pool::{Chunk, Pool, PoolSize};
+pub use probe::{Report, probe};
 pub use socket::{ListenOptions, listen, local_address, stop_listening};
-pub use uring::{Config, Doorbells, PoolSize, Uring, Waker};
+pub use uring::{RingConfig, Uring};

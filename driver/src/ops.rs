@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::pool::{Chunk, Pool};
+
 /// A socket of this driver: its place in the table, and which tenant of that place is meant.
 ///
 /// Packed with the operation's kind into the kernel's `user_data` (slot 24 bits, generation 32, kind 8).
@@ -14,35 +16,6 @@ pub struct Token {
     pub slot: u32,
     /// Raised each time the slot is closed; wraps.
     pub generation: u32,
-}
-
-/// Bytes that arrived, inside the driver's pool. Not cloneable: whoever holds it must give it back with
-/// [`Driver::recycle`] before the turn ends, or the pool runs dry.
-#[must_use = "a chunk must be recycled in the turn it arrived in"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Chunk {
-    pub(crate) pool: Pool,
-    pub(crate) id: u16,
-    pub(crate) start: u32,
-    pub(crate) len: u32,
-}
-
-impl Chunk {
-    /// Number of bytes that arrived; never zero.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a chunk is never empty")]
-    pub fn len(&self) -> usize {
-        self.len as usize
-    }
-}
-
-/// Which pool of receive buffers an operation draws on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pool {
-    /// Many small buffers (2 KiB by default) for client links.
-    Links,
-    /// Fewer large buffers (64 KiB by default) for streams to backends.
-    Streams,
 }
 
 /// Bytes on their way out. Pooled by the worker: moves in with [`Op::Send`], back with [`Completion::Sent`].

@@ -8,11 +8,17 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use driver::{Completion, Config, Doorbells, Endpoint, Errno, Mode, Op, Pool, Token, Trust, Uring};
-use rig::{Rig, ring, small};
+use driver::{
+    Completion, Config, Doorbells, Endpoint, Errno, Mode, Op, Pool, RingConfig, Token, Trust, Uring,
+};
+use rig::{Rig, ring_of, small, small_ring};
 
 fn dialer(config: Config) -> Option<Rig> {
-    let driver = ring(config, Doorbells::new(1), 0)?;
+    dialer_over(config, small_ring())
+}
+
+fn dialer_over(config: Config, measures: RingConfig) -> Option<Rig> {
+    let driver = ring_of(config, measures, Doorbells::new(1), 0)?;
     Some(Rig { driver, address: SocketAddr::from(([127, 0, 0, 1], 0)) })
 }
 
@@ -166,8 +172,8 @@ fn a_connect_nobody_answers_ends_at_its_time_limit() {
 
 #[test]
 fn many_connects_at_once_each_come_back_with_their_tag() {
-    let config = Config { slots: 300, submissions: 32, completions: 64, ..small() };
-    let Some(mut rig) = dialer(config) else { return };
+    let measures = RingConfig { submissions: 32, completions: 64, ..small_ring() };
+    let Some(mut rig) = dialer_over(Config { slots: 300, ..small() }, measures) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // Somebody accepts meanwhile, for the listener's backlog is shorter.

@@ -9,9 +9,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use driver::{
     Armed, Batch, Completion, Config, Driver, End, Errno, ListenOptions, Listener, Mode, Op, Peer, Pool,
-    PoolSize, Sent, Token,
+    PoolSize, RingConfig, Sent, Token,
 };
-use rig::{Rig, read_exactly, rig, rig_with, small, write_all};
+use rig::{Rig, read_exactly, rig, rig_over, rig_with, small, small_ring, write_all};
 
 #[test]
 fn an_echo_goes_round_and_ends_with_the_peer() {
@@ -36,9 +36,8 @@ fn an_echo_goes_round_and_ends_with_the_peer() {
 
 #[test]
 fn every_accept_carries_the_address_of_its_own_peer() {
-    let Some(mut rig) = rig(Config { slots: 600, submissions: 256, completions: 2048, ..small() }) else {
-        return;
-    };
+    let measures = RingConfig { submissions: 256, completions: 2048, ..small_ring() };
+    let Some(mut rig) = rig_over(Config { slots: 600, ..small() }, measures) else { return };
     for _ in 0..64 {
         rig.park();
     }
@@ -212,7 +211,7 @@ fn cancelled_operations_end_in_their_own_completions() {
 fn a_blocked_send_can_be_cancelled_and_says_how_far_it_got() {
     let options =
         ListenOptions { send_buffer: Some(16 * 1024), reuse_port: false, ..ListenOptions::default() };
-    let Some(mut rig) = rig_with(small(), &options) else { return };
+    let Some(mut rig) = rig_with(small(), small_ring(), &options) else { return };
     let (token, mut client) = rig.meet();
     let bytes: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 253) as u8).collect();
     rig.send(token, &bytes);
@@ -271,8 +270,8 @@ fn a_close_with_something_armed_cancels_it_first() {
 
 #[test]
 fn a_tiny_completion_queue_overflows_without_loss() {
-    let tiny = Config { submissions: 8, completions: 8, ..small() };
-    let Some(mut rig) = rig(Config { slots: 64, ..tiny }) else { return };
+    let tiny = RingConfig { submissions: 8, completions: 8, ..small_ring() };
+    let Some(mut rig) = rig_over(Config { slots: 64, ..small() }, tiny) else { return };
     let mut clients: HashMap<Token, TcpStream> = (0..40).map(|_| rig.meet()).collect();
     for &token in clients.keys() {
         rig.receive(token, Mode::Multishot);

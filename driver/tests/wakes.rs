@@ -5,8 +5,8 @@ mod rig;
 
 use std::time::Duration;
 
-use driver::{Completion, Config, Doorbells, Driver, Op};
-use rig::{await_one, ring, small, write_all};
+use driver::{Completion, Doorbells, Driver, Op, RingConfig};
+use rig::{await_one, rig_over, ring, ring_of, small, small_ring, write_all};
 
 #[test]
 fn two_workers_ring_each_other_and_nothing_is_lost() {
@@ -39,13 +39,13 @@ fn two_workers_ring_each_other_and_nothing_is_lost() {
 #[test]
 fn a_worker_with_a_full_completion_queue_still_hears_the_bell() {
     let doorbells = Doorbells::new(2);
-    let tiny = Config { submissions: 8, completions: 8, ..small() };
+    let tiny = RingConfig { submissions: 8, completions: 8, ..small_ring() };
     let Some(mut first) = ring(small(), doorbells.clone(), 0) else { return };
     assert_eq!(await_one(&mut first), Completion::Rung);
     let (ready, wait_for_ready) = std::sync::mpsc::channel();
     let (rung, wait_for_rung) = std::sync::mpsc::channel::<()>();
     let sleeper = std::thread::spawn(move || {
-        let mut second = ring(tiny, doorbells, 1).unwrap();
+        let mut second = ring_of(small(), tiny, doorbells, 1).unwrap();
         assert_eq!(await_one(&mut second), Completion::Rung);
         ready.send(()).unwrap();
         // Asleep while 40 rings arrive for 8 places.
@@ -104,8 +104,8 @@ fn any_thread_wakes_a_worker_again_and_again() {
 
 #[test]
 fn after_a_busy_turn_a_wait_hopes_for_several_completions_but_takes_one() {
-    let config = Config { batch_wait: Some(Duration::from_millis(1)), batch_least: 4, ..small() };
-    let Some(mut rig) = rig::rig(config) else { return };
+    let measures = RingConfig { batch_wait: Some(Duration::from_millis(1)), batch_least: 4, ..small_ring() };
+    let Some(mut rig) = rig_over(small(), measures) else { return };
     let mut links: Vec<_> = (0..6).map(|_| rig.meet()).collect();
     for (token, _) in &links {
         rig.receive(*token, driver::Mode::Multishot);

@@ -88,8 +88,6 @@ fn build(settings: &Settings) -> Result<Uring, Blocked> {
     let config = Config {
         slots: settings.links + SLOTS_SPARE,
         connect_timeout: Some(settings.opening_deadline),
-        submissions: 512,
-        completions: 16_384,
         links: PoolSize { count: 2048, size: 2048 },
         streams: PoolSize { count: 1, size: 4096 },
         ..Config::default()

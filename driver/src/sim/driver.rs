@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use super::Rng;
 use super::links::{EndId, Owner, Phase, Readable};
-use super::net::{Desk, Net, World};
+use super::net::Net;
 use super::pipe::Buffers;
 use super::pool::Store;
 use super::slots::{Slots, Tenant};
-use crate::PoolSize;
+use super::world::{Desk, World};
 use crate::ops::{
-    Armed, Batch, Chunk, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer,
-    Pool, Sent, Token,
+    Armed, Batch, Completion, Counters, Driver, End, Endpoint, Errno, Full, Listener, Mode, Op, Peer, Sent,
+    Token,
 };
+use crate::pool::{Chunk, Pool, PoolSize};
 
 /// What a worker's driver is made of.
 #[derive(Clone, Debug)]

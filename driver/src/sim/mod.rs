@@ -25,10 +25,12 @@ mod slots;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod world;
 
 pub use driver::{Config, SimDriver};
 pub use faults::{Faults, Rate};
-pub use net::{Audit, Net};
+pub use net::Net;
 pub use pipe::Buffers;
 pub use rng::Rng;
 pub use socket::{Backlog, Socket, State};
+pub use world::Audit;

@@ -1,7 +1,6 @@
 //! The driver's receive buffers.
 
-use crate::PoolSize;
-use crate::ops::{Chunk, Pool};
+use crate::pool::{Chunk, Pool, PoolSize};
 
 /// One pool. A buffer is free, filled (its completion not taken yet), or out with the worker.
 #[derive(Debug)]

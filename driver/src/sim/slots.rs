@@ -2,7 +2,8 @@
 
 use super::Rng;
 use super::links::EndId;
-use crate::ops::{Armed, Batch, Completion, Mode, Op, Pool, Token};
+use crate::ops::{Armed, Batch, Completion, Mode, Op, Token};
+use crate::pool::Pool;
 
 /// A place in the table.
 ///

@@ -12,15 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use crate::memory::Region;
-
-/// Number and size of the receive buffers of one pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSize {
-    /// Number of buffers: a power of two, at most 32,768.
-    pub count: u16,
-    /// Bytes per buffer; a record or batch larger than this arrives in several chunks.
-    pub size: u32,
-}
+use crate::pool::PoolSize;
 
 /// One ring of buffers and the memory behind it.
 #[derive(Debug)]

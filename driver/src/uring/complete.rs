@@ -6,7 +6,8 @@ use super::ring::Event;
 use super::slots::flag;
 use super::tag::{Kind, unpack};
 use super::{Owed, Uring};
-use crate::ops::{Armed, Chunk, Completion, End, Errno, Pool, Sent, Token};
+use crate::ops::{Armed, Completion, End, Errno, Sent, Token};
+use crate::pool::{Chunk, Pool};
 
 impl Uring {
     /// `None` when the completion concerns nobody but the driver.

@@ -17,7 +17,6 @@
 
 mod buffers;
 mod complete;
-mod doorbell;
 mod ring;
 pub(crate) mod setup;
 mod slots;
@@ -44,11 +43,11 @@ use self::slots::Slots;
 use self::stable::Stable;
 use self::tag::{Kind, pack_index};
 use crate::address::{Address, PeerRoom};
-use crate::ops::{Armed, Chunk, Completion, Counters, Driver, Full, Listener, Op, Pool, Token};
+use crate::doorbell::{Doorbells, Waker};
+use crate::ops::{Armed, Completion, Counters, Driver, Full, Listener, Op, Token};
+use crate::pool::{Chunk, Pool};
 
-pub use self::buffers::PoolSize;
-pub use self::doorbell::{Doorbells, Waker};
-pub use self::setup::Config;
+pub use self::setup::RingConfig;
 
 /// A worker's ring. Stays on the thread that built it.
 pub struct Uring {

@@ -1,34 +1,28 @@
-//! What a ring is built with, and building it.
+//! What a ring is built with beside what every driver is, and building it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use io_uring::IoUring;
 
-use super::buffers::{Buffers, PoolSize};
-use super::doorbell::{Doorbells, Waker};
+use super::buffers::Buffers;
 use super::ring::{Ring, Sleep};
 use super::slots::Slots;
 use super::stable::Stable;
 use super::{Lent, Owed, Uring};
+use crate::blocked::{Blocked, Step};
+use crate::config::Config;
+use crate::doorbell::{Doorbells, Waker};
 use crate::limits;
-use crate::ops::{Completion, Counters, Pool};
-use crate::probe::{Blocked, Step};
+use crate::ops::{Completion, Counters};
+use crate::pool::{Pool, PoolSize};
 
-/// What a [`Uring`] is built with.
-#[derive(Debug)]
-pub struct Config {
-    /// Listening sockets, in the order their [`Listener`](crate::Listener) indices count.
-    pub listeners: Vec<OwnedFd>,
-    /// Size of the socket table. Cut to the limit on open files and to 2²⁰; a table near 20,000 keeps cancelling by
-    /// descriptor cheap even where more is allowed.
-    pub slots: u32,
-    /// Generation of the first tenants. Random, so that what an earlier process called its sockets names nobody in this
-    /// one.
-    pub generation: u32,
+/// What only a driver over io_uring is built with.
+#[derive(Clone, Copy, Debug)]
+pub struct RingConfig {
     /// Entries of the submission queue, 64 bytes each. Also what one flush makes of requests at most, and the kernel
     /// keeps the memory of every request a ring ever had at once, 256 bytes each: a long queue saves a few system
     /// calls in a wave of messages and costs a megabyte per 4,096 entries for good.
@@ -36,42 +30,22 @@ pub struct Config {
     /// Entries of the completion queue, 16 bytes each; at least as many as submissions. A storm of reconnects is what
     /// it is sized for: completions beyond it are kept by the kernel, slowly.
     pub completions: u32,
-    /// Receive buffers for client links.
-    pub links: PoolSize,
-    /// Receive buffers for streams.
-    pub streams: PoolSize,
     /// After a busy turn, how long to wait for more than one completion before one is enough. `None` never does, which
     /// is right whenever workers share their processors.
     pub batch_wait: Option<Duration>,
     /// How many completions make a turn busy, and how many the wait after it hopes for.
     pub batch_least: u32,
-    /// How long a connect may take.
-    pub connect_timeout: Option<Duration>,
-    /// How long bytes sent on a connected TCP socket may stay unacknowledged; see
-    /// [`ListenOptions::user_timeout`](crate::ListenOptions::user_timeout) for the accepted ones.
-    pub user_timeout: Option<Duration>,
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            listeners: Vec::new(),
-            slots: 20_000,
-            generation: 1,
-            submissions: 512,
-            completions: 16_384,
-            links: PoolSize { count: 4096, size: 2048 },
-            streams: PoolSize { count: 64, size: 64 * 1024 },
-            batch_wait: None,
-            batch_least: 8,
-            connect_timeout: Some(Duration::from_secs(5)),
-            user_timeout: Some(Duration::from_secs(30)),
-        }
+impl Default for RingConfig {
+    fn default() -> RingConfig {
+        RingConfig { submissions: 512, completions: 16_384, batch_wait: None, batch_least: 8 }
     }
 }
 
 impl Uring {
-    /// Builds a ring. Must run on the thread that will use it: the kernel binds a ring to its creator.
+    /// Builds a ring of the usual measures. Must run on the thread that will use it: the kernel binds a ring to its
+    /// creator.
     ///
     /// # Errors
     /// [`Blocked`] names the step that failed, the cause and what to do.
@@ -80,9 +54,25 @@ impl Uring {
     /// When `index` is not below the number of workers the doorbells were made for, or there are more than 255
     /// listeners.
     pub fn new(config: Config, doorbells: Doorbells, index: u32) -> Result<Uring, Blocked> {
+        Uring::with_ring(config, RingConfig::default(), doorbells, index)
+    }
+
+    /// Like [`Uring::new`], with measures of the ring's own.
+    ///
+    /// # Errors
+    /// As in [`Uring::new`].
+    ///
+    /// # Panics
+    /// As in [`Uring::new`].
+    pub fn with_ring(
+        config: Config,
+        measures: RingConfig,
+        doorbells: Doorbells,
+        index: u32,
+    ) -> Result<Uring, Blocked> {
         assert!(index < doorbells.workers(), "every worker has a doorbell");
         assert!(config.listeners.len() <= usize::from(u8::MAX), "listeners are counted in a byte");
-        let io = create(config.submissions, config.completions)?;
+        let io = create(measures.submissions, measures.completions)?;
         let slots = register_slots(&io, config.slots)?;
         let links = register_pool(&io, config.links, Pool::Links)?;
         let streams = register_pool(&io, config.streams, Pool::Streams)?;
@@ -110,8 +100,8 @@ impl Uring {
             in_flight: 0,
             turn: 0,
             counters: Counters::default(),
-            batch_wait: config.batch_wait.filter(|_| can_batch),
-            batch_least: config.batch_least.max(1),
+            batch_wait: measures.batch_wait.filter(|_| can_batch),
+            batch_least: measures.batch_least.max(1),
             connect_timeout: config.connect_timeout,
             user_timeout: config.user_timeout,
         };

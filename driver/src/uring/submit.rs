@@ -9,7 +9,8 @@ use super::slots::flag;
 use super::tag::{Kind, pack, pack_index};
 use super::{Dial, Owed, Park, Uring, setup};
 use crate::address::{Address, PeerRoom};
-use crate::ops::{Armed, Batch, Completion, End, Endpoint, Errno, Listener, Mode, Pool, Sent, Token, Trust};
+use crate::ops::{Armed, Batch, Completion, End, Endpoint, Errno, Listener, Mode, Sent, Token, Trust};
+use crate::pool::Pool;
 use crate::socket;
 
 /// `IORING_FILE_INDEX_ALLOC`, which the crate keeps to itself.
@@ -237,7 +238,7 @@ impl Uring {
             return;
         }
         // A worker without a ring has not started, and looks around when it does, or has ended.
-        let Some(ring) = self.doorbells.ring_of(worker) else { return };
+        let Some(ring) = self.doorbells.bell_of(worker) else { return };
         let entry = opcode::MsgRingData::new(Fd(ring), 0, pack_index(0, Kind::Doorbell), None)
             .build()
             .flags(Flags::SKIP_SUCCESS)

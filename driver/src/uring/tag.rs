@@ -9,7 +9,8 @@
 //!
 //! For accepts and connects, which have no slot yet, the slot field holds an index into their own table.
 
-use crate::ops::{Armed, Pool, Token};
+use crate::ops::{Armed, Token};
+use crate::pool::Pool;
 
 /// Which operation a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

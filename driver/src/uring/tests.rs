@@ -10,7 +10,7 @@ use super::slots::flag;
 use super::tag::{Kind, pack, pack_index};
 use super::*;
 use crate::ops::{Batch, End, Endpoint, Errno, Mode, Peer, Sent};
-use crate::{ListenOptions, listen, local_address};
+use crate::{Config, ListenOptions, PoolSize, listen, local_address};
 
 fn ring() -> Option<Uring> {
     if let Err(blocked) = crate::probe() {
@@ -20,16 +20,10 @@ fn ring() -> Option<Uring> {
     let options = ListenOptions { reuse_port: false, ..ListenOptions::default() };
     let listener = listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &options).unwrap();
     let size = PoolSize { count: 4, size: 256 };
-    let config = Config {
-        listeners: vec![listener],
-        slots: 8,
-        submissions: 16,
-        completions: 32,
-        links: size,
-        streams: size,
-        ..Config::default()
-    };
-    Some(Uring::new(config, Doorbells::new(2), 0).unwrap())
+    let config =
+        Config { listeners: vec![listener], slots: 8, links: size, streams: size, ..Config::default() };
+    let measures = RingConfig { submissions: 16, completions: 32, ..RingConfig::default() };
+    Some(Uring::with_ring(config, measures, Doorbells::new(2), 0).unwrap())
 }
 
 fn await_one(uring: &mut Uring) -> Completion {

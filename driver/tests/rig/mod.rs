@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use driver::{
     Armed, Batch, Completion, Config, Doorbells, Driver, Endpoint, ListenOptions, Listener, Mode, Op, Pool,
-    PoolSize, Sent, Token, Uring, listen, local_address,
+    PoolSize, RingConfig, Sent, Token, Uring, listen, local_address,
 };
 
 /// A driver with one listener on a loopback port.
@@ -17,37 +17,49 @@ pub struct Rig<D = Uring> {
     pub address: SocketAddr,
 }
 
-/// A small ring, so that tests are cheap.
+/// Few slots and buffers, so that tests are cheap.
 pub fn small() -> Config {
     Config {
         slots: 64,
-        submissions: 64,
-        completions: 128,
         links: PoolSize { count: 64, size: 2048 },
         streams: PoolSize { count: 4, size: 16 * 1024 },
         ..Config::default()
     }
 }
 
-/// Builds the rig, or says why it can't be and returns `None`.
-pub fn rig(config: Config) -> Option<Rig> {
-    rig_with(config, &ListenOptions { reuse_port: false, ..ListenOptions::default() })
+/// A small ring, for the same reason.
+pub fn small_ring() -> RingConfig {
+    RingConfig { submissions: 64, completions: 128, ..RingConfig::default() }
 }
 
-pub fn rig_with(config: Config, options: &ListenOptions) -> Option<Rig> {
+/// Builds the rig, or says why it can't be and returns `None`.
+pub fn rig(config: Config) -> Option<Rig> {
+    rig_over(config, small_ring())
+}
+
+pub fn rig_over(config: Config, measures: RingConfig) -> Option<Rig> {
+    rig_with(config, measures, &ListenOptions { reuse_port: false, ..ListenOptions::default() })
+}
+
+pub fn rig_with(config: Config, measures: RingConfig, options: &ListenOptions) -> Option<Rig> {
     let listener = listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), options).unwrap();
     let address = local_address(&listener).unwrap().unwrap();
-    let driver = ring(Config { listeners: vec![listener], ..config }, Doorbells::new(1), 0)?;
+    let config = Config { listeners: vec![listener], ..config };
+    let driver = ring_of(config, measures, Doorbells::new(1), 0)?;
     Some(Rig { driver, address })
 }
 
 /// A ring alone.
 pub fn ring(config: Config, doorbells: Doorbells, index: u32) -> Option<Uring> {
+    ring_of(config, small_ring(), doorbells, index)
+}
+
+pub fn ring_of(config: Config, measures: RingConfig, doorbells: Doorbells, index: u32) -> Option<Uring> {
     if let Err(blocked) = driver::probe() {
         eprintln!("NOT RUN: {blocked}");
         return None;
     }
-    Some(Uring::new(config, doorbells, index).unwrap())
+    Some(Uring::with_ring(config, measures, doorbells, index).unwrap())
 }
 
 impl<D: Driver> Rig<D> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 
-use driver::{Doorbells, Endpoint, ListenOptions, PoolSize, Uring, Waker};
+use driver::{Doorbells, Endpoint, ListenOptions, PoolSize, RingConfig, Uring, Waker};
 use protocol::UnixMillis;
 use protocol::link::Acceptor;
 use protocol::noise::ticket::TicketKeys;
@@ -203,8 +203,9 @@ impl Start {
         let config = &self.config;
         let core = &config.cores[self.index as usize];
         driver::thread::pin(core.cpu).map_err(|error| format!("binding to CPU {}: {error}", core.cpu))?;
-        let driver = Uring::new(
-            ring(config, core, self.listeners, u32::from_ne_bytes(random()?)),
+        let driver = Uring::with_ring(
+            sockets(config, core, self.listeners, u32::from_ne_bytes(random()?)),
+            ring(core),
             self.doorbells,
             self.index,
         )
@@ -241,19 +242,24 @@ impl Start {
     }
 }
 
-fn ring(config: &Config, core: &Core, listeners: Vec<OwnedFd>, generation: u32) -> driver::Config {
+fn sockets(config: &Config, core: &Core, listeners: Vec<OwnedFd>, generation: u32) -> driver::Config {
     driver::Config {
         listeners,
         slots: core.slots,
         generation,
-        submissions: core.submissions,
-        completions: core.completions,
         links: PoolSize { count: core.link_buffers as u16, size: core.link_buffer_len },
         streams: PoolSize { count: core.stream_buffers as u16, size: core.stream_buffer_len },
-        batch_wait: Some(core.batch_wait).filter(|wait| !wait.is_zero()),
-        batch_least: core.batch_least,
         connect_timeout: Some(config.upstream.dial_deadline),
         user_timeout: Some(config.upstream.user_timeout),
+    }
+}
+
+fn ring(core: &Core) -> RingConfig {
+    RingConfig {
+        submissions: core.submissions,
+        completions: core.completions,
+        batch_wait: Some(core.batch_wait).filter(|wait| !wait.is_zero()),
+        batch_least: core.batch_least,
     }
 }
 
