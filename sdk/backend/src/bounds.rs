@@ -12,7 +12,8 @@ pub struct Bounds {
     pub handlers_max: usize,
     /// Tokens of one stream judged at once; more are told to try later.
     pub judges_max: usize,
-    /// Pushes of one stream that may wait for credit, from 1 to [`Semaphore::MAX_PERMITS`](tokio::sync::Semaphore::MAX_PERMITS).
+    /// Pushes of one stream that may wait for credit, from 1 to
+    /// [`Semaphore::MAX_PERMITS`](tokio::sync::Semaphore::MAX_PERMITS).
     pub pushes_max: usize,
     /// How long a stopping server waits for its handlers, and for gateways to take what waits for them; see
     /// [`Server::serve`](crate::Server::serve).

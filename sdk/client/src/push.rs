@@ -20,8 +20,9 @@ pub struct Push {
 /// The pushes of a client, in the order they came.
 ///
 /// They wait in a queue of [`Config::pushes_max`](crate::Config::pushes_max). When it is full the client stops reading
-/// its link altogether, so that TCP makes the gateway wait. Then responses wait too, and a gateway that waits for too long closes the link with
-/// `slow_reader`. So take pushes in a task of their own, or drop this if you want none: then they are discarded.
+/// its link altogether, so that TCP makes the gateway wait. Then responses wait too, and a gateway that waits for too
+/// long closes the link with `slow_reader`. So take pushes in a task of their own, or drop this if you want none: then
+/// they are discarded.
 #[derive(Debug)]
 pub struct Pushes(mpsc::Receiver<Push>);
 

@@ -41,8 +41,8 @@ pub struct Session {
     pub suite: Suite,
     /// The heartbeat interval in force.
     pub heartbeat: Duration,
-    /// The gateway's keys, known before or announced now, at most 8 ([`Config::server_keys`](crate::Config::server_keys) says which). The
-    /// application stores them for the [`Config`](crate::Config) of its next start, or it will not know the gateway after a change of
-    /// keys.
+    /// The gateway's keys, known before or announced now, at most 8 ([`Config::server_keys`](crate::Config::server_keys)
+    /// says which). The application stores them for the [`Config`](crate::Config) of its next start, or it will not
+    /// know the gateway after a change of keys.
     pub server_keys: Vec<ServerKey>,
 }
