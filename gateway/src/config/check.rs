@@ -3,70 +3,30 @@
 mod agreement;
 mod cores;
 mod listeners;
+mod names;
+mod secrets;
+mod tables;
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use toml::de::DeTable;
 
 use agreement::check_agreement;
 use cores::cores;
 use listeners::listeners;
+use names::unique;
+use secrets::secret;
+use tables::{Tables, tables};
+
+pub(super) use tables::keys;
 
 use super::problem::{Problem, nearest};
-use super::section::{Key, Reader, Section, line};
-use super::sections::{
-    Admin, AuthKeys, AuthMode, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits,
-    ListenerKeys, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
-};
+use super::section::{Reader, line};
+use super::sections::{AuthMode, EndpointKeys, UpstreamKeys};
 use super::{
     Auth, Bound, Ceiling, Config, Core, DevelopmentToken, Endpoint, Machine, Overrides, ReadFile, Route,
     Secret, Security, Upstream,
 };
-
-const TABLES: [(&str, &[Key]); 16] = [
-    ("", Node::KEYS),
-    ("core", CoreKeys::KEYS),
-    ("listener", ListenerKeys::KEYS),
-    ("keys", KeyFiles::KEYS),
-    ("suites", SuiteKeys::KEYS),
-    ("limits", Limits::KEYS),
-    ("heartbeat", Heartbeat::KEYS),
-    ("ring", RingKeys::KEYS),
-    ("receive", Receive::KEYS),
-    ("requests", Requests::KEYS),
-    ("auth", AuthKeys::KEYS),
-    ("route", RouteKeys::KEYS),
-    ("endpoint", EndpointKeys::KEYS),
-    ("upstream", UpstreamKeys::KEYS),
-    ("admin", Admin::KEYS),
-    ("log", Log::KEYS),
-];
-
-/// All keys by table; the first table is the root.
-pub(super) fn keys() -> Vec<(&'static str, &'static [Key])> {
-    TABLES.to_vec()
-}
-
-/// Every table as it stands in the file.
-struct Tables {
-    node: Node,
-    cores: Vec<CoreKeys>,
-    listeners: Vec<ListenerKeys>,
-    keys: KeyFiles,
-    suites: SuiteKeys,
-    limits: Limits,
-    heartbeat: Heartbeat,
-    ring: RingKeys,
-    receive: Receive,
-    requests: Requests,
-    auth: AuthKeys,
-    routes: Vec<RouteKeys>,
-    endpoints: Vec<EndpointKeys>,
-    upstream: UpstreamKeys,
-    admin: Admin,
-    log: Log,
-}
 
 /// Parses and checks. The config is there if all its parts could be built; whether it may be used depends on the
 /// problems as well.
@@ -114,45 +74,6 @@ fn bounds(mut read: Vec<Bound>, cores: &[Core]) -> Vec<Bound> {
         read.extend(core.numbers().map(bound));
     }
     read
-}
-
-fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tables> {
-    let names: Vec<&str> = TABLES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-    // All are read before the first `?`, so that every table's problems are found.
-    let node = reader.fields(Some(root), "", &names);
-    let cores = reader.tables(root, "core");
-    let listeners = reader.tables_or(root, "listener", LISTENER_UNWRITTEN);
-    let keys = reader.table(root, "keys");
-    let suites = reader.table(root, "suites");
-    let limits = reader.table(root, "limits");
-    let heartbeat = reader.table(root, "heartbeat");
-    let ring = reader.table(root, "ring");
-    let receive = reader.table(root, "receive");
-    let requests = reader.table(root, "requests");
-    let auth = reader.table(root, "auth");
-    let routes = reader.tables(root, "route");
-    let endpoints = reader.tables(root, "endpoint");
-    let upstream = reader.table(root, "upstream");
-    let admin = reader.table(root, "admin");
-    let log = reader.table(root, "log");
-    Some(Tables {
-        node: node?,
-        cores: cores?,
-        listeners: listeners?,
-        keys: keys?,
-        suites: suites?,
-        limits: limits?,
-        heartbeat: heartbeat?,
-        ring: ring?,
-        receive: receive?,
-        requests: requests?,
-        auth: auth?,
-        routes: routes?,
-        endpoints: endpoints?,
-        upstream: upstream?,
-        admin: admin?,
-        log: log?,
-    })
 }
 
 fn build(
@@ -317,29 +238,6 @@ fn resolve(reader: &mut Reader<'_>, path: &str, names: &[String], tables: &Table
         found.push(u16::try_from(at).expect("endpoints() refuses more than fit"));
     }
     Some(found)
-}
-
-fn unique(reader: &mut Reader<'_>, path: &str, name: &str) {
-    let reason = format!("the name \"{name}\" is taken");
-    reader.error(&format!("{path}.name"), reason, "give each table its own name".to_owned());
-}
-
-fn secret(reader: &mut Reader<'_>, key: &str, path: &Path, read: ReadFile<'_>) -> Option<Secret> {
-    let shown = path.display();
-    let make = format!("make one with `gateway keygen --out {shown}` in the directory of the config");
-    let (reason, fix) = match read(path).map(|text| Secret::from_file(&text)) {
-        Ok(Ok(secret)) => return Some(secret),
-        Ok(Err(reason)) => (format!("the key file {shown}: {reason}"), format!("move it away and {make}")),
-        // Whatever it is, it must not be repeated.
-        Err(_) if protocol::hex::decode_array::<32>(&path.to_string_lossy()).is_some() => {
-            let fix =
-                "write the key into a file that only the gateway may read, and name that file".to_owned();
-            ("this is a key, and a file is wanted".to_owned(), fix)
-        }
-        Err(reason) => (format!("the key file {shown}: {reason}"), make),
-    };
-    reader.error(key, reason, fix);
-    None
 }
 
 fn auth(reader: &mut Reader<'_>, tables: &Tables, server: Option<&Secret>) -> Option<Auth> {

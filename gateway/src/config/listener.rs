@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
-use super::NextKey;
+use super::next_key::NextKey;
 use super::value::suite_name;
 
 /// Listeners at most: the driver counts those of a worker in a byte.

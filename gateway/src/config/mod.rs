@@ -6,29 +6,32 @@
 mod ceiling;
 mod check;
 mod core;
+mod former;
+mod given;
 mod listener;
+mod next_key;
 mod problem;
 mod secret;
 mod section;
 mod sections;
 mod table;
+mod tree;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use protocol::UnixMillis;
-use protocol::noise::{PublicKey, StaticKey, Suite};
 
 pub use self::core::{Core, CoreNumber};
 pub use ceiling::{Ceiling, LINK_BYTES};
+pub use given::{Machine, Overrides, ReadFile};
 pub use listener::{LISTENERS_MAX, Listener};
+pub use next_key::{NEXT_KEYS_MAX, NextKey};
 pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
 pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Log, Receive, Requests};
+pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};
 
 /// A value that passed every check.
 #[derive(Clone, Debug)]
@@ -41,160 +44,6 @@ impl<T> Deref for Checked<T> {
         &self.0
     }
 }
-
-/// Everything a gateway is built from. Names are resolved: routes hold indices of endpoints.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where clients connect, in the order of the file; 1 to [`LISTENERS_MAX`], names and addresses are unique.
-    pub listeners: Vec<Listener>,
-    /// One entry per worker, 1–4096.
-    pub cores: Vec<Core>,
-    /// Group keys of tickets, the sealing one first; empty if one shall be made at start.
-    pub tickets: Vec<Secret>,
-    /// Name of the users' realm.
-    pub realm: String,
-    /// What links may take.
-    pub limits: Limits,
-    /// Heartbeat bounds; `min <= default <= max`.
-    pub heartbeat: Heartbeat,
-    /// How workers receive; the pools that are in force are those of [`Core`].
-    pub receive: Receive,
-    /// Requests under way.
-    pub requests: Requests,
-    /// Who decides about tokens.
-    pub auth: Auth,
-    /// Routes, in the order of the file; names are unique.
-    pub routes: Vec<Route>,
-    /// Backends, in the order of the file; names are unique.
-    pub endpoints: Vec<Endpoint>,
-    /// Streams to backends.
-    pub upstream: Upstream,
-    /// How the gateway is watched.
-    pub admin: Admin,
-    /// What is told.
-    pub log: Log,
-    /// Every number of the file as it is in force, in the order of the tables, and then those of each core.
-    pub bounds: Vec<Bound>,
-}
-
-/// Clients keep eight keys of a gateway, this one among them.
-pub const NEXT_KEYS_MAX: usize = 4;
-
-/// A key this gateway will have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NextKey {
-    /// The public key.
-    pub key: PublicKey,
-    /// From when on it may be used.
-    pub not_before: UnixMillis,
-}
-
-/// Who decides about tokens.
-#[derive(Clone, Debug)]
-pub enum Auth {
-    /// One shared token; the client's `user` field is believed.
-    Development {
-        /// The token.
-        token: DevelopmentToken,
-    },
-    /// A backend decides.
-    Delegated {
-        /// Name of one of [`Config::routes`].
-        route: String,
-        /// Time its backends have.
-        deadline: Duration,
-        /// Authentications under way per worker.
-        in_flight_max: usize,
-    },
-}
-
-/// A name clients send requests to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The name, 1–32 bytes.
-    pub name: String,
-    /// Indices into [`Config::endpoints`]; never empty, without repetition.
-    pub endpoints: Vec<u16>,
-    /// Which of them takes a request.
-    pub balance: Balance,
-    /// Whether one of them hears of links that open and close.
-    pub presence: bool,
-    /// Time it has to answer.
-    pub deadline: Duration,
-}
-
-/// A backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The name, 1–32 bytes.
-    pub name: String,
-    /// Where it listens.
-    pub address: driver::Endpoint,
-    /// How the stream is protected.
-    pub security: Security,
-    /// Credit for payloads it may have under way to each worker, in bytes.
-    pub credit_window: usize,
-}
-
-/// How a stream is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// Noise KK with this public key of the backend.
-    Kk {
-        /// The backend's static public key.
-        key: PublicKey,
-        /// The suite, one for streams.
-        suite: Suite,
-    },
-    /// None; Unix sockets, and loopback by opt-in.
-    Clear,
-}
-
-/// Streams to backends.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// The private key that proves this gateway; present when an endpoint is [`Security::Kk`].
-    pub key: Option<StaticKey>,
-    /// Bytes on their way to one backend at most.
-    pub outbox: usize,
-    /// Time from dialling to an open stream.
-    pub dial_deadline: Duration,
-    /// First pause before redialling.
-    pub redial_min: Duration,
-    /// Longest pause; not below the first.
-    pub redial_max: Duration,
-    /// Failures in a row that eject an endpoint.
-    pub eject_after: usize,
-    /// How long it stays out.
-    pub eject_time: Duration,
-    /// Interval of heartbeats.
-    pub heartbeat: Duration,
-    /// `TCP_USER_TIMEOUT` of those over TCP.
-    pub user_timeout: Duration,
-}
-
-/// Facts of the machine that defaults and checks depend on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// CPUs this process may run on; never empty.
-    pub cpus: Vec<u32>,
-    /// Open files this process may have (`RLIMIT_NOFILE`, after it was raised as far as allowed).
-    pub open_files: u64,
-    /// Bytes of memory this process may use; 0 if not known.
-    pub memory: u64,
-}
-
-/// What the command line says over the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// `--listen`; of the only listener, and an error with several.
-    pub listen: Option<SocketAddr>,
-    /// `--workers`; replaces the list of cores.
-    pub workers: Option<usize>,
-}
-
-/// Reads a file that the config names; says why it can't.
-pub type ReadFile<'f> = &'f dyn Fn(&Path) -> Result<String, String>;
 
 /// Parses and checks the text of a config file.
 ///
@@ -233,19 +82,6 @@ pub struct Development {
 }
 
 impl Config {
-    /// Slots of a worker with `slots` that links never take: with a full table the kernel would accept connections only
-    /// to close them, and a stream that comes back needs a place.
-    #[must_use]
-    pub fn slots_reserved(&self, slots: u32) -> u32 {
-        64.min(slots / 8).max(self.endpoints.len() as u32)
-    }
-
-    /// Links a worker with `slots` holds at most, while all its streams are open.
-    #[must_use]
-    pub fn links_max(&self, slots: u32) -> u32 {
-        slots.saturating_sub(self.slots_reserved(slots) + self.endpoints.len() as u32)
-    }
-
     /// A gateway for development: routes `echo` and `chat` to one service on a private Unix socket, the token of
     /// development mode, and no limits for loopback. It runs through the same checks as a file.
     ///
@@ -263,20 +99,6 @@ impl Config {
     #[must_use]
     pub fn keys() -> Vec<(&'static str, &'static [Key])> {
         check::keys()
-    }
-
-    /// Indices of the cores that accept from a listener.
-    #[must_use]
-    pub fn cores_of(&self, listener: usize) -> Vec<usize> {
-        let serves = |at: &usize| self.cores[*at].listeners.contains(&listener);
-        (0..self.cores.len()).filter(serves).collect()
-    }
-
-    /// The endpoint's index, by name.
-    #[must_use]
-    pub fn endpoint(&self, name: &str) -> Option<u16> {
-        let at = self.endpoints.iter().position(|endpoint| endpoint.name == name)?;
-        u16::try_from(at).ok()
     }
 }
 

@@ -6,8 +6,8 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
+use super::former::FORMER;
 use super::problem::{Problem, nearest};
-use super::sections::FORMER;
 use super::value::Kind;
 
 /// When a changed key takes effect.

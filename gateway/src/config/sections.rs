@@ -21,13 +21,6 @@ const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600_000;
 
-/// Tables and keys of earlier versions: what became of them, and how to write that now.
-pub(super) const FORMER: [(&str, &str, &str); 1] = [(
-    "listen",
-    "this table is `[[listener]]` now, of which there may be several",
-    "write `[[listener]]` instead of `[listen]` and give it a name, such as `name = \"clients\"`",
-)];
-
 /// Slots of a worker at most: a link id has 20 bits for them.
 pub(super) const SLOTS_MAX: u64 = 1 << 20;
 /// Workers at most: a link id has 12 bits for them.

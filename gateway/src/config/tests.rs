@@ -1,5 +1,7 @@
 //! Configs as people write them, and what the gateway says about them.
 
+use std::time::Duration;
+
 use protocol::noise::Suite;
 
 use super::section::Section as _;

@@ -77,7 +77,7 @@ fn describe(name: &str, at: usize, state: State, counters: &[Arc<Counters>]) -> 
 mod tests {
     use driver::Errno;
 
-    use super::super::status::tests::config;
+    use super::super::snapshot::tests::config;
     use super::*;
     use crate::counters::health::Reason;
 

@@ -1,7 +1,7 @@
 //! Just enough HTTP/1.1 to be scraped: `GET` and `HEAD` of a few paths, one request per connection.
 
 use super::metrics::{Exposition, render};
-use super::status::Snapshot;
+use super::snapshot::Snapshot;
 
 /// Longest request head that is read.
 pub(super) const HEAD_LEN_MAX: usize = 8 * 1024;
@@ -120,7 +120,7 @@ fn response(status: &str, media_type: &str, body: &str, head_only: bool) -> Vec<
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::status::tests::with_snapshot;
+    use super::super::snapshot::tests::with_snapshot;
     use super::*;
 
     fn get(path: &str) -> String {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::serve::Places;
-use super::status::Snapshot;
+use super::places::Places;
+use super::snapshot::Snapshot;
 use crate::config::Bound;
 use crate::counters::health::Health;
 use crate::counters::{Cell, Counters, Form, Metric, Sample};
@@ -174,7 +174,7 @@ mod tests {
 
     use protocol::CloseCode;
 
-    use super::super::status::tests::with_snapshot;
+    use super::super::snapshot::tests::with_snapshot;
     use super::*;
 
     #[test]

@@ -10,9 +10,11 @@ mod http;
 mod log;
 mod machine;
 mod metrics;
+mod places;
 mod ready;
 mod serve;
 pub mod settings;
+mod snapshot;
 mod sockets;
 pub mod spawn;
 mod status;
@@ -32,6 +34,7 @@ pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use exit::Exit;
 pub use log::{set_level, tell};
 pub use machine::{machine, read_key_file};
+pub use ready::Ready;
 pub use sockets::Sockets;
 pub use workers::{Progress, UntilEnded, Workers};
 
@@ -54,22 +57,6 @@ pub struct Options {
 
 /// What to do once when every worker serves.
 pub type WhenReady = Box<dyn FnOnce(&Ready) + Send>;
-
-/// What is known when every worker serves.
-pub struct Ready {
-    /// The addresses clients connect to, by listener of the config; ports are the real ones.
-    pub listeners: Vec<std::net::SocketAddr>,
-    /// The address of /metrics.
-    pub http: Option<std::net::SocketAddr>,
-}
-
-impl std::fmt::Display for Ready {
-    /// The addresses, as in a sentence.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let addresses: Vec<_> = self.listeners.iter().map(ToString::to_string).collect();
-        f.write_str(&addresses.join(", "))
-    }
-}
 
 /// Runs a gateway until a signal or a failure ends it. `spawn` starts the workers; it is called once, after
 /// everything that can fail without them.

@@ -1,5 +1,6 @@
 //! The ready file: how a script learns that the gateway serves, and where.
 
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,8 +10,23 @@ use std::path::{Path, PathBuf};
 use protocol::hex;
 use serde_json::json;
 
-use super::Ready;
 use crate::config::{Config, Listener};
+
+/// What is known when every worker serves.
+pub struct Ready {
+    /// The addresses clients connect to, by listener of the config; ports are the real ones.
+    pub listeners: Vec<SocketAddr>,
+    /// The address of /metrics.
+    pub http: Option<SocketAddr>,
+}
+
+impl fmt::Display for Ready {
+    /// The addresses, as in a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.listeners.iter().map(ToString::to_string).collect();
+        f.write_str(&addresses.join(", "))
+    }
+}
 
 /// A written ready file; removed when dropped.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use protocol::UnixMillis;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::places::Places;
+use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
-use super::status::Snapshot;
 use super::verbs::LINE_LEN_MAX;
 use super::workers::{Progress, Workers};
 use super::{http, verbs};
@@ -33,25 +34,6 @@ pub(super) struct State {
     pub(super) stopping: Cell<bool>,
     http: Places,
     admin: Places,
-}
-
-/// The places for connections at one of the two sockets: whoever takes up all of one does not lock the other.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    open: Cell<usize>,
-    refused: Cell<u64>,
-}
-
-impl Places {
-    /// Connections that are open now.
-    pub(super) fn open(&self) -> u64 {
-        self.open.get() as u64
-    }
-
-    /// Connections that found no place.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.get()
-    }
 }
 
 impl State {
@@ -95,20 +77,14 @@ struct Place {
 
 impl Place {
     fn take(state: &Rc<State>, of: fn(&State) -> &Places) -> Option<Self> {
-        let Places { open, refused } = of(state);
-        if open.get() >= state.config.admin.connections {
-            refused.set(refused.get() + 1);
-            return None;
-        }
-        open.set(open.get() + 1);
-        Some(Self { state: Rc::clone(state), of })
+        let found = of(state).enter(state.config.admin.connections);
+        found.then(|| Self { state: Rc::clone(state), of })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = &(self.of)(&self.state).open;
-        open.set(open.get() - 1);
+        (self.of)(&self.state).leave();
     }
 }
 

@@ -1,38 +1,12 @@
 //! The state of the whole process at one moment, for people and for scripts.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
-use protocol::UnixMillis;
 use serde_json::{Map, Value, json};
 
 use super::endpoints::State;
-use super::serve::Places;
-use crate::config::{Ceiling, Config};
+use super::snapshot::Snapshot;
 use crate::counters::{Counters, Form, Sample};
-
-/// What can be told at one moment.
-pub(super) struct Snapshot<'s> {
-    /// Whether every worker serves.
-    pub(super) ready: bool,
-    /// Whether the gateway is on its way out.
-    pub(super) stopping: bool,
-    /// When the process started.
-    pub(super) started: UnixMillis,
-    /// Now.
-    pub(super) now: UnixMillis,
-    /// What is in force.
-    pub(super) config: &'s Config,
-    /// The addresses clients connect to with their real ports, by listener of the config.
-    pub(super) addresses: &'s [SocketAddr],
-    /// Workers' numbers, by core of the config.
-    pub(super) counters: &'s [Arc<Counters>],
-    /// The sum of all limits.
-    pub(super) ceiling: &'s Ceiling,
-    /// The connections at the sockets of the control thread, by name.
-    pub(super) places: [(&'static str, &'s Places); 2],
-}
 
 impl Snapshot<'_> {
     /// One JSON object; its fields are only ever added to.
@@ -137,26 +111,6 @@ impl Snapshot<'_> {
         }
         text
     }
-
-    /// Sums over all workers, in the order of [`Counters::METRICS`].
-    fn totals(&self) -> Vec<Sample> {
-        let mut workers = self.counters.iter().map(|counters| counters.samples());
-        let mut totals = workers.next().unwrap_or_default();
-        for samples in workers {
-            for (total, sample) in totals.iter_mut().zip(samples) {
-                match (total, sample) {
-                    (Sample::One(total), Sample::One(number)) => *total = total.wrapping_add(number),
-                    (Sample::Split(_, totals), Sample::Split(_, numbers)) => {
-                        for ((_, total), (_, number)) in totals.iter_mut().zip(numbers) {
-                            *total = total.wrapping_add(number);
-                        }
-                    }
-                    _ => unreachable!("all workers have the same metrics"),
-                }
-            }
-        }
-        totals
-    }
 }
 
 fn numbers(samples: &[Sample]) -> Value {
@@ -172,45 +126,11 @@ fn numbers(samples: &[Sample]) -> Value {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::path::Path;
-
+mod tests {
     use protocol::Refusal;
+    use serde_json::json;
 
-    use super::*;
-    use crate::config::{Checked, Machine, Overrides, load};
-
-    /// A config of two workers with a listener each.
-    pub(in crate::control) fn config() -> Checked<Config> {
-        let text = "[keys]\nserver = 'key'\n[auth]\nmode = 'development'\n[limits]\nletters = 64\n\
-                    [[listener]]\nname = 'app'\naddress = '127.0.0.1:7400'\n\
-                    [[listener]]\nname = 'web'\naddress = '[::1]:0'\n\
-                    [[core]]\ncpu = 0\nlisteners = ['app']\n\
-                    [[core]]\ncpu = 3\nslots = 700\nbatch_wait = '50us'\nlisteners = ['app', 'web']\n\
-                    [[route]]\nname = 'chat'\nendpoints = ['chat']\n\
-                    [[endpoint]]\nname = 'chat'\naddress = 'unix:/run/chat.sock'\nclear = true\n";
-        let machine = Machine { cpus: vec![0, 3], open_files: 1000, memory: 0 };
-        let read = |_: &Path| Ok("05".repeat(32));
-        load("f", text, Overrides::default(), &machine, &read).unwrap_or_else(|p| panic!("{p}")).0
-    }
-
-    /// A gateway with it.
-    pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
-        let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
-        let config = config();
-        let ceiling = Ceiling { parts: vec![("links", 1 << 20)], kernel_idle: 0, kernel_full: 0 };
-        look(&Snapshot {
-            ready: true,
-            stopping: false,
-            started: UnixMillis(1_000_000),
-            now: UnixMillis(1_090_500),
-            config: &config,
-            addresses: &["127.0.0.1:7400", "[::1]:7401"].map(|address| address.parse().unwrap()),
-            counters: &counters,
-            ceiling: &ceiling,
-            places: [("http", &Places::default()), ("admin", &Places::default())],
-        });
-    }
+    use crate::control::snapshot::tests::with_snapshot;
 
     #[test]
     fn totals_are_the_sums_of_all_workers() {

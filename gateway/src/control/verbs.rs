@@ -1,7 +1,7 @@
 //! The admin socket's language: one line in, text or JSON out, then the end.
 
 use super::metrics::{Exposition, render};
-use super::status::Snapshot;
+use super::snapshot::Snapshot;
 
 /// Longest line a client of the admin socket may send, its end included.
 pub(super) const LINE_LEN_MAX: usize = 1024;
@@ -27,7 +27,7 @@ pub(super) fn answer(line: &str, snapshot: &Snapshot<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::tests::with_snapshot;
+    use super::super::snapshot::tests::with_snapshot;
     use super::*;
 
     #[test]

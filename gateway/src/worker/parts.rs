@@ -131,7 +131,7 @@ impl Parts {
             pending,
             parked,
             parked_bytes,
-            judging: self.identity.len(),
+            judging: self.identity.asked_len(),
             letters,
             unrung,
             unsent,

@@ -4,8 +4,8 @@ use protocol::limits::CREDIT_OVERHEAD;
 use protocol::noise::Suites;
 use protocol::stream::frame_len_beside;
 
-use super::Tables;
 use super::listeners::check_next;
+use super::tables::Tables;
 use crate::config::section::Reader;
 use crate::config::sections::SuiteKeys;
 

@@ -1,6 +1,6 @@
 //! The cores: what each has of its own, what it takes from the tables for all, and whether the machine can give it.
 
-use super::Tables;
+use super::tables::Tables;
 use crate::config::problem::nearest;
 use crate::config::section::Reader;
 use crate::config::sections::{CoreKeys, SLOTS_MAX, WORKERS_MAX};

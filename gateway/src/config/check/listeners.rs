@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use protocol::noise::{StaticKey, Suites};
 
-use super::{Tables, secret, unique};
+use super::names::unique;
+use super::secrets::secret;
+use super::tables::Tables;
 use crate::config::section::Reader;
 use crate::config::sections::ListenerKeys;
 use crate::config::{LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, ReadFile, Secret};

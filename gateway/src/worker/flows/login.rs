@@ -35,7 +35,7 @@ impl Parts {
             return self.refresh(token, auth);
         }
         match self.identity.judge(&self.turn, machine, auth) {
-            Judged::Proved { user, proof } => {
+            Judged::Known { user, proof } => {
                 let (device, heartbeat_ms) = (auth.device, auth.heartbeat_ms);
                 let begun = self.sessions.begin(&mut self.turn, user, device, proof, heartbeat_ms);
                 self.claim(token, begun);

@@ -1,24 +1,22 @@
 //! Who a client is: by development token, by ticket, or by the word of a backend.
 //!
-//! `ticket` makes tickets for the next connects, `verdict` keeps what is asked of backends until they answer.
+//! `ticket` makes tickets for the next connects, `verdict` hears backends out, `asked` keeps what they were asked.
 
+mod asked;
 mod ticket;
 mod verdict;
 
-use std::collections::VecDeque;
-
-use protocol::Time;
 use protocol::link::ServerLink;
 use protocol::noise::ticket::Identity as Ticketed;
 use protocol::wire::frame::Auth;
 
 pub(super) use self::verdict::{Proved, Verdict};
 
-use self::verdict::Judging;
+use self::asked::Asked;
 use super::acceptors::Acceptors;
 use super::settings;
 use super::turn::Turn;
-use crate::collections::{HashKey, Key, Slab};
+use crate::collections::HashKey;
 use crate::counters::Counters;
 use crate::session::{Proof, TicketRule};
 
@@ -28,16 +26,14 @@ pub(super) struct Judge {
     acceptors: Acceptors,
     /// Key of the hash that names logins, the same on all gateways of a group.
     group: HashKey,
-    judging: Slab<Judging>,
-    /// All have the same time, so the first to be asked is the first to be due.
-    due: VecDeque<(Time, Key)>,
+    asked: Asked,
 }
 
 /// What can be said of a client at once.
 #[derive(Debug)]
 pub(super) enum Judged<'a> {
     /// It is this user.
-    Proved {
+    Known {
         /// The user's id.
         user: &'a [u8],
         /// How that was proved.
@@ -52,7 +48,7 @@ pub(super) enum Judged<'a> {
 impl Judge {
     /// Nobody is judged yet.
     pub(super) fn new(settings: &settings::Settings, acceptors: Acceptors, group: HashKey) -> Self {
-        Self { acceptors, group, judging: Slab::new(settings.auth.in_flight_max()), due: VecDeque::new() }
+        Self { acceptors, group, asked: Asked::new(settings.auth.in_flight_max()) }
     }
 
     /// The server's ends of handshakes.
@@ -71,7 +67,7 @@ impl Judge {
                 let login = self.login(auth.token);
                 let tickets = Some(TicketRule::default());
                 let proof = Proof { login, time: turn.wall, expiry: None, tickets };
-                Judged::Proved { user: auth.user, proof }
+                Judged::Known { user: auth.user, proof }
             }
             settings::Auth::Delegated { .. } => Judged::Asked,
         }
@@ -84,7 +80,7 @@ impl Judge {
 
     /// Copies what is not counted where it happens.
     pub(super) fn publish(&self, counters: &Counters) {
-        counters.authentications_in_flight.set(self.judging.len() as u64);
+        counters.authentications_in_flight.set(self.asked.len() as u64);
     }
 }
 
@@ -96,5 +92,5 @@ fn judge_ticket<'a>(machine: &'a ServerLink, ticketed: &'a Ticketed, auth: &Auth
     }
     let Ticketed { login, auth_time: time, token_exp: expiry, end, bound_key, .. } = *ticketed;
     let proof = Proof { login, time, expiry, tickets: Some(TicketRule { end, bound_key }) };
-    Judged::Proved { user: &ticketed.user, proof }
+    Judged::Known { user: &ticketed.user, proof }
 }

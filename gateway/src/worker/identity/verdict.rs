@@ -11,22 +11,11 @@ use protocol::wire::stream::AuthResult;
 use protocol::{CloseCode, Time, UnixMillis};
 
 use super::Judge;
-use crate::collections::Key;
+use super::asked::Judging;
 use crate::session::{Proof, TicketRule};
 use crate::upstream::StreamIndex;
 use crate::worker::settings::Farewell;
 use crate::worker::turn::Turn;
-
-/// A token that is being judged.
-#[derive(Debug)]
-pub(super) struct Judging {
-    link: Token,
-    stream: StreamIndex,
-    device: Vec<u8>,
-    /// Names the login.
-    login: u64,
-    heartbeat_ms: u32,
-}
 
 /// What a backend has said of a token.
 #[derive(Debug)]
@@ -49,7 +38,7 @@ pub(in crate::worker) struct Proved {
 }
 
 impl Judge {
-    /// Notes that a token is at a backend, by when it has to answer; the number of the call. `None` when too many are.
+    /// Notes that a token is at a backend, and by when it has to answer; the number of the call. `None` when too many are.
     pub(in crate::worker) fn ask(
         &mut self,
         link: Token,
@@ -59,13 +48,7 @@ impl Judge {
     ) -> Option<u64> {
         let (device, heartbeat_ms) = (auth.device.to_vec(), auth.heartbeat_ms);
         let judging = Judging { link, stream, device, login: self.login(auth.token), heartbeat_ms };
-        let key = self.judging.insert(judging).ok()?;
-        // Those that came leave their times behind: they go when there are as many as there may be under way.
-        if self.due.len() >= 2 * self.judging.max() as usize {
-            self.due.retain(|&(_, key)| self.judging.get(key).is_some());
-        }
-        self.due.push_back((deadline, key));
-        Some(number(key))
+        self.asked.insert(judging, deadline)
     }
 
     /// A backend's verdict, if this was asked of it and not yet given up.
@@ -75,7 +58,7 @@ impl Judge {
         stream: StreamIndex,
         result: &AuthResult<'_>,
     ) -> Option<Verdict> {
-        let judging = self.take(stream, result.call)?;
+        let judging = self.asked.take(stream, result.call)?;
         Some(Verdict { link: judging.link, outcome: self.weigh(turn, judging, result) })
     }
 
@@ -100,57 +83,31 @@ impl Judge {
 
     /// A verdict that can be read and says nothing sensible: its link is let in as little as without one.
     pub(in crate::worker) fn misjudged(&mut self, stream: StreamIndex, call: u64) -> Option<Token> {
-        self.take(stream, call).map(|judging| judging.link)
-    }
-
-    fn take(&mut self, stream: StreamIndex, call: u64) -> Option<Judging> {
-        let key = key(call);
-        if self.judging.get(key)?.stream == stream { self.judging.remove(key) } else { None }
+        self.asked.take(stream, call).map(|judging| judging.link)
     }
 
     /// Whose verdict did not come in time; called until `None`.
     pub(in crate::worker) fn overdue(&mut self, now: Time) -> Option<Token> {
-        while let Some(&(deadline, key)) = self.due.front()
-            && deadline <= now
-        {
-            self.due.pop_front();
-            if let Some(judging) = self.judging.remove(key) {
-                return Some(judging.link);
-            }
-        }
-        None
+        self.asked.take_overdue(now).map(|judging| judging.link)
     }
 
     /// When [`Judge::overdue`] is next worth calling.
     pub(in crate::worker) fn next_deadline(&self) -> Option<Time> {
-        self.due.front().map(|&(deadline, _)| deadline)
+        self.asked.next_deadline()
     }
 
     /// A stream has ended, and its verdicts will not come: whose those were.
     pub(in crate::worker) fn abandon(&mut self, stream: StreamIndex) -> Vec<Token> {
-        let of_stream = self.judging.iter().filter(|(_, judging)| judging.stream == stream);
-        let waiting: Vec<_> = of_stream.map(|(key, _)| key).collect();
-        waiting.into_iter().filter_map(|key| self.judging.remove(key)).map(|judging| judging.link).collect()
+        self.asked.take_of_stream(stream)
     }
 
     /// A link has ended: nobody waits for its verdict.
     pub(in crate::worker) fn forget(&mut self, link: Token) {
-        let found = self.judging.iter().find(|(_, judging)| judging.link == link).map(|(key, _)| key);
-        if let Some(key) = found {
-            self.judging.remove(key);
-        }
+        self.asked.forget(link);
     }
 
     /// How many tokens are judged by backends.
-    pub(in crate::worker) fn len(&self) -> usize {
-        self.judging.len()
+    pub(in crate::worker) fn asked_len(&self) -> usize {
+        self.asked.len()
     }
-}
-
-fn number(key: Key) -> u64 {
-    u64::from(key.generation) << 32 | u64::from(key.index)
-}
-
-fn key(call: u64) -> Key {
-    Key { index: call as u32, generation: (call >> 32) as u32 }
 }

@@ -4,7 +4,7 @@ use driver::{Listener, Peer, Token};
 use protocol::link::ServerLink;
 
 use super::Links;
-use super::end::Cause;
+use super::cause::Cause;
 use super::link::Link;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;

@@ -13,45 +13,17 @@
 //! the kernel send RST, which may destroy the frame on its way (SPEC.md, section "Closing").
 
 use driver::{Armed, Op, Token};
+use protocol::CloseCode;
 use protocol::buffer::Place;
 use protocol::wire::frame::{Close, Frame};
-use protocol::{CloseCode, Error};
 
 use super::Links;
+use super::cause::{Cause, Parted};
 use super::link::{Ending, Reading};
 use super::outgoing::HOLE;
 use super::write::queue;
-use crate::session::SessionKey;
 use crate::worker::settings::Farewell;
 use crate::worker::turn::Turn;
-
-/// Why a link ends.
-#[derive(Debug)]
-pub(in crate::worker) enum Cause {
-    /// We close it, and say why.
-    Close(Farewell),
-    /// The peer broke a rule: the close code it asks for, or silence.
-    Fault(Error),
-    /// The client has said `Close` with this code. What it has been sent so far may still leave; nothing more is read.
-    Goodbye(u32),
-    /// A hello that is not served: this clear reply goes out.
-    Refused(Vec<u8>),
-    /// The peer ended, or the connection broke, without a close frame: truncation, not a logout.
-    Lost,
-    /// Nobody is told anything.
-    Silent,
-}
-
-/// What a link leaves behind when it is buried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::worker) struct Parted {
-    /// Its session, once authentication had begun.
-    pub(in crate::worker) session: Option<SessionKey>,
-    /// What was said at the end, by either side; `None` if the link just broke.
-    pub(in crate::worker) code: Option<u32>,
-    /// Whether somebody may still be judging its token.
-    pub(in crate::worker) was_authenticating: bool,
-}
 
 impl Links {
     /// Ends a link. The first cause counts.

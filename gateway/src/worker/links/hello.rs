@@ -5,7 +5,7 @@ use protocol::Error;
 use protocol::buffer::{Input, Place};
 
 use super::Links;
-use super::end::Cause;
+use super::cause::Cause;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 

@@ -8,10 +8,12 @@
 //! * `timers` — deadlines;
 //! * `end` — marked, told, drained, closed: the only way a link dies.
 //!
-//! `link` is one of them and `table` all of them; `strangers` and `outgoing` are the accounts that bound them.
+//! `link` is one of them and `table` all of them; `strangers` and `outgoing` are the accounts that bound them, `cause` is
+//! why one ends.
 
 mod accept;
 mod arm;
+mod cause;
 mod end;
 mod hello;
 mod link;
@@ -30,7 +32,7 @@ use protocol::buffer::Partials;
 use protocol::link::ServerLink;
 use protocol::{Time, wire::frame::Frame};
 
-pub(super) use self::end::Cause;
+pub(super) use self::cause::Cause;
 pub(super) use self::read::Heard;
 
 use self::outgoing::Outgoing;
@@ -71,7 +73,7 @@ impl Links {
     pub(super) fn new(settings: &Settings, hash: HashKey, now: Time) -> Self {
         Self {
             table: Table::new(settings.slots),
-            timers: Wheel::new(timers::TICK, settings.slots as usize, now),
+            timers: Wheel::new(TICK, settings.slots as usize, now),
             strangers: Strangers::default(),
             hailed: VecDeque::new(),
             replays: ReplayFilter::new(settings.replay_filter_len),
@@ -202,3 +204,6 @@ pub(super) struct Census {
     pub(super) partial_bytes: usize,
     pub(super) outgoing_bytes: usize,
 }
+
+/// Resolution of deadlines: fine enough for a handshake's five seconds, coarse enough to batch heartbeats.
+const TICK: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use protocol::limits::LINGER_BYTES_MAX;
 use protocol::wire::frame::Frame;
 
 use super::Links;
-use super::end::Cause;
+use super::cause::Cause;
 use super::link::{Ending, Reading};
 use crate::worker::turn::Turn;
 

@@ -9,12 +9,10 @@ use driver::Token;
 use protocol::{CloseCode, Time};
 
 use super::Links;
-use super::end::Cause;
+use super::cause::Cause;
 use super::link::{Ending, Reading, from_tenths};
 use crate::worker::turn::Turn;
 
-/// Resolution of deadlines: fine enough for a handshake's five seconds, coarse enough to batch heartbeats.
-pub(super) const TICK: Duration = Duration::from_millis(100);
 /// Entries looked at per turn; the others follow in the next turns, which then do not wait.
 const EXPIRED_PER_TURN: u32 = 4096;
 /// A deadline that is noticed so late shows that the process was stopped, or its machine was.

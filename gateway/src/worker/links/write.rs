@@ -5,7 +5,7 @@ use protocol::CloseCode;
 use protocol::wire::frame::Frame;
 
 use super::Links;
-use super::end::Cause;
+use super::cause::Cause;
 use super::link::{Ending, Link, to_tenths};
 use super::outgoing::{HOLE, Outgoing};
 use crate::worker::turn::Turn;

@@ -1,28 +1,10 @@
 //! Whether a request goes at once, waits for credit, or is refused.
 
-use protocol::{Refusal, Time};
+use protocol::Refusal;
 
 use super::Requests;
-use crate::id::LinkId;
+use super::way::Way;
 use crate::session::Account;
-use crate::upstream::{RouteIndex, StreamIndex};
-
-/// Where a request goes and what it takes.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::worker) struct Way {
-    /// Whose it is.
-    pub(in crate::worker) link: LinkId,
-    /// By which route.
-    pub(in crate::worker) route: RouteIndex,
-    /// To which endpoint.
-    pub(in crate::worker) stream: StreamIndex,
-    /// Hash of its ordering key; zero when it has none.
-    pub(in crate::worker) order: u32,
-    /// The credit it needs.
-    pub(in crate::worker) cost: u32,
-    /// How long it may wait for it.
-    pub(in crate::worker) patience: Time,
-}
 
 /// What becomes of a request that is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

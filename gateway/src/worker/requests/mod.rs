@@ -1,4 +1,5 @@
-//! Requests on their way: each is in flight at a backend or parked until there is credit, and leaves once.
+//! Requests on their way: each is in flight at a backend or parked until there is credit, and leaves once. `admit` decides
+//! which, `way` is where one goes.
 //!
 //! ```text
 //! request ─► admit ──goes──► in flight ─► answered | unknown (stream broke, deadline)
@@ -7,12 +8,14 @@
 //! ```
 
 mod admit;
+mod way;
 
 use protocol::stream::Blocked;
 use protocol::wire::frame::{Frame, Request};
 use protocol::{Refusal, Time};
 
-pub(super) use self::admit::{Admitted, Way};
+pub(super) use self::admit::Admitted;
+pub(super) use self::way::Way;
 
 use super::settings::Settings;
 use super::turn::Turn;
