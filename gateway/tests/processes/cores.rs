@@ -84,6 +84,29 @@ fn each_core_has_its_own_values_and_its_own_clients() {
     assert_eq!(all[5].server_keys, [(web_key.0.to_vec(), 0)], "each listener's clients hear of its key");
 }
 
+#[test]
+fn a_core_serves_two_listeners_each_with_its_own_key() {
+    let Some(folder) = Folder::new() else { return };
+    let web_key = folder.make_key("web.key");
+    let admin = folder.file("admin.sock");
+    let both = "[receive]\nparked_accepts = 5\n[[listener]]\nname = 'app'\naddress = '127.0.0.1:0'\n\
+                [[listener]]\nname = 'web'\naddress = '127.0.0.1:0'\nkey = 'web.key'\n";
+    let stage = Stage::set_in(folder, &format!("admin.socket = '{}'\n{both}", path(&admin)));
+    let told: Value =
+        serde_json::from_str(&said(&["status", "--socket", path(&admin), "--json"])).expect("it is JSON");
+    let address = told["listeners"][1]["address"].as_str().expect("an address").parse().expect("an address");
+    let web = Target { address, key: web_key, token: stage.target.token.clone(), http: None };
+    for (target, user) in [(&stage.target, "first"), (&web, "second"), (&stage.target, "third")] {
+        let mut client = Client::login(target, user);
+        client.wait_until_answered();
+        assert_eq!(client.server_keys, [(target.key.0.to_vec(), 0)], "{user} hears of the key it knows");
+    }
+    let workers = told["workers"].as_array().expect("all workers").len();
+    wait_until("each listener has its share of a worker's five parked accepts", || {
+        stage.target.sum("gateway_accepts_parked", "") == 4 * workers as u64
+    });
+}
+
 /// What the gateway's binary prints.
 fn said(arguments: &[&str]) -> String {
     let output = gateway(arguments);
