@@ -1,5 +1,5 @@
-//! docs/ARCHITECTURE.md tells the truth: every file it names is there, every file of the worker is named, and the folders
-//! say what is in them.
+//! The documents tell the truth: every file they name is there, docs/ARCHITECTURE.md names every file of the worker, and the
+//! folders say what is in them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,16 +11,18 @@ const ROOMS: [&str; 8] =
     ["protocol/", "driver/", "gateway/", "sdk/", "loadgen/", "tests/", "benches/", "docs/"];
 
 #[test]
-fn every_file_the_document_names_is_there() {
-    let named = named_files();
-    assert!(named.len() > 40, "the document names its files: {named:?}");
-    let missing: Vec<_> = named.iter().filter(|path| !root().join(path).exists()).collect();
-    assert!(missing.is_empty(), "docs/ARCHITECTURE.md names files that are not there: {missing:#?}");
+fn every_file_the_documents_name_is_there() {
+    let documents = ["README.md", "docs/ARCHITECTURE.md", "docs/PERFORMANCE.md"];
+    let named: Vec<(&str, String)> =
+        documents.iter().flat_map(|name| named_in(name).into_iter().map(move |path| (*name, path))).collect();
+    assert!(named.len() > 40, "the documents name files: {named:?}");
+    let missing: Vec<_> = named.iter().filter(|(_, path)| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "files that are not there: {missing:#?}");
 }
 
 #[test]
 fn every_step_and_file_of_the_worker_is_named_where_a_reader_looks_for_it() {
-    let named = named_files();
+    let named = named_in("docs/ARCHITECTURE.md");
     let mut unnamed = Vec::new();
     for folder in folders(&root().join(WORKER)) {
         let head = head_of(&folder.join("mod.rs"));
@@ -60,9 +62,9 @@ fn table() -> impl Iterator<Item = String> {
     section.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-/// Paths from the root of everything in backticks that looks like a source file.
-fn named_files() -> BTreeSet<String> {
-    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the document exists");
+/// Paths from the root of everything in backticks in a document that looks like a source file.
+fn named_in(document: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(document)).expect("the document exists");
     // Every other piece is a fenced block.
     let text: String = text.split("```").step_by(2).collect();
     let words =
