@@ -54,7 +54,7 @@ section! {
         cpu: Option<usize> as Optional<Count> = "" in 0..=65_535, Restart, "none";
         /// Sockets of this worker: links, parked accepts and streams together. Absent: the limit of open files
         /// (`RLIMIT_NOFILE`), at most 20000, because the kernel bounds each ring's table by it.
-        slots: Option<usize> as Optional<Count> = "" in 64..=SLOTS_MAX, Restart, "640 B of state and 4.2 KiB of kernel memory each";
+        slots: Option<usize> as Optional<Count> = "" in 64..=SLOTS_MAX, Restart, "730 B of state and 4.2 KiB of kernel memory each";
         /// Names of the listeners this worker accepts from. Absent: all.
         listeners: Option<Vec<String>> as Optional<ListOf<Name>> = "", Restart, "none";
         /// Absent: `submissions` of `[ring]`.

@@ -144,3 +144,6 @@ fn completed<D: Driver>(driver: &mut D, parts: &mut Parts, done: Completion) {
 
 /// Completions learned in a turn; the others follow in the next one, which then does not wait.
 const COMPLETIONS_PER_TURN: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,8 @@ pub(super) struct Census {
 
 /// Resolution of deadlines: fine enough for a handshake's five seconds, coarse enough to batch heartbeats.
 const TICK: Duration = Duration::from_millis(100);
+
+const _: () = assert!(
+    size_of::<(Token, Cause)>() <= 40,
+    "the memory ceiling counts 40 bytes for a link that is marked"
+);
