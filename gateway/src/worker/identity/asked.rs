@@ -100,3 +100,33 @@ fn number(key: Key) -> u64 {
 fn key(call: u64) -> Key {
     Key { index: call as u32, generation: (call >> 32) as u32 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const FIRST: StreamIndex = StreamIndex(0);
+
+    fn judging(slot: u32) -> Judging {
+        let link = Token { slot, generation: 1 };
+        Judging { link, stream: FIRST, device: Vec::new(), login: 0, heartbeat_ms: 0 }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn times_of_those_who_came_are_bounded_and_nobody_elses_is_lost() {
+        let mut asked = Asked::new(2);
+        asked.insert(judging(0), at(3)).expect("there is room");
+        for slot in 1..1000 {
+            let call = asked.insert(judging(slot), at(4)).expect("there is room");
+            assert!(asked.take(FIRST, call).is_some());
+            assert!(asked.due.len() <= 4, "{slot}");
+        }
+        let overdue = asked.take_overdue(at(3)).map(|judging| judging.link.slot);
+        assert_eq!((overdue, asked.take_overdue(at(9)).is_some(), asked.len()), (Some(0), false, 0));
+    }
+}

@@ -94,3 +94,6 @@ fn judge_ticket<'a>(machine: &'a ServerLink, ticketed: &'a Ticketed, auth: &Auth
     let proof = Proof { login, time, expiry, tickets: Some(TicketRule { end, bound_key }) };
     Judged::Known { user: &ticketed.user, proof }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,3 +212,6 @@ const _: () = assert!(
     size_of::<(Token, Cause)>() <= 40,
     "the memory ceiling counts 40 bytes for a link that is marked"
 );
+
+#[cfg(test)]
+mod tests;

@@ -190,3 +190,6 @@ impl Letters {
         counters.letters_unsent.set(self.unsent.len() as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;

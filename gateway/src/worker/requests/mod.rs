@@ -151,3 +151,6 @@ impl Requests {
         counters.requests_parked_bytes.set(parked_bytes as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;

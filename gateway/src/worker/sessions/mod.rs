@@ -155,3 +155,6 @@ impl Sessions {
         counters.revocations_forgotten.set(self.claims.revocations().evicted());
     }
 }
+
+#[cfg(test)]
+mod tests;

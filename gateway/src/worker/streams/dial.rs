@@ -58,12 +58,15 @@ impl Streams {
         let machine = GatewayStream::new(&endpoint.mode, endpoint.params, introduction, ephemeral, turn.now);
         let own = self.at(stream);
         own.epoch = own.epoch.wrapping_add(1);
-        let Ok(machine) = machine else {
-            // The keys of its endpoint cannot be used.
-            turn.submit(Op::Close { token });
-            return self.failed(turn, stream);
+        let machine = match machine {
+            Ok(machine) => Box::new(machine),
+            Err(error) => {
+                // The keys of its endpoint cannot be used.
+                turn.submit(Op::Close { token });
+                turn.counters.endpoints[usize::from(stream.0)].failed(Reason::broke(error));
+                return self.failed(turn, stream);
+            }
         };
-        let machine = Box::new(machine);
         own.socket = Some(Socket { token, machine, receiving: true, sending: false, ending: Ending::No });
         turn.submit(Op::Receive { token, pool: Pool::Streams, mode: Mode::Multishot });
         self.dirty(stream);

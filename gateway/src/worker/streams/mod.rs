@@ -240,3 +240,6 @@ impl Streams {
 const TICK: Duration = Duration::from_millis(100);
 /// Links looked at per turn for a stream that has come back.
 const ANNOUNCED_PER_TURN: u32 = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Chunks to frames, and what waits for the next one.
+
+use super::*;
+
+#[test]
+fn a_record_may_come_in_pieces() {
+    let mut rig = Rig::new(settings());
+    let token = rig.live(0);
+    let said = [rig.say(token, &[PING]), rig.say(token, &[request(&[1; 500])])].concat();
+    let (one, two) = said.split_at(300);
+    assert_eq!(rig.arrive(token, one), ["ping"]);
+    assert!(rig.partial_bytes() > 200);
+    assert_eq!(rig.arrive(token, two), ["request"]);
+    assert_eq!(rig.partial_bytes(), 0);
+    assert_eq!(rig.ops(), ["receive 0", "poll 0", "receive 0", "poll 0"], "an idle link waits with a poll");
+}
+
+#[test]
+fn frames_behind_auth_are_held_until_the_welcome() {
+    let mut rig = Rig::new(settings());
+    let token = rig.open(0);
+    let said = rig.say(token, &[AUTH, PING]);
+    assert_eq!(rig.arrive(token, &said), ["auth"]);
+    let said = rig.say(token, &[request(b"hello"), PING]);
+    assert_eq!(rig.arrive(token, &said), [""; 0]);
+    assert!(rig.partial_bytes() > 0);
+    rig.settle();
+    rig.welcome(token);
+    assert_eq!(rig.read(token, &mut [], |_, _| {}), ["ping", "request", "ping"]);
+    assert_eq!((rig.partial_bytes(), rig.ops().len()), (0, 0), "a poll is armed already");
+}
+
+#[test]
+fn a_link_that_says_too_much_before_the_welcome_is_not_read_until_then() {
+    let mut rig = Rig::new(settings());
+    let token = rig.authenticating(0);
+    let said = rig.say(token, &[PING; 7]);
+    rig.arrive(token, &said);
+    assert_eq!(rig.ops(), ["receive 0", "poll 0"]);
+    let said = rig.say(token, &[PING]);
+    rig.arrive(token, &said);
+    assert_eq!(rig.ops(), ["receive 0"], "and then nothing");
+    rig.flush();
+    assert!(rig.ops().is_empty());
+    rig.welcome(token);
+    assert_eq!(rig.read(token, &mut [], |_, _| {}), ["ping"; 8]);
+    assert_eq!(rig.ops(), ["poll 0"]);
+}
+
+#[test]
+fn a_link_that_says_too_much_before_the_welcome_can_be_closed() {
+    let mut rig = Rig::new(settings());
+    let token = rig.authenticating(0);
+    let said = rig.say(token, &[PING; 8]);
+    rig.arrive(token, &said);
+    rig.links.mark(token, Cause::Close(CloseCode::AuthFailed.into()));
+    rig.bury();
+    rig.flush();
+    assert_eq!(rig.ops(), ["receive 0", "receive 0", "send 0"], "its end is heard");
+}
+
+#[test]
+fn a_broken_rule_ends_the_link_and_nothing_behind_it_is_lent() {
+    let mut rig = Rig::new(settings());
+    let token = rig.live(0);
+    let said = rig.say(token, &[PING, PONG, PING]);
+    assert_eq!(rig.arrive(token, &said), ["ping"]);
+    assert!(!rig.links.is_live(token));
+    assert_eq!(rig.bury_one().code, Some(CloseCode::Unexpected.number()));
+    assert_eq!(rig.counted(), ["closed unexpected", "errors unexpected"]);
+}
+
+#[test]
+fn a_record_that_does_not_open_ends_the_link_in_silence() {
+    let mut rig = Rig::new(settings());
+    let token = rig.live(0);
+    let said = [rig.say(token, &[PING]), rig.say(token, &[PING])];
+    let mut said = said.concat();
+    *said.last_mut().expect("it has bytes") ^= 1;
+    assert_eq!(rig.arrive(token, &said), ["ping"]);
+    assert_eq!(rig.bury_one().code, None);
+    assert_eq!(rig.ops(), ["receive 0", "close 0"]);
+    assert_eq!(rig.counted(), ["errors record"]);
+}
+
+#[test]
+fn the_bounds_of_records_and_frames_are_those_of_the_settings() {
+    for (len, code) in [(3900, None), (4100, Some(CloseCode::TooLarge.number()))] {
+        let mut rig = Rig::new(settings());
+        let token = rig.live(0);
+        let said = rig.say(token, &[request(&vec![0; len])]);
+        rig.arrive(token, &said);
+        assert_eq!(rig.bury().first().and_then(|parted| parted.code), code);
+    }
+}
+
+/// A link's record of which the last byte is missing, and that byte.
+fn cut(rig: &mut Rig, token: Token, len: usize) -> (Vec<u8>, u8) {
+    let mut said = rig.say(token, &[request(&vec![0; len])]);
+    let last = said.pop().expect("it has bytes");
+    (said, last)
+}
+
+#[test]
+fn when_rests_of_chunks_take_too_much_room_the_oldest_link_goes() {
+    let mut rig = Rig::new(Settings { partial_bytes_max: 10_000, ..settings() });
+    let mut lasts = Vec::new();
+    for slot in 0..4 {
+        let token = rig.live(slot);
+        let (said, last) = cut(&mut rig, token, 3000);
+        rig.settle();
+        assert_eq!(rig.arrive(token, &said), [""; 0]);
+        lasts.push(last);
+    }
+    assert!(rig.partial_bytes() <= 10_000);
+    assert_eq!(rig.ops(), ["receive 3", "poll 3"]);
+    assert!(!rig.links.is_live(at(0)), "three of them have room");
+    assert_eq!(rig.bury_one().code, Some(CloseCode::TryLater.number()));
+    assert_eq!(rig.counted(), ["closed try_later", "errors partial_evicted"]);
+    for slot in 1..4 {
+        assert_eq!(rig.arrive(at(slot), &[lasts[slot as usize]]), ["request"]);
+    }
+    rig.flush();
+    rig.sent(at(0));
+    assert_eq!((rig.told(at(0)), rig.partial_bytes()), (vec!["close try_later".into()], 0));
+}
+
+#[test]
+fn a_rest_for_which_there_is_never_room_ends_its_own_link() {
+    let mut rig = Rig::new(Settings { partial_bytes_max: 1000, ..settings() });
+    let (other, token) = (rig.live(0), rig.live(1));
+    let (said, last) = cut(&mut rig, other, 10);
+    rig.arrive(other, &said[..1]);
+    rig.settle();
+    let (long, _) = cut(&mut rig, token, 3000);
+    rig.arrive(token, &long[..1]);
+    rig.arrive(token, &long[1..]);
+    assert_eq!(rig.ops(), ["receive 1", "poll 1", "receive 1"]);
+    let codes: Vec<_> = rig.bury().iter().map(|parted| parted.code).collect();
+    assert_eq!(codes, [Some(CloseCode::TryLater.number()); 2], "that of the other one was thrown out before");
+    assert_eq!(rig.arrive(other, &[&said[1..], &[last]].concat()), [""; 0]);
+}
+
+#[test]
+fn a_hello_in_pieces_may_be_thrown_out_too() {
+    let mut rig = Rig::new(Settings { partial_bytes_max: 100, ..settings() });
+    for slot in 0..2 {
+        let token = rig.accept(slot);
+        let hello = rig.dial(token, Suite::NkChaChaPoly);
+        rig.arrive(token, &hello[..60]);
+    }
+    assert_eq!(rig.numbers(), [2, 1, 0, 1, 0]);
+    rig.settle();
+    assert_eq!(rig.bury_one(), Parted { session: None, code: None, was_authenticating: false });
+    assert_eq!(rig.ops(), ["cancel receive 0"], "without keys nothing can be said");
+    assert_eq!(rig.counted(), ["closed try_later", "errors partial_evicted"]);
+}
+
+#[test]
+fn a_link_that_speaks_a_lot_has_a_receive_until_further_notice() {
+    let mut rig = Rig::new(Settings { promote_after: 4, demote_after: millis(30_000), ..settings() });
+    // Of its four chunks within 30 s the hello is one and the auth another.
+    let token = rig.live(0);
+    for _ in 0..3 {
+        let said = rig.say(token, &[PING]);
+        assert_eq!(rig.arrive(token, &said), ["ping"]);
+    }
+    assert_eq!(rig.ops(), ["receive 0", "poll 0", "receive 0", "multishot 0"], "and it stays");
+}
+
+#[test]
+fn a_link_that_speaks_now_and_then_waits_with_a_poll() {
+    let mut rig = Rig::new(Settings { promote_after: 3, demote_after: millis(30_000), ..settings() });
+    let token = rig.live(0);
+    rig.pass(millis(30_000));
+    for _ in 0..10 {
+        rig.pass(millis(16_000));
+        let said = rig.say(token, &[PING]);
+        rig.arrive(token, &said);
+        assert_eq!(rig.ops(), ["receive 0", "poll 0"]);
+    }
+}
+
+/// A link with a receive until further notice.
+fn busy(rig: &mut Rig) -> Token {
+    let token = rig.live(0);
+    let said = rig.say(token, &[PING]);
+    rig.arrive(token, &said);
+    assert_eq!(rig.ops(), ["receive 0", "multishot 0"]);
+    token
+}
+
+#[test]
+fn a_busy_link_that_becomes_quiet_waits_with_a_poll_again() {
+    let mut rig = Rig::new(Settings { promote_after: 3, demote_after: millis(10_000), ..settings() });
+    let token = busy(&mut rig);
+    rig.pass(millis(9900));
+    rig.pass(millis(100));
+    assert!(rig.ops().is_empty(), "it has spoken a lot");
+    for _ in 0..3 {
+        let said = rig.say(token, &[PING]);
+        assert_eq!(rig.arrive(token, &said), ["ping"]);
+    }
+    assert!(rig.ops().is_empty(), "its receive stays");
+    rig.pass(millis(10_000));
+    assert!(rig.ops().is_empty(), "it speaks as much as before");
+    let said = [rig.say(token, &[PING]), rig.say(token, &[PING])];
+    assert_eq!(rig.arrive(token, &said[0]), ["ping"]);
+    rig.pass(millis(9900));
+    assert!(rig.ops().is_empty());
+    rig.pass(millis(100));
+    assert_eq!(rig.ops(), ["cancel receive 0"]);
+    assert_eq!(rig.arrive(token, &said[1]), ["ping"], "it was on its way");
+    rig.pass(millis(10_000));
+    assert!(rig.ops().is_empty());
+    rig.ended(token, End::Cancelled);
+    assert_eq!(rig.ops(), ["poll 0"]);
+}
+
+#[test]
+fn a_receive_that_ends_while_it_is_cancelled_leaves_a_poll() {
+    let mut rig = Rig::new(Settings { promote_after: 3, demote_after: millis(10_000), ..settings() });
+    let token = busy(&mut rig);
+    rig.pass(millis(10_000));
+    rig.pass(millis(10_000));
+    assert_eq!(rig.ops(), ["cancel receive 0"]);
+    let said = rig.say(token, &[PING]);
+    assert_eq!(rig.received(token, &said, false, |_, _| {}), ["ping"]);
+    assert_eq!(rig.ops(), ["poll 0"]);
+}
+
+#[test]
+fn a_link_that_ends_while_its_receive_is_cancelled_does_not_cancel_it_twice() {
+    let mut rig = Rig::new(Settings { promote_after: 3, demote_after: millis(10_000), ..settings() });
+    let token = busy(&mut rig);
+    rig.pass(millis(10_000));
+    rig.pass(millis(10_000));
+    rig.links.mark(token, Cause::Silent);
+    rig.bury();
+    assert_eq!(rig.ops(), ["cancel receive 0"]);
+    rig.ended(token, End::Cancelled);
+    assert_eq!(rig.ops(), ["close 0"]);
+}
+
+#[test]
+fn a_receive_that_found_no_buffer_is_armed_again_at_the_end_of_the_turn() {
+    let mut rig = Rig::new(settings());
+    let (token, live) = (rig.accept(0), rig.live(1));
+    rig.settle();
+    rig.readable(live);
+    for token in [token, live] {
+        rig.ended(token, End::Starved);
+    }
+    assert_eq!(rig.ops(), ["receive 1"], "now it would end the same way");
+    rig.flush();
+    assert_eq!(rig.ops(), ["receive 0", "poll 1"]);
+    rig.flush();
+    assert!(rig.ops().is_empty());
+    let hello = rig.dial(token, Suite::NkChaChaPoly);
+    rig.arrive(token, &hello);
+    assert!(rig.links.machine(token).is_some_and(ServerLink::is_hailed));
+}
+
+#[test]
+fn a_starved_link_that_has_gone_is_not_armed() {
+    let mut rig = Rig::new(settings());
+    let token = rig.accept(0);
+    rig.ended(token, End::Starved);
+    rig.settle();
+    rig.links.mark(token, Cause::Silent);
+    rig.flush();
+    assert!(rig.ops().is_empty(), "marked is gone");
+    rig.bury();
+    assert_eq!(rig.ops(), ["close 0"]);
+}
+
+#[test]
+fn what_lapsed_or_was_cancelled_is_armed_again() {
+    for why in [End::Lapsed, End::Cancelled] {
+        let mut rig = Rig::new(settings());
+        let (token, live) = (rig.accept(0), rig.live(1));
+        rig.settle();
+        rig.ended(token, why);
+        rig.ended(live, why);
+        assert_eq!(rig.ops(), ["receive 0", "poll 1"]);
+    }
+}
+
+#[test]
+fn an_end_without_a_close_frame_is_a_loss() {
+    for why in [End::Eof, End::Broken(RESET)] {
+        let mut rig = Rig::new(settings());
+        let token = rig.live(0);
+        rig.readable(token);
+        rig.ended(token, why);
+        assert!(!rig.links.is_live(token));
+        assert_eq!(
+            rig.bury_one(),
+            Parted { session: Some(session()), code: None, was_authenticating: false }
+        );
+        assert_eq!(rig.counted(), ["links_lost"]);
+        assert_eq!(rig.ops(), ["receive 0", "close 0"]);
+        rig.closed(token);
+        rig.assert_empty();
+    }
+}
