@@ -104,6 +104,7 @@ mod tests {
         let dirty = outgoing.take_dirty();
         assert_eq!((outgoing.bytes(), dirty.len()), (30, 1), "a link stands in the list once");
         outgoing.flushed(dirty);
+        assert!(outgoing.take_dirty().is_empty(), "what was flushed is in the list no more");
         link.outgoing.clear();
         outgoing.sent(&mut link, 30, 48);
         assert_eq!(outgoing.bytes(), 48);

@@ -95,6 +95,15 @@ struct Rig {
     counted: BTreeMap<String, u64>,
 }
 
+/// Whatever a test has done, nothing is left of it in the end.
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.wind_up();
+        }
+    }
+}
+
 /// Completions, as the driver would tell them. Those of operations want that such a one is armed.
 impl Rig {
     fn new(settings: Settings) -> Self {
@@ -405,6 +414,36 @@ impl Rig {
 
     fn partial_bytes(&self) -> usize {
         self.links.census().partial_bytes
+    }
+
+    /// Ends whatever there is: every link is marked, buried and drained, and its socket closed.
+    fn wind_up(&mut self) {
+        for slot in 0..self.links.slots_used() {
+            if let Some(token) = self.links.in_slot(slot) {
+                self.links.mark(token, Cause::Silent);
+            }
+        }
+        self.bury();
+        for slot in 0..self.links.slots_used() {
+            // A test may have taken it off the list of the marked, or nobody has heard yet that its client is gone.
+            if let Some(link) = self.links.table.at(slot) {
+                let token = link.token;
+                self.links.part(&mut self.turn, token, Cause::Silent);
+            }
+        }
+        self.absorb();
+        for token in self.kernel.reads.keys().copied().collect::<Vec<_>>() {
+            self.ended(token, End::Cancelled);
+        }
+        for token in self.kernel.sends.keys().copied().collect::<Vec<_>>() {
+            self.unsent(token, Sent::Cancelled);
+        }
+        self.absorb();
+        for token in self.kernel.closes.clone() {
+            self.closed(token);
+        }
+        self.shake_hands();
+        self.assert_empty();
     }
 
     /// After the last socket was closed nothing is left of any link: no bytes, no place, no deadline, no buffer.

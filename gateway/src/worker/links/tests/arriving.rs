@@ -219,6 +219,22 @@ fn a_hello_more_than_may_wait_is_asked_to_come_back() {
 }
 
 #[test]
+fn those_who_come_together_are_not_asked_to_come_back_together() {
+    let settings = Settings { handshakes_waiting_max: 0, lingering_max: 80, ..settings() };
+    let mut rig = Rig::new(settings);
+    let mut waits = BTreeSet::new();
+    for slot in 0..40 {
+        let token = rig.hailed(slot);
+        rig.bury();
+        rig.sent(token);
+        let reply = ClearReply::decode(&rig.clients[&token].inbox).expect("a reply").expect("a whole one");
+        waits.insert(reply.busy_for());
+    }
+    assert!(waits.first() >= Some(&millis(1000)) && waits.last() <= Some(&millis(5000)), "{waits:?}");
+    assert!(waits.len() > 10, "{waits:?}");
+}
+
+#[test]
 fn over_the_bound_the_oldest_stranger_goes_and_hears_that_the_gateway_is_busy_if_it_passed_the_gate() {
     let mut rig = Rig::new(Settings { strangers_max: 2, handshakes_waiting_max: 9, ..settings() });
     rig.accept(0);

@@ -1,6 +1,7 @@
 //! A marked link is gone for everybody at once, and nothing has happened yet.
 
 use super::*;
+use crate::counters::Cell;
 
 #[test]
 fn a_marked_link_is_gone_for_everybody_at_once() {
@@ -16,6 +17,7 @@ fn a_marked_link_is_gone_for_everybody_at_once() {
     assert!(!rig.links.is_live(token) && rig.links.in_slot(3).is_none());
     assert_eq!(rig.outgoing_bytes(), 0, "or others would be cut for it");
     assert!(!rig.send(token, &PONG), "it takes nothing");
+    assert!(rig.links.open(token, &mut []).is_none(), "it says nothing");
     assert!(rig.ops().is_empty() && rig.counted().is_empty(), "all that follows from its end has its time");
     assert_eq!((rig.numbers(), rig.links.has_work()), ([1, 0, 0, 1, 0], true));
 }
@@ -111,6 +113,22 @@ fn a_former_tenant_of_a_slot_is_nobody() {
 }
 
 #[test]
+fn a_marked_link_is_sent_nothing_before_it_is_buried() {
+    let mut rig = Rig::new(settings());
+    let token = rig.live(0);
+    rig.send(token, &PONG);
+    rig.links.mark(token, Cause::Close(CloseCode::Kicked.into()));
+    // When more were marked than are buried in one turn.
+    rig.flush();
+    assert!(rig.ops().is_empty());
+    rig.bury();
+    rig.flush();
+    assert_eq!(rig.ops(), ["send 0"]);
+    rig.sent(token);
+    assert_eq!(rig.told(token), ["pong 1", "close kicked"]);
+}
+
+#[test]
 fn the_memory_of_a_send_comes_back_though_its_link_is_gone() {
     let mut rig = Rig::new(settings());
     let bytes = rig.turn.buffers.take(1000);
@@ -137,4 +155,26 @@ fn when_the_process_ends_every_link_is_told_and_nobody_is_let_in() {
     assert_eq!(rig.counted(), ["closed going_away +2", "links_accepted", "links_lost"]);
     rig.sent(at(2));
     assert_eq!(rig.told(at(2)), ["close going_away"]);
+}
+
+#[test]
+fn how_many_there_are_of_everything_is_a_metric() {
+    let mut rig = Rig::new(settings());
+    let (closing, speaking, listening) = (rig.live(0), rig.live(1), rig.live(2));
+    rig.links.mark(closing, Cause::Close(CloseCode::Kicked.into()));
+    rig.bury();
+    let said = rig.say(speaking, &[request(&[0; 100])]);
+    rig.arrive(speaking, &said[..33]);
+    rig.flush();
+    rig.send(listening, &PONG);
+    for slot in 3..5 {
+        rig.accept(slot);
+        rig.hailed(slot + 2);
+    }
+    rig.links.publish(&rig.turn.counters);
+    let counters = &rig.turn.counters;
+    let numbers =
+        [&counters.links, &counters.strangers, &counters.handshakes_waiting, &counters.links_lingering];
+    assert_eq!(numbers.map(Cell::get), [7, 4, 2, 1]);
+    assert_eq!([&counters.partial_bytes, &counters.outbox_bytes].map(Cell::get), [33 + 2 * 82, 7]);
 }

@@ -164,5 +164,9 @@ fn silence_is_not_counted() {
 fn a_link_leaves_its_session_behind_once() {
     let (mut rig, (_, _, parted)) = part_live(Cause::Close(CloseCode::Kicked.into()));
     assert_eq!(parted.session, Some(session()));
-    assert_eq!(rig.links.part(&mut rig.turn, at(0), Cause::Silent).and_then(|parted| parted.session), None);
+    for _ in 0..2 {
+        let again = rig.links.part(&mut rig.turn, at(0), Cause::Silent);
+        assert_eq!(again, Some(Parted { session: None, code: None, was_authenticating: false }));
+    }
+    assert_eq!(rig.ops(), ["cancel poll 0", "cancel send 0"]);
 }

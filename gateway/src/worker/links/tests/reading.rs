@@ -126,6 +126,24 @@ fn when_rests_of_chunks_take_too_much_room_the_oldest_link_goes() {
 }
 
 #[test]
+fn a_link_that_left_nothing_over_is_not_thrown_out() {
+    let mut rig = Rig::new(Settings { partial_bytes_max: 1000, ..settings() });
+    // The first one's hello was kept until its handshake; the second one's record until its last byte came.
+    rig.open(0);
+    let token = rig.live(1);
+    let said = rig.say(token, &[PING]);
+    rig.arrive(token, &said[..10]);
+    rig.arrive(token, &said[10..]);
+    for slot in 2..4 {
+        let token = rig.live(slot);
+        let (said, _) = cut(&mut rig, token, 600);
+        rig.arrive(token, &said);
+    }
+    let marked: Vec<_> = std::iter::from_fn(|| rig.links.next_marked()).map(|(token, _)| token).collect();
+    assert_eq!(marked, [at(2)]);
+}
+
+#[test]
 fn a_rest_for_which_there_is_never_room_ends_its_own_link() {
     let mut rig = Rig::new(Settings { partial_bytes_max: 1000, ..settings() });
     let (other, token) = (rig.live(0), rig.live(1));
@@ -264,14 +282,18 @@ fn a_receive_that_found_no_buffer_is_armed_again_at_the_end_of_the_turn() {
 #[test]
 fn a_starved_link_that_has_gone_is_not_armed() {
     let mut rig = Rig::new(settings());
-    let token = rig.accept(0);
-    rig.ended(token, End::Starved);
-    rig.settle();
-    rig.links.mark(token, Cause::Silent);
-    rig.flush();
-    assert!(rig.ops().is_empty(), "marked is gone");
-    rig.bury();
-    assert_eq!(rig.ops(), ["close 0"]);
+    for slot in 0..2 {
+        let token = rig.live(slot);
+        rig.ended(token, End::Starved);
+        rig.links.mark(token, Cause::Silent);
+        if slot == 0 {
+            rig.flush();
+            assert!(rig.ops().is_empty(), "it is gone, though it was not buried");
+        }
+        rig.bury();
+        rig.flush();
+        assert_eq!(rig.ops(), [format!("close {slot}")]);
+    }
 }
 
 #[test]

@@ -66,6 +66,18 @@ fn an_authentication_has_to_succeed_in_time() {
 }
 
 #[test]
+fn a_phase_may_have_less_time_than_was_left_of_the_one_before() {
+    let mut rig = Rig::new(settings());
+    rig.turn.settings.rules.auth_deadline = millis(2000);
+    let token = rig.open(0);
+    assert_eq!(lives_for(&mut rig, token), millis(2000), "not those of the hello");
+    let mut rig = Rig::new(settings());
+    let token = rig.authenticating(0);
+    rig.links.welcome(&mut rig.turn, token, millis(1000), |out| Frame::Welcome(&[]).encode(out));
+    assert_eq!(lives_for(&mut rig, token), millis(2000), "not those of the authentication");
+}
+
+#[test]
 fn a_link_of_which_nothing_is_heard_for_two_intervals_is_dead() {
     let mut rig = Rig::new(settings());
     let token = rig.live(0);
@@ -141,4 +153,50 @@ fn the_deadline_of_a_marked_link_is_that_of_its_linger() {
     assert!(rig.links.next_deadline() <= Some(rig.turn.now + millis(100)));
     rig.pass(millis(100));
     assert_eq!(rig.ops(), ["cancel poll 0", "cancel send 0"]);
+}
+
+#[test]
+fn a_link_that_reads_slowly_and_is_closed_for_another_reason_lingers_its_second() {
+    let mut rig = Rig::new(Settings { outgoing_soft_time: millis(1000), ..settings() });
+    let token = rig.live_sending(0, &PONG);
+    rig.send(token, &response(&[0; 1500]));
+    rig.pass(millis(500));
+    rig.links.mark(token, Cause::Close(CloseCode::Kicked.into()));
+    rig.bury();
+    rig.pass(millis(900));
+    assert!(rig.ops().is_empty());
+    rig.pass(millis(100));
+    assert_eq!(rig.ops(), ["cancel poll 0", "cancel send 0"], "its timer is still there");
+}
+
+#[test]
+fn nothing_comes_of_the_deadline_of_a_link_whose_end_is_under_way() {
+    let mut rig = Rig::new(Settings { promote_after: 3, demote_after: millis(10_000), ..settings() });
+    let token = rig.live(0);
+    let said = rig.say(token, &[PING]);
+    rig.arrive(token, &said);
+    rig.links.mark(token, Cause::Silent);
+    rig.bury();
+    assert_eq!(rig.ops(), ["receive 0", "multishot 0", "cancel receive 0"]);
+    for _ in 0..10 {
+        rig.pass(millis(10_000));
+    }
+    assert!(rig.ops().is_empty() && !rig.links.has_work());
+    rig.ended(token, End::Cancelled);
+    rig.pass(millis(10_000));
+    assert_eq!((rig.ops(), rig.links.next_deadline()), (vec!["close 0".into()], None));
+}
+
+#[test]
+fn in_one_turn_so_many_deadlines_are_looked_at_and_the_next_one_does_not_wait() {
+    let most = 5000;
+    let mut rig = Rig::new(Settings { slots: most, strangers_max: most as usize, ..settings() });
+    for slot in 0..most {
+        rig.accept(slot);
+    }
+    rig.pass(millis(5000));
+    assert_eq!(rig.numbers()[3], 4096);
+    assert!(rig.links.next_deadline() <= Some(rig.turn.now));
+    rig.pass(millis(0));
+    assert_eq!(rig.numbers()[3], 5000);
 }

@@ -172,6 +172,36 @@ fn over_the_soft_bound_a_link_has_some_time_to_read() {
     assert!(is_marked_as_slow(&mut rig, token));
 }
 
+/// The payload of a response with which so many bytes wait for a link.
+fn filling(len: usize) -> Vec<u8> {
+    let mut payload = vec![0; len];
+    loop {
+        let mut batch = vec![0; 2];
+        response(&payload).encode(&mut batch);
+        match batch.len().checked_sub(len) {
+            Some(0) => return payload,
+            Some(more) => payload.truncate(payload.len() - more),
+            None => panic!("no response is as long as that"),
+        }
+    }
+}
+
+#[test]
+fn a_bound_may_be_reached() {
+    let bounds = Settings { outgoing_len_soft: 900, outgoing_len_max: 2000, ..settings() };
+    let mut rig = Rig::new(Settings { outgoing_bytes_max: 900 + 2000 + 3 * ON_ITS_WAY, ..bounds });
+    let (soft, hard, last) = (stuck(&mut rig, 0), stuck(&mut rig, 1), stuck(&mut rig, 2));
+    assert!(rig.send(soft, &response(&filling(900))));
+    rig.pass(millis(2000));
+    assert!(rig.send(hard, &response(&filling(2000))));
+    assert_eq!((rig.outgoing_bytes(), rig.links.has_work()), (900 + 2000 + 3 * ON_ITS_WAY, false));
+    assert!(rig.send(last, &PONG));
+    assert!(is_marked_as_slow(&mut rig, hard), "with one byte more there is too much");
+}
+
+/// Bytes of the record on its way to a link that is [`stuck`].
+const ON_ITS_WAY: usize = 23;
+
 #[test]
 fn a_link_that_reads_in_time_may_be_over_the_soft_bound_again() {
     let mut rig = Rig::new(Settings { outgoing_soft_time: millis(1000), ..settings() });
