@@ -172,10 +172,14 @@ impl Stage {
 
     /// Lets time pass until something is asked of the driver.
     fn until_ops(&mut self) {
-        while self.turn.ops.is_empty() {
+        for _ in 0..100 {
+            if !self.turn.ops.is_empty() {
+                return;
+            }
             let next = self.streams.next_deadline().expect("something is going to happen");
             self.until(next);
         }
+        panic!("nothing happens");
     }
 
     /// Takes out what was asked of the driver, which is only to dial; the streams.

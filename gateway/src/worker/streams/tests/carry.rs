@@ -20,6 +20,7 @@ fn what_was_queued_in_a_turn_leaves_in_one_send() {
     let before = stage.turn.counters.stream_bytes_out.get();
     request_all(&mut stage, 1..4, b"hello");
     stage.streams.request(SECOND, &request(9, b"hello")).expect("there is room");
+    assert_eq!(stage.streams.dirty, [FIRST, SECOND], "each stands in the list once");
     let sends = stage.flush();
     let [(first, mut batch), (second, _)] = sends.try_into().expect("one for each stream");
     assert_eq!((first.slot, second.slot), (0, 1));
@@ -254,5 +255,5 @@ fn a_starved_receive_is_armed_again_once_buffers_are_back() {
         "the other one is on its way out"
     );
     stage.streams.rearm_starved(&mut stage.turn);
-    assert!(stage.turn.ops.is_empty(), "once");
+    assert!(stage.turn.ops.is_empty() && stage.streams.starved.is_empty(), "once");
 }

@@ -45,6 +45,7 @@ fn a_marked_stream_is_gone_for_everybody() {
     assert!(!stage.hear(FIRST, &mut bytes, true) && stage.taken_at_gateway().is_empty());
     stage.until(at(100_000));
     assert!(stage.turn.ops.is_empty(), "no ping and no dial");
+    assert!(stage.streams.next_deadline() > Some(stage.turn.now), "nor is there one to wait for");
     assert_eq!(stage.bury(), [(0, EPIPE)]);
 }
 
@@ -141,7 +142,8 @@ fn a_socket_is_closed_once_when_everything_armed_has_come_back() {
     assert_eq!(stage.ops(), [Op::Close { token: first() }]);
     let buffers = stage.turn.buffers.counters();
     assert_eq!(buffers.taken, buffers.given, "the batch has come back");
-    assert!(stage.bury().is_empty(), "and nothing ends it a second time");
+    stage.streams.ended(&mut stage.turn, FIRST, End::Cancelled);
+    assert!(stage.bury().is_empty() && stage.turn.ops.is_empty(), "and nothing ends it a second time");
 }
 
 #[test]
@@ -200,6 +202,26 @@ fn when_the_socket_is_closed_its_endpoint_is_dialled_again() {
     assert!(stage.turn.now > at(9900) && stage.turn.now <= at(10_500));
     stage.rise(FIRST);
     assert_eq!((stage.chosen(), stage.turn.counters.endpoints[0].open.get()), (vec![0, 1], 1));
+}
+
+#[test]
+fn a_dial_that_comes_due_waits_for_the_former_socket_to_be_closed() {
+    let mut stage = Stage::dialling();
+    let token = stage.connect(FIRST);
+    stage.turn.ops.clear();
+    // Nothing was heard, so the dial is given up, and the next one comes due while the receive is being cancelled.
+    stage.until(at(3000));
+    assert_eq!(stage.bury(), [(0, broke(Error::HandshakeTimeout))]);
+    stage.until(at(5000));
+    assert_eq!(stage.ops(), cancels(token, &[Armed::Receive]));
+    stage.until(at(6000));
+    assert_eq!(stage.dialled(), [1], "the other one still has a socket");
+    stage.streams.ended(&mut stage.turn, FIRST, End::Cancelled);
+    assert_eq!(stage.ops(), [Op::Close { token }]);
+    stage.streams.closed(&mut stage.turn, FIRST, token);
+    stage.until_ops();
+    assert_eq!(stage.dialled(), [0]);
+    stage.rise(FIRST);
 }
 
 #[test]

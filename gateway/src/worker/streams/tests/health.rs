@@ -153,6 +153,36 @@ fn who_is_leaving_is_not_taken_back_when_its_time_out_is_over() {
     }
 }
 
+/// A stage of streams with this heartbeat, both up at time zero.
+fn beating(heartbeat: u64) -> Stage {
+    let params = Params { heartbeat: Duration::from_secs(heartbeat), ..PARAMS };
+    let endpoints = ["b-0", "b-1"].map(|name| Backend { params, ..endpoint(name) }).into();
+    let mut stage = Stage::of(Settings { endpoints, ..settings() });
+    stage.expire();
+    stage.dialled();
+    [FIRST, SECOND].into_iter().for_each(|stream| stage.rise(stream));
+    stage
+}
+
+#[test]
+fn a_time_out_is_over_in_time_however_seldom_streams_are_pinged() {
+    let mut stage = beating(60);
+    // The deadlines of the dials are looked at, and set for nothing.
+    stage.until(at(5000));
+    assert!(!miss(&mut stage, FIRST) && miss(&mut stage, FIRST));
+    assert!(stage.streams.next_deadline() <= Some(at(15_000)));
+    assert_eq!(stage.until(at(15_000)), [0]);
+}
+
+#[test]
+fn the_first_ping_is_on_time_however_long_a_dial_may_take() {
+    let mut stage = beating(1);
+    assert!(stage.streams.next_deadline() <= Some(at(1000)));
+    stage.until(at(1000));
+    stage.carry();
+    assert_eq!(stage.taken_at_backend(), [told(FIRST, &["alive"]), told(SECOND, &["alive"])].concat());
+}
+
 #[test]
 fn a_stream_is_pinged_and_ends_when_nothing_is_heard() {
     let mut stage = Stage::standing(&[FIRST]);
