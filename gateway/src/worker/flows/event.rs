@@ -8,15 +8,15 @@ use protocol::wire::stream::{About, Flawed};
 use crate::counters::health::Reason;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
+use crate::worker::streams::Streams;
 
 impl Parts {
-    /// A dial is over. The tag of a dial is its stream's index.
+    /// A dial is over.
     pub(in crate::worker) fn connected(&mut self, tag: u32, result: Result<Token, Errno>) {
-        let stream = StreamIndex(u16::try_from(tag).expect("the tag is a stream's index"));
         if let Ok(token) = result {
-            self.slots.connected(token, stream);
+            self.slots.connected(token, Streams::dialled(tag));
         }
-        self.streams.connected(&mut self.turn, stream, result);
+        self.streams.connected(&mut self.turn, tag, result);
     }
 
     /// Bytes arrived on a stream.

@@ -16,18 +16,27 @@ impl Streams {
         if self.stopping || self.see(stream).socket.is_some() {
             return;
         }
+        let own = self.at(stream);
+        own.dials = own.dials.wrapping_add(1);
+        let tag = self.tag(stream);
         let endpoint = &turn.settings.endpoints[usize::from(stream.0)];
         let (to, trust) = (Box::new(endpoint.address.clone()), endpoint.trust());
-        turn.submit(Op::Connect { tag: stream.0.into(), to, trust });
+        turn.submit(Op::Connect { tag, to, trust });
+    }
+
+    /// Names the last dial of a stream: the stream, and which one of its dials.
+    pub(super) fn tag(&self, stream: StreamIndex) -> u32 {
+        u32::from(self.see(stream).dials) << 16 | u32::from(stream.0)
+    }
+
+    /// Whose dial it is that a tag names.
+    pub(in crate::worker) const fn dialled(tag: u32) -> StreamIndex {
+        StreamIndex(tag as u16)
     }
 
     /// A dial is over.
-    pub(in crate::worker) fn connected(
-        &mut self,
-        turn: &mut Turn,
-        stream: StreamIndex,
-        result: Result<Token, Errno>,
-    ) {
+    pub(in crate::worker) fn connected(&mut self, turn: &mut Turn, tag: u32, result: Result<Token, Errno>) {
+        let stream = Self::dialled(tag);
         let is_served = self.see(stream).socket.is_some();
         match result {
             // A dial that was given up and is over now says nothing about the stream that came after it.
@@ -41,7 +50,10 @@ impl Streams {
                     errno => Reason::Errno(errno),
                 };
                 turn.counters.endpoints[usize::from(stream.0)].failed(reason);
-                self.failed(turn, stream);
+                // Nor does it say anything about a dial that came after it.
+                if tag == self.tag(stream) {
+                    self.failed(turn, stream);
+                }
             }
         }
     }

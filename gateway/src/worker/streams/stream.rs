@@ -12,6 +12,8 @@ use crate::upstream::redial::Redial;
 pub(super) struct Stream {
     /// When it is dialled, and whether its endpoint is left out.
     pub(super) redial: Redial,
+    /// Counts the dials: one that was given up may fail when the next one is under way.
+    pub(super) dials: u16,
     /// Counts the sockets, so that a report never reaches a later one than its push came by.
     pub(super) epoch: u32,
     /// Up to which slot the links that were there before it came up have been announced.
@@ -57,6 +59,7 @@ impl Stream {
     pub(super) fn new(slots: u32, pending_bytes_max: usize, now: Time) -> Self {
         Self {
             redial: Redial::new(now),
+            dials: 0,
             epoch: 0,
             announced_to: None,
             told: Told::nobody(slots),

@@ -145,15 +145,18 @@ impl Stage {
     fn connect(&mut self, stream: StreamIndex) -> Token {
         self.sockets += 1;
         let token = Token { slot: stream.0.into(), generation: self.sockets };
-        self.streams.connected(&mut self.turn, stream, Ok(token));
+        let tag = self.streams.tag(stream);
+        self.streams.connected(&mut self.turn, tag, Ok(token));
         let (access, routes) = (Arc::new(Access::clear()), vec!["echo".to_owned()]);
         let backend = BackendStream::new(access, self.grants, b"b", routes, [13; 32], self.turn.now);
         self.backends[usize::from(stream.0)] = Some(backend);
         token
     }
 
+    /// The last dial of a stream fails.
     fn refuse(&mut self, stream: StreamIndex, errno: i32) {
-        self.streams.connected(&mut self.turn, stream, Err(Errno(errno)));
+        let tag = self.streams.tag(stream);
+        self.streams.connected(&mut self.turn, tag, Err(Errno(errno)));
     }
 
     /// Lets time pass up to a moment; which endpoints take requests again.
@@ -183,9 +186,10 @@ impl Stage {
     }
 
     /// Takes out what was asked of the driver, which is only to dial; the streams.
-    fn dialled(&mut self) -> Vec<u32> {
+    fn dialled(&mut self) -> Vec<u16> {
         let ops = self.turn.ops.drain(..);
-        ops.map(|op| if let Op::Connect { tag, .. } = op { tag } else { panic!("{op:?}") }).collect()
+        let tags = ops.map(|op| if let Op::Connect { tag, .. } = op { tag } else { panic!("{op:?}") });
+        tags.map(|tag| Streams::dialled(tag).0).collect()
     }
 
     fn ops(&mut self) -> Vec<Op> {
@@ -349,7 +353,7 @@ impl Stage {
         self.bury();
         self.close();
         self.until_ops();
-        assert!(self.dialled().contains(&u32::from(stream.0)));
+        assert!(self.dialled().contains(&stream.0));
     }
 }
 

@@ -21,12 +21,13 @@ fn every_endpoint_is_dialled_at_once_and_only_once() {
     let mut stage = Stage::new();
     assert_eq!(stage.streams.next_deadline(), Some(Time::ZERO));
     assert!(stage.expire().is_empty());
-    let connect = |tag: u32| Op::Connect {
-        tag,
-        to: Box::new(Endpoint::Unix(PathBuf::from(format!("b-{tag}")))),
+    let connect = |stream| Op::Connect {
+        tag: stage.streams.tag(stream),
+        to: Box::new(Endpoint::Unix(PathBuf::from(format!("b-{}", stream.0)))),
         trust: Trust::OwnUser,
     };
-    assert_eq!(stage.ops(), [connect(0), connect(1)]);
+    assert_eq!(stage.turn.ops, [connect(FIRST), connect(SECOND)]);
+    stage.turn.ops.clear();
     assert!(stage.expire().is_empty() && stage.turn.ops.is_empty());
 }
 
@@ -104,7 +105,8 @@ fn another_users_socket_is_told_from_other_failures_where_anybody_could_be_there
         let first = Backend { address: address.clone(), mode, ..endpoint("b-0") };
         let mut stage = Stage::of(Settings { endpoints: vec![first, endpoint("b-1")], ..settings() });
         stage.expire();
-        assert_eq!(stage.turn.ops[0], Op::Connect { tag: 0, to: Box::new(address), trust });
+        let tag = stage.streams.tag(FIRST);
+        assert_eq!(stage.turn.ops[0], Op::Connect { tag, to: Box::new(address), trust });
         stage.refuse(FIRST, Errno::OTHER_USER.0);
         assert_eq!(stage.turn.counters.endpoints[0].reason(), Some(reason));
     }
@@ -162,12 +164,30 @@ fn a_socket_of_a_dial_that_was_given_up_carries_nothing() {
 }
 
 #[test]
+fn the_late_failure_of_a_dial_that_was_given_up_says_nothing_about_the_next_one() {
+    let mut stage = Stage::dialling();
+    let given_up = stage.streams.tag(FIRST);
+    stage.until(at(5000));
+    while !stage.dialled().contains(&0) {
+        stage.until_ops();
+    }
+    // The kernel gives the first one up only now, and the second one is under way.
+    let timed_out = Errno(libc::ETIMEDOUT);
+    stage.streams.connected(&mut stage.turn, given_up, Err(timed_out));
+    let health = &stage.turn.counters.endpoints[0];
+    assert_eq!((health.dials_failed.get(), health.reason()), (1, Some(Reason::Errno(timed_out))));
+    stage.rise(FIRST);
+    assert_eq!(stage.choose(b"ann"), Ok(FIRST));
+}
+
+#[test]
 fn a_second_socket_is_not_wanted() {
     let mut stage = Stage::dialling();
     let token = stage.connect(FIRST);
     stage.turn.ops.clear();
     let second = Token { slot: 40, generation: 1 };
-    stage.streams.connected(&mut stage.turn, FIRST, Ok(second));
+    let tag = stage.streams.tag(FIRST);
+    stage.streams.connected(&mut stage.turn, tag, Ok(second));
     assert_eq!(stage.ops(), [Op::Close { token: second }]);
     stage.refuse(FIRST, libc::ECONNREFUSED);
     assert_eq!(stage.turn.counters.endpoints[0].reason(), None, "it says nothing about the first one");

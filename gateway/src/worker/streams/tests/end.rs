@@ -250,7 +250,8 @@ fn a_worker_that_stops_ends_all_streams_and_dials_none() {
     stage.streams.closed(&mut stage.turn, FIRST, first());
     // The other stream's dial was under way.
     let late = Token { slot: 1, generation: 9 };
-    stage.streams.connected(&mut stage.turn, SECOND, Ok(late));
+    let tag = stage.streams.tag(SECOND);
+    stage.streams.connected(&mut stage.turn, tag, Ok(late));
     assert_eq!(stage.ops(), [Op::Close { token: late }]);
     stage.streams.closed(&mut stage.turn, SECOND, late);
     for second in 1..100 {
