@@ -24,7 +24,8 @@ impl Links {
         if !link.machine.is_live() && !link.machine.is_authenticating() {
             return self.receive_once(turn, token);
         }
-        if link.recent >= turn.settings.promote_after {
+        // Before its welcome it may have to be stopped, and a receive until further notice does not stop.
+        if link.machine.is_live() && link.recent >= turn.settings.promote_after {
             link.reading = Reading::Multishot;
             turn.submit(Op::Receive { token, pool: Pool::Links, mode: Mode::Multishot });
             self.schedule(turn, token);

@@ -1,5 +1,7 @@
 //! Chunks to frames, and what waits for the next one.
 
+use protocol::limits::{HELD_BYTES_MAX, HELD_FRAMES_MAX};
+
 use super::*;
 
 #[test]
@@ -325,4 +327,26 @@ fn an_end_without_a_close_frame_is_a_loss() {
         rig.closed(token);
         rig.assert_empty();
     }
+}
+
+#[test]
+fn before_the_welcome_reading_stops_however_many_chunks_came_before() {
+    let mut rig = Rig::new(Settings { promote_after: 3, ..settings() });
+    let token = rig.authenticating(0);
+    for _ in 0..HELD_FRAMES_MAX {
+        let said = rig.say(token, &[PING]);
+        assert_eq!(rig.arrive(token, &said), [""; 0]);
+    }
+    rig.settle();
+    for _ in 0..3 {
+        if rig.kernel.reads.contains_key(&token) {
+            let said = rig.say(token, &[request(&[0; 2000])]);
+            rig.arrive(token, &said);
+        }
+    }
+    assert!(rig.partial_bytes() < HELD_BYTES_MAX, "{} bytes are held of a stranger", rig.partial_bytes());
+    assert!(!rig.kernel.reads.contains_key(&token));
+    rig.welcome(token);
+    assert_eq!(rig.read(token, &mut [], |_, _| {}), ["ping"; HELD_FRAMES_MAX]);
+    assert_eq!(rig.ops(), ["multishot 0"], "now it may speak as much as it likes");
 }
