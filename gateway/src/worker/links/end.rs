@@ -33,6 +33,7 @@ impl Links {
         // From here on its time is that of the linger, which a bound of its queue must not take the timer from.
         link.slow_since = 0;
         self.outgoing.forget(link);
+        self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
         if std::mem::take(&mut link.stranger) {
             self.strangers.left();
         }
@@ -171,12 +172,12 @@ impl Links {
         }
     }
 
-    /// The socket is closed: gives back what its link held outside its slot.
+    /// The socket is closed: its slot is free. What its link held elsewhere was given back when it was marked or drained.
     pub(in crate::worker) fn closed(&mut self, turn: &mut Turn, token: Token) {
-        let Some(mut link) = self.table.remove(token) else { return };
-        self.timers.cancel(token.slot);
-        self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
-        turn.counters.links_closed.add(1);
+        if self.table.remove(token).is_some() {
+            self.timers.cancel(token.slot);
+            turn.counters.links_closed.add(1);
+        }
     }
 
     /// The process ends: every link is told, and those that still come are not let in.

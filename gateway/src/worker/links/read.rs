@@ -2,7 +2,7 @@
 
 use driver::{End, Token};
 use protocol::Error;
-use protocol::buffer::{Input, Place};
+use protocol::buffer::Input;
 use protocol::limits::LINGER_BYTES_MAX;
 use protocol::wire::frame::Frame;
 
@@ -100,11 +100,7 @@ impl Links {
                     Err(error) => self.mark(token, Cause::Fault(error)),
                 }
             }
-            Some(link) => {
-                self.partials.spare(rest);
-                self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
-            }
-            None => {}
+            _ => self.partials.spare(rest),
         }
         self.mark_evicted();
         self.arm(turn, token);
