@@ -32,15 +32,25 @@ impl Links {
             Err(error) => self.reject(turn, token, error, reply),
         }
         match result {
-            Ok(true) if self.hailed.len() >= turn.settings.handshakes_waiting_max => {
-                self.turn_away(turn, token, acceptors);
-            }
-            Ok(true) => self.hailed.push_back(token),
+            Ok(true) => self.wait_for_handshake(turn, token, acceptors),
             Ok(false) => self.receive_once(turn, token),
             Err(_) => {}
         }
         // By the slot, which may have another tenant in the next turn.
         self.mark_evicted();
+    }
+
+    /// A hello is complete and waits for the budget, unless too many do.
+    fn wait_for_handshake(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
+        // Those that died meanwhile, of a deadline or to make room, have waited longest. They take nobody's place.
+        while self.hailed.front().is_some_and(|&first| self.table.see(first).is_none()) {
+            self.hailed.pop_front();
+        }
+        if self.hailed.len() >= turn.settings.handshakes_waiting_max {
+            self.turn_away(turn, token, acceptors);
+        } else {
+            self.hailed.push_back(token);
+        }
     }
 
     /// A hello that can't be served: its clear reply if there is one, else silence.

@@ -219,6 +219,26 @@ fn a_hello_more_than_may_wait_is_asked_to_come_back() {
 }
 
 #[test]
+fn a_hello_of_a_link_that_died_takes_no_place_of_those_that_wait() {
+    let mut rig = Rig::new(Settings { handshakes_waiting_max: 2, strangers_max: 3, ..settings() });
+    rig.hailed(0);
+    rig.hailed(1);
+    let token = rig.accept(2);
+    rig.accept(3);
+    assert!(rig.links.peer(at(0)).is_none(), "the oldest has made room");
+    let hello = rig.dial(token, Suite::NkChaChaPoly);
+    rig.arrive(token, &hello);
+    assert!(rig.links.machine(token).is_some_and(ServerLink::is_hailed), "two wait");
+    let hello = rig.dial(at(3), Suite::NkChaChaPoly);
+    rig.arrive(at(3), &hello);
+    assert!(rig.links.machine(at(3)).is_none(), "and not three");
+    rig.bury();
+    rig.settle();
+    rig.shake_hands();
+    assert_eq!(rig.ops(), ["send 1", "receive 1", "send 2", "receive 2"]);
+}
+
+#[test]
 fn those_who_come_together_are_not_asked_to_come_back_together() {
     let settings = Settings { handshakes_waiting_max: 0, lingering_max: 80, ..settings() };
     let mut rig = Rig::new(settings);
