@@ -172,6 +172,17 @@ fn over_the_soft_bound_a_link_has_some_time_to_read() {
     assert!(is_marked_as_slow(&mut rig, token));
 }
 
+#[test]
+fn a_link_may_be_slow_from_the_first_moment_of_the_process_on() {
+    let mut rig = Rig::new(Settings { outgoing_soft_time: millis(1000), ..settings() });
+    rig.turn.now = Time::ZERO;
+    rig.links = Links::new(&rig.turn.settings, HashKey::new([1; 16]), Time::ZERO);
+    let token = stuck(&mut rig, 0);
+    assert!(rig.send(token, &response(&[0; 1500])));
+    rig.pass(millis(1100));
+    assert!(is_marked_as_slow(&mut rig, token));
+}
+
 /// The payload of a response with which so many bytes wait for a link.
 fn filling(len: usize) -> Vec<u8> {
     let mut payload = vec![0; len];
