@@ -1,12 +1,14 @@
 //! The part alone: its own methods, clients that speak the protocol, and a kernel made of lists.
 //!
-//! What the part submits is read as text (`"receive 0"`: a receive of one chunk on slot 0); the kernel of the tests refuses
-//! whatever a driver's rules forbid, such as a second send or a close of a socket on which something is armed.
+//! What the part submits is read as text (`"receive 0"`: a receive of one chunk on slot 0). The kernel refuses whatever a
+//! driver's rules forbid, such as a second send or the close of a socket on which something is armed. When a test is over
+//! everything is closed, and nothing may be left over.
 
 mod arriving;
 mod clients;
 mod closing;
 mod kernel;
+mod leftovers;
 mod marking;
 mod parting;
 mod reading;
@@ -95,16 +97,7 @@ struct Rig {
     counted: BTreeMap<String, u64>,
 }
 
-/// Whatever a test has done, nothing is left of it in the end.
-impl Drop for Rig {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.wind_up();
-        }
-    }
-}
-
-/// Completions, as the driver would tell them. Those of operations want that such a one is armed.
+/// Completions, as a driver would tell them: each of an operation that was submitted.
 impl Rig {
     fn new(settings: Settings) -> Self {
         let server = || StaticKey::from_secret([9; 32]);
@@ -159,7 +152,8 @@ impl Rig {
         self.received(token, bytes, more, heed)
     }
 
-    /// The last bytes a receive brings: it is over with them, though it may have been one until further notice.
+    /// The same, when a receive has brought bytes. Without `more` it is over, though it may have been one until further
+    /// notice.
     fn received(
         &mut self,
         token: Token,
@@ -368,7 +362,8 @@ impl Rig {
         }
     }
 
-    /// Counters that have grown since they were last asked for, but for bytes, frames and sends; `+2` behind one that grew by two.
+    /// Counters that have grown since they were last asked for, but for bytes, frames and sends; `+2` behind one that
+    /// grew by two.
     fn counted(&mut self) -> Vec<String> {
         const TRAFFIC: [&str; 5] = ["bytes_in", "bytes_out", "frames_in", "frames_out", "sends_out"];
         let (counters, before) = (&self.turn.counters, &self.counted);
@@ -414,49 +409,5 @@ impl Rig {
 
     fn partial_bytes(&self) -> usize {
         self.links.census().partial_bytes
-    }
-
-    /// Ends whatever there is: every link is marked, buried and drained, and its socket closed.
-    fn wind_up(&mut self) {
-        for slot in 0..self.links.slots_used() {
-            if let Some(token) = self.links.in_slot(slot) {
-                self.links.mark(token, Cause::Silent);
-            }
-        }
-        self.bury();
-        for slot in 0..self.links.slots_used() {
-            // A test may have taken it off the list of the marked, or nobody has heard yet that its client is gone.
-            if let Some(link) = self.links.table.at(slot) {
-                let token = link.token;
-                self.links.part(&mut self.turn, token, Cause::Silent);
-            }
-        }
-        self.absorb();
-        for token in self.kernel.reads.keys().copied().collect::<Vec<_>>() {
-            self.ended(token, End::Cancelled);
-        }
-        for token in self.kernel.sends.keys().copied().collect::<Vec<_>>() {
-            self.unsent(token, Sent::Cancelled);
-        }
-        self.absorb();
-        for token in self.kernel.closes.clone() {
-            self.closed(token);
-        }
-        self.shake_hands();
-        self.assert_empty();
-    }
-
-    /// After the last socket was closed nothing is left of any link: no bytes, no place, no deadline, no buffer.
-    fn assert_empty(&mut self) {
-        self.flush();
-        self.absorb();
-        assert_eq!(self.numbers(), [0; 5]);
-        assert_eq!((self.outgoing_bytes(), self.partial_bytes()), (0, 0));
-        assert!(!self.links.has_work());
-        assert_eq!(self.links.next_deadline(), None);
-        assert!(self.kernel.reads.is_empty() && self.kernel.sends.is_empty());
-        // Without those of no capacity, which are given back by whoever has not taken one.
-        let buffers = self.turn.buffers.counters();
-        assert_eq!(buffers.taken, buffers.given - buffers.freed, "every buffer has come back");
     }
 }
