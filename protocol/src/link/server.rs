@@ -37,8 +37,6 @@ pub struct ServerLink {
     state: State,
     /// When the phase began; once live, when the last frame was heard.
     since: Time,
-    heartbeat_ms: u32,
-    glitches: u8,
 }
 
 /// ```text
@@ -68,6 +66,10 @@ struct Open {
     /// The suite in which the user was proved: this one's, or the one its ticket began with.
     origin: Suite,
     phase: Phase,
+    /// Unknown frames so far. This and the next stand here because here is room for them.
+    glitches: u8,
+    /// Zero before the link is live.
+    heartbeat_ms: u32,
 }
 
 /// A ticket that was used.
@@ -93,7 +95,7 @@ impl ServerLink {
     /// A link that was accepted at `now`.
     #[must_use]
     pub const fn new(now: Time) -> Self {
-        Self { state: State::Hello, since: now, heartbeat_ms: 0, glitches: 0 }
+        Self { state: State::Hello, since: now }
     }
 
     /// Reads the hello; returns whether it is complete and passed the gate. It then rests in the input, and
@@ -206,6 +208,8 @@ impl ServerLink {
             suite,
             origin,
             phase: Phase::Greeting,
+            glitches: 0,
+            heartbeat_ms: 0,
             transport: Transport::new(&secrets),
         });
         self.since = now;
@@ -226,7 +230,7 @@ impl ServerLink {
         now: Time,
     ) -> Result<Option<Frame<'i>>, Error> {
         let State::Open(open) = &mut self.state else { return Err(Error::Early) };
-        let Open { transport, phase, .. } = open;
+        let Open { transport, phase, glitches, .. } = open;
         let record_len_max = match phase {
             Phase::Live => rules.record_len_max,
             _ => rules.record_len_max.min(RECORD_LEN_MAX_UNAUTHENTICATED),
@@ -253,10 +257,10 @@ impl ServerLink {
         match (&frame, *phase) {
             (Frame::Auth(_), Phase::Greeting) => *phase = Phase::Authenticating { full: false },
             (Frame::Unknown, _) => {
-                if self.glitches >= rules.glitches_max {
+                if *glitches >= rules.glitches_max {
                     return Err(Error::Glitches);
                 }
-                self.glitches += 1;
+                *glitches += 1;
             }
             (Frame::Close(_), _) => {}
             (
@@ -291,12 +295,16 @@ impl ServerLink {
 
     /// Changes the heartbeat interval.
     pub fn set_heartbeat(&mut self, heartbeat: Duration) {
-        self.heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
+        if let State::Open(open) = &mut self.state {
+            open.heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX);
+        }
     }
 
     /// Grants one full interval from `now` at least, after the link could not be read through no fault of its own.
     pub fn grace(&mut self, now: Time) {
-        self.since = self.since.max(now - Duration::from_millis(self.heartbeat_ms.into()));
+        if let State::Open(open) = &self.state {
+            self.since = self.since.max(now - Duration::from_millis(open.heartbeat_ms.into()));
+        }
     }
 
     /// A close frame goes out; what still comes in is discarded.
@@ -388,7 +396,7 @@ impl ServerLink {
                 State::Rejected => HANDSHAKE_LINGER,
                 State::Open(open) => match open.phase {
                     Phase::Greeting | Phase::Authenticating { .. } => rules.auth_deadline,
-                    Phase::Live => 2 * Duration::from_millis(self.heartbeat_ms.into()),
+                    Phase::Live => 2 * Duration::from_millis(open.heartbeat_ms.into()),
                     Phase::Closing => LINGER_MAX,
                 },
             }
@@ -412,4 +420,4 @@ impl ServerLink {
     }
 }
 
-const _: () = assert!(size_of::<ServerLink>() <= 176, "a link's protocol state is part of its 256 bytes");
+const _: () = assert!(size_of::<ServerLink>() <= 152, "a link's protocol state is part of its 256 bytes");
