@@ -1,4 +1,4 @@
-//! Memory with a special need: prefaulted, page-aligned, or kept out of core dumps.
+//! Memory with a special need: prefaulted, page-aligned, kept out of core dumps.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -59,19 +59,6 @@ impl Drop for Region {
 /// # Errors
 /// What `madvise` says; the memory is unchanged either way.
 pub fn hide_from_dumps<T>(room: &mut Vec<T>) -> io::Result<()> {
-    advise(room, libc::MADV_DONTDUMP)
-}
-
-/// Makes the kernel back what a vector has room for with real pages now, so that a table's memory is paid at
-/// start and not by the first links that use it.
-///
-/// # Errors
-/// What `madvise` says (`EINVAL` before Linux 5.14); the contents are unchanged either way.
-pub fn prefault<T>(room: &mut Vec<T>) -> io::Result<()> {
-    advise(room, libc::MADV_POPULATE_WRITE)
-}
-
-fn advise<T>(room: &mut Vec<T>, advice: libc::c_int) -> io::Result<()> {
     let page = page_size();
     let start = room.as_mut_ptr() as usize;
     let end = start + room.capacity() * size_of::<T>();
@@ -79,8 +66,8 @@ fn advise<T>(room: &mut Vec<T>, advice: libc::c_int) -> io::Result<()> {
     if first >= last {
         return Ok(());
     }
-    // SAFETY: the range lies within the vector's own allocation, and both advices leave every byte as it is.
-    let done = unsafe { libc::madvise(first as *mut libc::c_void, last - first, advice) };
+    // SAFETY: the range lies within the vector's own allocation, and the advice leaves every byte as it is.
+    let done = unsafe { libc::madvise(first as *mut libc::c_void, last - first, libc::MADV_DONTDUMP) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -106,13 +93,30 @@ mod tests {
     }
 
     #[test]
-    fn advice_leaves_the_contents_alone_and_bears_small_vectors() {
+    fn what_is_hidden_is_left_alone_and_left_out() {
         let mut table = vec![0xA5_u8; 3 * page_size()];
         hide_from_dumps(&mut table).unwrap();
-        prefault(&mut table).unwrap();
         assert!(table.iter().all(|&byte| byte == 0xA5));
+        assert!(is_left_out(table.as_ptr() as usize + 2 * page_size() - 1), "a page in the middle");
         let mut small = vec![1_u8, 2, 3];
         hide_from_dumps(&mut small).unwrap();
-        prefault(&mut Vec::<u64>::new()).unwrap();
+        hide_from_dumps(&mut Vec::<u64>::new()).unwrap();
+    }
+
+    /// Whether the kernel leaves the page of this address out of core dumps: flag `dd` of proc_pid_smaps(5).
+    fn is_left_out(address: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux has it");
+        let mut inside = false;
+        for line in maps.lines() {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let bounds =
+                range.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)));
+            if let Some((Ok(from), Ok(to))) = bounds {
+                inside = (from..to).contains(&address);
+            } else if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
+                return flags.split(' ').any(|flag| flag == "dd");
+            }
+        }
+        panic!("{address:x} is mapped")
     }
 }

@@ -5,7 +5,7 @@ use driver::Token;
 use super::link::{Ending, Link};
 
 /// The links. Grows with the highest slot in use, up to the size it was built for, and never moves: its address space
-/// is reserved at once, its memory is touched only as slots are used.
+/// is reserved at once, its memory is touched only as slots are used, and core dumps leave it out.
 #[derive(Debug)]
 pub(super) struct Table {
     entries: Vec<Option<Link>>,
@@ -17,7 +17,10 @@ impl Table {
     /// A table of at most `slots_max` slots.
     pub(super) fn new(slots_max: u32) -> Self {
         let slots_max = slots_max as usize;
-        Self { entries: Vec::with_capacity(slots_max), slots_max, len: 0 }
+        let mut entries = Vec::with_capacity(slots_max);
+        // The keys of links lie here. Where the system refuses, dumps are as they would be without.
+        let _refused = driver::memory::hide_from_dumps(&mut entries);
+        Self { entries, slots_max, len: 0 }
     }
 
     /// Number of links.

@@ -42,7 +42,7 @@ impl Sessions {
             revocations_max: settings.revocations_max,
         };
         Self {
-            table: Slab::new(settings.slots),
+            table: Slab::secret(settings.slots),
             claims: Claims::new(hash, &bounds),
             hash,
             workers: settings.workers,
