@@ -204,5 +204,5 @@ fn line(graph: &Graph, way: &[usize]) -> String {
 
 /// Without what every function of the worker has in its name.
 fn short(name: &str) -> String {
-    name.replace("<impl gateway::worker::Core>::", "").replace(WORKER, "")
+    name.replace("<impl gateway::worker::parts::Parts>::", "").replace(WORKER, "")
 }
