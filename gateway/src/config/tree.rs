@@ -13,7 +13,7 @@ use super::sections::{Admin, Balance, Heartbeat, Limits, Log, Receive, Requests}
 /// Everything a gateway is built from. Names are resolved: routes hold indices of endpoints.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients connect, in the order of the file; 1 to [`LISTENERS_MAX`], names and addresses are unique.
+    /// Where clients connect, in the order of the file; 1 to [`LISTENERS_MAX`](super::LISTENERS_MAX), names and addresses are unique.
     pub listeners: Vec<Listener>,
     /// One entry per worker, 1–4096.
     pub cores: Vec<Core>,
