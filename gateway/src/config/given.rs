@@ -19,7 +19,7 @@ pub struct Machine {
 pub struct Overrides {
     /// `--listen`; of the only listener, and an error with several.
     pub listen: Option<SocketAddr>,
-    /// `--workers`; replaces the list of cores.
+    /// `--workers`: as many of the `[[core]]` tables apply, from the first on.
     pub workers: Option<usize>,
 }
 
