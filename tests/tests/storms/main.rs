@@ -10,6 +10,7 @@ mod carried;
 mod client;
 mod credit;
 mod flood;
+mod held;
 mod ledger;
 mod planted;
 mod presence;
