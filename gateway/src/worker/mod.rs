@@ -1,7 +1,7 @@
 //! A core's worker: everything one thread holds, and its turn.
 //!
 //! ```text
-//! wait → learn completions → let time pass → bury → letters → bury → handshakes within budget → bury → flush once
+//! wait → learn completions → bury → letters → bury → let time pass → bury → handshakes within budget → bury → flush once
 //! ```
 //!
 //! [`Worker`] is the thin shell over a [`Driver`]: completions come in as values, operations leave in a queue, and nothing
@@ -79,14 +79,22 @@ impl<D: Driver> Worker<D> {
     pub fn turn(&mut self, now: Time, wall: UnixMillis) -> bool {
         let Self { driver, parts } = self;
         parts.begin(now, wall);
+        let mut is_all = false;
         for _ in 0..COMPLETIONS_PER_TURN {
-            let Some(done) = driver.next() else { break };
+            let Some(done) = driver.next() else {
+                is_all = true;
+                break;
+            };
             completed(driver, parts, done);
         }
-        parts.expire();
         parts.bury();
         parts.read_letters();
         parts.bury();
+        // Nothing is overdue that is already here, in the driver or in a letter.
+        if parts.may_expire(is_all) {
+            parts.expire();
+            parts.bury();
+        }
         parts.shake_hands();
         parts.bury();
         parts.flush();

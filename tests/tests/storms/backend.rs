@@ -38,6 +38,9 @@ pub(crate) struct Desk {
     pub(crate) mute_until: Time,
     /// Whether the storm is over.
     pub(crate) calm: bool,
+    pub(crate) greets: bool,
+    pub(crate) ordered: bool,
+    pub(crate) kicks: bool,
 }
 
 /// What a backend of a storm asks for and grants: as little as the rules allow.
@@ -66,6 +69,9 @@ impl BackendActor {
             stingy_until: Time::ZERO,
             mute_until: Time::ZERO,
             calm: false,
+            greets: false,
+            ordered: false,
+            kicks: false,
         };
         Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new(), away: false }
     }

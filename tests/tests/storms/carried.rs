@@ -165,6 +165,8 @@ impl Carried {
                 Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk, now, rng),
                 Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
+                    let there = self.present.values().any(|user| user == opened.user);
+                    assert!(!desk.ordered || !there, "opened before the former one was closed");
                     let before = self.present.insert(opened.link, opened.user.to_vec());
                     assert_eq!(before, None, "a link opens once on a stream");
                     assert_eq!((opened.address, opened.port), (&CLIENT.0[..], u32::from(CLIENT.1)));
@@ -200,6 +202,20 @@ impl Carried {
         if !desk.calm && rng.one_in(100) {
             self.machine.kick(&Kick { link, code: CloseCode::Kicked.number(), ..Kick::default() });
         }
+        if desk.kicks {
+            self.machine.kick(&Kick { link, code: CloseCode::Kicked.number(), ..Kick::default() });
+            let id = PushId { stream: self.number, number: self.pushes + 1, by_link: true };
+            let payload = named(user, "", b"");
+            let push = StreamPush {
+                number: id.number,
+                link,
+                id: &id.encode(),
+                payload: &payload,
+                ..StreamPush::default()
+            };
+            self.machine.push(&push).expect("credit");
+            self.pushes += 1;
+        }
         // The silent ones are resolved by the gateway's deadline.
         if desk.calm || !rng.one_in(100) {
             self.answers.push_back(Answer { call: request.call, payload: payload.to_vec(), declined });
@@ -214,6 +230,19 @@ impl Carried {
         let verdict = AuthResult { call: asked.call, accepted, user, ..AuthResult::default() };
         if now >= desk.mute_until && (desk.calm || !rng.one_in(10)) {
             self.machine.auth_result(&verdict);
+            if desk.greets {
+                let id = PushId { stream: self.number, number: self.pushes + 1, by_link: false };
+                let payload = named(asked.token, "", b"");
+                let push = StreamPush {
+                    number: id.number,
+                    user: asked.token,
+                    id: &id.encode(),
+                    payload: &payload,
+                    ..StreamPush::default()
+                };
+                self.machine.push(&push).expect("credit");
+                self.pushes += 1;
+            }
         }
     }
 

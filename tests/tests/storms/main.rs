@@ -12,6 +12,7 @@ mod credit;
 mod flood;
 mod held;
 mod ledger;
+mod order;
 mod planted;
 mod presence;
 mod settings;

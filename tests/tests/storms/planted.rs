@@ -52,11 +52,12 @@ pub(crate) struct Planted {
     held: Option<Op>,
     copy: Vec<u8>,
     show_again: bool,
+    pub(crate) noise: u32,
 }
 
 impl Planted {
     pub(crate) fn new(inner: Fault<SimDriver>, bug: Option<Bug>, patience: u32) -> Self {
-        Self { inner, bug, patience, held: None, copy: Vec::new(), show_again: false }
+        Self { inner, bug, patience, held: None, copy: Vec::new(), show_again: false, noise: 0 }
     }
 
     /// Chunks the worker holds.
@@ -121,6 +122,10 @@ impl Driver for Planted {
     }
 
     fn next(&mut self) -> Option<Completion> {
+        if self.noise > 0 {
+            self.noise -= 1;
+            return Some(Completion::Rung);
+        }
         let mut done = self.inner.next()?;
         match &mut done {
             Completion::Sent { .. } if self.strikes(Bug::LostSent) => return self.next(),

@@ -47,7 +47,7 @@ pub(crate) struct World {
     shape: Shape,
     pub(crate) workers: Vec<Worker<Planted>>,
     pub(crate) counters: Vec<Arc<Counters>>,
-    posts: Vec<Post>,
+    pub(crate) posts: Vec<Post>,
     /// Since when each worker waits, while it does.
     waits: Vec<Option<Time>>,
     /// For how many steps each of them has slept over letters.
@@ -56,7 +56,7 @@ pub(crate) struct World {
     ring_steps_max: u64,
     pub(crate) backends: Vec<BackendActor>,
     pub(crate) clients: Vec<Client>,
-    strangers: Vec<Stranger>,
+    pub(crate) strangers: Vec<Stranger>,
     pub(crate) front: Endpoint,
     pub(crate) totals: Totals,
 }
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    fn end_storm(&mut self) {
+    pub(crate) fn end_storm(&mut self) {
         self.net.faults_off();
         self.calm = true;
         self.workers.iter_mut().for_each(|worker| worker.driver().calm());

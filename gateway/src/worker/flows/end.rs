@@ -19,10 +19,11 @@ impl Parts {
     /// Buries streams and links that were marked, and reads letters to oneself.
     pub(in crate::worker) fn bury(&mut self) {
         for _ in 0..BURIED_AT_ONCE {
-            if let Some((stream, reason)) = self.streams.next_marked() {
-                self.end_stream(stream, reason);
-            } else if let Some((token, cause)) = self.links.next_marked() {
+            // Links first: what nobody waits for any more is not unknown to anybody.
+            if let Some((token, cause)) = self.links.next_marked() {
                 self.end_link(token, cause);
+            } else if let Some((stream, reason)) = self.streams.next_marked() {
+                self.end_stream(stream, reason);
             } else if let Some(letter) = self.letters.take_own() {
                 self.heed(letter);
             } else {

@@ -144,10 +144,8 @@ impl Parts {
                 None => self.letters.send(&self.turn, loser.worker(), Letter::End { link: loser, farewell }),
             }
         }
-        match self.own(claim.link) {
-            Some(_) => self.claimed(&claimed),
-            None => self.letters.send(&self.turn, claim.link.worker(), Letter::Claimed(claimed)),
-        }
+        // By letter even to this very worker: the loser is buried first.
+        self.letters.send(&self.turn, claim.link.worker(), Letter::Claimed(claimed));
     }
 
     /// The owner has answered.

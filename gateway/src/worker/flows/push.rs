@@ -34,7 +34,7 @@ impl Parts {
         }
         if push.link != 0 {
             let link = LinkId::from_number(push.link);
-            if let Some(token) = self.own(link) {
+            if let Some(token) = self.own(link).filter(|_| !self.letters.has_own()) {
                 return self.push_here(token, sender, |out| frame.encode(out));
             }
             let parcel = self.wrap(link.worker(), Recipient::Link(link), sender, &frame, push.payload.len());
@@ -45,7 +45,7 @@ impl Parts {
             let owner = self.sessions.owner_of(user);
             let to = Recipient::User { user, device };
             let parcel = self.wrap(owner, to, sender, &frame, push.payload.len());
-            if owner == self.turn.settings.worker {
+            if owner == self.turn.settings.worker && !self.letters.has_own() {
                 self.push_to_user(user, device, parcel);
             } else {
                 self.push_away(owner, parcel);
@@ -115,7 +115,13 @@ impl Parts {
         if worker >= self.turn.settings.workers {
             return self.return_parcel(parcel, Undelivered::NoLink);
         }
-        if let Err(parcel) = self.letters.send_push(&self.turn, worker, parcel) {
+        // Behind a login or a kick that the same backend has said before, which waits as a letter to oneself.
+        let sent = if worker == self.turn.settings.worker {
+            self.letters.send_own_push(parcel)
+        } else {
+            self.letters.send_push(&self.turn, worker, parcel)
+        };
+        if let Err(parcel) = sent {
             self.return_parcel(parcel, Undelivered::Busy);
         }
     }

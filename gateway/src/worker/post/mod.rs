@@ -63,6 +63,11 @@ impl Letters {
         self.own.pop_front()
     }
 
+    /// Whether letters to oneself wait.
+    pub(super) fn has_own(&self) -> bool {
+        !self.own.is_empty()
+    }
+
     /// Sends a letter that must arrive.
     pub(super) fn send(&mut self, turn: &Turn, worker: u32, letter: Letter) {
         if worker == self.worker {
@@ -118,6 +123,18 @@ impl Letters {
             }
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Lets a push wait behind the letters to oneself.
+    ///
+    /// # Errors
+    /// The push, when there is no room.
+    pub(super) fn send_own_push(&mut self, parcel: Parcel) -> Result<(), Parcel> {
+        if self.own.len() >= self.mailbox.capacity() {
+            return Err(parcel);
+        }
+        self.own.push_back(Letter::Push(parcel));
+        Ok(())
     }
 
     /// A buffer for a push to a worker. Small ones go round between the two; one from the pool would drain it, as it

@@ -1,0 +1,188 @@
+//! What was said first counts first: pushes behind logins and kicks, ends before beginnings, answers before deadlines.
+
+use std::time::Duration;
+
+use driver::sim::Rng;
+use gateway::worker::Letter;
+use protocol::{Time, Undelivered};
+
+use crate::client::Script;
+use crate::settings::wall;
+use crate::shape::Shape;
+use crate::world::World;
+
+const NEVER: Time = Time::from_nanos(u64::MAX);
+
+fn turn(world: &mut World) -> bool {
+    world.workers[0].wait().expect("the simulated driver does not break");
+    let now = world.now;
+    world.workers[0].turn(now, wall(now))
+}
+
+#[test]
+fn a_push_behind_a_verdict_is_delivered() {
+    for workers in [2, 1] {
+        let mut world = World::quiet(Shape { delegated: true, ..Shape::plain(workers, 6, 1) });
+        for (index, client) in world.clients.iter_mut().enumerate() {
+            client.name = format!("user{index}");
+            client.stays = true;
+        }
+        world.backends[0].desk.greets = true;
+        let all =
+            |world: &World| world.workers.iter().map(|worker| worker.census().sessions).sum::<usize>() == 6;
+        world.until("all are in", all);
+        (0..300).for_each(|_| world.step());
+        eprintln!(
+            "{workers} workers: pushed {}, undelivered {:?}",
+            world.totals.pushed, world.totals.undelivered
+        );
+        assert!(!world.totals.undelivered.contains(&Undelivered::NoUser), "{workers} workers");
+    }
+}
+
+#[test]
+fn a_push_behind_a_kick_is_reported() {
+    let mut world = World::quiet(Shape::plain(1, 1, 1));
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
+    world.clients[0].wanted = 1;
+    world.backends[0].desk.kicks = true;
+    world.until("kicked", |world| !world.totals.closes.is_empty());
+    (0..100).for_each(|_| world.step());
+    assert!(world.totals.undelivered.contains(&Undelivered::NoLink), "pushed {}", world.totals.pushed);
+}
+
+#[test]
+fn the_end_of_a_replaced_link_is_told_before_the_new_one() {
+    let mut world = World::quiet(Shape::plain(1, 2, 1));
+    for client in &mut world.clients {
+        client.name = "same".into();
+        client.stays = true;
+    }
+    world.clients[1].wanted = 0;
+    world.backends[0].desk.ordered = true;
+    world.until("the first is told of", |world| world.backends[0].present().len() == 1);
+    world.clients[1].wanted = 1;
+    world.until("it is replaced", |world| !world.totals.closes.is_empty());
+    (0..100).for_each(|_| world.step());
+}
+
+/// An answer lies in the driver when a worker that stood still goes on, behind this many other completions.
+fn stalled(noise: u32) {
+    let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
+    world.clients[0].wanted = 1;
+    world.clients[0].stays = true;
+    world.backends[0].desk.mute_until = NEVER;
+    world.until("it is asked", |world| world.workers[0].census().pending == 1);
+    world.pass(Duration::from_millis(4200));
+    world.backends[0].desk.mute_until = Time::ZERO;
+    let mut rng = Rng::new(7);
+    for _ in 0..60 {
+        world.net.step();
+        world.now = world.now + Duration::from_millis(20);
+        let (now, World { backends, totals, .. }) = (world.now, &mut world);
+        backends[0].step(&mut rng, now, totals);
+    }
+    world.workers[0].driver().noise = noise;
+    turn(&mut world);
+    world.until("it is over", |world| world.totals.answered + world.totals.unknown == 1);
+    assert_eq!((world.totals.answered, world.totals.unknown), (1, 0), "noise {noise}");
+}
+
+#[test]
+fn an_answer_that_is_there_counts_after_a_stall_control() {
+    stalled(0);
+}
+
+#[test]
+fn an_answer_that_is_there_counts_after_a_stall() {
+    stalled(16 * 1024);
+}
+
+#[test]
+fn an_auth_that_is_there_counts_after_a_stall() {
+    let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
+    world.clients[0].stays = true;
+    world.until("hands are shaken", |world| world.counters[0].handshakes.get() == 1);
+    world.clients[0].wanted = 0;
+    turn(&mut world);
+    for _ in 0..30 {
+        world.net.step();
+        let (now, World { clients, totals, net, .. }) = (world.now, &mut world);
+        clients[0].step(net, now, totals);
+    }
+    world.now = world.now + Duration::from_secs(12);
+    turn(&mut world);
+    (0..100).for_each(|_| world.step());
+    assert!(world.totals.closes.is_empty(), "{:?}", world.totals.closes);
+    assert_eq!(world.workers[0].census().sessions, 1);
+}
+
+#[test]
+fn stopping_counts_no_unknown_requests() {
+    let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
+    world.backends[0].desk.mute_until = NEVER;
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
+    world.clients[0].wanted = 1;
+    world.until("it is asked", |world| world.workers[0].census().pending == 1);
+    assert!(world.posts[0].send(Letter::Stop).is_ok());
+    turn(&mut world);
+    assert_eq!(world.counters[0].requests_unknown.get(), 0);
+}
+
+#[test]
+fn everybody_stops() {
+    let mut slowest = 0;
+    for seed in 1..=400_u64 {
+        let mut world = World::new(seed, None);
+        for _ in 0..20 + seed * 37 % 1400 {
+            world.step();
+        }
+        let mut rng = Rng::new(seed);
+        let count = world.workers.len();
+        let (mut told, mut over) = (vec![false; count], vec![false; count]);
+        for step in 0..8000 {
+            if step == 600 {
+                world.end_storm();
+            }
+            world.now = world.now + Duration::from_millis(10);
+            world.net.step();
+            let now = world.now;
+            let World { clients, totals, net, backends, workers, posts, .. } = &mut world;
+            clients.iter_mut().for_each(|client| client.step(net, now, totals));
+            backends.iter_mut().for_each(|backend| backend.step(&mut rng, now, totals));
+            for at in 0..count {
+                if over[at] || step < 600 && !rng.one_in(3) {
+                    continue;
+                }
+                told[at] = told[at] || posts[at].send(Letter::Stop).is_ok();
+                workers[at].wait().expect("the simulated driver does not break");
+                over[at] = !workers[at].turn(now, wall(now));
+            }
+            if over.iter().all(|&over| over) {
+                slowest = slowest.max(step);
+                break;
+            }
+        }
+        for worker in &world.workers {
+            let census = worker.census();
+            let left = (
+                census.links,
+                census.strangers,
+                census.marked,
+                census.lingering,
+                census.sessions,
+                census.partial_bytes,
+                census.outgoing_bytes,
+                census.pending,
+                census.parked,
+                census.parked_bytes,
+                census.judging,
+                census.streams,
+            );
+            assert_eq!(left, Default::default(), "seed {seed}: {census:?} told {told:?} over {over:?}");
+        }
+        assert!(over.iter().all(|&over| over), "seed {seed} told {told:?} over {over:?}");
+    }
+    eprintln!("slowest {slowest}");
+}
