@@ -174,6 +174,15 @@ impl Wheel {
         }
     }
 
+    /// Sets the time back: all deadlines stay as they are and are counted from `now` on. Looks at every entry.
+    pub fn rewind(&mut self, now: Time) {
+        let armed = (0..self.entries.len() as u32).filter(|&index| self.is_armed(index));
+        let armed: Vec<u32> = armed.collect();
+        armed.iter().for_each(|&index| self.unlink(index));
+        self.current = self.tick_at_or_before(now);
+        armed.iter().for_each(|&index| self.link(index));
+    }
+
     /// The slot that begins first among those that are not empty, and the tick at which it begins. Slots that
     /// have begun already come first.
     fn next_slot(&self) -> Option<(u64, usize)> {

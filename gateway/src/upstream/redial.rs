@@ -76,6 +76,8 @@ pub struct Redial {
     misses: u32,
     /// Ejections since the endpoint last did well.
     ejections: u32,
+    /// Before this the endpoint has asked not to be dialled.
+    not_before: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,8 @@ impl Redial {
     /// An endpoint that is to be dialled now.
     #[must_use]
     pub const fn new(now: Time) -> Self {
-        Self { state: State::Waiting { until: now }, failures: 0, misses: 0, ejections: 0 }
+        let state = State::Waiting { until: now };
+        Self { state, failures: 0, misses: 0, ejections: 0, not_before: now }
     }
 
     /// Whether the endpoint takes requests.
@@ -156,6 +159,11 @@ impl Redial {
         self.pause(now, random, rules);
     }
 
+    /// The endpoint ends its stream and asks not to be dialled again for a while, of which an hour is heeded.
+    pub fn asked_to_wait(&mut self, now: Time, time: Duration) {
+        self.not_before = now + time.min(WAIT_MAX);
+    }
+
     /// The endpoint answered a request, with whatever status.
     pub fn answered(&mut self) {
         self.misses = 0;
@@ -185,9 +193,15 @@ impl Redial {
         let ceiling = doubled(rules.pause_first, self.failures).min(rules.pause_max);
         self.failures = self.failures.saturating_add(1);
         self.misses = 0;
-        self.state = State::Waiting { until: now + drawn(ceiling, random) };
+        // An endpoint tells all workers of all gateways the same time: they are not to come together then.
+        let asked = self.not_before.since(now);
+        let asked = if asked.is_zero() { asked } else { asked + drawn(rules.pause_first, random) };
+        self.state = State::Waiting { until: now + drawn(ceiling, random).max(asked) };
     }
 }
+
+/// The longest time an endpoint may ask to be left alone: one that asks for more has made a mistake.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// `first` × 2^`times`, or the longest duration there is.
 fn doubled(first: Duration, times: u32) -> Duration {
@@ -271,6 +285,20 @@ mod tests {
         assert!(redial.ready(at(5)));
         redial.failed(at(35), MOST, &RULES);
         assert_eq!(redial.deadline(), Some(at(36)));
+    }
+
+    #[test]
+    fn an_endpoint_is_left_alone_for_as_long_as_it_asks_and_no_longer_than_an_hour() {
+        for (asked, random, pause) in [(4, 0, 4), (4, MOST, 5), (0, MOST, 1), (100_000, 0, 3600)] {
+            let mut redial = up(at(0));
+            redial.asked_to_wait(at(40), Duration::from_secs(asked));
+            redial.failed(at(40), random, &RULES);
+            assert_eq!(redial.deadline(), Some(at(40 + pause)), "asked for {asked} s");
+            redial.expire(at(40 + pause), 0, &RULES);
+            redial.failed(at(40 + pause), MOST, &RULES);
+            let doubled = at(40 + pause + 2);
+            assert_eq!(redial.deadline(), Some(doubled), "once: after that it is as with all others");
+        }
     }
 
     #[test]

@@ -239,11 +239,17 @@ pub struct Farewell {
 }
 
 impl Farewell {
-    /// Asks a client to come back a little later, and not together with all the others: `random` spreads them.
+    /// Whether it asks a client to come back later and does not say when, as a backend's may: its time is to be
+    /// [spread](Farewell::spread).
     #[must_use]
-    pub fn try_later(random: u64) -> Self {
-        let retry_after = TRY_LATER / 2 + TRY_LATER * (random % 256) as u32 / 256;
-        Self { retry_after, ..CloseCode::TryLater.into() }
+    pub fn is_timeless(&self) -> bool {
+        self.code == CloseCode::TryLater.number() && self.retry_after.is_zero()
+    }
+
+    /// Asks a client to come back a little later, and not together with all the others: `random` tells them apart.
+    #[must_use]
+    pub fn spread(self, random: u64) -> Self {
+        Self { retry_after: TRY_LATER / 2 + TRY_LATER * (random % 256) as u32 / 256, ..self }
     }
 }
 

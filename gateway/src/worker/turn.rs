@@ -7,7 +7,7 @@ use std::sync::Arc;
 use driver::Op;
 use protocol::{Time, UnixMillis};
 
-use super::settings::{Farewell, Settings};
+use super::settings::Settings;
 use crate::collections::Pool;
 use crate::counters::Counters;
 use crate::id::LinkId;
@@ -76,11 +76,6 @@ impl Turn {
     /// A fresh random number.
     pub(super) fn random_number(&mut self) -> u64 {
         u64::from_le_bytes(self.random())
-    }
-
-    /// Asks a client to come back a little later, and not together with all the others.
-    pub(super) fn try_later(&mut self) -> Farewell {
-        Farewell::try_later(self.random_number())
     }
 }
 

@@ -36,6 +36,10 @@ pub(crate) struct Desk {
     pub(crate) stingy_until: Time,
     /// Nothing is answered before: requests run into their deadlines, and the gateway leaves this endpoint out.
     pub(crate) mute_until: Time,
+    /// So long after a request its answer goes out.
+    pub(crate) late: Duration,
+    /// How long the tokens hold that it is asked about, where that has an end.
+    pub(crate) proved_for: Option<Duration>,
     /// Whether the storm is over.
     pub(crate) calm: bool,
     pub(crate) greets: bool,
@@ -68,6 +72,8 @@ impl BackendActor {
             known: Vec::new(),
             stingy_until: Time::ZERO,
             mute_until: Time::ZERO,
+            late: Duration::ZERO,
+            proved_for: None,
             calm: false,
             greets: false,
             ordered: false,

@@ -16,7 +16,7 @@ use protocol::{CloseCode, Refusal, Time, Undelivered};
 use crate::Totals;
 use crate::backend::{Desk, SMALL};
 use crate::blunder;
-use crate::settings::CLIENT;
+use crate::settings::{CLIENT, wall};
 
 pub(crate) struct Carried {
     /// No other stream has it.
@@ -39,6 +39,7 @@ pub(crate) struct Carried {
 }
 
 struct Answer {
+    due: Time,
     call: u64,
     payload: Vec<u8>,
     declined: bool,
@@ -84,7 +85,7 @@ impl Carried {
         }
         self.hear(desk, rng, now, totals);
         if now >= desk.mute_until {
-            self.answer(totals);
+            self.answer(now, totals);
         }
         if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
             self.push(desk, rng, totals);
@@ -135,8 +136,10 @@ impl Carried {
     }
 
     /// Answers as far as there is credit, in order.
-    fn answer(&mut self, totals: &mut Totals) {
-        while let Some(Answer { call, payload, declined }) = self.answers.front() {
+    fn answer(&mut self, now: Time, totals: &mut Totals) {
+        while let Some(Answer { call, payload, declined, .. }) =
+            self.answers.front().filter(|answer| answer.due <= now)
+        {
             let status = if *declined { Refusal::Draining.number() } else { 0 };
             let answer = StreamResponse {
                 call: *call,
@@ -161,7 +164,7 @@ impl Carried {
         let mut input = self.machine.input(&mut bytes);
         loop {
             match self.machine.receive(&mut input, now) {
-                Ok(Some(ToBackend::Request(request))) => self.request(&request, desk, rng),
+                Ok(Some(ToBackend::Request(request))) => self.request(&request, desk, now, rng),
                 Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk, now, rng),
                 Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
@@ -186,7 +189,7 @@ impl Carried {
         self.machine.keep(input);
     }
 
-    fn request(&mut self, request: &StreamRequest<'_>, desk: &mut Desk, rng: &mut Rng) {
+    fn request(&mut self, request: &StreamRequest<'_>, desk: &mut Desk, now: Time, rng: &mut Rng) {
         let StreamRequest { link, user, route, key, payload, .. } = *request;
         desk.ledger.arrived(request.id);
         if self.leaves_at.is_some() {
@@ -218,7 +221,8 @@ impl Carried {
         }
         // The silent ones are resolved by the gateway's deadline.
         if desk.calm || !rng.one_in(100) {
-            self.answers.push_back(Answer { call: request.call, payload: payload.to_vec(), declined });
+            let (due, call) = (now + desk.late, request.call);
+            self.answers.push_back(Answer { due, call, payload: payload.to_vec(), declined });
         }
         self.withheld.push(payload.len());
     }
@@ -227,7 +231,11 @@ impl Carried {
         let accepted = desk.calm || !rng.one_in(10);
         // A verdict that makes no sense is none: its client is put off, and nobody else hears of it.
         let user = if desk.calm || !rng.one_in(30) { asked.token } else { &[] };
-        let verdict = AuthResult { call: asked.call, accepted, user, ..AuthResult::default() };
+        // Some tokens end soon, one of them has ended.
+        let soon = !desk.calm && rng.one_in(4);
+        let end = if soon { wall(now).0 + rng.below(5000) as u64 } else { 0 };
+        let expires_ms = desk.proved_for.map_or(end, |time| wall(now).0 + time.as_millis() as u64);
+        let verdict = AuthResult { call: asked.call, accepted, user, expires_ms, ..AuthResult::default() };
         if now >= desk.mute_until && (desk.calm || !rng.one_in(10)) {
             self.machine.auth_result(&verdict);
             if desk.greets {

@@ -181,7 +181,7 @@ impl Client {
             better: Suites::NONE,
             served: Suites::NONE,
             device_key: (suite == Suite::IkAesGcm).then_some(&device_key),
-            ticket: taken.as_ref().map(|(Ticket { ticket, psk }, _)| (&ticket[..], psk)),
+            ticket: taken.as_ref().map(|(Ticket { ticket, psk, .. }, _)| (&ticket[..], psk)),
         };
         let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
         self.rng.fill(&mut ephemeral);

@@ -6,8 +6,8 @@ use protocol::Time;
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 
-use crate::settings::{HANDSHAKES_PER_TURN, SERVER, STRANGERS_MAX};
-use crate::shape::Shape;
+use crate::settings::{HANDSHAKES_PER_TURN, SERVER};
+use crate::shape::{STRANGERS, Shape};
 use crate::world::World;
 
 #[test]
@@ -30,7 +30,7 @@ fn the_handshake_budget_is_for_hellos_that_are_still_there() {
             flood.retain(|(socket, _)| matches!(socket.state(), State::Open | State::Connecting));
             world.step();
             let waiting = world.workers[0].census().hailed;
-            assert!(waiting <= 4 * STRANGERS_MAX, "half {half}: {waiting} hellos wait");
+            assert!(waiting <= 4 * STRANGERS, "half {half}: {waiting} hellos wait");
         }
         *done = world.counters[0].handshakes.get();
     }
@@ -39,18 +39,16 @@ fn the_handshake_budget_is_for_hellos_that_are_still_there() {
 
 #[test]
 fn peers_on_this_machine_are_no_strangers_where_they_are_exempt() {
-    for (exempt, address, evicted) in [
-        (true, [127, 0, 0, 9], 0),
-        (true, [10, 0, 0, 66], STRANGERS_MAX),
-        (false, [127, 0, 0, 9], STRANGERS_MAX),
-    ] {
+    for (exempt, address, evicted) in
+        [(true, [127, 0, 0, 9], 0), (true, [10, 0, 0, 66], STRANGERS), (false, [127, 0, 0, 9], STRANGERS)]
+    {
         let mut world = World::quiet(Shape { exempt, ..Shape::plain(1, 0, 1) });
         let from = Peer::Tcp((address, 1000).into());
         let buffers = Buffers { send: 256, receive: 256 };
         let _flood: Vec<Socket> =
-            (0..2 * STRANGERS_MAX).map(|_| world.net.connect(&world.front, from, buffers)).collect();
+            (0..2 * STRANGERS).map(|_| world.net.connect(&world.front, from, buffers)).collect();
         let accepted = |world: &World| world.counters[0].links_accepted.get() as usize;
-        world.until("all have come", |world| accepted(world) == 2 * STRANGERS_MAX);
+        world.until("all have come", |world| accepted(world) == 2 * STRANGERS);
         let gone = world.counters[0].strangers_evicted.get() as usize;
         assert_eq!(gone, evicted, "from {address:?}, exempt: {exempt}");
     }

@@ -11,10 +11,13 @@ mod client;
 mod credit;
 mod flood;
 mod held;
+mod late;
 mod ledger;
 mod order;
 mod planted;
 mod presence;
+mod proof;
+mod reconnect;
 mod settings;
 mod shape;
 mod sleep;
@@ -65,6 +68,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     let reasons = [
         Undelivered::NoLink,
         Undelivered::NoUser,
+        Undelivered::QueueFull,
         Undelivered::Busy,
         Undelivered::Malformed,
         Undelivered::Unsupported,
@@ -89,6 +93,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         CloseCode::Kicked,
         CloseCode::Replaced,
         CloseCode::SlowReader,
+        CloseCode::TokenExpired,
     ];
     assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
 }

@@ -40,7 +40,6 @@ pub(crate) const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 pub(crate) const GRANT: usize = 8;
 /// Two of the longest frames, which is the least.
 pub(crate) const PARTIAL_BYTES_MAX: usize = 8500;
-pub(crate) const STRANGERS_MAX: usize = 8;
 pub(crate) const HANDSHAKES_PER_TURN: usize = 2;
 /// Requests that wait for credit, per route, and their bytes.
 pub(crate) const PARKED_MAX: usize = 8;
@@ -86,7 +85,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
          {}",
         backends(shape)
     );
-    let machine = Machine { cpus: vec![0], open_files: 64, memory: 0 };
+    let machine = Machine { cpus: vec![0], open_files: shape.slots.into(), memory: 0 };
     let read = |_: &Path| Ok(protocol::hex::encode(&SERVER));
     let config = match load("storm.toml", &text, Overrides::default(), &machine, &read) {
         Ok((config, _)) => config,
@@ -95,7 +94,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     let mut all = control::settings::settings(&config, worker, [1; 16]);
     all.endpoints.iter_mut().for_each(|endpoint| endpoint.params = SMALL);
     Settings {
-        strangers_max: STRANGERS_MAX,
+        strangers_max: shape.strangers,
         loopback_exempt: shape.exempt,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,

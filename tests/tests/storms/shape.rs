@@ -21,6 +21,10 @@ pub(crate) struct Shape {
     pub(crate) rough: bool,
     /// Whether links may be opened with tickets.
     pub(crate) tickets: bool,
+    /// Sockets of a worker.
+    pub(crate) slots: u32,
+    /// How many links of a worker may have proved nothing yet.
+    pub(crate) strangers: usize,
     /// Whether peers on this machine are no strangers.
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
@@ -44,6 +48,8 @@ impl Scarce {
     pub(crate) const ALL: [Self; 3] = [Self::Hard, Self::Soft, Self::Pool];
 }
 
+/// So few that clients push each other out.
+pub(crate) const STRANGERS: usize = 8;
 /// More than all requests of a link's grant cost together.
 const GRANT_BYTES: u32 = 64 << 10;
 
@@ -62,6 +68,8 @@ impl Shape {
             sleepy: rng.one_in(2),
             rough: rng.one_in(3),
             tickets: rng.one_in(2),
+            slots: 64,
+            strangers: STRANGERS,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
             grant_bytes: GRANT_BYTES,
@@ -80,6 +88,8 @@ impl Shape {
             sleepy: true,
             rough: false,
             tickets: false,
+            slots: 64,
+            strangers: STRANGERS,
             exempt: false,
             scarce: None,
             grant_bytes: GRANT_BYTES,

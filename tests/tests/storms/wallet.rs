@@ -67,6 +67,8 @@ impl Use {
 pub(crate) struct Ticket {
     pub(crate) ticket: Vec<u8>,
     pub(crate) psk: [u8; 32],
+    /// Until when it is good, as the gateway says.
+    expires_ms: u64,
 }
 
 /// Unused tickets of the last welcome.
@@ -79,12 +81,15 @@ impl Wallet {
         let kept = |ticket: &link::Ticket| Ticket {
             ticket: ticket.ticket.to_vec(),
             psk: (&*ticket.psk).try_into().expect("a secret has 32 bytes"),
+            expires_ms: ticket.expires_ms,
         };
         self.0 = tickets.iter().map(kept).collect();
     }
 
     /// Takes a ticket, if there is one and the client wants to use it.
     pub(crate) fn take(&mut self, user: &str, wall: UnixMillis, rng: &mut Rng) -> Option<(Ticket, Use)> {
+        // One that ends soon may have ended when the hello arrives.
+        self.0.retain(|ticket| ticket.expires_ms > wall.0 + millis(Duration::from_mins(1)));
         if self.0.is_empty() || rng.one_in(4) {
             return None;
         }
@@ -129,7 +134,8 @@ fn forged(group: [u8; 32], user: &str, issued: UnixMillis) -> Ticket {
         bound_key: None,
     };
     let keys = TicketKeys::new(group, REALM, issued);
-    Ticket { ticket: keys.issue(&identity, &[6; 16]).expect("the identity is whole"), psk }
+    let ticket = keys.issue(&identity, &[6; 16]).expect("the identity is whole");
+    Ticket { ticket, psk, expires_ms: u64::MAX }
 }
 
 fn millis(time: Duration) -> u64 {

@@ -19,8 +19,8 @@ use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, STRANGERS_MAX, acceptor,
-    outgoing_bytes_max, place, settings, wall,
+    IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max,
+    place, settings, wall,
 };
 use crate::shape::{ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
@@ -91,8 +91,8 @@ impl World {
         let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends))).collect();
         let build = |(index, mailbox)| {
             let config = Config {
-                slots: 64,
-                links: PoolSize { count: 4, size: 64 + 64 * (seed % 8) as u32 },
+                slots: shape.slots,
+                links: PoolSize { count: (shape.slots / 16) as u16, size: 64 + 64 * (seed % 8) as u32 },
                 streams: PoolSize { count: 2, size: 512 },
                 listeners: vec![front.clone()],
                 buffers: Buffers { send: 512, receive: 512 },
@@ -184,7 +184,7 @@ impl World {
             self.step();
             is_so(self)
         });
-        assert!(came, "never: {what}");
+        assert!(came, "never: {what}, {:?}", self.totals);
     }
 
     /// Lets so much time pass.
@@ -268,7 +268,10 @@ impl World {
             assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
             assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
-            assert!(census.strangers <= STRANGERS_MAX && census.pending <= IN_FLIGHT_MAX, "{census:?}");
+            assert!(
+                census.strangers <= self.shape.strangers && census.pending <= IN_FLIGHT_MAX,
+                "{census:?}"
+            );
         }
     }
 

@@ -5,7 +5,6 @@ use protocol::Undelivered;
 use protocol::stream::ToGateway;
 use protocol::wire::stream::{About, Flawed};
 
-use crate::counters::health::Reason;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
 use crate::worker::streams::Streams;
@@ -59,7 +58,7 @@ impl Parts {
                 self.streams.draining(&self.turn, stream);
                 self.reroute_parked(stream);
             }
-            ToGateway::Close(_) => self.streams.mark(stream, Reason::Ended),
+            ToGateway::Close(close) => self.streams.closed_by_backend(&self.turn, stream, close),
             // Credit is looked at after the last frame; the other kinds are specified but not served yet.
             ToGateway::Credited | ToGateway::Alive | ToGateway::ReportAck { .. } => {}
             ToGateway::Flawed(flawed) => self.flawed(stream, flawed),

@@ -62,8 +62,7 @@ impl Parts {
 
     /// Asks a client to come back a little later.
     pub(super) fn put_off(&mut self, token: Token) {
-        let farewell = self.turn.try_later();
-        self.links.mark(token, Cause::Close(farewell));
+        self.links.mark(token, Cause::Close(CloseCode::TryLater.into()));
     }
 
     /// Asks the route's backend for a verdict.
@@ -105,6 +104,7 @@ impl Parts {
         let Some(Verdict { link, outcome }) = self.identity.verdict(&self.turn, stream, result) else {
             return;
         };
+        self.streams.answered(stream);
         if !self.links.is_authenticating(link) {
             return;
         }
@@ -138,7 +138,8 @@ impl Parts {
             // The link of a client that has come back is dead, or the client's first try was the slower one and has just
             // taken over from its second: then nobody else is there, and it must not stay away.
             let is_itself = same_login && self.turn.settings.auth.names_logins();
-            let farewell = if is_itself { self.turn.try_later() } else { CloseCode::Replaced.into() };
+            let code = if is_itself { CloseCode::TryLater } else { CloseCode::Replaced };
+            let farewell = Farewell::from(code);
             match self.own(loser) {
                 Some(token) => self.links.mark(token, Cause::Close(farewell)),
                 None => self.letters.send(&self.turn, loser.worker(), Letter::End { link: loser, farewell }),
@@ -178,8 +179,12 @@ impl Parts {
             ..welcome(&self.turn.settings, listener, present, session)
         };
         let heartbeat = Duration::from_millis(session.heartbeat_ms().into());
+        let end = session.token_expiry();
         self.turn.counters.authentications.add(1);
         self.links.welcome(&mut self.turn, token, heartbeat, |out| frame::encode_welcome(&welcome, out));
+        if let Some(end) = end {
+            self.links.expires(&self.turn, token, end);
+        }
         self.announce_opened(token);
         self.read(token, &mut []);
     }

@@ -91,10 +91,12 @@ impl Parts {
 
     /// The hot case: the link is this worker's, and the payload is copied once.
     fn push_here(&mut self, token: Token, sender: Sender, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.links.is_live(token) && self.links.send_with(&mut self.turn, token, encode) {
+        if !self.links.is_live(token) {
+            self.report_undelivered(sender, Undelivered::NoLink);
+        } else if self.links.send_with(&mut self.turn, token, encode) {
             self.turn.counters.pushes.add(1);
         } else {
-            self.report_undelivered(sender, Undelivered::NoLink);
+            self.report_undelivered(sender, Undelivered::QueueFull);
         }
     }
 

@@ -9,8 +9,9 @@ use crate::worker::parts::Parts;
 impl Parts {
     /// A backend's answer.
     pub(super) fn response(&mut self, stream: StreamIndex, response: &StreamResponse<'_>) {
-        self.streams.answered(stream);
+        // An answer to a request that was given up says nothing good of its endpoint.
         let Some(request) = self.requests.answered(stream, response.call) else { return };
+        self.streams.answered(stream);
         let outcome = if response.refused { Outcome::Refused } else { Outcome::Answered };
         self.turn.counters.responses.add(1);
         self.resolve(
@@ -37,9 +38,14 @@ impl Parts {
         let mut budget = EXPIRED_PER_TURN;
         while let Some(request) = self.requests.overdue(self.turn.now, &mut budget) {
             self.unknown(&request);
-            if self.streams.missed(&self.turn, request.stream) {
-                self.reroute_parked(request.stream);
-            }
+            self.missed(request.stream);
+        }
+    }
+
+    /// An endpoint let a deadline pass; too many of them, and it is left out for a while.
+    pub(super) fn missed(&mut self, stream: StreamIndex) {
+        if self.streams.missed(&self.turn, stream) {
+            self.reroute_parked(stream);
         }
     }
 

@@ -20,15 +20,16 @@ impl Parts {
         self.expire_pending();
         self.expire_parked();
         // Nobody gets in without a verdict.
-        while let Some(link) = self.identity.overdue(self.turn.now) {
+        while let Some((link, stream)) = self.identity.overdue(self.turn.now) {
             self.put_off(link);
+            self.missed(stream);
         }
     }
 
     /// When the next turn is due at the latest.
     pub(in crate::worker) fn next_deadline(&self) -> Option<Time> {
         let deadlines = [
-            self.links.next_deadline(),
+            self.links.next_deadline(&self.turn),
             self.streams.next_deadline(),
             self.requests.next_deadline(),
             self.identity.next_deadline(),

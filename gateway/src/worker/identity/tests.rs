@@ -183,7 +183,7 @@ fn proved(result: AuthResult<'_>) -> Proved {
 }
 
 fn all_overdue(judge: &mut Judge, now: Time) -> Vec<u32> {
-    std::iter::from_fn(|| judge.overdue(now)).map(|link| link.slot).collect()
+    std::iter::from_fn(|| judge.overdue(now)).map(|(link, _)| link.slot).collect()
 }
 
 #[test]

@@ -86,9 +86,9 @@ impl Judge {
         self.asked.take(stream, call).map(|judging| judging.link)
     }
 
-    /// Whose verdict did not come in time; called until `None`.
-    pub(in crate::worker) fn overdue(&mut self, now: Time) -> Option<Token> {
-        self.asked.take_overdue(now).map(|judging| judging.link)
+    /// Whose verdict did not come in time, and who was asked; called until `None`.
+    pub(in crate::worker) fn overdue(&mut self, now: Time) -> Option<(Token, StreamIndex)> {
+        self.asked.take_overdue(now).map(|judging| (judging.link, judging.stream))
     }
 
     /// When [`Judge::overdue`] is next worth calling.

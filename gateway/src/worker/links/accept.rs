@@ -5,7 +5,7 @@ use protocol::link::ServerLink;
 
 use super::Links;
 use super::cause::Cause;
-use super::link::Link;
+use super::link::{Link, Stranger};
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -35,10 +35,9 @@ impl Links {
     fn note_stranger(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
         let most = turn.settings.strangers_max;
         let Self { table, strangers, .. } = self;
-        strangers.came(token, most, |&token| table.see(token).is_some_and(|link| link.stranger));
-        if let Some(link) = table.living(token) {
-            link.stranger = true;
-        }
+        let Some(link) = table.living(token) else { return };
+        link.stranger = Stranger::Unheard;
+        strangers.came(token, most, |token| table.standing(token));
         while let Some(oldest) = self.surplus_stranger(most) {
             turn.counters.strangers_evicted.add(1);
             self.turn_away(turn, oldest, acceptors);
@@ -47,7 +46,17 @@ impl Links {
 
     fn surplus_stranger(&mut self, most: usize) -> Option<Token> {
         let Self { table, strangers, .. } = self;
-        strangers.surplus(most, |&token| table.see(token).is_some_and(|link| link.stranger))
+        strangers.surplus(most, |token| table.standing(token))
+    }
+
+    /// A stranger's handshake is done: it goes behind all others. It has cost more than they have, and its `Auth` takes a
+    /// round trip more; if it kept its place, a storm of reconnects in which everybody is turned away for younger ones
+    /// would let nobody in.
+    pub(super) fn note_greeted(&mut self, turn: &Turn, token: Token) {
+        let Self { table, strangers, .. } = self;
+        let Some(link) = table.living(token).filter(|link| link.stranger != Stranger::No) else { return };
+        link.stranger = Stranger::Greeted;
+        strangers.greeted(token, turn.settings.strangers_max, |token| table.standing(token));
     }
 }
 

@@ -19,7 +19,7 @@ use protocol::wire::frame::{Close, Frame};
 
 use super::Links;
 use super::cause::{Cause, Parted};
-use super::link::{Ending, Reading};
+use super::link::{Ending, Reading, Stranger};
 use super::outgoing::HOLE;
 use super::write::queue;
 use crate::worker::settings::Farewell;
@@ -32,11 +32,10 @@ impl Links {
         link.ending = Ending::Marked;
         // From here on its time is that of the linger, which a bound of its queue must not take the timer from.
         link.slow_since = 0;
+        self.expiry.forget(token.slot);
         self.outgoing.forget(link);
         self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
-        if std::mem::take(&mut link.stranger) {
-            self.strangers.left();
-        }
+        self.strangers.left(std::mem::replace(&mut link.stranger, Stranger::No));
         self.marked.push_back((token, cause));
     }
 
@@ -80,8 +79,11 @@ impl Links {
     }
 
     /// Says why, if that is possible; the code, if it was said.
-    fn close(&mut self, turn: &mut Turn, token: Token, farewell: Farewell) -> Option<u32> {
+    fn close(&mut self, turn: &mut Turn, token: Token, mut farewell: Farewell) -> Option<u32> {
         let code = count_close(turn, farewell.code);
+        if farewell.is_timeless() {
+            farewell = farewell.spread(turn.random_number());
+        }
         // At the end of the process no slot is needed for anybody else, and every link is to hear of it.
         let may_linger = self.stopping || self.lingering < turn.settings.lingering_max;
         let link = self.table.get(token)?;

@@ -130,6 +130,7 @@ impl Links {
     /// Message 2 goes out, and records may come.
     fn greet(&mut self, turn: &mut Turn, token: Token, message_2: Vec<u8>) {
         self.send_raw(turn, token, message_2);
+        self.note_greeted(turn, token);
         self.schedule(turn, token);
         self.receive_once(turn, token);
     }

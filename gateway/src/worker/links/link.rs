@@ -37,8 +37,8 @@ pub(super) struct Link {
     pub(super) dirty: bool,
     /// How far it is on its way out.
     pub(super) ending: Ending,
-    /// Whether it counts as one that has proved nothing yet.
-    pub(super) stranger: bool,
+    /// What it counts as among those that have proved nothing yet.
+    pub(super) stranger: Stranger,
     /// Chunks received since `recent_since`, by which it is promoted or demoted; saturates.
     pub(super) recent: u8,
     /// In tenths of a second of the worker's clock.
@@ -48,6 +48,17 @@ pub(super) struct Link {
     pub(super) slow_since: u32,
     /// Bytes discarded since it began to close.
     pub(super) discarded: u32,
+}
+
+/// What a link counts as among those that have proved nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stranger {
+    /// As none of them.
+    No,
+    /// It has no keys yet.
+    Unheard,
+    /// Its handshake is done, and the curve work that this took.
+    Greeted,
 }
 
 /// What is armed on a link for reading.
@@ -108,7 +119,7 @@ impl Link {
             sending_len: 0,
             dirty: false,
             ending: Ending::No,
-            stranger: false,
+            stranger: Stranger::No,
             recent: 0,
             recent_since: 0,
             slow_since: 0,

@@ -5,7 +5,7 @@
 //! * `read` — chunks to frames;
 //! * `arm` — what waits for a link's next bytes;
 //! * `write` — frames to one record and one send;
-//! * `timers` — deadlines;
+//! * `timers` — deadlines, `expiry` — those that the time of day has;
 //! * `end` — marked, told, drained, closed: the only way a link dies.
 //!
 //! `link` is one of them and `table` all of them; `strangers` and `outgoing` are the accounts that bound them, `cause` is
@@ -15,6 +15,7 @@ mod accept;
 mod arm;
 mod cause;
 mod end;
+mod expiry;
 mod hello;
 mod link;
 mod outgoing;
@@ -30,11 +31,13 @@ use std::time::Duration;
 use driver::{Listener, Token};
 use protocol::buffer::Partials;
 use protocol::link::ServerLink;
-use protocol::{Time, wire::frame::Frame};
+use protocol::{Time, UnixMillis, wire::frame::Frame};
 
 pub(super) use self::cause::Cause;
 pub(super) use self::read::Heard;
 
+use self::expiry::Expiry;
+use self::link::Stranger;
 use self::outgoing::Outgoing;
 use self::strangers::Strangers;
 use self::table::Table;
@@ -51,6 +54,7 @@ use crate::session::SessionKey;
 pub(super) struct Links {
     table: Table,
     timers: Wheel,
+    expiry: Expiry,
     strangers: Strangers,
     /// Complete hellos that wait for the handshake budget, oldest first.
     hailed: VecDeque<Token>,
@@ -74,6 +78,7 @@ impl Links {
         Self {
             table: Table::new(settings.slots),
             timers: Wheel::new(TICK, settings.slots as usize, now),
+            expiry: Expiry::default(),
             strangers: Strangers::default(),
             hailed: VecDeque::new(),
             replays: ReplayFilter::new(settings.replay_filter_len),
@@ -135,11 +140,16 @@ impl Links {
         let Some(link) = self.table.living(token) else { return };
         link.machine.welcome(heartbeat, turn.now);
         link.machine.forget_identity();
-        if std::mem::take(&mut link.stranger) {
-            self.strangers.left();
-        }
+        self.strangers.left(std::mem::replace(&mut link.stranger, Stranger::No));
         self.send_with(turn, token, frame);
         self.schedule(turn, token);
+    }
+
+    /// The user of a link is proved until this time of day.
+    pub(super) fn expires(&mut self, turn: &Turn, token: Token, end: UnixMillis) {
+        if self.table.living(token).is_some() {
+            self.expiry.set(token.slot, end, turn.wall);
+        }
     }
 
     /// Answers a ping; the client may have asked for another interval.

@@ -2,7 +2,7 @@
 
 use driver::Token;
 
-use super::link::{Ending, Link};
+use super::link::{Ending, Link, Stranger};
 
 /// The links. Grows with the highest slot in use, up to the size it was built for, and never moves: its address space
 /// is reserved at once, its memory is touched only as slots are used, and core dumps leave it out.
@@ -64,6 +64,11 @@ impl Table {
     pub(super) fn see(&self, token: Token) -> Option<&Link> {
         let link = self.entries.get(token.slot as usize)?.as_ref()?;
         (link.token == token && link.ending == Ending::No).then_some(link)
+    }
+
+    /// What the link with this token counts as among the strangers, while it is not on its way out.
+    pub(super) fn standing(&self, token: Token) -> Stranger {
+        self.see(token).map_or(Stranger::No, |link| link.stranger)
     }
 
     /// The link in this slot, however far it is on its way out.

@@ -38,11 +38,17 @@ impl Links {
         while let Some(slot) = self.timers.expire(turn.now, &mut budget) {
             self.expire_link(turn, slot);
         }
+        while let Some(slot) = self.expiry.ended(turn.wall, &mut budget) {
+            if let Some(token) = self.table.token_at(slot) {
+                self.mark(token, Cause::Close(CloseCode::TokenExpired.into()));
+            }
+        }
     }
 
     /// When [`Links::expire`] is next worth calling.
-    pub(in crate::worker) fn next_deadline(&self) -> Option<Time> {
-        self.timers.next_deadline()
+    pub(in crate::worker) fn next_deadline(&self, turn: &Turn) -> Option<Time> {
+        let expiry = self.expiry.time_left(turn.wall).map(|left| turn.now + left);
+        [self.timers.next_deadline(), expiry].into_iter().flatten().min()
     }
 
     fn expire_link(&mut self, turn: &mut Turn, slot: u32) {

@@ -1,6 +1,9 @@
 //! The only way a stream dies: marked, and gone for everybody at once; then, when the marked are buried, drained and closed.
 
+use std::time::Duration;
+
 use driver::{Armed, Op, Token};
+use protocol::wire::stream::Close;
 
 use super::Streams;
 use super::stream::Ending;
@@ -18,6 +21,18 @@ impl Streams {
             self.routes.set_ready(stream, false);
             self.marked.push_back((stream, reason));
         }
+    }
+
+    /// The backend has said its last word, and maybe when it wants to be dialled again.
+    pub(in crate::worker) fn closed_by_backend(
+        &mut self,
+        turn: &Turn,
+        stream: StreamIndex,
+        close: &Close<'_>,
+    ) {
+        let wait = Duration::from_millis(close.retry_after_ms.into());
+        self.at(stream).redial.asked_to_wait(turn.now, wait);
+        self.mark(stream, Reason::Ended);
     }
 
     /// The stream that was marked first of those that are to be buried, and why.

@@ -81,7 +81,8 @@ impl Streams {
         let rules = turn.settings.redial;
         let only = self.routes.is_last_ready(stream);
         let own = self.at(stream);
-        let is_left_out = own.redial.missed(&rules) && !only;
+        // The account of one that is on its way out is closed: the next stream is a new chance.
+        let is_left_out = own.living().is_some() && own.redial.missed(&rules) && !only;
         if is_left_out {
             own.redial.eject(turn.now, &rules);
             self.leave_out(turn, stream);

@@ -185,6 +185,12 @@ impl Stage {
         panic!("nothing happens");
     }
 
+    /// The same; whether it is to dial this stream.
+    fn until_ops_of(&mut self, stream: StreamIndex) -> bool {
+        self.until_ops();
+        self.dialled().contains(&stream.0)
+    }
+
     /// Takes out what was asked of the driver, which is only to dial; the streams.
     fn dialled(&mut self) -> Vec<u16> {
         let ops = self.turn.ops.drain(..);

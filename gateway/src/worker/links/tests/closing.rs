@@ -55,6 +55,24 @@ fn the_close_is_the_last_that_a_client_reads_and_comes_behind_the_send_in_flight
 }
 
 #[test]
+fn whoever_is_to_come_later_is_told_when_even_if_its_backend_did_not_say() {
+    for (code, said, told) in [
+        (CloseCode::TryLater, 0, "close try_later after 1257 ms"),
+        (CloseCode::TryLater, 5000, "close try_later after 5000 ms"),
+        (BYE, 0, "close going_away"),
+    ] {
+        let mut rig = Rig::new(settings());
+        let token = rig.live(0);
+        let retry_after = millis(said);
+        rig.links.mark(token, Cause::Close(Farewell { retry_after, ..code.into() }));
+        rig.bury();
+        rig.flush();
+        rig.sent(token);
+        assert_eq!(rig.told(token), [told]);
+    }
+}
+
+#[test]
 fn what_is_queued_is_told_with_the_close() {
     let mut rig = Rig::new(settings());
     let token = rig.live(0);

@@ -124,7 +124,7 @@ fn when_rests_of_chunks_take_too_much_room_the_oldest_link_goes() {
     }
     rig.flush();
     rig.sent(at(0));
-    assert_eq!((rig.told(at(0)), rig.partial_bytes()), (vec!["close try_later".into()], 0));
+    assert_eq!((rig.told(at(0)), rig.partial_bytes()), (vec!["close try_later after 2007 ms".into()], 0));
 }
 
 #[test]

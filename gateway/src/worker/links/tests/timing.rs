@@ -7,7 +7,7 @@ fn lives_for(rig: &mut Rig, token: Token) -> Duration {
     let start = rig.turn.now;
     while rig.links.machine(token).is_some() {
         assert!(rig.turn.now.since(start) < millis(100_000), "it lives for ever");
-        assert!(rig.links.next_deadline().is_some(), "somebody wakes the worker");
+        assert!(rig.links.next_deadline(&rig.turn).is_some(), "somebody wakes the worker");
         rig.pass(millis(100));
     }
     rig.turn.now.since(start)
@@ -63,6 +63,38 @@ fn an_authentication_has_to_succeed_in_time() {
     rig.flush();
     rig.sent(token);
     assert_eq!(rig.told(token), ["close auth_timeout"]);
+}
+
+#[test]
+fn a_link_ends_with_the_proof_of_its_user_whatever_it_says() {
+    let mut rig = Rig::new(settings());
+    let (token, other) = (rig.live(0), rig.live(1));
+    let wall = rig.turn.wall;
+    rig.links.expires(&rig.turn, token, UnixMillis(wall.0 + 3000));
+    rig.settle();
+    let mut lived = Duration::ZERO;
+    while rig.links.is_live(token) {
+        let left = rig.links.next_deadline(&rig.turn).map(|next| next.since(rig.turn.now));
+        assert!(left.is_some_and(|left| left <= millis(4000)), "somebody wakes the worker");
+        lived += millis(100);
+        rig.turn.wall = UnixMillis(wall.0 + lived.as_millis() as u64);
+        rig.pass(millis(100));
+    }
+    assert!(lived >= millis(3000) && lived <= millis(4000), "{lived:?}");
+    assert_eq!(rig.bury_one().code, Some(CloseCode::TokenExpired.number()));
+    rig.flush();
+    rig.sent(token);
+    assert_eq!(rig.told(token), ["close token_expired"]);
+    assert!(rig.links.is_live(other), "who has no end of its own lives on");
+}
+
+#[test]
+fn a_place_has_nothing_of_the_proof_of_its_former_link() {
+    let mut rig = Rig::new(settings());
+    let token = rig.live(0);
+    rig.links.expires(&rig.turn, token, UnixMillis(rig.turn.wall.0 + 3000));
+    rig.links.mark(token, Cause::Silent);
+    assert!(rig.links.expiry.time_left(rig.turn.wall).is_none());
 }
 
 #[test]
@@ -150,7 +182,7 @@ fn the_deadline_of_a_marked_link_is_that_of_its_linger() {
     rig.settle();
     rig.pass(millis(900));
     assert!(rig.ops().is_empty());
-    assert!(rig.links.next_deadline() <= Some(rig.turn.now + millis(100)));
+    assert!(rig.links.next_deadline(&rig.turn) <= Some(rig.turn.now + millis(100)));
     rig.pass(millis(100));
     assert_eq!(rig.ops(), ["cancel poll 0", "cancel send 0"]);
 }
@@ -184,7 +216,7 @@ fn nothing_comes_of_the_deadline_of_a_link_whose_end_is_under_way() {
     assert!(rig.ops().is_empty() && !rig.links.has_work());
     rig.ended(token, End::Cancelled);
     rig.pass(millis(10_000));
-    assert_eq!((rig.ops(), rig.links.next_deadline()), (vec!["close 0".into()], None));
+    assert_eq!((rig.ops(), rig.links.next_deadline(&rig.turn)), (vec!["close 0".into()], None));
 }
 
 #[test]
@@ -196,7 +228,7 @@ fn in_one_turn_so_many_deadlines_are_looked_at_and_the_next_one_does_not_wait() 
     }
     rig.pass(millis(5000));
     assert_eq!(rig.numbers()[3], 4096);
-    assert!(rig.links.next_deadline() <= Some(rig.turn.now));
+    assert!(rig.links.next_deadline(&rig.turn) <= Some(rig.turn.now));
     rig.pass(millis(0));
     assert_eq!(rig.numbers()[3], 5000);
 }

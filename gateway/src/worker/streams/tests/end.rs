@@ -1,5 +1,7 @@
 //! The only way a stream dies.
 
+use protocol::wire::stream::Close;
+
 use super::*;
 
 const EPIPE: Reason = Reason::Errno(Errno(libc::EPIPE));
@@ -202,6 +204,21 @@ fn when_the_socket_is_closed_its_endpoint_is_dialled_again() {
     assert!(stage.turn.now > at(9900) && stage.turn.now <= at(10_500));
     stage.rise(FIRST);
     assert_eq!((stage.chosen(), stage.turn.counters.endpoints[0].open.get()), (vec![0, 1], 1));
+}
+
+#[test]
+fn a_backend_that_closes_its_stream_says_when_it_wants_to_be_dialled_again() {
+    let mut stage = Stage::standing(&[FIRST]);
+    stage.until(at(9000));
+    let close = Close { retry_after_ms: 4000, ..Close::default() };
+    stage.streams.closed_by_backend(&stage.turn, FIRST, &close);
+    assert_eq!(stage.bury(), [(0, Reason::Ended)]);
+    stage.close();
+    while !stage.until_ops_of(FIRST) {
+        assert!(stage.turn.now < at(20_000), "it is dialled again");
+    }
+    let waited = stage.turn.now.since(at(9000)).as_millis();
+    assert!((4000..=4700).contains(&waited), "{waited} ms");
 }
 
 #[test]

@@ -35,6 +35,14 @@ fn who_misses_too_many_deadlines_is_left_out_for_a_while() {
 }
 
 #[test]
+fn what_a_stream_misses_on_its_way_out_is_not_held_against_the_next_one() {
+    let mut stage = Stage::standing(&[FIRST, SECOND]);
+    stage.streams.mark(FIRST, Reason::Ended);
+    assert!((0..10).all(|_| !miss(&mut stage, FIRST)));
+    assert_eq!(left_out(&stage, FIRST), 0, "it is down, not left out");
+}
+
+#[test]
 fn a_second_time_out_lasts_twice_as_long() {
     let mut stage = ejected();
     for second in [5, 10] {

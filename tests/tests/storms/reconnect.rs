@@ -1,0 +1,103 @@
+//! All clients come back at once, a round trip away, and more of them than hands can be shaken with.
+
+use std::collections::VecDeque;
+
+use driver::Peer;
+use driver::sim::{Buffers, Socket, State};
+use protocol::Time;
+use protocol::buffer::{Input, Rest};
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::wire::frame::{Auth, Frame};
+
+use crate::settings::{CLIENT, HANDSHAKES_PER_TURN, SERVER, token};
+use crate::shape::Shape;
+use crate::world::World;
+
+/// Steps until a client has message 2.
+const ROUND_TRIP: u64 = 12;
+
+/// A client that hears everything late.
+struct Distant {
+    socket: Socket,
+    machine: ClientLink,
+    rest: Rest,
+    unsent: VecDeque<u8>,
+    /// What has come, and when it may be read.
+    come: VecDeque<(u64, Vec<u8>)>,
+}
+
+impl Distant {
+    fn dial(world: &World, number: u64) -> Self {
+        let server = StaticKey::from_secret(SERVER).public();
+        let dial = Dial {
+            server: &server,
+            gate: &Gate::new(&server),
+            suite: Suite::NkChaChaPoly,
+            better: Suites::NONE,
+            served: Suites::NONE,
+            device_key: None,
+            ticket: None,
+        };
+        let mut hello = Vec::new();
+        let mut ephemeral = [8; 32];
+        ephemeral[..8].copy_from_slice(&number.to_le_bytes());
+        let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
+        let from = Peer::Tcp(CLIENT.into());
+        let socket = world.net.connect(&world.front, from, Buffers { send: 512, receive: 512 });
+        Self { socket, machine, rest: Rest::default(), unsent: hello.into(), come: VecDeque::new() }
+    }
+
+    /// Whether it is still there. It leaves when it is let in, so that there are places.
+    fn step(&mut self, world: &World, number: u64) -> bool {
+        let written = self.socket.write(self.unsent.make_contiguous());
+        self.unsent.drain(..written);
+        let mut bytes = Vec::new();
+        if self.socket.read(&mut bytes, 512) > 0 {
+            self.come.push_back((world.net.steps() + ROUND_TRIP, bytes));
+        }
+        while self.come.front().is_some_and(|&(when, _)| when <= world.net.steps()) {
+            let (_, mut bytes) = self.come.pop_front().expect("seen just now");
+            let was_open = self.machine.is_open();
+            let mut input = Input::new(&mut bytes, std::mem::take(&mut self.rest));
+            match self.machine.receive(&mut input, Time::ZERO) {
+                Ok(None) => self.rest = input.into_rest(),
+                Ok(Some(_)) | Err(_) => return false,
+            }
+            if self.machine.is_open() && !was_open {
+                self.authenticate(number);
+            }
+        }
+        matches!(self.socket.state(), State::Open | State::Connecting)
+    }
+
+    fn authenticate(&mut self, number: u64) {
+        let user = format!("user{number}");
+        let token = token().text();
+        let auth =
+            Auth { token: token.as_bytes(), user: user.as_bytes(), device: b"device", ..Auth::default() };
+        let mut out = vec![0; 2];
+        Frame::Auth(auth).encode(&mut out);
+        self.machine.seal(&mut out, 0, 1000);
+        self.unsent.extend(out);
+    }
+}
+
+#[test]
+fn in_a_storm_of_reconnects_whoever_has_shaken_hands_gets_in() {
+    let mut world = World::quiet(Shape { slots: 400, strangers: 160, ..Shape::plain(1, 0, 1) });
+    let mut crowd: Vec<(u64, Distant)> = Vec::new();
+    let mut number = 0;
+    for _ in 0..300 {
+        for _ in 0..2 * HANDSHAKES_PER_TURN {
+            number += 1;
+            crowd.push((number, Distant::dial(&world, number)));
+        }
+        world.step();
+        crowd.retain_mut(|(number, client)| client.step(&world, *number));
+    }
+    let counters = &world.counters[0];
+    let (shaken, welcome) = (counters.handshakes.get(), counters.authentications.get());
+    assert!(shaken >= 200, "{shaken} handshakes");
+    assert!(welcome * 10 >= shaken * 6, "{welcome} of {shaken} who had shaken hands got in");
+}
