@@ -134,8 +134,9 @@ counters! {
     requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
     pushes: Counter, "Pushes queued for links.";
     backend_flaws: Counter, "Frames of backends about one link that had a field out of its bounds.";
-    outbox_bytes: Gauge, "Bytes queued for links or on their way to them.";
-    partial_bytes: Gauge, "Bytes of incomplete records and frames.";
+    outbox_bytes: Gauge, "Bytes of buffers with what is queued for links or on its way to them.";
+    partial_bytes: Gauge, "Bytes of buffers with incomplete records and frames of authenticated links.";
+    stranger_bytes: Gauge, "Bytes of buffers with what links that are not authenticated have sent.";
     idle_buffer_bytes: Gauge, "Bytes of idle message buffers.";
     streams: Gauge, "Streams to backends that are open.";
     streams_opened: Counter, "Streams opened.";

@@ -3,15 +3,19 @@
 //! A record that lies whole in the received chunk is opened there, and frames are lent out of it. Only what is
 //! cut off at the end of a chunk is copied: the head of a record (`sealed`), or opened plaintext that does not yet
 //! hold a whole frame or may not yet be looked at (`plain`). Between chunks both rest in a [`Partials`] pool of the
-//! worker, so an idle link owns no buffer at all.
+//! worker (`partials`), so an idle link owns no buffer at all.
 //!
 //! ```text
 //!   chunk      [ rest of a record | record | record | head of a rec ]
 //!                ^ completes `sealed`  ^ opened in place   ^ becomes `sealed`
 //! ```
 
+mod partials;
+
 use std::mem;
 use std::ops::Range;
+
+pub use self::partials::{Partials, Place};
 
 use crate::error::Error;
 use crate::limits::{RECORD_HEADER_LEN, TAG_LEN};
@@ -74,6 +78,12 @@ impl Rest {
     #[must_use]
     pub fn len(&self) -> usize {
         self.sealed.len() + self.plain.len()
+    }
+
+    /// Bytes of memory that hold them.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.sealed.capacity() + self.plain.capacity()
     }
 
     fn clear(&mut self) {
@@ -306,200 +316,6 @@ fn record_len(bytes: &[u8], bounds: Bounds) -> Result<Option<usize>, Error> {
     Ok(Some(len))
 }
 
-/// Rests of all links of one worker, bounded in bytes together. Over the bound the oldest partial dies.
-#[derive(Debug)]
-pub struct Partials {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    bytes: usize,
-    bytes_max: usize,
-    /// Ends of the list of tenants, by age.
-    oldest: u32,
-    newest: u32,
-    evicted: Vec<u32>,
-    evictions: u64,
-    /// Empty buffers, so that in steady state nothing is allocated.
-    spares: Vec<Rest>,
-}
-
-/// A link's place in [`Partials`]; [`Place::NONE`] when it has nothing there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(u32);
-
-impl Place {
-    /// Nothing is kept.
-    pub const NONE: Self = Self(u32::MAX);
-}
-
-#[derive(Debug)]
-struct Slot {
-    owner: u32,
-    rest: Rest,
-    counted: usize,
-    dead: bool,
-    older: u32,
-    newer: u32,
-}
-
-const NIL: u32 = u32::MAX;
-
-/// Buffers larger than this are not kept for the next tenant.
-const SPARE_LEN_MAX: usize = 8 * 1024;
-/// How many empty buffers are kept.
-const SPARES_MAX: usize = 64;
-
-impl Partials {
-    /// A pool of at most `bytes_max` bytes, which must hold at least two of the longest frames.
-    #[must_use]
-    pub const fn new(bytes_max: usize) -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            bytes: 0,
-            bytes_max,
-            oldest: NIL,
-            newest: NIL,
-            evicted: Vec::new(),
-            evictions: 0,
-            spares: Vec::new(),
-        }
-    }
-
-    /// Bytes held by all links together.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// How many partials were thrown out so far.
-    #[must_use]
-    pub const fn evictions(&self) -> u64 {
-        self.evictions
-    }
-
-    /// The owner of a partial that was thrown out, to be closed.
-    pub fn take_evicted(&mut self) -> Option<u32> {
-        self.evicted.pop()
-    }
-
-    /// Takes what a link left, so that its next chunk can be read. The place stays the link's.
-    ///
-    /// # Errors
-    /// [`Error::PartialEvicted`] when it was thrown out.
-    pub fn take(&mut self, place: Place) -> Result<Rest, Error> {
-        if place == Place::NONE {
-            return Ok(self.spares.pop().unwrap_or_default());
-        }
-        let slot = &mut self.slots[place.0 as usize];
-        if slot.dead {
-            return Err(Error::PartialEvicted);
-        }
-        self.bytes -= mem::take(&mut slot.counted);
-        Ok(mem::take(&mut slot.rest))
-    }
-
-    /// Keeps what a link left over, on behalf of `owner`; returns its place.
-    ///
-    /// # Errors
-    /// [`Error::PartialEvicted`] when even without all others there is no room. A place the link had before is still
-    /// its own.
-    pub fn keep(&mut self, place: Place, owner: u32, rest: Rest) -> Result<Place, Error> {
-        if rest.is_empty() {
-            self.spare(rest);
-            self.release(place);
-            return Ok(Place::NONE);
-        }
-        let is_fresh = place == Place::NONE;
-        let place = if is_fresh { self.occupy(owner) } else { place.0 };
-        let len = rest.len();
-        let slot = &mut self.slots[place as usize];
-        slot.rest = rest;
-        slot.counted = len;
-        self.bytes += len;
-        while self.bytes > self.bytes_max {
-            let victim = if self.oldest == place { self.slots[place as usize].newer } else { self.oldest };
-            if victim == NIL {
-                if is_fresh {
-                    self.release(Place(place));
-                }
-                return Err(Error::PartialEvicted);
-            }
-            self.evict(victim);
-        }
-        Ok(Place(place))
-    }
-
-    /// Gives a link's place back, with whatever is in it.
-    pub fn release(&mut self, place: Place) {
-        if place == Place::NONE {
-            return;
-        }
-        if !self.slots[place.0 as usize].dead {
-            self.unlink(place.0);
-        }
-        let slot = &mut self.slots[place.0 as usize];
-        self.bytes -= mem::take(&mut slot.counted);
-        let rest = mem::take(&mut slot.rest);
-        self.spare(rest);
-        self.free.push(place.0);
-    }
-
-    /// Gives the buffers of a rest that is not needed any more back for the next one.
-    pub fn spare(&mut self, mut rest: Rest) {
-        let capacity = rest.sealed.capacity().max(rest.plain.capacity());
-        if (1..=SPARE_LEN_MAX).contains(&capacity) && self.spares.len() < SPARES_MAX {
-            rest.clear();
-            self.spares.push(rest);
-        }
-    }
-
-    fn occupy(&mut self, owner: u32) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                owner,
-                rest: Rest::default(),
-                counted: 0,
-                dead: false,
-                older: NIL,
-                newer: NIL,
-            });
-            u32::try_from(self.slots.len() - 1).expect("fewer partials than links")
-        });
-        let newest = self.newest;
-        let slot = &mut self.slots[index as usize];
-        (slot.owner, slot.dead, slot.older, slot.newer) = (owner, false, newest, NIL);
-        match newest {
-            NIL => self.oldest = index,
-            newest => self.slots[newest as usize].newer = index,
-        }
-        self.newest = index;
-        index
-    }
-
-    /// Throws a partial out. Its owner keeps the dead place until it is closed.
-    fn evict(&mut self, index: u32) {
-        self.unlink(index);
-        let slot = &mut self.slots[index as usize];
-        slot.dead = true;
-        slot.rest = Rest::default();
-        self.bytes -= mem::take(&mut slot.counted);
-        self.evicted.push(slot.owner);
-        self.evictions += 1;
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let Slot { older, newer, .. } = self.slots[index as usize];
-        match older {
-            NIL => self.oldest = newer,
-            older => self.slots[older as usize].newer = newer,
-        }
-        match newer {
-            NIL => self.newest = older,
-            newer => self.slots[newer as usize].older = older,
-        }
-    }
-}
-
 const _: () = assert!(TAG_LEN == 16);
 
 #[cfg(test)]
@@ -572,26 +388,5 @@ mod tests {
         assert_eq!(read(&[0, 65], &[1]), Err(Error::RecordLength(65)));
         assert_eq!(read(&records(&[&[33]]), &[]), Err(Error::FrameLength(33)));
         assert_eq!(read(&records(&[&[0]]), &[]), Err(Error::FrameEmpty));
-    }
-
-    #[test]
-    fn over_the_bound_the_oldest_partial_dies() {
-        let rest = |len| Rest { sealed: vec![1; len], ..Rest::default() };
-        let mut partials = Partials::new(100);
-        let first = partials.keep(Place::NONE, 1, rest(40)).unwrap();
-        let second = partials.keep(Place::NONE, 2, rest(40)).unwrap();
-        let third = partials.keep(Place::NONE, 3, rest(40)).unwrap();
-        assert_eq!((partials.take_evicted(), partials.take_evicted()), (Some(1), None));
-        assert_eq!(partials.take(first).err(), Some(Error::PartialEvicted));
-        assert_eq!(partials.take(second).unwrap().len(), 40);
-        partials.release(first);
-        partials.release(second);
-        assert_eq!(partials.bytes(), 40);
-        assert_eq!(partials.take(third).unwrap().len(), 40);
-        assert!(partials.keep(third, 3, rest(101)).is_err(), "more than the pool holds");
-        partials.release(third);
-        assert!(partials.keep(Place::NONE, 4, rest(101)).is_err(), "nor without a place before");
-        let places = (partials.slots.len(), partials.free.len());
-        assert_eq!((partials.bytes(), places), (0, (3, 3)), "and no place is lost");
     }
 }

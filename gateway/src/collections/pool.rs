@@ -1,8 +1,9 @@
 //! Byte buffers that are used again. A worker fills a buffer per batch, per partial frame and per parked request;
 //! none of them may cost an allocation once the worker has warmed up.
 //!
-//! Buffers lie on one shelf per power of two of their capacity. What lies on the shelves is bounded in bytes;
-//! what is lent out is not: whoever holds buffers has a cap of its own, because only it knows what to give up.
+//! Buffers lie on one shelf per power of two, which is their capacity: what is lent is less than twice as large as what
+//! was asked for, or of the smallest size. What lies on the shelves is bounded in bytes; what is lent out is not:
+//! whoever holds buffers has a cap of its own, because only it knows what to give up.
 
 /// The smallest buffer that is kept.
 pub const BUFFER_LEN_MIN: usize = 1 << SHELF_FIRST;
@@ -58,32 +59,35 @@ impl Pool {
         }
     }
 
-    /// An empty buffer with room for at least `len` bytes.
+    /// An empty buffer with room for at least `len` bytes, and for less than twice as many or [`BUFFER_LEN_MIN`].
     pub fn take(&mut self, len: usize) -> Vec<u8> {
         self.counters.taken += 1;
-        if len <= BUFFER_LEN_MAX {
-            let len = len.next_power_of_two().max(BUFFER_LEN_MIN);
-            let shelf = len.ilog2() - SHELF_FIRST;
-            // A larger buffer serves as well: a batch that grew while it was in use comes back to a higher shelf, and
-            // would be missed on its own one for ever.
-            if let Some(buffer) = self.shelves[shelf as usize..].iter_mut().find_map(Vec::pop) {
-                self.idle_bytes -= buffer.capacity();
-                return buffer;
-            }
-            self.counters.allocated += 1;
-            return Vec::with_capacity(len);
+        let len = capacity_for(len);
+        if len <= BUFFER_LEN_MAX
+            && let Some(buffer) = self.shelves[(len.ilog2() - SHELF_FIRST) as usize].pop()
+        {
+            self.idle_bytes -= len;
+            return buffer;
         }
         self.counters.allocated += 1;
         Vec::with_capacity(len)
+    }
+
+    /// Makes sure that `more` bytes fit into a buffer of the pool: it may have to be a larger one.
+    pub fn make_room(&mut self, buffer: &mut Vec<u8>, more: usize) {
+        if buffer.capacity() - buffer.len() < more {
+            let mut larger = self.take(buffer.len() + more);
+            larger.extend_from_slice(buffer);
+            self.give(std::mem::replace(buffer, larger));
+        }
     }
 
     /// Gives a buffer back. It may have grown since it was taken, or come from elsewhere.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         self.counters.given += 1;
         let capacity = buffer.capacity();
-        // Less than twice the largest, or a few giants that grew once would fill the pool.
-        let kept = (BUFFER_LEN_MIN..2 * BUFFER_LEN_MAX).contains(&capacity);
-        if kept && self.idle_bytes + capacity <= self.idle_bytes_max {
+        let fits = (BUFFER_LEN_MIN..=BUFFER_LEN_MAX).contains(&capacity) && capacity.is_power_of_two();
+        if fits && self.idle_bytes + capacity <= self.idle_bytes_max {
             buffer.clear();
             self.shelve(buffer);
         } else {
@@ -103,11 +107,18 @@ impl Pool {
         self.counters
     }
 
-    /// Puts a buffer where every request up to its capacity, rounded down to a power of two, may find it.
+    /// Puts a buffer where requests of its capacity find it.
     fn shelve(&mut self, buffer: Vec<u8>) {
         self.idle_bytes += buffer.capacity();
         self.shelves[(buffer.capacity().ilog2() - SHELF_FIRST) as usize].push(buffer);
     }
+}
+
+/// The capacity of a buffer that is lent for so many bytes.
+#[must_use]
+pub const fn capacity_for(len: usize) -> usize {
+    let len = len.next_power_of_two();
+    if len > BUFFER_LEN_MIN { len } else { BUFFER_LEN_MIN }
 }
 
 /// Of 512 bytes: a record with one small frame.
@@ -147,14 +158,34 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_grew_serves_larger_requests_afterwards() {
+    fn nobody_is_lent_more_than_twice_of_what_was_asked_for() {
         let mut pool = Pool::new(1 << 20);
-        let mut buffer = pool.take(600);
-        assert_eq!(buffer.capacity(), 1024);
-        buffer.resize(5000, 7);
-        let grown = buffer.capacity();
-        pool.give(buffer);
-        assert_eq!(pool.take(4096).capacity(), grown);
+        for len in [600, 70_000, 4096, 100_000] {
+            let buffer = pool.take(len);
+            pool.give(buffer);
+        }
+        // One that has grown by itself, to no capacity of a shelf.
+        pool.give(Vec::with_capacity(5000));
+        for len in [513, 1, 4000, 66_000, 600] {
+            let lent = pool.take(len).capacity();
+            assert!(lent >= len && (lent < 2 * len || lent == BUFFER_LEN_MIN), "{lent} for {len}");
+        }
+        assert_eq!(pool.counters().freed, 1, "the one that fits nowhere");
+    }
+
+    #[test]
+    fn a_buffer_that_has_become_too_small_is_changed_for_a_larger_one() {
+        let mut pool = Pool::new(1 << 20);
+        let larger = pool.take(4096);
+        let place = larger.as_ptr();
+        pool.give(larger);
+        let mut buffer = pool.take(512);
+        buffer.extend_from_slice(&[7; 500]);
+        pool.make_room(&mut buffer, 12);
+        assert_eq!(buffer.capacity(), 512, "there is room");
+        pool.make_room(&mut buffer, 3000);
+        assert_eq!((buffer.as_ptr(), buffer.len(), pool.idle_bytes()), (place, 500, 512));
+        assert!(buffer.iter().all(|&byte| byte == 7));
     }
 
     #[test]

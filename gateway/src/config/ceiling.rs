@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use protocol::limits;
+use protocol::buffer::Partials;
 
 use super::{Auth, Config, Core, Listener};
 
@@ -51,7 +51,7 @@ impl Ceiling {
         let workers = wide(config.cores.len());
         let streams = workers.saturating_mul(wide(config.endpoints.len()));
         let limits = &config.limits;
-        let held = wide(limits::HELD_BYTES_MAX + limits::HELLO_LEN_MAX + 512);
+        let idle = wide(Partials::IDLE_BYTES_MAX);
         let auth = match &config.auth {
             Auth::Development { .. } => 0,
             Auth::Delegated { in_flight_max, .. } => wide(*in_flight_max).saturating_mul(AUTH_BYTES),
@@ -67,12 +67,10 @@ impl Ceiling {
             .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES))
             .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
-        let strangers_max = if limits.loopback_exempt { u64::MAX } else { wide(limits.strangers) };
-        let strangers = of_cores(&|core| strangers_max.min(core.slots.into()));
         let parts = vec![
             ("links", slots.saturating_mul(LINK_BYTES)),
-            ("strangers", strangers.saturating_mul(held)),
-            ("partial records and frames", per_worker(wide(limits.partial_bytes))),
+            ("strangers", per_worker(wide(limits.stranger_bytes) + idle)),
+            ("partial records and frames", per_worker(wide(limits.partial_bytes) + idle)),
             ("link queues", per_worker(wide(limits.outbox_pool))),
             ("receive buffers", receive),
             ("requests in flight", wide(config.requests.node_count).saturating_mul(REQUEST_BYTES)),
@@ -80,7 +78,7 @@ impl Ceiling {
                 "parked requests",
                 per_worker(wide(config.routes.len()).saturating_mul(wide(config.requests.parked_bytes))),
             ),
-            ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(2)),
+            ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(4)),
             ("authentications in flight", per_worker(auth)),
             ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
             ("takeovers, hellos and revocations", per_worker(memories)),

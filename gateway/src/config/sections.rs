@@ -146,10 +146,14 @@ section! {
         frame_len_max: usize as Size = "'64KiB'" in 4 * KIB..=MIB, Restart, "one per link whose frame is incomplete, bounded by partial_bytes";
         /// Longest record (ciphertext) an authenticated client may send; before that it is 4 KiB.
         record_len_max: usize as Size = "'16KiB'" in 4 * KIB..=65_535, Restart, "one per link whose record is incomplete, bounded by partial_bytes";
-        /// Bytes of incomplete records and frames a worker keeps; over it the oldest one's link is closed.
+        /// Bytes of buffers with incomplete records and frames that a worker keeps of authenticated links; over it the link
+        /// of the oldest one is closed.
         partial_bytes: usize as Size = "'8MiB'" in 64 * KIB..=4 * GIB, Restart, "itself, per worker";
-        /// Links of a worker that are not authenticated yet; over it the oldest is closed.
-        strangers: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "5 KiB each: a hello and the frames held until authentication";
+        /// Links of a worker that are not authenticated yet; over it the one that has waited longest is closed.
+        strangers: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "bounded by stranger_bytes";
+        /// Bytes of buffers with what they have sent: hellos, and frames held until authentication. Over it the oldest one is
+        /// closed.
+        stranger_bytes: usize as Size = "'8MiB'" in 64 * KIB..=4 * GIB, Restart, "itself, per worker";
         /// Time from accept to a complete hello.
         handshake_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
         /// Handshakes a worker computes per turn, unless its `[[core]]` says otherwise; the rest wait, so that established
@@ -320,7 +324,7 @@ section! {
         /// Allows `clear` for endpoints on 127.0.0.0/8 and ::1: every local process may then pose as a backend.
         clear_on_loopback: bool as Flag = "false", Restart, "none";
         /// Bytes on their way to one backend that the gateway keeps at most, whatever credit the backend gives.
-        outbox: usize as Size = "'4MiB'" in 256 * KIB..=256 * MIB, Restart, "itself twice, per stream: waiting and on its way";
+        outbox: usize as Size = "'4MiB'" in 256 * KIB..=256 * MIB, Restart, "four times itself, per stream: waiting and on its way, in buffers up to twice as large";
         /// Time from dialling to an open stream.
         dial_deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Live, "none";
         /// First pause before a lost stream is dialled again; it doubles, with jitter.

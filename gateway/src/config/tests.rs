@@ -311,8 +311,8 @@ fn limits_that_contradict_each_other_are_refused() {
         ),
         (
             "limits",
-            "partial_bytes = \"127KiB\"",
-            "frame_len_max: is greater than half of limits.partial_bytes",
+            "partial_bytes = \"191KiB\"",
+            "partial_bytes: one link may need 196608 B, for an incomplete frame and record",
         ),
         ("requests", "node_count = 16", "requests.link_count: is greater than requests.node_count"),
         ("upstream", "redial_min = \"8s\"", "upstream.redial_min: is greater than upstream.redial_max"),
@@ -398,13 +398,8 @@ fn the_sum_of_all_limits_follows_the_limits() {
     assert_eq!(large.user() - small.user(), 3 * (64 << 20));
     assert_eq!(small.parts[0], ("links", 60_000 * LINK_BYTES));
     assert!(small.to_string().contains("user space in all"));
-    let strangers = |ceiling: &Ceiling| ceiling.parts[1];
-    let exempt = sum(&with("limits", "loopback_exempt = true"));
-    assert_eq!(
-        strangers(&exempt).1 / strangers(&small).1,
-        60_000 / (3 * 4096),
-        "of them all slots may be strangers"
-    );
+    let held = sum(&with("limits", "stranger_bytes = \"9MiB\""));
+    assert_eq!((held.user() - small.user(), small.parts[1].0), (3 << 20, "strangers"));
 }
 
 #[test]

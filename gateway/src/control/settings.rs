@@ -41,6 +41,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         loopback_exempt: limits.loopback_exempt,
         replay_filter_len: limits.replay_filter,
         partial_bytes_max: limits.partial_bytes,
+        stranger_bytes_max: limits.stranger_bytes,
         outgoing_len_max: limits.outbox_hard,
         outgoing_len_soft: limits.outbox_soft,
         outgoing_soft_time: limits.outbox_soft_time,

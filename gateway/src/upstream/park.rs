@@ -17,6 +17,7 @@ use std::time::Duration;
 use protocol::{Refusal, Time};
 
 use super::{RouteIndex, StreamIndex};
+use crate::collections::pool::capacity_for;
 use crate::collections::{Pool, Queues, Slab, Wheel};
 use crate::id::LinkId;
 
@@ -25,7 +26,7 @@ use crate::id::LinkId;
 pub struct Bounds {
     /// Requests.
     pub requests_max: u32,
-    /// Bytes of them.
+    /// Bytes of the buffers that hold them.
     pub bytes_max: usize,
 }
 
@@ -99,11 +100,12 @@ impl Park {
     pub fn push(&mut self, pool: &mut Pool, waiting: Waiting, bytes: &[u8]) -> Result<(), Refusal> {
         let used = &mut self.used[usize::from(waiting.route.0)];
         let full = used.requests >= self.bounds.requests_max;
-        if full || bytes.len() > self.bounds.bytes_max.saturating_sub(used.bytes) {
+        let capacity = capacity_for(bytes.len());
+        if full || capacity > self.bounds.bytes_max.saturating_sub(used.bytes) {
             return Err(Refusal::Busy);
         }
         used.requests += 1;
-        used.bytes += bytes.len();
+        used.bytes += capacity;
         let mut buffer = pool.take(bytes.len());
         buffer.extend_from_slice(bytes);
         let parked = Parked { waiting, bytes: buffer };
@@ -218,7 +220,7 @@ impl Park {
         self.by_link.remove(parked.waiting.link.slot() as usize, index);
         let used = &mut self.used[usize::from(parked.waiting.route.0)];
         used.requests -= 1;
-        used.bytes -= parked.bytes.len();
+        used.bytes -= parked.bytes.capacity();
         Some(parked)
     }
 }
@@ -231,7 +233,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BOUNDS: Bounds = Bounds { requests_max: 3, bytes_max: 100 };
+    const BOUNDS: Bounds = Bounds { requests_max: 3, bytes_max: 2048 };
 
     fn park() -> (Park, Pool) {
         (Park::new(BOUNDS, 2, 2, 200, Time::ZERO), Pool::new(1 << 20))
@@ -275,14 +277,16 @@ mod tests {
             park.push(&mut pool, waiting(1, 0, 0), b"short").expect("there is room");
         }
         assert_eq!(park.push(&mut pool, waiting(1, 0, 0), b""), Err(Refusal::Busy), "too many");
-        park.push(&mut pool, waiting(1, 1, 0), &[0; 60]).expect("there is room");
-        assert_eq!(park.push(&mut pool, waiting(1, 1, 0), &[0; 41]), Err(Refusal::Busy), "too large");
-        park.push(&mut pool, waiting(1, 1, 0), &[0; 40]).expect("it just fits");
+        park.push(&mut pool, waiting(1, 1, 0), &[0; 600]).expect("there is room");
+        assert_eq!(park.push(&mut pool, waiting(1, 1, 0), &[0; 1025]), Err(Refusal::Busy), "too large");
+        park.push(&mut pool, waiting(1, 1, 0), &[0; 1000]).expect("it just fits");
+        assert_eq!(park.push(&mut pool, waiting(1, 1, 0), b""), Err(Refusal::Busy), "a buffer is a buffer");
+        assert_eq!(park.bytes(), 3 * 512 + 2 * 1024);
         assert_eq!(pool.counters().taken, 5, "what is refused is not copied");
         for _ in 0..5 {
             park.take(StreamIndex(0)).expect("five were parked");
         }
-        park.push(&mut pool, waiting(1, 0, 0), &[0; 100]).expect("all room is free again");
+        park.push(&mut pool, waiting(1, 0, 0), &[0; 2048]).expect("all room is free again");
     }
 
     #[test]
@@ -320,7 +324,7 @@ mod tests {
         /// Against a plain list: the bounds hold, and every request comes out once, with its own bytes.
         #[test]
         fn behaves_like_a_list(
-            steps in prop::collection::vec((0..4u8, 0..2u16, 0..2u16, 0..60usize, 0..300u64), 1..150),
+            steps in prop::collection::vec((0..4u8, 0..2u16, 0..2u16, 0..1300usize, 0..300u64), 1..150),
         ) {
             let (mut park, mut pool) = park();
             let mut model: Vec<(Waiting, Vec<u8>)> = Vec::new();
@@ -333,7 +337,9 @@ mod tests {
                         let bytes = vec![number as u8; len];
                         let of_route = || model.iter().filter(|(other, _)| other.route.0 == route);
                         let room = of_route().count() < 3
-                            && of_route().map(|(_, bytes)| bytes.len()).sum::<usize>() + len <= 100;
+                            && of_route().map(|(_, bytes)| capacity_for(bytes.len())).sum::<usize>()
+                                + capacity_for(len)
+                                <= 2048;
                         prop_assert_eq!(park.push(&mut pool, waiting, &bytes).is_ok(), room);
                         if room {
                             model.push((waiting, bytes));

@@ -17,9 +17,11 @@ pub struct Census {
     pub sessions: usize,
     /// Claims this worker owns.
     pub claims: usize,
-    /// Bytes of partial records and frames.
+    /// Bytes of buffers with partial records and frames.
     pub partial_bytes: usize,
-    /// Bytes that wait to be sent to links, or are on their way.
+    /// The same of links that have proved nothing yet.
+    pub stranger_bytes: usize,
+    /// Bytes of buffers with what waits to be sent to links, or is on its way.
     pub outgoing_bytes: usize,
     /// Requests at backends.
     pub pending: usize,

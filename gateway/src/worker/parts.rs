@@ -134,6 +134,7 @@ impl Parts {
             sessions,
             claims,
             partial_bytes: links.partial_bytes,
+            stranger_bytes: links.stranger_bytes,
             outgoing_bytes: links.outgoing_bytes,
             pending,
             parked,

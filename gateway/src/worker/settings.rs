@@ -37,8 +37,10 @@ pub struct Settings {
     pub loopback_exempt: bool,
     /// Message-1 fingerprints remembered against duplicates of ticket handshakes.
     pub replay_filter_len: usize,
-    /// Bytes of partial records and frames of all links together.
+    /// Bytes of buffers with partial records and frames of all links of users together.
     pub partial_bytes_max: usize,
+    /// The same of links that have not authenticated yet, their hellos and held frames included.
+    pub stranger_bytes_max: usize,
     /// Bytes waiting to be sent to one link; over it the link is closed.
     pub outgoing_len_max: usize,
     /// Bytes waiting to be sent to one link for longer than `outgoing_soft_time`; over it the link is closed.
@@ -129,6 +131,7 @@ impl Settings {
             loopback_exempt: false,
             replay_filter_len: 8,
             partial_bytes_max: 10_000,
+            stranger_bytes_max: 10_000,
             outgoing_len_max: 4000,
             outgoing_len_soft: 1000,
             outgoing_soft_time: seconds(1),
@@ -140,7 +143,7 @@ impl Settings {
             heartbeat: Heartbeat { min: seconds(1), max: seconds(60), default: seconds(20) },
             grant: Grant { requests: 2, bytes: 1000 },
             in_flight: pending::Caps { link_max: 2, stream_max: 3, worker_max: 4 },
-            waiting: park::Bounds { requests_max: 2, bytes_max: 1000 },
+            waiting: park::Bounds { requests_max: 2, bytes_max: 2048 },
             waiting_max: seconds(2),
             buffers_idle_max: 1 << 16,
             devices_max: 2,

@@ -15,7 +15,7 @@ use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::{Time, UnixMillis};
 
 use crate::backend::SMALL;
-use crate::shape::{Scarce, Shape, name_of};
+use crate::shape::{STRANGERS, Scarce, Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
@@ -38,8 +38,10 @@ pub(crate) const WALL: u64 = 1_000_000_000_000;
 /// Where clients connect from.
 pub(crate) const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 pub(crate) const GRANT: usize = 8;
-/// Two of the longest frames, which is the least.
-pub(crate) const PARTIAL_BYTES_MAX: usize = 8500;
+/// About the least: twice what one link may have left over.
+pub(crate) const PARTIAL_BYTES_MAX: usize = 16_400;
+/// As little for strangers, so that some are pushed out, and enough for the hellos of as many as there may be.
+pub(crate) const STRANGER_BYTES_MAX: usize = 20_000;
 pub(crate) const HANDSHAKES_PER_TURN: usize = 2;
 /// Requests that wait for credit, per route, and their bytes.
 pub(crate) const PARKED_MAX: usize = 8;
@@ -56,7 +58,7 @@ pub(crate) fn place(name: &str) -> Endpoint {
 
 /// Bytes that may wait for all links of a worker.
 pub(crate) fn outgoing_bytes_max(scarce: Option<Scarce>) -> usize {
-    if scarce == Some(Scarce::Pool) { 5000 } else { 1 << 18 }
+    if scarce == Some(Scarce::Pool) { 8000 } else { 1 << 18 }
 }
 
 /// Tables `[[route]]` and `[[endpoint]]`.
@@ -98,6 +100,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         loopback_exempt: shape.exempt,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,
+        stranger_bytes_max: STRANGER_BYTES_MAX * shape.strangers / STRANGERS,
         outgoing_len_max: if scarce == Some(Scarce::Hard) { 3000 } else { 1 << 16 },
         outgoing_len_soft: if scarce == Some(Scarce::Soft) { 1500 } else { 1 << 16 },
         outgoing_soft_time: Duration::from_secs(1),

@@ -19,14 +19,14 @@ use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max,
-    place, settings, wall,
+    IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, STRANGER_BYTES_MAX, acceptor,
+    outgoing_bytes_max, place, settings, wall,
 };
 use crate::shape::{ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
 
-/// More than one frame to a client takes here: the bound on what waits is looked at behind each of them.
-const FRAME_MAX: usize = 2500;
+/// The buffer that one frame to a client takes here: the bound on what waits is looked at behind each of them.
+const FRAME_MAX: usize = 4096;
 /// Bytes of the pushes among a worker's letters; more than the longest one.
 const LETTER_BYTES_MAX: usize = 4096;
 /// Steps a seed may take before it counts as stuck.
@@ -266,7 +266,9 @@ impl World {
             self.totals.parked = self.totals.parked.max(census.parked);
             let outgoing_max = outgoing_bytes_max(self.shape.scarce) + FRAME_MAX;
             assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
-            assert!(census.partial_bytes <= PARTIAL_BYTES_MAX, "{census:?}");
+            let partial_max = (PARTIAL_BYTES_MAX, STRANGER_BYTES_MAX);
+            assert!(census.partial_bytes <= partial_max.0, "{census:?}");
+            assert!(census.stranger_bytes <= partial_max.1, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
             assert!(
                 census.strangers <= self.shape.strangers && census.pending <= IN_FLIGHT_MAX,

@@ -12,6 +12,7 @@ use crate::config::sections::SuiteKeys;
 /// Notes every disagreement between keys of these tables.
 pub(super) fn check_agreement(reader: &mut Reader<'_>, tables: &Tables) {
     check_order(reader, tables);
+    check_partials(reader, tables);
     check_grant(reader, tables);
     check_judges(reader, tables);
     check_suites(reader, &tables.suites);
@@ -33,9 +34,6 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
     ordered("limits.outbox_hard", "limits.outbox_pool", limits.outbox_hard <= limits.outbox_pool);
     ordered("limits.frame_len_max", "limits.outbox_hard", limits.frame_len_max <= limits.outbox_hard);
     ordered("limits.frame_len_max", "limits.letter_bytes", limits.frame_len_max <= limits.letter_bytes);
-    // A link may hold an incomplete frame and an incomplete record, and must not evict itself.
-    let two_frames = 2 * limits.frame_len_max.max(limits.record_len_max);
-    ordered("limits.frame_len_max", "half of limits.partial_bytes", two_frames <= limits.partial_bytes);
     ordered(
         "limits.frame_len_max",
         "upstream.outbox",
@@ -52,6 +50,18 @@ fn check_order(reader: &mut Reader<'_>, tables: &Tables) {
         let longest = frame_len_beside(limits.frame_len_max) as u64 + CREDIT_OVERHEAD;
         let holds = 2 * longest <= endpoint.credit_window as u64;
         ordered("limits.frame_len_max", &format!("half of endpoint[{i}].credit_window"), holds);
+    }
+}
+
+/// A link may hold an incomplete frame, in whose last record the next one begins, and an incomplete record, and must not
+/// push itself out. Buffers are up to twice as large as what they hold.
+fn check_partials(reader: &mut Reader<'_>, tables: &Tables) {
+    let limits = &tables.limits;
+    let longest = 2 * (limits.frame_len_max + 2 * limits.record_len_max);
+    if longest > limits.partial_bytes {
+        let reason = format!("one link may need {longest} B, for an incomplete frame and record");
+        let fix = "raise it to that, or lower limits.frame_len_max or limits.record_len_max".to_owned();
+        reader.error("limits.partial_bytes", reason, fix);
     }
 }
 

@@ -35,7 +35,8 @@ impl Parts {
         if push.link != 0 {
             let link = LinkId::from_number(push.link);
             if let Some(token) = self.own(link).filter(|_| !self.letters.has_own()) {
-                return self.push_here(token, sender, |out| frame.encode(out));
+                let len = push.payload.len();
+                return self.push_here(token, sender, len, |out| frame.encode(out));
             }
             let parcel = self.wrap(link.worker(), Recipient::Link(link), sender, &frame, push.payload.len());
             self.push_away(link.worker(), parcel);
@@ -77,7 +78,7 @@ impl Parts {
         let mut sender = parcel.sender;
         for link in receivers.drain(..) {
             if let Some(token) = self.own(link) {
-                self.push_here(token, sender, |out| out.extend_from_slice(&parcel.frame));
+                self.push_here(token, sender, parcel.frame.len(), |out| out.extend_from_slice(&parcel.frame));
             } else {
                 let mut frame = self.letters.spare(&mut self.turn, link.worker(), parcel.frame.len());
                 frame.extend_from_slice(&parcel.frame);
@@ -90,10 +91,10 @@ impl Parts {
     }
 
     /// The hot case: the link is this worker's, and the payload is copied once.
-    fn push_here(&mut self, token: Token, sender: Sender, encode: impl FnOnce(&mut Vec<u8>)) {
+    fn push_here(&mut self, token: Token, sender: Sender, len: usize, encode: impl FnOnce(&mut Vec<u8>)) {
         if !self.links.is_live(token) {
             self.report_undelivered(sender, Undelivered::NoLink);
-        } else if self.links.send_with(&mut self.turn, token, encode) {
+        } else if self.links.send_with(&mut self.turn, token, len, encode) {
             self.turn.counters.pushes.add(1);
         } else {
             self.report_undelivered(sender, Undelivered::QueueFull);
@@ -101,7 +102,8 @@ impl Parts {
     }
 
     fn unwrap_here(&mut self, token: Token, parcel: Parcel) {
-        self.push_here(token, parcel.sender, |out| out.extend_from_slice(&parcel.frame));
+        let frame = &parcel.frame;
+        self.push_here(token, parcel.sender, frame.len(), |out| out.extend_from_slice(frame));
         self.letters.give_spare(&mut self.turn, parcel.frame);
     }
 

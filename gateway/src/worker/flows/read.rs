@@ -29,7 +29,7 @@ impl Parts {
         while let Some(frame) = self.links.next_frame(&mut self.turn, token, &mut input) {
             self.frame(token, &frame);
         }
-        self.links.keep(&mut self.turn, token, input);
+        self.links.keep(&mut self.turn, token, input, self.identity.acceptors());
     }
 
     fn frame(&mut self, token: Token, frame: &Frame<'_>) {

@@ -14,13 +14,11 @@
 
 use driver::{Armed, Op, Token};
 use protocol::CloseCode;
-use protocol::buffer::Place;
 use protocol::wire::frame::{Close, Frame};
 
 use super::Links;
 use super::cause::{Cause, Parted};
 use super::link::{Ending, Reading, Stranger};
-use super::outgoing::HOLE;
 use super::write::queue;
 use crate::worker::settings::Farewell;
 use crate::worker::turn::Turn;
@@ -34,7 +32,7 @@ impl Links {
         link.slow_since = 0;
         self.expiry.forget(token.slot);
         self.outgoing.forget(link);
-        self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
+        self.rests.release(link);
         self.strangers.left(std::mem::replace(&mut link.stranger, Stranger::No));
         self.marked.push_back((token, cause));
     }
@@ -93,7 +91,7 @@ impl Links {
         // What could not be sent so far will not be: the link is closed for reading too slowly, or the client
         // will learn from the missing responses that they are unknown.
         if link.sending || code == Some(CloseCode::SlowReader) {
-            link.outgoing.truncate(HOLE.len());
+            turn.buffers.give(std::mem::take(&mut link.outgoing));
         }
         let close = Frame::Close(Close {
             code: farewell.code,
@@ -102,7 +100,7 @@ impl Links {
             text: code.map_or("", CloseCode::name),
         });
         self.outgoing.remember(link);
-        queue(turn, &mut self.outgoing, link, |out| close.encode(out));
+        queue(turn, &mut self.outgoing, link, 0, |out| close.encode(out));
         self.linger(turn, token);
         Some(farewell.code)
     }

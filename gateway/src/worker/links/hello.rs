@@ -2,7 +2,7 @@
 
 use driver::{Batch, Op, Token};
 use protocol::Error;
-use protocol::buffer::{Input, Place};
+use protocol::buffer::Input;
 
 use super::Links;
 use super::cause::Cause;
@@ -21,10 +21,10 @@ impl Links {
         let Some(link) = self.table.living(token) else { return };
         let acceptor = acceptors.of(link.listener);
         let mut reply = turn.buffers.take(HANDSHAKE_LEN);
-        let result = self.partials.take(link.place).and_then(|rest| {
+        let result = self.rests.take(link).and_then(|rest| {
             let mut input = Input::new(bytes, rest);
             let hailed = link.machine.hail(&mut input, acceptor, &mut reply);
-            link.place = self.partials.keep(link.place, token.slot, input.into_rest())?;
+            self.rests.keep(link, input.into_rest())?;
             hailed
         });
         match result {
@@ -37,7 +37,7 @@ impl Links {
             Err(_) => {}
         }
         // By the slot, which may have another tenant in the next turn.
-        self.mark_evicted();
+        self.mark_evicted(turn, acceptors);
     }
 
     /// A hello is complete and waits for the budget, unless too many do.
@@ -109,7 +109,7 @@ impl Links {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let link = self.table.living(token).ok_or(Error::Early)?;
-        let rest = self.partials.take(link.place)?;
+        let rest = self.rests.take(link)?;
         let fingerprint = link.machine.fingerprint(rest.gathered()).map(|bytes| self.hash.hash(bytes));
         if fingerprint.is_some_and(|fingerprint| self.replays.contains(fingerprint)) {
             return Err(Error::Replay);
@@ -120,8 +120,8 @@ impl Links {
         if let Some(fingerprint) = fingerprint {
             self.replays.insert(fingerprint);
         }
-        self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
-        self.partials.spare(rest);
+        self.rests.release(link);
+        self.rests.spare(rest);
         turn.counters.handshakes.add(1);
         turn.counters.handshakes_resumed.add(u64::from(fingerprint.is_some()));
         Ok(())

@@ -8,8 +8,8 @@
 //! * `timers` — deadlines, `expiry` — those that the time of day has;
 //! * `end` — marked, told, drained, closed: the only way a link dies.
 //!
-//! `link` is one of them and `table` all of them; `strangers` and `outgoing` are the accounts that bound them, `cause` is
-//! why one ends.
+//! `link` is one of them and `table` all of them; `strangers`, `rests` and `outgoing` are the accounts that bound them,
+//! `cause` is why one ends.
 
 mod accept;
 mod arm;
@@ -20,6 +20,7 @@ mod hello;
 mod link;
 mod outgoing;
 mod read;
+mod rests;
 mod strangers;
 mod table;
 mod timers;
@@ -29,7 +30,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use driver::{Listener, Token};
-use protocol::buffer::Partials;
 use protocol::link::ServerLink;
 use protocol::{Time, UnixMillis, wire::frame::Frame};
 
@@ -37,8 +37,9 @@ pub(super) use self::cause::Cause;
 pub(super) use self::read::Heard;
 
 use self::expiry::Expiry;
-use self::link::Stranger;
+use self::link::{Link, Stranger};
 use self::outgoing::Outgoing;
+use self::rests::Rests;
 use self::strangers::Strangers;
 use self::table::Table;
 use super::settings::Settings;
@@ -60,8 +61,7 @@ pub(super) struct Links {
     hailed: VecDeque<Token>,
     replays: ReplayFilter,
     hash: HashKey,
-    /// Rests of chunks.
-    partials: Partials,
+    rests: Rests,
     outgoing: Outgoing,
     /// Links whose receive found the pool empty.
     starved: Vec<Token>,
@@ -83,7 +83,7 @@ impl Links {
             hailed: VecDeque::new(),
             replays: ReplayFilter::new(settings.replay_filter_len),
             hash,
-            partials: Partials::new(settings.partial_bytes_max),
+            rests: Rests::new(settings),
             outgoing: Outgoing::default(),
             starved: Vec::new(),
             marked: VecDeque::new(),
@@ -138,10 +138,15 @@ impl Links {
         frame: impl FnOnce(&mut Vec<u8>),
     ) {
         let Some(link) = self.table.living(token) else { return };
-        link.machine.welcome(heartbeat, turn.now);
-        link.machine.forget_identity();
+        let welcome = |link: &mut Link| {
+            link.machine.welcome(heartbeat, turn.now);
+            link.machine.forget_identity();
+        };
+        if let Err(error) = self.rests.welcome(link, welcome) {
+            return self.mark(token, Cause::Fault(error));
+        }
         self.strangers.left(std::mem::replace(&mut link.stranger, Stranger::No));
-        self.send_with(turn, token, frame);
+        self.send_with(turn, token, 0, frame);
         self.schedule(turn, token);
     }
 
@@ -179,13 +184,15 @@ impl Links {
 
     /// How much there is of everything that must go back to zero.
     pub(super) fn census(&self) -> Census {
+        let (partial_bytes, stranger_bytes) = self.rests.bytes();
         Census {
             links: self.table.len(),
             strangers: self.strangers.len(),
             hailed: self.hailed.len(),
             marked: self.marked.len(),
             lingering: self.lingering,
-            partial_bytes: self.partials.bytes(),
+            partial_bytes,
+            stranger_bytes,
             outgoing_bytes: self.outgoing.bytes(),
         }
     }
@@ -198,6 +205,7 @@ impl Links {
         counters.handshakes_waiting.set(census.hailed as u64);
         counters.links_lingering.set(census.lingering as u64);
         counters.partial_bytes.set(census.partial_bytes as u64);
+        counters.stranger_bytes.set(census.stranger_bytes as u64);
         counters.outbox_bytes.set(census.outgoing_bytes as u64);
         counters.hellos_remembered.set(self.replays.len() as u64);
     }
@@ -212,6 +220,7 @@ pub(super) struct Census {
     pub(super) marked: usize,
     pub(super) lingering: usize,
     pub(super) partial_bytes: usize,
+    pub(super) stranger_bytes: usize,
     pub(super) outgoing_bytes: usize,
 }
 

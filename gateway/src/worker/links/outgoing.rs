@@ -1,7 +1,7 @@
-//! How many bytes wait for all links together, and which links have something to say.
+//! How much memory holds what waits for all links together, and which links have something to say.
 //!
-//! What waits for a link counts while it lives and while it lingers, what is on its way to it only while it lives:
-//! a link that was marked leaves the sums at once, or others would be cut for it.
+//! What counts are the capacities of buffers. What waits for a link counts while it lives and while it lingers, what is on
+//! its way to it only while it lives: a link that was marked leaves the sums at once, or others would be cut for it.
 
 use driver::Token;
 
@@ -15,21 +15,21 @@ pub(super) const HOLE: [u8; 2] = [0; 2];
 pub(super) struct Outgoing {
     /// Links to flush.
     dirty: Vec<Token>,
-    /// Bytes that wait for the flush.
+    /// Of what waits for the flush.
     waiting: usize,
-    /// Bytes of sends in flight.
+    /// Of sends in flight.
     sending: usize,
 }
 
 impl Outgoing {
-    /// Bytes that wait or are on their way.
+    /// Bytes of memory of what waits or is on its way.
     pub(super) const fn bytes(&self) -> usize {
         self.waiting + self.sending
     }
 
-    /// So many bytes were added to what waits for a link, which is to be flushed.
-    pub(super) fn queued(&mut self, link: &mut Link, len: usize) {
-        self.waiting += len;
+    /// Something was added to what waits for a link, whose buffer had this capacity before; it is to be flushed.
+    pub(super) fn queued(&mut self, link: &mut Link, before: usize) {
+        self.waiting = self.waiting - before + link.outgoing.capacity();
         self.dirty(link);
     }
 
@@ -52,11 +52,11 @@ impl Outgoing {
         self.dirty = dirty;
     }
 
-    /// What waited for a link, `plain` bytes, is on its way, in `sealed` bytes.
-    pub(super) fn sent(&mut self, link: &mut Link, plain: usize, sealed: usize) {
-        self.waiting -= plain;
+    /// What waited for a link in a buffer of this capacity is on its way, in one of another.
+    pub(super) fn sent(&mut self, link: &mut Link, waited: usize, sending: usize) {
+        self.waiting -= waited;
         if link.ending == Ending::No {
-            link.sending_len = u32::try_from(sealed).unwrap_or(u32::MAX);
+            link.sending_len = u32::try_from(sending).unwrap_or(u32::MAX);
             self.sending += link.sending_len as usize;
         }
     }
@@ -68,13 +68,13 @@ impl Outgoing {
 
     /// Nothing of a link counts any more.
     pub(super) fn forget(&mut self, link: &mut Link) {
-        self.waiting -= link.outgoing.len();
+        self.waiting -= link.outgoing.capacity();
         self.arrived(link);
     }
 
     /// What is left in a link's queue counts again: its last words.
     pub(super) fn remember(&mut self, link: &mut Link) {
-        self.waiting += link.outgoing.len();
+        self.waiting += link.outgoing.capacity();
         self.dirty(link);
     }
 }
@@ -91,44 +91,49 @@ mod tests {
         Link::new(token, Listener(0), Peer::Unix.into(), ServerLink::new(Time::ZERO))
     }
 
-    fn queue(outgoing: &mut Outgoing, link: &mut Link, len: usize) {
-        link.outgoing.resize(link.outgoing.len() + len, 0);
-        outgoing.queued(link, len);
+    /// A buffer of this capacity is queued, or takes the place of a smaller one.
+    fn queue(outgoing: &mut Outgoing, link: &mut Link, capacity: usize) {
+        let before = std::mem::replace(&mut link.outgoing, Vec::with_capacity(capacity)).capacity();
+        link.outgoing.push(0);
+        outgoing.queued(link, before);
+    }
+
+    /// The flush takes what is queued, and needs a larger buffer for it.
+    fn flush(outgoing: &mut Outgoing, link: &mut Link, sealed: usize) {
+        let waited = std::mem::take(&mut link.outgoing).capacity();
+        outgoing.sent(link, waited, sealed);
     }
 
     #[test]
-    fn bytes_count_from_the_queue_until_they_have_arrived() {
+    fn memory_counts_from_the_queue_until_its_bytes_have_arrived() {
         let (mut outgoing, mut link) = (Outgoing::default(), link());
-        queue(&mut outgoing, &mut link, 10);
-        queue(&mut outgoing, &mut link, 20);
+        queue(&mut outgoing, &mut link, 512);
+        queue(&mut outgoing, &mut link, 1024);
         let dirty = outgoing.take_dirty();
-        assert_eq!((outgoing.bytes(), dirty.len()), (30, 1), "a link stands in the list once");
+        assert_eq!((outgoing.bytes(), dirty.len()), (1024, 1), "a link stands in the list once");
         outgoing.flushed(dirty);
         assert!(outgoing.take_dirty().is_empty(), "what was flushed is in the list no more");
-        link.outgoing.clear();
-        outgoing.sent(&mut link, 30, 48);
-        assert_eq!(outgoing.bytes(), 48);
-        queue(&mut outgoing, &mut link, 5);
+        flush(&mut outgoing, &mut link, 2048);
+        assert_eq!(outgoing.bytes(), 2048);
+        queue(&mut outgoing, &mut link, 512);
         outgoing.arrived(&mut link);
-        assert_eq!(outgoing.bytes(), 5);
+        assert_eq!(outgoing.bytes(), 512);
     }
 
     #[test]
     fn a_marked_link_counts_no_more_and_its_last_words_do() {
         let (mut outgoing, mut link) = (Outgoing::default(), link());
-        queue(&mut outgoing, &mut link, 30);
-        link.outgoing.clear();
-        outgoing.sent(&mut link, 30, 48);
-        queue(&mut outgoing, &mut link, 7);
+        queue(&mut outgoing, &mut link, 1024);
+        flush(&mut outgoing, &mut link, 1024);
+        queue(&mut outgoing, &mut link, 512);
         outgoing.forget(&mut link);
         link.ending = Ending::Marked;
         assert_eq!(outgoing.bytes(), 0);
         outgoing.arrived(&mut link);
-        link.outgoing.resize(9, 0);
         link.ending = Ending::Lingering;
         outgoing.remember(&mut link);
-        assert_eq!(outgoing.bytes(), 9);
-        outgoing.sent(&mut link, 9, 27);
+        assert_eq!(outgoing.bytes(), 512);
+        flush(&mut outgoing, &mut link, 512);
         assert_eq!(outgoing.bytes(), 0, "its memory comes back with the send, or with the close");
     }
 }

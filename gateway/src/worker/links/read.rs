@@ -4,11 +4,13 @@ use driver::{End, Token};
 use protocol::Error;
 use protocol::buffer::Input;
 use protocol::limits::LINGER_BYTES_MAX;
+use protocol::link::ServerLink;
 use protocol::wire::frame::Frame;
 
 use super::Links;
 use super::cause::Cause;
 use super::link::{Ending, Reading};
+use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
 /// What a chunk is.
@@ -60,7 +62,7 @@ impl Links {
     /// [kept](Links::keep).
     pub(in crate::worker) fn open<'c>(&mut self, token: Token, bytes: &'c mut [u8]) -> Option<Input<'c>> {
         let link = self.table.living(token)?;
-        match self.partials.take(link.place) {
+        match self.rests.take(link) {
             Ok(rest) => Some(Input::new(bytes, rest)),
             Err(error) => {
                 self.mark(token, Cause::Fault(error));
@@ -91,25 +93,34 @@ impl Links {
     }
 
     /// Keeps what a chunk has left over, and waits for the next one.
-    pub(in crate::worker) fn keep(&mut self, turn: &mut Turn, token: Token, input: Input<'_>) {
+    pub(in crate::worker) fn keep(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        input: Input<'_>,
+        acceptors: &Acceptors,
+    ) {
         let rest = input.into_rest();
-        match self.table.get(token) {
-            Some(link) if link.ending == Ending::No => {
-                match self.partials.keep(link.place, token.slot, rest) {
-                    Ok(place) => link.place = place,
-                    Err(error) => self.mark(token, Cause::Fault(error)),
+        match self.table.living(token) {
+            Some(link) => {
+                if let Err(error) = self.rests.keep(link, rest) {
+                    self.mark(token, Cause::Fault(error));
                 }
             }
-            _ => self.partials.spare(rest),
+            None => self.rests.spare(rest),
         }
-        self.mark_evicted();
+        self.mark_evicted(turn, acceptors);
         self.arm(turn, token);
     }
 
     /// Links whose partial record or frame was thrown out.
-    pub(super) fn mark_evicted(&mut self) {
-        while let Some(slot) = self.partials.take_evicted() {
-            if let Some(token) = self.table.token_at(slot) {
+    pub(super) fn mark_evicted(&mut self, turn: &mut Turn, acceptors: &Acceptors) {
+        while let Some(slot) = self.rests.take_evicted() {
+            let Some(token) = self.table.token_at(slot) else { continue };
+            if self.machine(token).is_some_and(ServerLink::is_hailed) {
+                turn.counters.errors.of(Error::PartialEvicted).add(1);
+                self.turn_away(turn, token, acceptors);
+            } else {
                 self.mark(token, Cause::Fault(Error::PartialEvicted));
             }
         }

@@ -187,7 +187,7 @@ impl Rig {
             names.push(frame.name());
             heed(&mut self.links, frame.name());
         }
-        self.links.keep(&mut self.turn, token, input);
+        self.links.keep(&mut self.turn, token, input, &self.acceptors);
         names
     }
 
@@ -409,5 +409,9 @@ impl Rig {
 
     fn partial_bytes(&self) -> usize {
         self.links.census().partial_bytes
+    }
+
+    fn stranger_bytes(&self) -> usize {
+        self.links.census().stranger_bytes
     }
 }

@@ -2,6 +2,7 @@
 
 use driver::{Batch, Op, Sent, Token};
 use protocol::CloseCode;
+use protocol::limits::{RECORD_HEADER_LEN, TAG_LEN};
 use protocol::wire::frame::Frame;
 
 use super::Links;
@@ -13,47 +14,75 @@ use crate::worker::turn::Turn;
 impl Links {
     /// Queues a frame for a link; whether it was taken. A link that reads too slowly is marked to be closed instead.
     pub(in crate::worker) fn send(&mut self, turn: &mut Turn, token: Token, frame: &Frame<'_>) -> bool {
-        self.send_with(turn, token, |out| frame.encode(out))
+        let payload = match frame {
+            Frame::Response(response) => response.payload,
+            Frame::Push(push) => push.payload,
+            _ => &[],
+        };
+        self.send_with(turn, token, payload.len(), |out| frame.encode(out))
     }
 
-    /// Queues what `encode` appends, which must be whole frames.
+    /// Queues what `encode` appends, which must be whole frames, with payloads of so many bytes.
+    ///
+    /// Slow is who does not take what was sent to it: while no send is in flight nobody knows, and whatever comes in a turn
+    /// is queued.
     pub(in crate::worker) fn send_with(
         &mut self,
         turn: &mut Turn,
         token: Token,
+        payload: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let Self { table, outgoing, .. } = self;
         let Some(link) = table.living(token).filter(|link| link.machine.is_open()) else { return false };
-        queue(turn, outgoing, link, encode);
+        queue(turn, outgoing, link, payload, encode);
         let len = link.outgoing.len();
-        if len > turn.settings.outgoing_len_soft && link.slow_since == 0 {
+        if link.sending && len > turn.settings.outgoing_len_soft && link.slow_since == 0 {
             link.slow_since = to_tenths(turn.now).max(1);
             self.schedule(turn, token);
-        }
-        if len > turn.settings.outgoing_len_max {
+        } else if link.sending && len > turn.settings.outgoing_len_max {
             self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
             return false;
         }
         if self.outgoing.bytes() > turn.settings.outgoing_bytes_max {
-            self.cut_largest();
+            self.shed(turn.settings.outgoing_bytes_max);
             // It may have been this one.
             return self.table.living(token).is_some();
         }
         true
     }
 
-    /// Together the links have too much to say: the one with the most goes.
-    fn cut_largest(&mut self) {
-        let mut largest = None;
+    /// Together the links have too much to say: those with the most go, until an eighth of the bound is free again. So
+    /// all links are looked at once for many bytes that are queued, and not for each frame.
+    fn shed(&mut self, bytes_max: usize) {
+        let mut excess = self.outgoing.bytes().saturating_sub(bytes_max - bytes_max / 8);
+        let mut held_by_size = [0; SIZES];
         for slot in 0..self.table.slots_used() {
-            let Some(link) = self.table.at(slot).filter(|link| link.ending == Ending::No) else { continue };
-            let len = link.outgoing.len() + link.sending_len as usize;
-            largest = largest.max(Some((len, link.token)));
+            let (_, held) = self.held_in(slot);
+            held_by_size[size(held)] += held;
         }
-        if let Some((_, token)) = largest {
-            self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
+        let mut last = SIZES - 1;
+        while last > 0 && held_by_size[last] < excess {
+            excess -= held_by_size[last];
+            last -= 1;
         }
+        // All that are larger, and of those of this size as many as it takes.
+        for slot in 0..self.table.slots_used() {
+            let (token, held) = self.held_in(slot);
+            let goes = size(held) > last || size(held) == last && excess > 0;
+            if let Some(token) = token.filter(|_| goes) {
+                excess = if size(held) == last { excess.saturating_sub(held) } else { excess };
+                self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
+            }
+        }
+    }
+
+    /// The link in a slot that lives and has something to say, and the memory that this takes.
+    fn held_in(&mut self, slot: u32) -> (Option<Token>, usize) {
+        let link = self.table.at(slot).filter(|link| link.ending == Ending::No);
+        let Some(link) = link else { return (None, 0) };
+        let held = link.outgoing.capacity() + link.sending_len as usize;
+        ((held > 0).then_some(link.token), held)
     }
 
     /// One send for each link that has something to say and nothing in flight.
@@ -75,6 +104,9 @@ impl Links {
         match result {
             // A record that was begun is sent whole, whatever has become of its link.
             Sent::Bytes(_) | Sent::Again if !batch.rest().is_empty() && !is_leaving => {
+                if link.slow_since != 0 && result != Sent::Again {
+                    link.slow_since = to_tenths(turn.now).max(1);
+                }
                 return turn.submit(Op::Send { token, batch });
             }
             _ => {}
@@ -93,21 +125,24 @@ impl Links {
     }
 }
 
-/// Adds frames to what waits for a link.
+/// Adds frames with payloads of so many bytes to what waits for a link.
 pub(super) fn queue(
     turn: &mut Turn,
     outgoing: &mut Outgoing,
     link: &mut Link,
+    payload: usize,
     encode: impl FnOnce(&mut Vec<u8>),
 ) {
-    let before = link.outgoing.len();
-    if before == 0 {
-        link.outgoing = turn.buffers.take(BATCH_LEN);
+    let before = link.outgoing.capacity();
+    if link.outgoing.is_empty() {
+        link.outgoing = turn.buffers.take(HOLE.len() + payload + FIELDS_LEN);
         link.outgoing.extend_from_slice(&HOLE);
+    } else {
+        turn.buffers.make_room(&mut link.outgoing, payload + FIELDS_LEN);
     }
     encode(&mut link.outgoing);
     turn.counters.frames_out.add(1);
-    outgoing.queued(link, link.outgoing.len() - before);
+    outgoing.queued(link, before);
 }
 
 /// Seals what waits for a link and sends it, unless a send is in flight.
@@ -117,15 +152,29 @@ fn flush_link(turn: &mut Turn, outgoing: &mut Outgoing, link: &mut Link) {
         return;
     }
     let mut bytes = std::mem::take(&mut link.outgoing);
+    let waited = bytes.capacity();
     link.slow_since = 0;
     link.sending = true;
-    let plain = bytes.len();
+    let records = bytes.len().div_ceil(turn.settings.record_plain_max);
+    turn.buffers.make_room(&mut bytes, records * (RECORD_HEADER_LEN + TAG_LEN));
     link.machine.seal(&mut bytes, 0, turn.settings.record_plain_max);
     turn.counters.sends_out.add(1);
     turn.counters.bytes_out.add(bytes.len() as u64);
-    outgoing.sent(link, plain, bytes.len());
+    outgoing.sent(link, waited, bytes.capacity());
     turn.submit(Op::Send { token: link.token, batch: Batch { bytes, sent: 0 } });
 }
 
-/// First size of a link's batch; it grows with use and is recycled.
-const BATCH_LEN: usize = 256;
+/// As much as a frame takes beside its payload, a welcome excepted.
+const FIELDS_LEN: usize = 64;
+
+/// How large something is, on a scale of eight steps for each power of two.
+const fn size(bytes: usize) -> usize {
+    if bytes < 8 {
+        return bytes;
+    }
+    let shift = bytes.ilog2() - 3;
+    8 * shift as usize + (bytes >> shift)
+}
+
+/// All sizes there are.
+const SIZES: usize = size(usize::MAX) + 1;

@@ -51,9 +51,9 @@ pub enum Letter {
 }
 
 impl Letter {
-    /// Bytes it holds outside its place in the queue.
+    /// Bytes of memory it holds outside its place in the queue.
     pub(super) fn bytes(&self) -> usize {
-        if let Self::Push(parcel) = self { parcel.frame.len() } else { 0 }
+        if let Self::Push(parcel) = self { parcel.frame.capacity() } else { 0 }
     }
 }
 

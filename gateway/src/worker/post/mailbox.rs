@@ -22,12 +22,12 @@ pub struct Post {
 #[derive(Debug)]
 struct Shared {
     letters: ArrayQueue<Letter>,
-    /// Bytes of the pushes in it, and how many there may be.
+    /// Bytes of the buffers of the pushes in it, and how many there may be.
     bytes: AtomicUsize,
     bytes_max: usize,
-    /// Empty buffers for the next pushes. They go round: whoever writes to this queue takes one from here, so that one
-    /// worker does not allocate for ever what another one frees.
-    spares: ArrayQueue<Vec<u8>>,
+    /// Empty buffers for the next pushes, by their size. They go round: whoever writes to this queue takes one from here, so
+    /// that one worker does not allocate for ever what another one frees.
+    spares: [ArrayQueue<Vec<u8>>; SPARE_SIZES],
     /// The owner sleeps, or is about to: ring after posting.
     asleep: AtomicBool,
     /// The owner has ended, and nobody reads any more.
@@ -35,11 +35,12 @@ struct Shared {
 }
 
 impl Mailbox {
-    /// A queue of at most `letters_max` letters, and `bytes_max` bytes of pushes among them.
+    /// A queue of at most `letters_max` letters, and `bytes_max` bytes of buffers of pushes among them.
     #[must_use]
     pub fn new(letters_max: usize, bytes_max: usize) -> Self {
-        let spares = ArrayQueue::new((letters_max / LETTERS_PER_SPARE).max(1));
-        while spares.push(Vec::with_capacity(SPARE_LEN)).is_ok() {}
+        let spares = |size: usize| ArrayQueue::new(((letters_max / LETTERS_PER_SPARE) >> size).max(1));
+        let spares = std::array::from_fn(spares);
+        while spares[0].push(Vec::with_capacity(SPARE_LEN)).is_ok() {}
         let letters = ArrayQueue::new(letters_max);
         let bytes = AtomicUsize::new(0);
         Self {
@@ -70,10 +71,19 @@ impl Mailbox {
     /// Leaves the buffer of a push that was delivered for those who write to this queue.
     ///
     /// # Errors
-    /// The buffer, when there are enough or it is too large to keep.
+    /// The buffer, when there are enough or it is of no size that is kept.
     pub fn spare(&mut self, mut buffer: Vec<u8>) -> Result<(), Vec<u8>> {
         buffer.clear();
-        if buffer.capacity() > SPARE_LEN_MAX { Err(buffer) } else { self.shared.spares.push(buffer) }
+        match spare_size(buffer.capacity()) {
+            Some(size) if buffer.capacity() == SPARE_LEN << size => self.shared.spares[size].push(buffer),
+            _ => Err(buffer),
+        }
+    }
+
+    /// Bytes of buffers of pushes that it can hold.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.shared.bytes_max
     }
 
     /// How many letters it can hold.
@@ -125,7 +135,9 @@ impl Post {
         let len = letter.bytes();
         // Counted before it can be taken out again.
         let taken = bytes.fetch_add(len, Ordering::Relaxed) + len;
-        let sent = if len > 0 && taken > *bytes_max { Err(letter) } else { letters.push(letter) };
+        // One finds room in any case, or it would never be sent.
+        let is_full = len > 0 && taken > *bytes_max && taken != len;
+        let sent = if is_full { Err(letter) } else { letters.push(letter) };
         if let Err(letter) = sent {
             bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(letter);
@@ -133,19 +145,26 @@ impl Post {
         Ok(self.shared.asleep.swap(false, Ordering::SeqCst))
     }
 
-    /// An empty buffer for a push to this queue, if one was left.
+    /// An empty buffer for a push to this queue that takes so many bytes, of at most twice as many or of the smallest size.
     #[must_use]
-    pub fn spare(&self) -> Option<Vec<u8>> {
-        self.shared.spares.pop()
+    pub fn spare(&self, len: usize) -> Option<Vec<u8>> {
+        let size = spare_size(len)?;
+        Some(self.shared.spares[size].pop().unwrap_or_else(|| Vec::with_capacity(SPARE_LEN << size)))
     }
 }
 
-/// Letters for which one buffer is kept; most of them lie in the queue for less than a turn.
+/// Letters for which one buffer of the smallest size is kept; most of them lie in the queue for less than a turn.
 const LETTERS_PER_SPARE: usize = 16;
-/// Bytes of a new one; it grows with use.
+/// Bytes of the smallest one.
 const SPARE_LEN: usize = 256;
-/// Bytes of the largest one that is kept.
-pub(super) const SPARE_LEN_MAX: usize = 4096;
+/// Sizes that are kept, each twice the one before, and half as many of them.
+const SPARE_SIZES: usize = 5;
+
+/// The size of the buffers that hold so many bytes; `None` if none does.
+fn spare_size(len: usize) -> Option<usize> {
+    let size = len.div_ceil(SPARE_LEN).next_power_of_two().ilog2() as usize;
+    (size < SPARE_SIZES).then_some(size)
+}
 
 #[cfg(test)]
 mod tests {
@@ -195,12 +214,33 @@ mod tests {
     fn buffers_go_round_up_to_a_bound() {
         let mut mailbox = Mailbox::new(2 * LETTERS_PER_SPARE, 0);
         let post = mailbox.post();
-        assert!(mailbox.spare(vec![1; 300]).is_err(), "enough");
-        let taken = [post.spare(), post.spare()].map(|buffer| buffer.map(|buffer| buffer.capacity()));
-        assert_eq!(taken, [Some(SPARE_LEN); 2]);
-        assert_eq!(post.spare(), None);
-        assert_eq!(mailbox.spare(vec![2; 300]), Ok(()));
-        assert!(post.spare().is_some_and(|buffer| buffer.is_empty() && buffer.capacity() >= 300));
-        assert!(mailbox.spare(Vec::with_capacity(SPARE_LEN_MAX + 1)).is_err(), "too large");
+        let spare = |capacity| Vec::with_capacity(capacity);
+        assert!(mailbox.spare(spare(256)).is_err(), "enough");
+        assert_eq!(
+            [post.spare(1), post.spare(256)].map(|lent| lent.map(|lent| lent.capacity())),
+            [Some(256); 2]
+        );
+        assert_eq!(mailbox.spare(spare(256)), Ok(()));
+        assert_eq!((mailbox.spare(spare(512)), mailbox.spare(spare(4096))), (Ok(()), Ok(())));
+        assert!(mailbox.spare(spare(512)).is_err() && mailbox.spare(spare(4096)).is_err(), "enough");
+        assert!(mailbox.spare(spare(8192)).is_err() && mailbox.spare(spare(300)).is_err(), "no such size");
+        for len in [257, 600, 2048, 2049, 4096] {
+            let lent = post.spare(len).expect("there is such a size");
+            assert!(lent.is_empty() && (len..2 * len).contains(&lent.capacity()), "{len}");
+        }
+        assert_eq!(post.spare(4097), None);
+    }
+
+    #[test]
+    fn one_push_finds_room_however_long_it_is() {
+        let mut mailbox = Mailbox::new(10, 100);
+        let post = mailbox.post();
+        let link = LinkId::new(0, 1, 1);
+        let sender = Sender { worker: 0, stream: 0, epoch: 0, number: 0 };
+        let push = |len| Letter::Push(Parcel { to: Recipient::Link(link), sender, frame: vec![0; len] });
+        assert!(post.send(push(128)).is_ok(), "or it would never be sent");
+        assert!(post.send(push(1)).is_err());
+        mailbox.take().expect("it is there");
+        assert!(post.send(push(1)).is_ok());
     }
 }

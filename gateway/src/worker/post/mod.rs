@@ -18,7 +18,6 @@ pub use self::letter::Letter;
 pub(super) use self::letter::{Parcel, Recipient, Sender};
 pub use self::mailbox::{Mailbox, Post};
 
-use self::mailbox::SPARE_LEN_MAX;
 use super::settings::Settings;
 use super::turn::Turn;
 use crate::counters::Counters;
@@ -31,6 +30,8 @@ pub(super) struct Letters {
     posts: Vec<Post>,
     /// To oneself.
     own: VecDeque<Letter>,
+    /// Bytes of the buffers of the pushes among them.
+    own_bytes: usize,
     /// Letters that wait for room in another worker's queue.
     unsent: VecDeque<(u32, Letter)>,
     /// Workers whose queues were found full.
@@ -47,6 +48,7 @@ impl Letters {
             mailbox,
             posts,
             own: VecDeque::new(),
+            own_bytes: 0,
             unsent: VecDeque::new(),
             full: Vec::new(),
             to_ring: Vec::new(),
@@ -60,7 +62,9 @@ impl Letters {
 
     /// The oldest letter to oneself.
     pub(super) fn take_own(&mut self) -> Option<Letter> {
-        self.own.pop_front()
+        let letter = self.own.pop_front()?;
+        self.own_bytes -= letter.bytes();
+        Some(letter)
     }
 
     /// Whether letters to oneself wait.
@@ -130,21 +134,24 @@ impl Letters {
     /// # Errors
     /// The push, when there is no room.
     pub(super) fn send_own_push(&mut self, parcel: Parcel) -> Result<(), Parcel> {
-        if self.own.len() >= self.mailbox.capacity() {
-            return Err(parcel);
+        let letter = Letter::Push(parcel);
+        let (bytes, before) = (letter.bytes(), self.own_bytes);
+        let is_full = before > 0 && before + bytes > self.mailbox.bytes_max();
+        match letter {
+            Letter::Push(parcel) if is_full || self.own.len() >= self.mailbox.capacity() => Err(parcel),
+            letter => {
+                self.own_bytes += bytes;
+                self.own.push_back(letter);
+                Ok(())
+            }
         }
-        self.own.push_back(Letter::Push(parcel));
-        Ok(())
     }
 
     /// A buffer for a push to a worker. Small ones go round between the two; one from the pool would drain it, as it
     /// comes back elsewhere.
     pub(super) fn spare(&mut self, turn: &mut Turn, worker: u32, len: usize) -> Vec<u8> {
-        if len > SPARE_LEN_MAX {
-            return turn.buffers.take(len);
-        }
-        let left = self.posts.get(worker as usize).and_then(Post::spare);
-        left.unwrap_or_else(|| Vec::with_capacity(len.next_power_of_two()))
+        let left = self.posts.get(worker as usize).and_then(|post| post.spare(len));
+        left.unwrap_or_else(|| turn.buffers.take(len))
     }
 
     /// Leaves the buffer of a push for the next one.

@@ -211,13 +211,15 @@ fn a_letter_does_not_overtake_those_that_wait() {
 #[test]
 fn a_push_that_finds_no_room_is_given_back_and_never_waits() {
     let mut office = office();
-    let came_back = office.letters.send_push(&office.turn, ANN, push(101));
-    assert!(came_back.is_err_and(|parcel| parcel.frame == [101; 101]), "more bytes than she takes");
+    let came_back = office.letters.send_push(&office.turn, BOB, push(60));
+    assert!(came_back.is_ok() && office.bob.take().is_some());
     assert!(office.letters.send_push(&office.turn, ANN, push(60)).is_ok());
+    let came_back = office.letters.send_push(&office.turn, ANN, push(41));
+    assert!(came_back.is_err_and(|parcel| parcel.frame == [41; 41]), "more bytes than she takes");
     let came_back = office.letters.send_push(&office.turn, ANN, push(5));
     assert!(came_back.is_err_and(|parcel| parcel.frame == [5; 5] && parcel.sender.number == 5));
     assert_eq!((office.unsent(), office.turn.counters.letters_full.get()), (0, 2));
-    assert_eq!(office.turn.counters.letters_out.get(), 1);
+    assert_eq!(office.turn.counters.letters_out.get(), 2);
     assert!(matches!(office.ann.take(), Some(Letter::Push(parcel)) if parcel.frame.len() == 60));
 }
 
@@ -274,23 +276,35 @@ fn buffers_of_pushes_go_round_between_the_two() {
     let before = office.turn.buffers.counters();
     let spare = office.letters.spare(&mut office.turn, ANN, 100);
     assert_eq!((spare.capacity(), spare.len()), (256, 0), "one that lay with Ann");
-    let fresh = office.letters.spare(&mut office.turn, ANN, 100);
-    assert_eq!(fresh.capacity(), 128, "she has no other");
+    assert_eq!(office.letters.spare(&mut office.turn, ANN, 300).capacity(), 512, "she has none of that size");
+    let kept: Vec<u8> = Vec::with_capacity(1024);
+    let place = kept.as_ptr();
+    assert_eq!(office.ann.spare(kept), Ok(()));
+    let [fresh, again] = [500, 513].map(|len| office.letters.spare(&mut office.turn, ANN, len));
+    assert!(fresh.as_ptr() != place && again.as_ptr() == place, "it is more than twice as large as 500");
     assert_eq!(office.turn.buffers.counters(), before, "the pool is not drained");
-    assert_eq!(office.ann.spare(vec![7; 300]), Ok(()));
-    let again = office.letters.spare(&mut office.turn, ANN, 100);
-    assert!(again.is_empty() && again.capacity() >= 300);
-    let large = office.letters.spare(&mut office.turn, ANN, SPARE_LEN_MAX + 1);
-    assert!(large.capacity() > SPARE_LEN_MAX && office.turn.buffers.counters().taken == before.taken + 1);
+    let large = office.letters.spare(&mut office.turn, ANN, 4097);
+    assert_eq!((large.capacity(), office.turn.buffers.counters().taken), (8192, before.taken + 1));
 }
 
 #[test]
 fn the_buffer_of_a_push_stays_with_its_reader_or_goes_to_the_pool() {
     let mut office = office();
-    assert!(office.to_me.spare().is_some() && office.to_me.spare().is_none(), "there is one");
-    office.letters.give_spare(&mut office.turn, vec![1; 600]);
-    assert_eq!(office.turn.buffers.idle_bytes(), 0);
-    office.letters.give_spare(&mut office.turn, vec![2; 700]);
-    assert_eq!(office.turn.buffers.idle_bytes(), 700, "one is enough for the queue");
-    assert!(office.to_me.spare().is_some_and(|buffer| buffer.is_empty() && buffer.capacity() >= 600));
+    for _ in 0..2 {
+        office.letters.give_spare(&mut office.turn, Vec::with_capacity(1024));
+    }
+    assert_eq!(office.turn.buffers.idle_bytes(), 1024, "one is enough for the queue");
+    office.letters.give_spare(&mut office.turn, Vec::with_capacity(700));
+    assert_eq!(office.turn.buffers.idle_bytes(), 1024, "of no size that is kept anywhere");
+}
+
+#[test]
+fn pushes_to_oneself_are_bounded_by_their_bytes_too() {
+    let mut office = office();
+    // Of the mailbox's bound, each time.
+    let large = || Parcel { frame: Vec::with_capacity(4096), ..push(1) };
+    assert!(office.letters.send_own_push(large()).is_ok(), "one finds room, or it would never go");
+    assert!(office.letters.send_own_push(push(1)).is_err());
+    assert!(matches!(office.letters.take_own(), Some(Letter::Push(_))));
+    assert!(office.letters.send_own_push(push(1)).is_ok());
 }

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     pub(super) leaving: bool,
     /// Bytes that may wait for its backend.
     pub(super) pending_bytes_max: usize,
+    /// How long its batches are of late.
+    pub(super) batch_len: usize,
     pub(super) socket: Option<Socket>,
 }
 
@@ -66,6 +68,7 @@ impl Stream {
             dirty: false,
             leaving: false,
             pending_bytes_max,
+            batch_len: BATCH_LEN,
             socket: None,
         }
     }
@@ -96,3 +99,6 @@ impl Stream {
         self.socket.as_ref().map_or(0, |socket| socket.machine.pending())
     }
 }
+
+/// The least size of a stream's batch.
+pub(super) const BATCH_LEN: usize = 16 * 1024;

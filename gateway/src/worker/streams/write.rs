@@ -3,7 +3,7 @@
 use driver::{Batch, Op, Sent};
 
 use super::Streams;
-use super::stream::Ending;
+use super::stream::{BATCH_LEN, Ending};
 use crate::counters::health::Reason;
 use crate::upstream::StreamIndex;
 use crate::worker::turn::Turn;
@@ -17,8 +17,11 @@ impl Streams {
             own.dirty = false;
             let living = own.socket.as_mut().filter(|socket| socket.ending == Ending::No && !socket.sending);
             let Some(socket) = living else { continue };
-            let mut bytes = turn.buffers.take(BATCH_LEN);
+            let mut bytes = turn.buffers.take(own.batch_len);
             if socket.machine.seal(&mut bytes) {
+                // What is handed in is what the next batch grows in: it is as long as those of late, or it would have to grow
+                // each time.
+                own.batch_len = bytes.len().max(own.batch_len - own.batch_len / 64).max(BATCH_LEN);
                 socket.sending = true;
                 turn.counters.stream_bytes_out.add(bytes.len() as u64);
                 turn.ops.push_back(Op::Send { token: socket.token, batch: Batch { bytes, sent: 0 } });
@@ -60,6 +63,3 @@ impl Streams {
         false
     }
 }
-
-/// First size of a stream's batch; it grows with use and is recycled.
-const BATCH_LEN: usize = 16 * 1024;

@@ -25,9 +25,10 @@ fn frames_behind_auth_are_held_until_the_welcome() {
     assert_eq!(rig.arrive(token, &said), ["auth"]);
     let said = rig.say(token, &[request(b"hello"), PING]);
     assert_eq!(rig.arrive(token, &said), [""; 0]);
-    assert!(rig.partial_bytes() > 0);
+    assert!(rig.stranger_bytes() > 0 && rig.partial_bytes() == 0);
     rig.settle();
     rig.welcome(token);
+    assert!(rig.stranger_bytes() == 0 && rig.partial_bytes() > 0, "it is a user's now");
     assert_eq!(rig.read(token, &mut [], |_, _| {}), ["ping", "request", "ping"]);
     assert_eq!((rig.partial_bytes(), rig.ops().len()), (0, 0), "a poll is armed already");
 }
@@ -105,7 +106,8 @@ fn cut(rig: &mut Rig, token: Token, len: usize) -> (Vec<u8>, u8) {
 
 #[test]
 fn when_rests_of_chunks_take_too_much_room_the_oldest_link_goes() {
-    let mut rig = Rig::new(Settings { partial_bytes_max: 10_000, ..settings() });
+    // In buffers of 4096 bytes each.
+    let mut rig = Rig::new(Settings { partial_bytes_max: 12_300, ..settings() });
     let mut lasts = Vec::new();
     for slot in 0..4 {
         let token = rig.live(slot);
@@ -114,7 +116,7 @@ fn when_rests_of_chunks_take_too_much_room_the_oldest_link_goes() {
         assert_eq!(rig.arrive(token, &said), [""; 0]);
         lasts.push(last);
     }
-    assert!(rig.partial_bytes() <= 10_000);
+    assert_eq!(rig.partial_bytes(), 3 * 4096);
     assert_eq!(rig.ops(), ["receive 3", "poll 3"]);
     assert!(!rig.links.is_live(at(0)), "three of them have room");
     assert_eq!(rig.bury_one().code, Some(CloseCode::TryLater.number()));
@@ -129,7 +131,7 @@ fn when_rests_of_chunks_take_too_much_room_the_oldest_link_goes() {
 
 #[test]
 fn a_link_that_left_nothing_over_is_not_thrown_out() {
-    let mut rig = Rig::new(Settings { partial_bytes_max: 1000, ..settings() });
+    let mut rig = Rig::new(Settings { partial_bytes_max: 1100, ..settings() });
     // The first one's hello was kept until its handshake; the second one's record until its last byte came.
     rig.open(0);
     let token = rig.live(1);
@@ -163,7 +165,7 @@ fn a_rest_for_which_there_is_never_room_ends_its_own_link() {
 
 #[test]
 fn a_hello_in_pieces_may_be_thrown_out_too() {
-    let mut rig = Rig::new(Settings { partial_bytes_max: 100, ..settings() });
+    let mut rig = Rig::new(Settings { stranger_bytes_max: 200, ..settings() });
     for slot in 0..2 {
         let token = rig.accept(slot);
         let hello = rig.dial(token, Suite::NkChaChaPoly);
@@ -174,6 +176,57 @@ fn a_hello_in_pieces_may_be_thrown_out_too() {
     assert_eq!(rig.bury_one(), Parted { session: None, code: None, was_authenticating: false });
     assert_eq!(rig.ops(), ["cancel receive 0"], "without keys nothing can be said");
     assert_eq!(rig.counted(), ["closed try_later", "errors partial_evicted"]);
+}
+
+#[test]
+fn a_complete_hello_that_is_thrown_out_is_asked_to_come_later() {
+    let mut rig = Rig::new(Settings { stranger_bytes_max: 200, handshakes_waiting_max: 9, ..settings() });
+    let first = rig.hailed(0);
+    rig.settle();
+    rig.hailed(1);
+    assert!(rig.links.machine(first).is_none());
+    rig.bury();
+    assert_eq!(
+        rig.counted(),
+        ["clear_replies_busy", "errors partial_evicted", "links_accepted"],
+        "it would try the costlier handshake at once"
+    );
+}
+
+#[test]
+fn what_strangers_send_takes_no_room_of_users() {
+    let mut rig = Rig::new(Settings {
+        partial_bytes_max: 600,
+        stranger_bytes_max: 600,
+        strangers_max: 9,
+        ..settings()
+    });
+    let user = rig.live(0);
+    let said = rig.say(user, &[request(&[0; 400])]);
+    rig.arrive(user, &said[..400]);
+    for slot in 1..9 {
+        let token = rig.accept(slot);
+        let hello = rig.dial(token, Suite::NkChaChaPoly);
+        rig.arrive(token, &hello[..60]);
+    }
+    assert!(rig.links.is_live(user));
+    let others = (1..9).filter(|&slot| rig.links.machine(at(slot)).is_some()).count();
+    assert_eq!((others, rig.partial_bytes(), rig.stranger_bytes()), (4, 512, 4 * 128));
+    assert_eq!(rig.arrive(user, &said[400..]), ["request"]);
+}
+
+#[test]
+fn the_buffer_of_a_long_record_does_not_stay_with_the_link() {
+    let mut rig = Rig::new(Settings { partial_bytes_max: 1 << 20, ..settings() });
+    let token = rig.live(0);
+    let said = [rig.say(token, &[request(&[0; 3900])]), rig.say(token, &[PING])].concat();
+    let (long, short) = said.split_at(3700);
+    rig.arrive(token, long);
+    assert_eq!(rig.partial_bytes(), 4096);
+    let (most, last) = short.split_at(short.len() - 10);
+    assert_eq!(rig.arrive(token, most), ["request"]);
+    assert_eq!(rig.partial_bytes(), 128, "of the next record a part is there");
+    assert_eq!(rig.arrive(token, last), ["ping"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn the_frames_of_a_turn_become_one_record_and_one_send() {
     for nonce in 0..3 {
         assert!(rig.send(token, &pong(nonce)));
     }
-    rig.links.send_with(&mut rig.turn, token, |out| pong(3).encode(out));
+    rig.links.send_with(&mut rig.turn, token, 0, |out| pong(3).encode(out));
     assert!(rig.ops().is_empty(), "they wait for the flush");
     rig.flush();
     assert_eq!(rig.ops(), ["send 0"]);
@@ -130,19 +130,17 @@ fn a_send_that_breaks_loses_the_link() {
 fn bytes_count_from_the_queue_until_the_kernel_has_all_of_them() {
     let mut rig = Rig::new(settings());
     let (one, two) = (rig.live(0), rig.live(1));
-    let mut plain = vec![0; 2];
-    pong(1).encode(&mut plain);
-    rig.send(one, &pong(1));
+    rig.send(one, &response(&[0; 600]));
     rig.send(two, &pong(1));
-    assert_eq!(rig.outgoing_bytes(), 2 * plain.len());
+    assert_eq!(rig.outgoing_bytes(), 1024 + 512, "those of buffers");
     rig.flush();
-    assert_eq!(rig.outgoing_bytes(), 2 * (plain.len() + 16));
+    assert_eq!(rig.outgoing_bytes(), 1024 + 512);
     rig.send(one, &pong(1));
     rig.sent(two);
     rig.sent_part(one, 3);
-    assert_eq!(rig.outgoing_bytes(), plain.len() + 16 + plain.len());
+    assert_eq!(rig.outgoing_bytes(), 1024 + 512);
     rig.sent(one);
-    assert_eq!(rig.outgoing_bytes(), plain.len());
+    assert_eq!(rig.outgoing_bytes(), 512);
     rig.flush();
     rig.sent(one);
     assert_eq!(rig.outgoing_bytes(), 0);
@@ -200,18 +198,17 @@ fn filling(len: usize) -> Vec<u8> {
 #[test]
 fn a_bound_may_be_reached() {
     let bounds = Settings { outgoing_len_soft: 900, outgoing_len_max: 2000, ..settings() };
-    let mut rig = Rig::new(Settings { outgoing_bytes_max: 900 + 2000 + 3 * ON_ITS_WAY, ..bounds });
+    // A buffer for what is on its way to each of them, and those for what waits.
+    let bytes = 3 * 512 + 1024 + 2048;
+    let mut rig = Rig::new(Settings { outgoing_bytes_max: bytes, ..bounds });
     let (soft, hard, last) = (stuck(&mut rig, 0), stuck(&mut rig, 1), stuck(&mut rig, 2));
     assert!(rig.send(soft, &response(&filling(900))));
     rig.pass(millis(2000));
     assert!(rig.send(hard, &response(&filling(2000))));
-    assert_eq!((rig.outgoing_bytes(), rig.links.has_work()), (900 + 2000 + 3 * ON_ITS_WAY, false));
+    assert_eq!((rig.outgoing_bytes(), rig.links.has_work()), (bytes, false));
     assert!(rig.send(last, &PONG));
     assert!(is_marked_as_slow(&mut rig, hard), "with one byte more there is too much");
 }
-
-/// Bytes of the record on its way to a link that is [`stuck`].
-const ON_ITS_WAY: usize = 23;
 
 #[test]
 fn a_link_that_reads_in_time_may_be_over_the_soft_bound_again() {
@@ -225,6 +222,42 @@ fn a_link_that_reads_in_time_may_be_over_the_soft_bound_again() {
         rig.pass(millis(200));
         assert!(!is_marked_as_slow(&mut rig, token));
     }
+}
+
+#[test]
+fn while_no_send_is_in_flight_nobody_reads_slowly() {
+    let bounds = Settings { outgoing_len_soft: 900, outgoing_len_max: 2000, ..settings() };
+    let mut rig =
+        Rig::new(Settings { outgoing_bytes_max: 1 << 20, outgoing_soft_time: millis(1000), ..bounds });
+    let token = rig.live(0);
+    for _ in 0..2 {
+        // All in one turn.
+        for _ in 0..200 {
+            assert!(rig.send(token, &response(&[0; 100])));
+        }
+        rig.flush();
+        rig.pass(millis(2000));
+        assert!(!is_marked_as_slow(&mut rig, token), "nothing waits behind what is on its way");
+        rig.sent(token);
+    }
+    assert_eq!(rig.told(token).len(), 400);
+}
+
+#[test]
+fn whoever_takes_a_byte_now_and_then_is_not_slow_yet() {
+    let mut rig = Rig::new(Settings { outgoing_soft_time: millis(1000), ..settings() });
+    let token = rig.live_sending(0, &response(&[0; 500]));
+    assert!(rig.send(token, &response(&[0; 1500])));
+    for _ in 0..5 {
+        rig.pass(millis(900));
+        rig.sent_part(token, 1);
+        rig.unsent(token, Sent::Again);
+        assert!(!is_marked_as_slow(&mut rig, token));
+    }
+    rig.pass(millis(500));
+    rig.unsent(token, Sent::Again);
+    rig.pass(millis(600));
+    assert!(is_marked_as_slow(&mut rig, token), "it has taken nothing for a second");
 }
 
 #[test]
@@ -258,29 +291,53 @@ fn a_link_over_the_hard_bound_has_read_what_was_on_its_way() {
 
 #[test]
 fn when_all_links_together_have_too_much_the_largest_goes() {
-    let mut rig = Rig::new(Settings { outgoing_bytes_max: 9000, ..settings() });
+    let mut rig = Rig::new(Settings { outgoing_bytes_max: 16 << 10, ..settings() });
     for slot in 0..4 {
         rig.live(slot);
     }
     // What is on its way counts as what waits.
-    assert!(rig.send(at(1), &response(&[0; 2000])));
+    assert!(rig.send(at(1), &response(&[0; 3000])));
     rig.flush();
-    for (slot, len) in [(0, 2500), (1, 1500), (2, 2600)] {
+    for (slot, len) in [(0, 3000), (1, 1500), (2, 3000)] {
         assert!(rig.send(at(slot), &response(&vec![0; len])));
     }
     assert!(!rig.links.has_work());
-    assert!(rig.send(at(3), &response(&[0; 500])), "it is not the one");
-    assert_eq!(rig.outgoing_bytes() / 100, 56);
+    assert!(rig.send(at(3), &response(&[0; 2000])), "it is not the one");
+    assert_eq!(rig.outgoing_bytes(), 4096 + 4096 + 4096);
     assert!(is_marked_as_slow(&mut rig, at(1)));
     assert!([0, 2, 3].iter().all(|&slot| rig.links.is_live(at(slot))));
 }
 
 #[test]
+fn when_there_is_too_much_an_eighth_of_the_bound_is_freed_at_once() {
+    let mut rig = Rig::new(Settings {
+        outgoing_bytes_max: 64 << 10,
+        buffers_idle_max: 1 << 20,
+        slots: 200,
+        ..settings()
+    });
+    // 120 of the smallest buffers and two larger ones fit.
+    for slot in 0..123 {
+        rig.live(slot);
+    }
+    for slot in 0..120 {
+        assert!(rig.send(at(slot), &PONG));
+    }
+    for slot in 120..122 {
+        assert!(rig.send(at(slot), &response(&[0; 1000])));
+    }
+    assert!(rig.send(at(122), &PONG), "the larger ones go, and it stays");
+    let lives = |rig: &Rig| (0..123).filter(|&slot| rig.links.is_live(at(slot))).count();
+    assert_eq!((rig.outgoing_bytes(), lives(&rig)), ((56 << 10), 112));
+    assert!(!rig.links.is_live(at(120)) && !rig.links.is_live(at(121)));
+}
+
+#[test]
 fn who_has_too_much_may_be_the_largest_itself() {
-    let mut rig = Rig::new(Settings { outgoing_bytes_max: 5000, ..settings() });
+    let mut rig = Rig::new(Settings { outgoing_bytes_max: 6000, ..settings() });
     rig.live(0);
     rig.live(1);
-    assert!(rig.send(at(0), &response(&[0; 2000])));
+    assert!(rig.send(at(0), &response(&[0; 1900])));
     assert!(!rig.send(at(1), &response(&[0; 3500])));
     assert!(is_marked_as_slow(&mut rig, at(1)));
     assert!(rig.send(at(0), &PONG), "there is room again");
@@ -288,14 +345,14 @@ fn who_has_too_much_may_be_the_largest_itself() {
 
 #[test]
 fn a_marked_link_is_not_the_largest() {
-    let mut rig = Rig::new(Settings { outgoing_bytes_max: 5000, ..settings() });
+    let mut rig = Rig::new(Settings { outgoing_bytes_max: 8000, ..settings() });
     for slot in 0..3 {
         rig.live(slot);
     }
-    assert!(rig.send(at(0), &response(&[0; 3500])));
+    assert!(rig.send(at(0), &response(&[0; 3900])));
     rig.links.mark(at(0), Cause::Close(CloseCode::Kicked.into()));
-    assert!(rig.send(at(1), &response(&[0; 3000])), "what was for the other one counts no more");
-    assert!(!rig.send(at(2), &response(&[0; 3100])));
+    assert!(rig.send(at(1), &response(&[0; 1900])), "what was for the other one counts no more");
+    assert!(!rig.send(at(2), &response(&[0; 4100])));
     let marked: Vec<_> = std::iter::from_fn(|| rig.links.next_marked()).map(|(token, _)| token).collect();
     assert_eq!(marked, [at(0), at(2)]);
 }
