@@ -22,9 +22,10 @@ pub struct Config {
     pub streams: PoolSize,
     /// How long a connect may take.
     pub connect_timeout: Option<Duration>,
-    /// How long bytes sent on a connected TCP socket may stay unacknowledged; see
-    /// [`ListenOptions::user_timeout`](crate::ListenOptions::user_timeout) for the accepted ones.
-    pub user_timeout: Option<Duration>,
+    /// How long the kernel still tries to deliver what is unsent when a TCP socket is closed: its `TCP_USER_TIMEOUT`, set
+    /// just before. Set on a socket that is open, it would end living peers that do not read for a while. Without it a peer
+    /// that reads nothing keeps a closed socket's memory for minutes.
+    pub close_timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -36,7 +37,7 @@ impl Default for Config {
             links: PoolSize { count: 4096, size: 2048 },
             streams: PoolSize { count: 64, size: 64 * 1024 },
             connect_timeout: Some(Duration::from_secs(5)),
-            user_timeout: Some(Duration::from_secs(30)),
+            close_timeout: Some(Duration::from_secs(5)),
         }
     }
 }

@@ -454,9 +454,11 @@ impl<D: Driver> Driver for Fault<D> {
             Op::Receive { token, pool, mode } => self.receive(token, pool, mode),
             Op::Send { token, batch } => self.send(token, batch),
             Op::Cancel { token, armed } => self.cancel(token, armed),
-            op @ (Op::Park { .. } | Op::Connect { .. } | Op::Close { .. } | Op::Ring { .. }) => {
-                self.inner.submit(op)
-            }
+            op @ (Op::Park { .. }
+            | Op::Unpark { .. }
+            | Op::Connect { .. }
+            | Op::Close { .. }
+            | Op::Ring { .. }) => self.inner.submit(op),
         }
     }
 

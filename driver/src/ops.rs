@@ -90,9 +90,16 @@ pub enum Trust {
 /// What a worker asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Wait for one connection on a listener. Ends in [`Completion::Accepted`] or [`Completion::AcceptFailed`].
+    /// Wait for one connection on a listener. Where several workers have the same listening socket, each connection goes to
+    /// the accept that has waited longest. Ends in [`Completion::Accepted`] or [`Completion::AcceptFailed`].
     Park {
         /// The listener to accept from.
+        listener: Listener,
+    },
+    /// Take an accept back that waits on a listener, if there is one. It ends in [`Completion::AcceptFailed`] with
+    /// [`Errno::CANCELLED`], or has taken a connection already.
+    Unpark {
+        /// The listener it waits on.
         listener: Listener,
     },
     /// Open a socket and connect it. Ends in [`Completion::Connected`] with the same `tag`.
@@ -158,6 +165,8 @@ pub struct Errno(pub i32);
 impl Errno {
     /// `EPERM`, which a connect ends in where [`Trust::OwnUser`] finds somebody else.
     pub const OTHER_USER: Errno = Errno(libc::EPERM);
+    /// `ECANCELED`, in which an accept ends that was taken back.
+    pub const CANCELLED: Errno = Errno(libc::ECANCELED);
 }
 
 /// Why an armed operation is over without data.
@@ -171,7 +180,8 @@ pub enum End {
     Starved,
     /// It was cancelled.
     Cancelled,
-    /// The kernel ended it without a reason that concerns the peer (a multishot that overflowed, `EINTR`, `EAGAIN`): arm again.
+    /// The kernel ended it without a reason that concerns the peer (a multishot that overflowed, `EINTR`, `EAGAIN`): arm again. After
+    /// `ENOMEM` the driver has waited for a moment before it says so.
     Lapsed,
 }
 
@@ -184,7 +194,8 @@ pub enum Sent {
     Cancelled,
     /// The connection is broken.
     Broken(Errno),
-    /// Nothing was taken for a passing reason (`EINTR`, `EAGAIN`, `ENOBUFS`): send again.
+    /// Nothing was taken for a passing reason (`EINTR`, `EAGAIN`): send again. Where the kernel is short of memory
+    /// (`ENOBUFS`, `ENOMEM`), the driver has waited for a moment before it says so.
     Again,
 }
 
@@ -278,6 +289,8 @@ pub struct Counters {
     pub overflows: u64,
     /// Completions of a dead generation, dropped.
     pub stale: u64,
+    /// Times the kernel was short of memory, or of room in another worker's queue, and was given a moment.
+    pub pressed: u64,
 }
 
 /// Sockets as completions. See the [crate documentation](crate) for the rules.

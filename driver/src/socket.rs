@@ -1,12 +1,12 @@
 //! Listening sockets. What is set on a listener is inherited by the sockets it accepts, so that accepting costs
-//! no system call per option.
+//! no system call per option. All workers accept from the same one: a connection goes to a worker that has room, where
+//! sockets of their own (`SO_REUSEPORT`) would queue it for one that may be full or stand still.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::address::{Address, PeerRoom};
 use crate::ops::{Endpoint, Peer};
@@ -16,26 +16,16 @@ use crate::ops::{Endpoint, Peer};
 pub struct ListenOptions {
     /// Connections the kernel completes before anybody accepts them; cut to `net.core.somaxconn`.
     pub backlog: u32,
-    /// Whether several listeners share the address and the kernel spreads connections over them by hash.
-    pub reuse_port: bool,
     /// Bytes the kernel may buffer per socket on the way out (it doubles the figure for its own book-keeping).
     /// `None` lets it grow to `tcp_wmem`'s maximum, megabytes for one slow reader.
     pub send_buffer: Option<u32>,
     /// The same for the way in.
     pub receive_buffer: Option<u32>,
-    /// How long sent bytes may stay unacknowledged before the kernel drops the connection; TCP only.
-    pub user_timeout: Option<Duration>,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
-        ListenOptions {
-            backlog: 8192,
-            reuse_port: true,
-            send_buffer: Some(64 * 1024),
-            receive_buffer: Some(32 * 1024),
-            user_timeout: Some(Duration::from_secs(30)),
-        }
+        ListenOptions { backlog: 65_535, send_buffer: Some(64 * 1024), receive_buffer: Some(32 * 1024) }
     }
 }
 
@@ -53,7 +43,7 @@ pub fn listen(address: &Endpoint, options: &ListenOptions) -> io::Result<OwnedFd
     let target = Address::of(address)?;
     let socket = open(target.family(), 0)?;
     if let Endpoint::Tcp(tcp) = address {
-        set_tcp_options(&socket, tcp, options)?;
+        set_tcp_options(&socket, tcp)?;
     }
     if let Some(bytes) = options.send_buffer {
         set(&socket, libc::SOL_SOCKET, libc::SO_SNDBUF, clamp(bytes.into()))?;
@@ -94,21 +84,14 @@ pub fn stop_listening(socket: &impl AsFd) -> io::Result<()> {
     check(unsafe { libc::shutdown(socket.as_fd().as_raw_fd(), libc::SHUT_RDWR) })
 }
 
-fn set_tcp_options(socket: &OwnedFd, address: &SocketAddr, options: &ListenOptions) -> io::Result<()> {
+fn set_tcp_options(socket: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
-    if options.reuse_port {
-        set(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
-    }
     if address.is_ipv6() {
         // Whatever net.ipv6.bindv6only says: one wildcard listener serves both families.
         let v6_only = i32::from(!address.ip().is_unspecified());
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, v6_only)?;
     }
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    if let Some(timeout) = options.user_timeout {
-        let millis = clamp(timeout.as_millis().try_into().unwrap_or(u64::MAX));
-        set(socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, millis)?;
-    }
     Ok(())
 }
 
@@ -211,26 +194,23 @@ mod tests {
         let options = ListenOptions {
             send_buffer: Some(20_000),
             receive_buffer: Some(10_000),
-            user_timeout: Some(Duration::from_millis(4321)),
             ..ListenOptions::default()
         };
         let listener = TcpListener::from(listen(&loopback(), &options).unwrap());
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(get(&accepted, libc::IPPROTO_TCP, libc::TCP_NODELAY), 1);
-        assert_eq!(get(&accepted, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT), 4321);
+        assert_eq!(get(&accepted, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT), 0, "it may stop reading");
         assert_eq!(get(&accepted, libc::SOL_SOCKET, libc::SO_SNDBUF), 40_000);
         assert_eq!(get(&accepted, libc::SOL_SOCKET, libc::SO_RCVBUF), 20_000);
     }
 
     #[test]
-    fn several_listeners_share_an_address_only_when_asked_to() {
+    fn an_address_has_one_listener() {
         let first = listen(&loopback(), &ListenOptions::default()).unwrap();
         let address = Endpoint::Tcp(local_address(&first).unwrap().unwrap());
-        let second = listen(&address, &ListenOptions::default()).unwrap();
-        assert_eq!(local_address(&second).unwrap(), local_address(&first).unwrap());
-        let alone = ListenOptions { reuse_port: false, ..ListenOptions::default() };
-        assert_eq!(listen(&address, &alone).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let second = listen(&address, &ListenOptions::default());
+        assert_eq!(second.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn a_connect_nobody_answers_ends_at_its_time_limit() {
     let limit = Some(Duration::from_millis(50));
     let Some(mut rig) = dialer(Config { connect_timeout: limit, ..small() }) else { return };
     // A listener with a full backlog answers no further SYN; how many fit is the kernel's affair.
-    let options = driver::ListenOptions { backlog: 0, reuse_port: false, ..driver::ListenOptions::default() };
+    let options = driver::ListenOptions { backlog: 0, ..driver::ListenOptions::default() };
     let listener = driver::listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &options).unwrap();
     let address = driver::local_address(&listener).unwrap().unwrap();
     let mut results = Vec::new();

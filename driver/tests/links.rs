@@ -6,12 +6,13 @@ mod rig;
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use driver::{
-    Armed, Batch, Completion, Config, Driver, End, Errno, ListenOptions, Listener, Mode, Op, Peer, Pool,
-    PoolSize, RingConfig, Sent, Token,
+    Armed, Batch, Completion, Config, Doorbells, Driver, End, Errno, ListenOptions, Listener, Mode, Op, Peer,
+    Pool, PoolSize, RingConfig, Sent, Token,
 };
-use rig::{Rig, read_exactly, rig, rig_over, rig_with, small, small_ring, write_all};
+use rig::{Rig, read_exactly, rig, rig_over, rig_with, ring, small, small_ring, write_all};
 
 #[test]
 fn an_echo_goes_round_and_ends_with_the_peer() {
@@ -208,29 +209,117 @@ fn cancelled_operations_end_in_their_own_completions() {
 }
 
 #[test]
-fn a_blocked_send_can_be_cancelled_and_says_how_far_it_got() {
-    let options =
-        ListenOptions { send_buffer: Some(16 * 1024), reuse_port: false, ..ListenOptions::default() };
+fn a_send_tells_of_each_part_that_is_taken_and_can_be_cancelled_when_none_is() {
+    let options = ListenOptions { send_buffer: Some(16 * 1024), ..ListenOptions::default() };
     let Some(mut rig) = rig_with(small(), small_ring(), &options) else { return };
     let (token, mut client) = rig.meet();
     let bytes: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 253) as u8).collect();
-    rig.send(token, &bytes);
-    assert_eq!(rig.glance(), None, "the peer does not read, so the send waits");
+    let mut unsent = Some(Batch { bytes: bytes.clone(), sent: 0 });
+    let (mut parts, mut sent) = (0, 0);
+    while let Some(batch) = unsent.take() {
+        rig.submit(Op::Send { token, batch });
+        if let Some(completion) = rig.glance() {
+            let Completion::Sent { batch, result: Sent::Bytes(part), .. } = completion else {
+                panic!("not a send")
+            };
+            assert_eq!(batch.sent, sent + part);
+            (parts, sent, unsent) = (parts + 1, batch.sent, Some(batch));
+        }
+    }
+    assert!(parts > 0 && sent < bytes.len(), "the peer does not read, so the send waits: {sent} went out");
     rig.cancel(token, Armed::Send);
-    let Completion::Sent { batch, result, .. } = rig.await_one() else { panic!("not a send") };
-    assert_eq!(result, Sent::Bytes(batch.sent));
-    assert!(batch.sent > 0 && batch.sent < bytes.len(), "{} bytes went out", batch.sent);
+    let Completion::Sent { batch, result: Sent::Cancelled, .. } = rig.await_one() else {
+        panic!("not cancelled")
+    };
+    assert_eq!(batch.sent, sent);
     let reader = std::thread::spawn(move || {
         let got = read_exactly(&mut client, 2_000_000);
         (client, got)
     });
-    rig.submit(Op::Send { token, batch });
-    let Completion::Sent { batch, result: Sent::Bytes(_), .. } = rig.await_one() else {
-        panic!("not a send")
-    };
-    assert_eq!(batch.sent, bytes.len(), "the rest goes out in one completion");
+    let mut unsent = batch;
+    while !unsent.rest().is_empty() {
+        rig.submit(Op::Send { token, batch: unsent });
+        let Completion::Sent { batch, result: Sent::Bytes(_), .. } = rig.await_one() else {
+            panic!("not a send")
+        };
+        unsent = batch;
+    }
     let (_client, got) = reader.join().unwrap();
     assert!(got == bytes, "in order, nothing twice");
+}
+
+#[test]
+fn a_closed_socket_whose_peer_reads_nothing_is_given_up_and_an_open_one_is_not() {
+    let config = Config { close_timeout: Some(Duration::from_millis(700)), ..small() };
+    let Some(mut rig) = rig_with(config, small_ring(), &ListenOptions::default()) else { return };
+    let (token, mut client) = rig.meet();
+    let port = client.local_addr().unwrap().port();
+    rig.submit(Op::Send { token, batch: Batch { bytes: vec![7; 16_000_000], sent: 0 } });
+    // More than twice the timeout: a peer that does not read is no reason to end what is open.
+    for _ in 0..50 {
+        if let Some(completion) = rig.glance() {
+            let Completion::Sent { batch, result: Sent::Bytes(_), .. } = completion else {
+                panic!("it has ended")
+            };
+            rig.submit(Op::Send { token, batch });
+        }
+    }
+    assert!(is_known(port));
+    let mut first = [0; 1];
+    client.read_exact(&mut first).unwrap();
+    rig.cancel(token, Armed::Send);
+    let Completion::Sent { .. } = rig.await_one() else { panic!("not a send") };
+    rig.close(token);
+    assert!(is_known(port), "what is unsent is still to be delivered");
+    // Without the timeout that takes minutes.
+    let given_up = (0..300).any(|_| {
+        rig.driver.wait(1, Some(Duration::from_millis(100))).unwrap();
+        !is_known(port)
+    });
+    assert!(given_up);
+}
+
+/// Whether the kernel still has the accepted end of the connection with this port at the other end.
+fn is_known(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    table.lines().filter_map(|line| line.split_whitespace().nth(2)).any(|other| other.ends_with(&remote))
+}
+
+#[test]
+fn an_accept_that_is_taken_back_takes_no_connection() {
+    let Some(mut rig) = rig(small()) else { return };
+    rig.submit(Op::Unpark { listener: Listener(0) });
+    assert_eq!(rig.glance(), None, "there is none");
+    rig.park();
+    rig.park();
+    rig.submit(Op::Unpark { listener: Listener(0) });
+    let taken_back = Completion::AcceptFailed { listener: Listener(0), errno: Errno::CANCELLED };
+    assert_eq!(rig.await_one(), taken_back);
+    let _clients = [(); 2].map(|()| TcpStream::connect(rig.address).unwrap());
+    let Completion::Accepted { .. } = rig.await_one() else { panic!("not an accept") };
+    assert_eq!((rig.glance(), rig.driver.parked()), (None, 0), "the second one waits for another accept");
+}
+
+#[test]
+fn rings_with_one_listening_socket_take_connections_in_the_order_of_their_accepts() {
+    let Some(first) = rig(small()) else { return };
+    let shared = first.driver.listeners()[0].try_clone().unwrap();
+    let config = Config { listeners: vec![shared], ..small() };
+    let driver = ring(config, Doorbells::new(1), 0).expect("the first one was built");
+    let address = first.address;
+    let mut rigs = [first, Rig { driver, address }];
+    for at in [0, 1, 0] {
+        rigs[at].park();
+        assert_eq!(rigs[at].glance(), None);
+    }
+    let _clients = [(); 4].map(|()| TcpStream::connect(address).unwrap());
+    for at in [0, 0, 1] {
+        let Completion::Accepted { .. } = rigs[at].await_one() else { panic!("not an accept") };
+    }
+    assert!(rigs.iter_mut().all(|rig| rig.glance().is_none()), "no accept is left for the last one");
+    rigs[1].park();
+    let Completion::Accepted { .. } = rigs[1].await_one() else { panic!("not an accept") };
 }
 
 #[test]

@@ -23,7 +23,7 @@ use gateway::control;
 use gateway::counters::Counters;
 use gateway::directory::owner_of;
 use gateway::worker::settings::Settings;
-use gateway::worker::{Mailbox, Post, Surroundings, Worker};
+use gateway::worker::{Mailbox, Post, Surroundings, Vacancy, Worker};
 use protocol::Time;
 use protocol::buffer::{Input, Partials, Place};
 use protocol::link::{Acceptor, ClientLink, Dial};
@@ -270,6 +270,7 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
         mailbox,
         hash: HashKey::new(HASH),
         group: HashKey::new([2; 16]),
+        vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),
     }
 }

@@ -150,7 +150,7 @@ fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
 fn a_connect_nobody_answers_ends_with_the_timeout() {
     let Some(mut responder) = start(Fault::Nothing) else { return };
     // A listener with a full backlog answers no further SYN.
-    let options = driver::ListenOptions { backlog: 0, reuse_port: false, ..driver::ListenOptions::default() };
+    let options = driver::ListenOptions { backlog: 0, ..driver::ListenOptions::default() };
     let listener = driver::listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &options).unwrap();
     responder.address = driver::local_address(&listener).unwrap().unwrap();
     let clock = Clock::start();

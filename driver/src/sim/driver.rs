@@ -70,13 +70,11 @@ impl SimDriver {
     pub fn new(net: &Net, config: Config) -> SimDriver {
         let mut world = net.state();
         let worker = world.desks.len() as u32;
-        let doors = (0..)
-            .zip(&config.listeners)
-            .map(|(listener, at)| world.listen(at, Some((worker, listener)), config.buffers))
-            .collect();
+        let doors =
+            config.listeners.iter().map(|at| world.listen(at, Some(worker), config.buffers)).collect();
         world.desks.push(Desk {
             slots: Slots::new(worker, config.slots),
-            parked: vec![0; config.listeners.len()],
+            taken: VecDeque::new(),
             // A worker hears a ring when it starts: somebody may have rung before it had a bell.
             rung: true,
             is_gone: false,
@@ -166,7 +164,16 @@ impl SimDriver {
 
     fn execute(&mut self, world: &mut World, op: Op) {
         match op {
-            Op::Park { listener } => self.desk(world).parked[usize::from(listener.0)] += 1,
+            Op::Park { listener } => {
+                let at = usize::from(listener.0);
+                world.park(self.doors[at], self.worker, at);
+            }
+            Op::Unpark { listener } => {
+                if world.unpark(self.doors[usize::from(listener.0)], self.worker) {
+                    let errno = Errno::CANCELLED;
+                    self.push(world, None, Completion::AcceptFailed { listener, errno });
+                }
+            }
             Op::Connect { tag, to, .. } => self.connect(world, tag, &to),
             Op::Poll { token } => {
                 self.desk(world).slots.at(token.slot).poll = true;
@@ -204,15 +211,10 @@ impl SimDriver {
         self.desk(world).slots.at(token.slot).tenant = Tenant::Dialing { tag, end };
     }
 
-    /// Takes parked accepts and waiting connections together.
+    /// Learns of the connections that parked accepts have taken.
     fn accept(&mut self, world: &mut World) {
-        for listener in 0..self.doors.len() {
-            while self.desk(world).parked[listener] > 0
-                && let Some(end) = world.accept(self.doors[listener])
-            {
-                self.desk(world).parked[listener] -= 1;
-                self.accepted(world, Listener(listener as u8), end);
-            }
+        while let Some((listener, end)) = self.desk(world).taken.pop_front() {
+            self.accepted(world, Listener(listener as u8), end);
         }
     }
 
@@ -414,7 +416,8 @@ impl Driver for SimDriver {
             return Err(Full(op));
         }
         let listeners = self.doors.len();
-        let known = !matches!(op, Op::Park { listener } if usize::from(listener.0) >= listeners);
+        let known = !matches!(op, Op::Park { listener } | Op::Unpark { listener }
+            if usize::from(listener.0) >= listeners);
         assert!(known, "contract broken by worker {}: {op:?} with {listeners} listeners", self.worker);
         let desk = self.desk(&mut world);
         desk.slots.submitted(&op);
@@ -472,12 +475,14 @@ impl Drop for SimDriver {
         // While a panic unwinds, the net may still be borrowed; then it does not matter any more.
         let Some(mut world) = self.net.try_state() else { return };
         for &door in &self.doors {
-            world.shut(door);
+            world.shut(door, Some(self.worker));
+        }
+        while let Some((_, end)) = self.desk(&mut world).taken.pop_front() {
+            world.drop_link(end);
         }
         world.links.take_news(self.worker);
         let desk = self.desk(&mut world);
         let gone = std::mem::replace(&mut desk.slots, Slots::new(self.worker, 0));
-        desk.parked.fill(0);
         desk.is_gone = true;
         (desk.operations, desk.completions, desk.chunks_out, desk.rung) = (0, 0, 0, false);
         for slot in gone.iter() {

@@ -103,7 +103,7 @@ impl Slots {
                 self.live(*token, "a cancel");
             }
             Op::Close { token } => self.close(*token),
-            Op::Park { .. } | Op::Connect { .. } | Op::Ring { .. } => {}
+            Op::Park { .. } | Op::Unpark { .. } | Op::Connect { .. } | Op::Ring { .. } => {}
         }
     }
 

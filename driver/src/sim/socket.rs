@@ -125,7 +125,7 @@ impl Backlog {
 impl Drop for Backlog {
     fn drop(&mut self) {
         if let Ok(mut world) = self.world.try_borrow_mut() {
-            world.shut(self.door);
+            world.shut(self.door, None);
         }
     }
 }

@@ -50,14 +50,23 @@ struct Place {
     cut: bool,
 }
 
-/// A listener: links that nobody has accepted yet, and from which step on they may be.
+/// A listening socket: links that nobody has accepted yet, and from which step on they may be. Workers share it.
 #[derive(Debug)]
 struct Door {
     place: u32,
-    /// The worker it belongs to, if any.
-    worker: Option<(u32, usize)>,
+    /// Workers that have it; none where it belongs to the simulation itself.
+    workers: Vec<u32>,
     buffers: Buffers,
     waiting: VecDeque<(u32, u64)>,
+    /// Parked accepts of workers, and as which of its listeners each knows it. The one that waits longest is the next.
+    parked: VecDeque<(u32, usize)>,
+}
+
+impl Door {
+    /// How many accepts of a worker wait here.
+    fn parked_by(&self, worker: u32) -> u32 {
+        self.parked.iter().filter(|&&(its, _)| its == worker).count() as u32
+    }
 }
 
 #[derive(Debug)]
@@ -71,7 +80,8 @@ struct Dial {
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) slots: Slots,
-    pub(super) parked: Vec<u32>,
+    /// Connections its parked accepts have taken, each by its listener, whether the worker looks or not.
+    pub(super) taken: VecDeque<(usize, EndId)>,
     pub(super) rung: bool,
     /// The driver was dropped: rings reach nobody.
     pub(super) is_gone: bool,
@@ -100,6 +110,7 @@ impl World {
     pub(super) fn step(&mut self) -> usize {
         self.step += 1;
         self.place_dials(true);
+        self.let_in();
         self.trouble();
         let mut busy = self.links.take_busy();
         self.rng.shuffle(&mut busy);
@@ -174,6 +185,7 @@ impl World {
             }
         }
         self.links.unclog_all();
+        self.let_in();
     }
 
     pub(super) fn dial(&mut self, to: &Endpoint, from: Peer, owner: Owner, buffers: Buffers) -> EndId {
@@ -224,12 +236,53 @@ impl World {
         }
         door.waiting.push_back((dial.link, not_before));
         self.links.answered(dial.link, door.buffers);
+        self.let_in();
     }
 
-    pub(super) fn listen(&mut self, at: &Endpoint, worker: Option<(u32, usize)>, buffers: Buffers) -> usize {
+    /// Opens a door; workers that listen at the same place have the same one.
+    pub(super) fn listen(&mut self, at: &Endpoint, worker: Option<u32>, buffers: Buffers) -> usize {
         let place = self.place(at);
-        self.doors.push(Some(Door { place, worker, buffers, waiting: VecDeque::new() }));
+        let shared = |door: &Option<Door>| {
+            door.as_ref().is_some_and(|door| door.place == place && !door.workers.is_empty())
+        };
+        if let Some(worker) = worker
+            && let Some(at) = self.doors.iter().position(shared)
+        {
+            self.doors[at].as_mut().expect("seen just now").workers.push(worker);
+            return at;
+        }
+        let workers = worker.into_iter().collect();
+        let (waiting, parked) = Default::default();
+        self.doors.push(Some(Door { place, workers, buffers, waiting, parked }));
         self.doors.len() - 1
+    }
+
+    /// A worker parks an accept.
+    pub(super) fn park(&mut self, door: usize, worker: u32, listener: usize) {
+        let door = self.doors[door].as_mut().expect("a door is open while a worker has it");
+        door.parked.push_back((worker, listener));
+        self.let_in();
+    }
+
+    /// A worker takes back the accept it parked last; whether there was one.
+    pub(super) fn unpark(&mut self, door: usize, worker: u32) -> bool {
+        let door = self.doors[door].as_mut().expect("a door is open while a worker has it");
+        let last = door.parked.iter().rposition(|&(its, _)| its == worker);
+        last.and_then(|last| door.parked.remove(last)).is_some()
+    }
+
+    /// Waiting connections go to parked accepts: each to the one that waits longest, awake or not.
+    fn let_in(&mut self) {
+        let step = self.step;
+        for door in self.doors.iter_mut().flatten() {
+            while !door.parked.is_empty()
+                && let Some(first) = door.waiting.iter().position(|&(_, not_before)| not_before <= step)
+                && let Some((link, _)) = door.waiting.remove(first)
+                && let Some((worker, listener)) = door.parked.pop_front()
+            {
+                self.desks[worker as usize].taken.push_back((listener, EndId { link, side: 1 }));
+            }
+        }
     }
 
     /// Takes a connection off a backlog.
@@ -241,14 +294,24 @@ impl World {
         Some(EndId { link, side: 1 })
     }
 
-    /// Stops listening; whoever waits is reset.
-    pub(super) fn shut(&mut self, door: usize) {
-        let Some(door) = self.doors[door].take() else { return };
-        for (link, _) in door.waiting {
-            let end = EndId { link, side: 1 };
-            self.links.reset(end);
-            self.links.close(end);
+    /// A worker, or the simulation itself, stops listening. With the last one whoever waits is reset.
+    pub(super) fn shut(&mut self, at: usize, worker: Option<u32>) {
+        let Some(door) = &mut self.doors[at] else { return };
+        door.workers.retain(|&its| Some(its) != worker);
+        door.parked.retain(|&(its, _)| Some(its) != worker);
+        if !door.workers.is_empty() {
+            return;
         }
+        let Some(door) = self.doors[at].take() else { return };
+        for (link, _) in door.waiting {
+            self.drop_link(EndId { link, side: 1 });
+        }
+    }
+
+    /// Resets a connection that nobody looks at.
+    pub(super) fn drop_link(&mut self, end: EndId) {
+        self.links.reset(end);
+        self.links.close(end);
     }
 
     pub(super) fn endpoint(&self, door: usize) -> Endpoint {
@@ -297,13 +360,10 @@ impl World {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        let desk_busy = |desk: &Desk| desk.rung || desk.operations > 0 || desk.completions > 0;
-        let entering = |door: &Door| match door.worker {
-            Some((worker, listener)) => {
-                self.desks[worker as usize].parked[listener] > 0 && !door.waiting.is_empty()
-            }
-            None => !door.waiting.is_empty(),
-        };
+        let desk_busy =
+            |desk: &Desk| desk.rung || desk.operations > 0 || desk.completions > 0 || !desk.taken.is_empty();
+        let entering =
+            |door: &Door| !door.waiting.is_empty() && (door.workers.is_empty() || !door.parked.is_empty());
         !self.is_moving()
             && self.dials.is_empty()
             && !self.links.has_news()
@@ -314,7 +374,7 @@ impl World {
     pub(super) fn audit(&self, worker: u32) -> Audit {
         let desk = &self.desks[worker as usize];
         let mut audit = Audit {
-            parked: desk.parked.iter().sum(),
+            parked: self.doors.iter().flatten().map(|door| door.parked_by(worker)).sum(),
             chunks_out: desk.chunks_out,
             pending: (desk.operations + desk.completions) as u32,
             ..Audit::default()

@@ -39,7 +39,11 @@ impl Uring {
                 self.owed.push_back(Owed::Wake);
                 (event.result > 0).then_some(Completion::Rung)
             }
-            Kind::Option | Kind::ConnectTimeout | Kind::CancelAll => None,
+            Kind::Pause => {
+                self.relieve();
+                self.ready.pop_front()
+            }
+            Kind::Option | Kind::ConnectTimeout | Kind::CancelAll | Kind::CancelAccept => None,
         }
     }
 
@@ -48,6 +52,7 @@ impl Uring {
         let park = unsafe { self.lent.parks.read(place) };
         self.lent.parks.free(place);
         let listener = park.listener;
+        self.parked[usize::from(listener.0)].retain(|&parked| parked != place);
         if result < 0 {
             return Some(Completion::AcceptFailed { listener, errno: Errno(-result) });
         }
@@ -119,7 +124,7 @@ impl Uring {
             self.lent.slots.set(token, flag::NONEMPTY);
             return Some(Completion::Readable { token });
         }
-        Some(Completion::Ended { token, armed: Armed::Poll, why: end(-result) })
+        self.unless_pressed(-result, Completion::Ended { token, armed: Armed::Poll, why: end(-result) })
     }
 
     /// The one place where a receive without `F_MORE` is taken for over, whatever its mode was and whatever else the
@@ -158,7 +163,8 @@ impl Uring {
         if why == End::Starved {
             self.counters.starved += 1;
         }
-        Some(Completion::Ended { token, armed: Armed::Receive, why })
+        let errno = if why == End::Starved { 0 } else { -event.result };
+        self.unless_pressed(errno, Completion::Ended { token, armed: Armed::Receive, why })
     }
 
     fn sent(&mut self, token: Token, result: i32) -> Option<Completion> {
@@ -167,6 +173,7 @@ impl Uring {
         }
         let mut batch = self.lent.slots.take_batch(token);
         self.disarm(token, flag::SEND);
+        let errno = -result;
         let result = match result {
             1.. => {
                 batch.sent += result as usize;
@@ -180,7 +187,31 @@ impl Uring {
                 errno => Sent::Broken(Errno(errno)),
             },
         };
-        Some(Completion::Sent { token, batch, result })
+        self.unless_pressed(errno, Completion::Sent { token, batch, result })
+    }
+
+    /// What the worker is told at once; nothing while the kernel is short of memory.
+    fn unless_pressed(&mut self, errno: i32, completion: Completion) -> Option<Completion> {
+        if !matches!(errno, libc::ENOMEM | libc::ENOBUFS) {
+            return Some(completion);
+        }
+        self.pressed.completions.push(completion);
+        self.begin_pause();
+        None
+    }
+
+    fn begin_pause(&mut self) {
+        self.counters.pressed += 1;
+        if !std::mem::replace(&mut self.pressed.pauses, true) {
+            self.owed.push_back(Owed::Pause);
+        }
+    }
+
+    /// The moment is over: what waited for it goes on.
+    fn relieve(&mut self) {
+        self.pressed.pauses = false;
+        self.ready.extend(self.pressed.completions.drain(..));
+        self.owed.extend(self.pressed.rings.drain(..).map(|worker| Owed::Ring { worker }));
     }
 
     fn closed(&mut self, token: Token) -> Option<Completion> {
@@ -201,8 +232,11 @@ impl Uring {
 
     fn ring_failed(&mut self, worker: u32, result: i32) -> Option<Completion> {
         // Other errors mean that the worker has ended.
-        if matches!(-result, libc::EOVERFLOW | libc::EAGAIN | libc::ENOMEM | libc::EINTR) {
-            self.owed.push_back(Owed::Ring { worker });
+        if matches!(-result, libc::EOVERFLOW | libc::EAGAIN | libc::ENOMEM | libc::EINTR)
+            && !self.pressed.rings.contains(&worker)
+        {
+            self.pressed.rings.push(worker);
+            self.begin_pause();
         }
         None
     }

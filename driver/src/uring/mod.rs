@@ -68,7 +68,9 @@ pub struct Uring {
     batch_wait: Option<Duration>,
     batch_least: u32,
     connect_timeout: Option<Duration>,
-    user_timeout: Option<Duration>,
+    /// Places of parked accepts, by listener.
+    parked: Vec<Vec<u32>>,
+    pressed: Pressed,
 }
 
 /// Memory the kernel knows addresses of. It must not be freed before every operation is over.
@@ -80,6 +82,8 @@ struct Lent {
     dials: Stable<Dial>,
     /// Where the eventfd's counter is read to.
     woken: Stable<u64>,
+    /// The `TCP_USER_TIMEOUT` of sockets that are closed, in milliseconds; nothing where there is none.
+    close_timeout: Stable<i32>,
 }
 
 /// An accept that waits.
@@ -96,8 +100,6 @@ struct Dial {
     address: Address,
     slot: u32,
     errno: i32,
-    /// Milliseconds, 0 for none.
-    user_timeout: i32,
     limit: Option<Timespec>,
     /// The socket that is on its way into a slot. The kernel gets a descriptor of its own.
     connected: Option<OwnedFd>,
@@ -107,7 +109,7 @@ struct Dial {
 
 impl Dial {
     fn new(tag: u32, address: Address) -> Dial {
-        Dial { tag, address, slot: 0, errno: 0, user_timeout: 0, limit: None, connected: None, install: -1 }
+        Dial { tag, address, slot: 0, errno: 0, limit: None, connected: None, install: -1 }
     }
 }
 
@@ -120,6 +122,19 @@ enum Owed {
     Close { token: Token },
     Cancel { token: Token, armed: Armed },
     Ring { worker: u32 },
+    Pause,
+}
+
+/// What has to wait for a moment since the kernel is short of memory: tried again at once, it would fail again, and the
+/// worker would do nothing else.
+#[derive(Debug, Default)]
+struct Pressed {
+    /// What the worker is told then.
+    completions: Vec<Completion>,
+    /// Workers that are to be rung then.
+    rings: Vec<u32>,
+    /// Whether the moment is under way.
+    pauses: bool,
 }
 
 impl Uring {
@@ -168,6 +183,7 @@ impl Driver for Uring {
         }
         match op {
             Op::Park { listener } => self.park(listener),
+            Op::Unpark { listener } => self.unpark(listener),
             Op::Connect { tag, to, trust } => self.dial(tag, &to, trust),
             Op::Poll { token } => self.poll(token),
             Op::Receive { token, pool, mode } => self.receive(token, pool, mode),
@@ -275,7 +291,7 @@ impl fmt::Debug for Uring {
     }
 }
 
-/// The most entries one operation or follow-up takes: two options, a connect and its time limit.
+/// The most entries one operation or follow-up takes: an option, a connect and its time limit, or an option and a close.
 const ENTRIES_PER_OP: usize = 4;
 const DROP_TRIES: u32 = 20;
 const DROP_PATIENCE: Duration = Duration::from_millis(50);

@@ -12,7 +12,7 @@ use super::buffers::Buffers;
 use super::ring::{Ring, Sleep};
 use super::slots::Slots;
 use super::stable::Stable;
-use super::{Lent, Owed, Uring};
+use super::{Lent, Owed, Pressed, Uring};
 use crate::blocked::{Blocked, Step};
 use crate::config::Config;
 use crate::doorbell::{Doorbells, Waker};
@@ -87,10 +87,12 @@ impl Uring {
             parks: Stable::new(),
             dials: Stable::new(),
             woken: Stable::new(),
+            close_timeout: Stable::new(),
         };
         let mut uring = Uring {
             ring,
             lent: ManuallyDrop::new(lent),
+            parked: vec![Vec::new(); config.listeners.len()],
             listeners: config.listeners,
             doorbells,
             index,
@@ -103,8 +105,11 @@ impl Uring {
             batch_wait: measures.batch_wait.filter(|_| can_batch),
             batch_least: measures.batch_least.max(1),
             connect_timeout: config.connect_timeout,
-            user_timeout: config.user_timeout,
+            pressed: Pressed::default(),
         };
+        if let Some(timeout) = config.close_timeout {
+            uring.lent.close_timeout.insert(timeout.as_millis().try_into().unwrap_or(i32::MAX));
+        }
         uring.lent.woken.insert(0);
         uring.doorbells.enter(index, ring_fd);
         if uring.doorbells.workers() > 1 {

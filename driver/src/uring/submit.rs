@@ -32,7 +32,19 @@ impl Uring {
             .build()
             .user_data(pack_index(place, Kind::Accept));
         self.in_flight += 1;
+        self.parked[usize::from(listener.0)].push(place);
         // SAFETY: the park keeps its address and is freed only by this accept's completion; its length is the room's.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    pub(super) fn unpark(&mut self, listener: Listener) {
+        // The one that waits longest is the next to take a connection, so the youngest goes.
+        let Some(place) = self.parked.get_mut(usize::from(listener.0)).and_then(Vec::pop) else { return };
+        let entry = opcode::AsyncCancel::new(pack_index(place, Kind::Accept))
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(pack_index(place, Kind::CancelAccept));
+        // SAFETY: the entry names no memory.
         unsafe { self.ring.push(&entry) };
     }
 
@@ -45,12 +57,7 @@ impl Uring {
         if trust == Trust::OwnUser && address.family() == libc::AF_UNIX {
             return self.dial_own_user(tag, address);
         }
-        let user_timeout = self.user_timeout.map(|time| time.as_millis().try_into().unwrap_or(i32::MAX));
-        let dial = Dial {
-            user_timeout: user_timeout.unwrap_or(0),
-            limit: self.connect_timeout.map(Timespec::from),
-            ..Dial::new(tag, address)
-        };
+        let dial = Dial { limit: self.connect_timeout.map(Timespec::from), ..Dial::new(tag, address) };
         let place = self.lent.dials.insert(dial);
         let entry = opcode::Socket::new(address.family(), libc::SOCK_STREAM, 0)
             .file_index(Some(DestinationSlot::auto_target()))
@@ -94,20 +101,7 @@ impl Uring {
         let (address, slot, limit) =
             unsafe { ((*dial).address, Fixed((*dial).slot), (*dial).limit.is_some()) };
         if address.family() != libc::AF_UNIX {
-            // SAFETY: as above; only an address is taken.
-            let user_timeout = unsafe { &raw const (*dial).user_timeout };
-            for (option, value) in
-                [(libc::TCP_NODELAY, &raw const ON), (libc::TCP_USER_TIMEOUT, user_timeout)]
-            {
-                let (level, option) = (libc::IPPROTO_TCP as u32, option as u32);
-                let entry = opcode::SetSockOpt::new(slot, level, option, value.cast(), 4)
-                    .build()
-                    .flags(Flags::SKIP_SUCCESS)
-                    .user_data(pack_index(place, Kind::Option));
-                // SAFETY: the value is read when the entry is submitted, before the connect that follows it can end and
-                // free the dial.
-                unsafe { self.ring.push(&entry) };
-            }
+            self.set_tcp_option(slot, libc::TCP_NODELAY, &raw const ON, pack_index(place, Kind::Option));
         }
         // SAFETY: as above; only an address is taken.
         let target = unsafe { (*dial).address.as_ptr() };
@@ -188,7 +182,8 @@ impl Uring {
         let rest = self.lent.slots.keep_batch(token, batch);
         let len = rest.len().min(SEND_MAX) as u32;
         let entry = opcode::Send::new(Fixed(token.slot), rest.as_ptr(), len)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            // Without MSG_WAITALL: a peer that takes some of it is seen to live.
+            .flags(libc::MSG_NOSIGNAL)
             .build()
             .user_data(pack(token, Kind::Send));
         self.in_flight += 1;
@@ -257,12 +252,39 @@ impl Uring {
                 Owed::Close { token } => self.close_now(token),
                 Owed::Cancel { token, armed } => self.cancel_again(token, armed),
                 Owed::Ring { worker } => self.ring_worker(worker),
+                Owed::Pause => self.pause(),
             }
         }
     }
 
+    /// Lets a moment pass for what is [pressed](super::Pressed).
+    fn pause(&mut self) {
+        let entry = opcode::Timeout::new(&raw const PAUSE).build().user_data(pack_index(0, Kind::Pause));
+        self.in_flight += 1;
+        // SAFETY: the time is a static.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    /// Sets an option of a socket of ours, in order with what is submitted behind it. `value` must live until it is
+    /// submitted.
+    fn set_tcp_option(&mut self, slot: Fixed, option: i32, value: *const i32, user_data: u64) {
+        let (level, option) = (libc::IPPROTO_TCP as u32, option as u32);
+        let entry = opcode::SetSockOpt::new(slot, level, option, value.cast(), 4)
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(user_data);
+        // SAFETY: the kernel reads the value when the entry is submitted; it is a static, or lies in memory that is lent.
+        unsafe { self.ring.push(&entry) };
+    }
+
     fn close_now(&mut self, token: Token) {
         self.lent.slots.set(token, flag::CLOSE_SENT);
+        if self.lent.close_timeout.len() > 0 {
+            let timeout = self.lent.close_timeout.address(0).cast_const();
+            // A Unix socket refuses, which means nothing.
+            let user_data = pack(token, Kind::Option);
+            self.set_tcp_option(Fixed(token.slot), libc::TCP_USER_TIMEOUT, timeout, user_data);
+        }
         let entry = opcode::Close::new(Fixed(token.slot)).build().user_data(pack(token, Kind::Close));
         self.in_flight += 1;
         // SAFETY: the entry names no memory.
@@ -325,5 +347,7 @@ const POLL_FIRST: u16 = 1;
 const MULTISHOT: u16 = 1 << 1;
 /// The kernel moves less than 2 GiB at a time; the rest is the next send's.
 const SEND_MAX: usize = 1 << 30;
+/// How long what the kernel had no memory for is put off.
+static PAUSE: Timespec = Timespec::new().nsec(10_000_000);
 /// The value of boolean socket options.
 static ON: i32 = 1;

@@ -38,6 +38,8 @@ pub(super) enum Kind {
     CancelPoll,
     CancelReceive,
     CancelSend,
+    /// A cancel of a parked accept; only failures complete, and mean nothing.
+    CancelAccept,
     /// A cancel by descriptor, whose outcome shows in the operations it hits.
     CancelAll,
     /// A message to another worker's ring; slot = worker; only failures complete.
@@ -46,10 +48,12 @@ pub(super) enum Kind {
     Doorbell,
     /// The control thread's eventfd was written to.
     Wake,
+    /// The moment is over in which the kernel may find memory again.
+    Pause,
 }
 
 impl Kind {
-    const ALL: [Kind; 19] = [
+    const ALL: [Kind; 21] = [
         Kind::Accept,
         Kind::Socket,
         Kind::Option,
@@ -65,10 +69,12 @@ impl Kind {
         Kind::CancelPoll,
         Kind::CancelReceive,
         Kind::CancelSend,
+        Kind::CancelAccept,
         Kind::CancelAll,
         Kind::Ring,
         Kind::Doorbell,
         Kind::Wake,
+        Kind::Pause,
     ];
 
     pub(super) fn receive(pool: Pool) -> Kind {
@@ -94,6 +100,7 @@ impl Kind {
                 | Kind::CancelPoll
                 | Kind::CancelReceive
                 | Kind::CancelSend
+                | Kind::CancelAccept
                 | Kind::CancelAll
                 | Kind::Ring
                 | Kind::Doorbell

@@ -38,7 +38,7 @@ pub fn rig(config: Config) -> Option<Rig> {
 }
 
 pub fn rig_over(config: Config, measures: RingConfig) -> Option<Rig> {
-    rig_with(config, measures, &ListenOptions { reuse_port: false, ..ListenOptions::default() })
+    rig_with(config, measures, &ListenOptions::default())
 }
 
 pub fn rig_with(config: Config, measures: RingConfig, options: &ListenOptions) -> Option<Rig> {

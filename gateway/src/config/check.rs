@@ -118,7 +118,6 @@ fn build(
             eject_after: upstream.eject_after,
             eject_time: upstream.eject_time,
             heartbeat: upstream.heartbeat,
-            user_timeout: upstream.user_timeout,
         },
         admin: tables.admin,
         log: tables.log,

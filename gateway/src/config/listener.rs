@@ -1,7 +1,6 @@
 //! An address clients connect to, as it is in force.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
@@ -34,8 +33,6 @@ pub struct Listener {
     pub send_buffer: usize,
     /// `SO_RCVBUF` of each link.
     pub receive_buffer: usize,
-    /// `TCP_USER_TIMEOUT` of each link.
-    pub user_timeout: Duration,
 }
 
 impl Listener {

@@ -6,7 +6,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
-use super::former::FORMER;
+use super::former::{FORMER, plain};
 use super::problem::{Problem, nearest};
 use super::value::Kind;
 
@@ -189,7 +189,7 @@ impl<'t> Reader<'t> {
             if others.contains(&name) || S::KEYS.iter().any(|known| known.name == name) {
                 continue;
             }
-            if let Some((_, reason, fix)) = FORMER.iter().find(|(former, ..)| *former == full) {
+            if let Some((_, reason, fix)) = FORMER.iter().find(|(former, ..)| *former == plain(&full)) {
                 self.error(&full, (*reason).to_owned(), (*fix).to_owned());
                 continue;
             }

@@ -35,7 +35,7 @@ const LINK_BUFFERS: RangeInclusive<u64> = 16..=32_768;
 const LINK_BUFFER_LEN: RangeInclusive<u64> = KIB..=64 * KIB;
 const STREAM_BUFFERS: RangeInclusive<u64> = 4..=4096;
 const STREAM_BUFFER_LEN: RangeInclusive<u64> = 4 * KIB..=MIB;
-const PARKED_ACCEPTS: RangeInclusive<u64> = 1..=4096;
+const PARKED_ACCEPTS: RangeInclusive<u64> = 1..=64;
 const HANDSHAKES_PER_TURN: RangeInclusive<u64> = 1..=1024;
 
 section! {
@@ -85,7 +85,7 @@ section! {
     pub(super) ListenerKeys {
         /// The name cores, metrics and `gateway status` use.
         name: String as Name = "", Restart, "none";
-        /// Address and port. Every worker that accepts from it listens on it with `SO_REUSEPORT`.
+        /// Address and port. All workers that accept from it share one socket, so that whoever has room takes the next client.
         address: SocketAddr as Address = "'0.0.0.0:7400'", Restart, "none";
         /// File with a static private key of this listener's own, as `gateway keygen` writes it. Absent: `server` of `[keys]`.
         key: Option<PathBuf> as Optional<File> = "", Restart, "none";
@@ -95,14 +95,12 @@ section! {
         next: Vec<NextKey> as ListOf<NextKeyFrom> = "[]", Live, "40 B each";
         /// What `retired` of `[keys]` is, for the listener's own key.
         retired: Vec<PublicKey> as ListOf<PublicHex> = "[]", Live, "200 B each";
-        /// Connections the kernel keeps per worker until they are accepted; `net.core.somaxconn` caps it.
-        backlog: usize as Count = "4096" in 1..=65_535, Restart, "1 KiB of kernel memory each";
+        /// Connections the kernel keeps until a worker accepts them; `net.core.somaxconn` caps it.
+        backlog: usize as Count = "65535" in 1..=65_535, Restart, "1 KiB of kernel memory each";
         /// `SO_SNDBUF` of each link; the kernel doubles it for its own bookkeeping.
         send_buffer: usize as Size = "'64KiB'" in 4 * KIB..=16 * MIB, Restart, "twice this per link whose peer reads slowly, in the kernel";
         /// `SO_RCVBUF` of each link; the kernel doubles it for its own bookkeeping.
         receive_buffer: usize as Size = "'64KiB'" in 4 * KIB..=16 * MIB, Restart, "twice this per link that sends faster than it is read, in the kernel";
-        /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the kernel breaks the link.
-        user_timeout: Duration as Span = "'30s'" in SECOND..=HOUR, Restart, "none";
     }
 }
 
@@ -163,14 +161,18 @@ section! {
         handshakes_waiting: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "none beyond their links";
         /// Time from the handshake to a successful authentication.
         auth_deadline: Duration as Span = "'5s'" in 100..=300 * SECOND, Live, "none";
-        /// Bytes queued for a link that may stay queued for `outbox_soft_time` at most.
+        /// Bytes queued behind what is on its way to a link, above which it must not stand still for `outbox_soft_time`.
         outbox_soft: usize as Size = "'64KiB'" in 4 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
-        /// How long a link's queue may stay above `outbox_soft` before the link is closed as a slow reader.
+        /// How long a link with more than `outbox_soft` in its queue may take no byte before it is closed as a slow reader.
         outbox_soft_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
-        /// Bytes queued for a link at most; one more byte closes it as a slow reader.
+        /// Bytes queued for a link at most behind what is on its way to it; one more byte closes it as a slow reader.
         outbox_hard: usize as Size = "'256KiB'" in 8 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
-        /// Bytes queued for all links of a worker or on their way; over it the link with the most is closed.
+        /// Bytes of buffers with what is queued for all links of a worker or on its way; over it the links with the most are
+        /// closed until an eighth of it is free.
         outbox_pool: usize as Size = "'64MiB'" in MIB..=64 * GIB, Restart, "itself, per worker";
+        /// How long the kernel still tries to deliver what a closed link or stream has not taken: its `TCP_USER_TIMEOUT`, set
+        /// when it is closed. None is set before: it would end living peers that stop reading for a while.
+        close_timeout: Duration as Span = "'5s'" in SECOND..=HOUR, Restart, "send_buffer of each closed link that does not read";
         /// Unknown frames and other oddities a link may send before it is closed.
         glitches: usize as Count = "100" in 1..=255, Live, "none";
         /// Closing links of a worker whose input is still read, so that their close frame arrives. When the gateway
@@ -241,8 +243,9 @@ section! {
         promote_after: usize as Count = "4" in 1..=255, Live, "600 B of kernel memory per link so promoted";
         /// Silence after which such a link falls back to a poll.
         demote_after: Duration as Span = "'30s'" in SECOND..=HOUR, Live, "none";
-        /// Accepts each worker keeps waiting in the kernel, for all its listeners together.
-        parked_accepts: usize as Count = "128" in PARKED_ACCEPTS, Restart, "one slot and 250 B each";
+        /// Accepts each worker keeps waiting in the kernel on each of its listeners, and fewer the fuller it is. A worker that
+        /// stands still swallows so many connections.
+        parked_accepts: usize as Count = "8" in PARKED_ACCEPTS, Restart, "one slot and 250 B each";
     }
 }
 
@@ -337,8 +340,6 @@ section! {
         eject_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
         /// Interval of heartbeats on a stream; two missed ones end it.
         heartbeat: Duration as Span = "'5s'" in 100..=HOUR, Live, "none";
-        /// `TCP_USER_TIMEOUT` of streams over TCP: how long sent bytes may stay unacknowledged before the kernel breaks them.
-        user_timeout: Duration as Span = "'30s'" in SECOND..=HOUR, Restart, "none";
     }
 }
 

@@ -113,8 +113,7 @@ fn a_small_file_is_enough_and_everything_else_has_a_default() {
     let [listener] = &config.listeners[..] else { panic!("there is one without being written") };
     assert_eq!((&*listener.name, listener.address), ("clients", "0.0.0.0:7400".parse().unwrap()));
     assert_eq!(listener.suites.bits(), 0b1_1001_1110);
-    assert_eq!((listener.backlog, listener.user_timeout), (4096, Duration::from_secs(30)));
-    assert_eq!(config.upstream.user_timeout, Duration::from_secs(30));
+    assert_eq!((listener.backlog, config.limits.close_timeout), (65_535, Duration::from_secs(5)));
     assert_eq!(config.routes[0].endpoints, [1, 2]);
     assert_eq!(config.routes[0].deadline, Duration::from_secs(10));
     assert!(matches!(&config.auth, Auth::Delegated { route, .. } if route == "accounts"));

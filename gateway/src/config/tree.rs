@@ -125,8 +125,6 @@ pub struct Upstream {
     pub eject_time: Duration,
     /// Interval of heartbeats.
     pub heartbeat: Duration,
-    /// `TCP_USER_TIMEOUT` of those over TCP.
-    pub user_timeout: Duration,
 }
 
 impl Config {

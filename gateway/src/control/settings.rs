@@ -69,7 +69,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         endpoints: config.endpoints.iter().map(|endpoint| backend(config, endpoint)).collect(),
         gateway: "gateway".to_owned(),
         boot_id,
-        listeners: core.listeners.iter().map(|at| listener(&config.listeners[*at])).collect(),
+        listeners: core.listeners.iter().map(|at| listener(config, *at)).collect(),
         handshakes_waiting_max: limits.handshakes_waiting,
         revocations_max: limits.revocations,
         redial: redial::Rules {
@@ -94,9 +94,13 @@ fn auth(config: &Config) -> Auth {
     }
 }
 
-fn listener(listener: &config::Listener) -> Listener {
+fn listener(config: &Config, place: usize) -> Listener {
+    let listener = &config.listeners[place];
+    let doorman = config.cores_of(place).first().map_or(0, |&core| core as u32);
     Listener {
         name: listener.name.clone(),
+        place,
+        doorman,
         suites_announced: listener.suites_announced,
         server_keys_next: listener.next.clone(),
     }
@@ -159,7 +163,7 @@ mod tests {
             .unwrap_or_else(|problems| panic!("{problems}"));
         let [first, second] = [0, 1].map(|worker| super::settings(&config, worker, [1; 16]));
         assert_eq!((first.slots, first.parked, first.handshakes_per_turn), (700, 9, 3));
-        assert_eq!((second.slots, second.parked, second.handshakes_per_turn), (20_000, 128, 4));
+        assert_eq!((second.slots, second.parked, second.handshakes_per_turn), (20_000, 8, 4));
         let names = |settings: &super::Settings| -> Vec<String> {
             settings.listeners.iter().map(|listener| listener.name.clone()).collect()
         };

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::collections::HashKey;
 use crate::config::{Checked, Config, Core, Listener, Secret};
 use crate::counters::Counters;
-use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Worker};
+use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Vacancy, Worker};
 
 /// Starts one thread per core of the config.
 ///
@@ -48,6 +48,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
             mailbox,
             posts: posts.clone(),
             secrets: process.secrets.clone(),
+            vacancy: Arc::clone(&process.vacancy),
             clock: process.clock,
         };
         let (started, waker) = mpsc::sync_channel(1);
@@ -100,6 +101,7 @@ struct Process {
     mailboxes: Vec<Mailbox>,
     doorbells: Doorbells,
     secrets: Secrets,
+    vacancy: Arc<Vacancy>,
     clock: Clock,
 }
 
@@ -140,43 +142,36 @@ impl Process {
                 .collect(),
             doorbells: Doorbells::new(cores as u32),
             secrets: Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets },
+            vacancy: Arc::new(Vacancy::new(config.listeners.len())),
             clock,
         })
     }
 }
 
-/// Opens every listener once for each worker that accepts from it: their addresses, and each worker's sockets.
+/// Opens every listener: their addresses, and the sockets of each worker that accepts from it. All of them have the same
+/// one, so that a connection goes to a worker that has room and is awake.
 fn listen(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), String> {
-    for listener in config.listeners.iter().filter(|listener| listener.address.port() != 0) {
-        // Workers share the port, and so would another gateway: each would get some of the other's clients. Whoever
-        // asks for the port alone is told. All are asked for before one is taken: an address of ours may cover another.
-        drop(open(listener, listener.address, false)?);
-    }
     let mut addresses = Vec::with_capacity(config.listeners.len());
     let mut sockets: Vec<Vec<OwnedFd>> = config.cores.iter().map(|_| Vec::new()).collect();
     for (at, listener) in config.listeners.iter().enumerate() {
-        let mut address = listener.address;
+        let because = |error| failed(listener, listener.address, &error);
+        let socket = open(listener).map_err(because)?;
+        // With port 0 the kernel has chosen.
+        addresses.push(driver::local_address(&socket).map_err(because)?.unwrap_or(listener.address));
         for worker in config.cores_of(at) {
-            let socket = open(listener, address, true)?;
-            // With port 0 the first socket chooses, and the others follow.
-            let chosen = driver::local_address(&socket).map_err(|error| failed(listener, address, &error))?;
-            address = chosen.unwrap_or(address);
-            sockets[worker].push(socket);
+            sockets[worker].push(socket.try_clone().map_err(because)?);
         }
-        addresses.push(address);
     }
     Ok((addresses, sockets))
 }
 
-fn open(listener: &Listener, address: SocketAddr, reuse_port: bool) -> Result<OwnedFd, String> {
+fn open(listener: &Listener) -> std::io::Result<OwnedFd> {
     let options = ListenOptions {
         backlog: listener.backlog as u32,
-        reuse_port,
         send_buffer: Some(listener.send_buffer as u32),
         receive_buffer: Some(listener.receive_buffer as u32),
-        user_timeout: Some(listener.user_timeout),
     };
-    driver::listen(&Endpoint::Tcp(address), &options).map_err(|error| failed(listener, address, &error))
+    driver::listen(&Endpoint::Tcp(listener.address), &options)
 }
 
 fn failed(listener: &Listener, address: SocketAddr, error: &std::io::Error) -> String {
@@ -194,6 +189,7 @@ struct Start {
     mailbox: Mailbox,
     posts: Vec<Post>,
     secrets: Secrets,
+    vacancy: Arc<Vacancy>,
     clock: Clock,
 }
 
@@ -222,6 +218,7 @@ impl Start {
             counters: self.counters,
             mailbox: self.mailbox,
             posts: self.posts,
+            vacancy: self.vacancy,
             hash: self.secrets.hash,
             // Fixed, so that all gateways agree; it protects nothing.
             group: HashKey::new(*b"access-gateway v1"[..16].first_chunk().expect("sixteen bytes")),
@@ -250,7 +247,7 @@ fn sockets(config: &Config, core: &Core, listeners: Vec<OwnedFd>, generation: u3
         links: PoolSize { count: core.link_buffers as u16, size: core.link_buffer_len },
         streams: PoolSize { count: core.stream_buffers as u16, size: core.stream_buffer_len },
         connect_timeout: Some(config.upstream.dial_deadline),
-        user_timeout: Some(config.upstream.user_timeout),
+        close_timeout: Some(config.limits.close_timeout),
     }
 }
 

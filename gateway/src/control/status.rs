@@ -161,7 +161,7 @@ mod tests {
             let [first, second] = &json["workers"].as_array().unwrap()[..] else { panic!("there are two") };
             assert_eq!((&first["slots"], &second["slots"]), (&json!(1000), &json!(700)));
             assert_eq!((&first["batch_wait_us"], &second["batch_wait_us"]), (&json!(0), &json!(50)));
-            assert_eq!((&first["parked_accepts"], &second["parked_accepts"]), (&json!(128), &json!(128)));
+            assert_eq!((&first["parked_accepts"], &second["parked_accepts"]), (&json!(8), &json!(8)));
             assert_eq!(
                 (&first["listeners"], &second["listeners"]),
                 (&json!(["app"]), &json!(["app", "web"]))

@@ -21,11 +21,6 @@ impl Acceptors {
         &self.0[usize::from(listener.0)]
     }
 
-    /// How many listeners there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The keys that tickets are sealed with come of age.
     pub(super) fn advance_tickets(&mut self, wall: UnixMillis) {
         for keys in self.0.iter_mut().filter_map(Acceptor::tickets_mut) {

@@ -17,7 +17,7 @@
 //!
 //! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
 //! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
-//! and `surroundings`, and counted in a `census`. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
+//! and `surroundings`, and counted in a `census`; `vacancy` is what workers know of each other's places. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
 //! places of the turn. So nothing on the way of a message leads back into itself.
 
 mod acceptors;
@@ -34,6 +34,7 @@ mod slots;
 mod streams;
 mod surroundings;
 mod turn;
+mod vacancy;
 
 use std::io;
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub use self::post::{Letter, Mailbox, Post};
 pub use self::settings::Settings;
 pub use self::surroundings::Surroundings;
 pub use self::turn::Random;
+pub use self::vacancy::Vacancy;
 
 /// A worker over a driver.
 #[derive(Debug)]
@@ -124,7 +126,9 @@ impl<D: Driver> Worker<D> {
 fn completed<D: Driver>(driver: &mut D, parts: &mut Parts, done: Completion) {
     match done {
         Completion::Accepted { listener, token, peer } => parts.accepted(token, listener, peer),
-        Completion::AcceptFailed { listener, .. } => parts.slots.accept_failed(&mut parts.turn, listener),
+        Completion::AcceptFailed { listener, errno } => {
+            parts.slots.accept_failed(&mut parts.turn, listener, errno)
+        }
         Completion::Connected { tag, result } => parts.connected(tag, result),
         // A stream's receive stays armed: it never polls.
         Completion::Readable { token } => parts.links.readable(&mut parts.turn, token),

@@ -45,7 +45,7 @@ impl Parts {
     pub(super) fn new(settings: Settings, with: Surroundings, now: Time) -> Self {
         let acceptors = Acceptors::new(with.acceptors);
         Self {
-            slots: Slots::new(settings.slots, acceptors.len()),
+            slots: Slots::new(&settings, with.vacancy),
             links: Links::new(&settings, with.hash, now),
             identity: Judge::new(&settings, acceptors, with.group),
             sessions: Sessions::new(&settings, with.hash),
@@ -105,7 +105,7 @@ impl Parts {
     /// Copies what is not counted where it happens into the worker's cells.
     pub(super) fn publish(&self, driver: driver::Counters) {
         let counters = &self.turn.counters;
-        self.slots.publish(counters);
+        self.slots.publish(&self.turn.settings, counters);
         self.links.publish(counters);
         self.identity.publish(counters);
         self.sessions.publish(counters);

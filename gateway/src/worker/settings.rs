@@ -23,7 +23,7 @@ pub struct Settings {
     pub workers: u32,
     /// Size of the socket table.
     pub slots: u32,
-    /// Accepts kept parked while there are slots for them.
+    /// Accepts parked on each listener while all slots are free; the fewer are, the fewer it is.
     pub parked: u32,
     /// Slots that stay free for streams, and so that a full table is never met by an accept.
     pub slots_reserved: u32,
@@ -102,6 +102,10 @@ pub struct Settings {
 pub struct Listener {
     /// Its name.
     pub name: String,
+    /// Its place among all listeners of the process.
+    pub place: usize,
+    /// The worker that turns newcomers away while no worker has a place for them.
+    pub doorman: u32,
     /// Suites that clients are told to be served under every server key.
     pub suites_announced: Suites,
     /// Server keys that clients are to accept beside the present one, each from its time on.
@@ -157,6 +161,8 @@ impl Settings {
             boot_id: [1; 16],
             listeners: vec![Listener {
                 name: "clients".to_owned(),
+                place: 0,
+                doorman: 0,
                 suites_announced: Suites::NONE,
                 server_keys_next: Vec::new(),
             }],

@@ -62,6 +62,7 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
         posts: vec![post.clone()],
         hash: HashKey::new([1; 16]),
         group: HashKey::new([2; 16]),
+        vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|bytes| bytes.fill(7)),
     };
     (Worker::new(Script::default(), settings, with, Time::ZERO), post)
@@ -118,6 +119,12 @@ fn a_worker_that_was_told_to_stop_ends_when_its_last_socket_is_closed() {
     accept(&mut worker, 2);
     post.send(Letter::Stop).expect("there is room");
     assert!(turn(&mut worker), "two sockets are open");
+    let taken_back = worker.driver.asked.iter().filter(|op| matches!(op, Op::Unpark { .. })).count();
+    assert!(taken_back > 0, "nobody is let in any more");
+    for _ in 0..taken_back {
+        let errno = driver::Errno::CANCELLED;
+        worker.driver.told.push_back(Completion::AcceptFailed { listener: Listener(0), errno });
+    }
     let cancelled = worker.driver.asked.iter().filter(|op| matches!(op, Op::Cancel { .. })).count();
     assert_eq!(cancelled, 2, "the receive of each");
     for slot in 0..2 {

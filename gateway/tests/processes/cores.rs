@@ -102,8 +102,8 @@ fn a_core_serves_two_listeners_each_with_its_own_key() {
         assert_eq!(client.server_keys, [(target.key.0.to_vec(), 0)], "{user} hears of the key it knows");
     }
     let workers = told["workers"].as_array().expect("all workers").len();
-    wait_until("each listener has its share of a worker's five parked accepts", || {
-        stage.target.sum("gateway_accepts_parked", "") == 4 * workers as u64
+    wait_until("each worker has five accepts parked on each listener", || {
+        stage.target.sum("gateway_accepts_parked", "") == 2 * 5 * workers as u64
     });
 }
 

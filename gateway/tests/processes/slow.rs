@@ -74,14 +74,14 @@ fn slow_readers_share_the_memory_of_their_worker() {
     let pool = "limits.outbox_soft = '1MiB'\nlimits.outbox_hard = '1MiB'\nlimits.outbox_pool = '1MiB'\n";
     let Some(stage) = Stage::set(&format!("{SMALL}limits.outbox_soft_time = '1h'\n{pool}")) else { return };
     // Of three links, two share one of the two workers.
-    let names = ["slow1", "slow2", "slow3"];
-    let _slow = names.map(|name| Client::login(&stage.target, name));
+    let names = [("slow1", 3500), ("slow2", 2900), ("slow3", 2400)];
+    let _slow = names.map(|(name, _)| Client::login(&stage.target, name));
     let mut talker = Client::login(&stage.target, "talker");
     talker.wait_until_answered();
     let mut sent = 0;
     wait_until("one of them is closed", || {
-        for name in names {
-            let answer = talker.ask("chat", format!("{name}\n{:>3500}", "").as_bytes());
+        for (name, len) in names {
+            let answer = talker.ask("chat", format!("{name}\n{:>len$}", "").as_bytes());
             assert!(
                 matches!(answer, Heard::Response(Outcome::Answered, DELIVERED | OFFLINE, _)),
                 "{answer:?}"

@@ -141,12 +141,11 @@ impl End {
 
     /// Takes a frame that costs credit.
     pub(super) fn payload(&mut self, frame: &StreamFrame<'_>, payload_len: usize) -> Result<(), Blocked> {
+        let is_too_large = self.is_too_large(frame, payload_len);
         let Some(records) = self.records.as_mut().filter(|_| self.phase == Phase::Live) else {
             return Err(Blocked::NotLive);
         };
-        if payload_len + FIELDS_LEN_MAX > self.peer_frame_len_max
-            && frame.payload_body_len().is_some_and(|len| len > self.peer_frame_len_max)
-        {
+        if is_too_large {
             return Err(Blocked::TooLarge);
         }
         if self.outgoing.len() >= self.params.pending_bytes_max {
@@ -158,6 +157,12 @@ impl End {
         self.outgoing.frame(records, frame);
         self.spoke = true;
         Ok(())
+    }
+
+    /// Whether a frame with such a payload is longer than the peer takes, and will be for ever.
+    pub(super) fn is_too_large(&self, frame: &StreamFrame<'_>, payload_len: usize) -> bool {
+        payload_len + FIELDS_LEN_MAX > self.peer_frame_len_max
+            && frame.payload_body_len().is_some_and(|len| len > self.peer_frame_len_max)
     }
 
     /// Takes a frame that never waits. On a stream that is not live it is dropped: the peer has been told nothing

@@ -220,6 +220,12 @@ impl GatewayStream {
         self.end.payload(&StreamFrame::Request(*request), request.payload.len())
     }
 
+    /// Whether a request is longer than the backend takes, with however much credit: it must not wait for that.
+    #[must_use]
+    pub fn is_too_large(&self, request: &StreamRequest<'_>) -> bool {
+        self.end.is_too_large(&StreamFrame::Request(*request), request.payload.len())
+    }
+
     /// Gives back the credit of a response or push with a payload of this length, once it was queued or refused.
     pub fn consumed(&mut self, payload_len: usize) {
         self.end.consumed(payload_len);

@@ -54,6 +54,25 @@ fn a_request_that_no_grant_could_hold_is_refused_for_good_and_one_that_just_fits
 }
 
 #[test]
+fn a_request_that_no_credit_lets_through_is_refused_at_once_and_holds_nobody_up() {
+    let mut world = world(1, 1);
+    world.until("its stream stands", |world| world.workers[0].census().streams == 1);
+    // All the credit there is, but for one more of these.
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 1100, window: 6 });
+    (world.clients[0].wanted, world.clients[0].stays) = (6, true);
+    world.until("six are asked", |world| world.backends[0].desk.known.len() == 6);
+    // Longer than this backend takes, and than the credit that is left.
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 4030, window: 7 });
+    world.clients[0].wanted = 1;
+    world.until("it is refused", |world| world.totals.refused == 1);
+    assert_eq!(world.totals.refusals.iter().collect::<Vec<_>>(), [&Refusal::TooLarge]);
+    assert_eq!(world.totals.parked, 0, "it waits for nothing");
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 7 });
+    world.clients[0].wanted = 1;
+    world.until("the next one goes", |world| world.backends[0].desk.known.len() == 7);
+}
+
+#[test]
 fn what_waits_for_an_endpoint_that_is_left_out_goes_to_another_one() {
     // Of the two that serve the route only the second one may be left out: the first has another one for itself.
     let mut world = world(3, GRANT);

@@ -14,6 +14,7 @@ mod held;
 mod late;
 mod ledger;
 mod order;
+mod places;
 mod planted;
 mod presence;
 mod proof;

@@ -9,7 +9,7 @@ use gateway::control;
 use gateway::session::Grant;
 use gateway::upstream::{park, pending};
 use gateway::worker::settings::Settings;
-use protocol::link::Acceptor;
+use protocol::link::{Acceptor, Rules};
 use protocol::noise::ticket::TicketKeys;
 use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::{Time, UnixMillis};
@@ -35,6 +35,8 @@ pub(crate) const GROUP: [u8; 32] = [4; 32];
 pub(crate) const NEXT_GROUP: [u8; 32] = [5; 32];
 /// The time of day when a storm begins, far enough from zero for tickets of long ago.
 pub(crate) const WALL: u64 = 1_000_000_000_000;
+/// The time a hello may take where that is long.
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Where clients connect from.
 pub(crate) const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 pub(crate) const GRANT: usize = 8;
@@ -87,7 +89,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
          {}",
         backends(shape)
     );
-    let machine = Machine { cpus: vec![0], open_files: shape.slots.into(), memory: 0 };
+    let machine = Machine { cpus: vec![0], open_files: shape.slots.max(64).into(), memory: 0 };
     let read = |_: &Path| Ok(protocol::hex::encode(&SERVER));
     let config = match load("storm.toml", &text, Overrides::default(), &machine, &read) {
         Ok((config, _)) => config,
@@ -96,6 +98,12 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     let mut all = control::settings::settings(&config, worker, [1; 16]);
     all.endpoints.iter_mut().for_each(|endpoint| endpoint.params = SMALL);
     Settings {
+        rules: Rules {
+            handshake_deadline: if shape.patient { PATIENCE } else { all.rules.handshake_deadline },
+            ..all.rules
+        },
+        slots: shape.slots,
+        slots_reserved: all.slots_reserved.min(shape.slots / 8),
         strangers_max: shape.strangers,
         loopback_exempt: shape.exempt,
         replay_filter_len: 64,

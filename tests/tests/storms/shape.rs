@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) slots: u32,
     /// How many links of a worker may have proved nothing yet.
     pub(crate) strangers: usize,
+    /// Whether a hello may take minutes.
+    pub(crate) patient: bool,
     /// Whether peers on this machine are no strangers.
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
@@ -70,6 +72,7 @@ impl Shape {
             tickets: rng.one_in(2),
             slots: 64,
             strangers: STRANGERS,
+            patient: false,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
             grant_bytes: GRANT_BYTES,
@@ -90,6 +93,7 @@ impl Shape {
             tickets: false,
             slots: 64,
             strangers: STRANGERS,
+            patient: false,
             exempt: false,
             scarce: None,
             grant_bytes: GRANT_BYTES,

@@ -10,7 +10,7 @@ use gateway::collections::HashKey;
 use gateway::config::Secret;
 use gateway::counters::Counters;
 use gateway::counters::health::Health;
-use gateway::worker::{Census, Letter, Mailbox, Post, Surroundings, Worker};
+use gateway::worker::{Census, Letter, Mailbox, Post, Surroundings, Vacancy, Worker};
 use protocol::{CloseCode, Time};
 
 use crate::Totals;
@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) workers: Vec<Worker<Planted>>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) posts: Vec<Post>,
+    /// A worker that stands still.
+    pub(crate) frozen: Option<usize>,
     /// Since when each worker waits, while it does.
     waits: Vec<Option<Time>>,
     /// For how many steps each of them has slept over letters.
@@ -89,6 +91,7 @@ impl World {
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
         let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends))).collect();
+        let vacancy = Arc::new(Vacancy::new(1));
         let build = |(index, mailbox)| {
             let config = Config {
                 slots: shape.slots,
@@ -105,6 +108,7 @@ impl World {
                 posts: posts.clone(),
                 hash,
                 group: HashKey::new([6; 16]),
+                vacancy: Arc::clone(&vacancy),
                 random: Box::new(move |out| random.fill(out)),
             };
             let settings = settings(index as u32, &shape);
@@ -128,6 +132,7 @@ impl World {
             now: Time::ZERO,
             calm: false,
             posts,
+            frozen: None,
             waits: vec![None; shape.workers],
             slept_over: vec![0; shape.workers],
             ring_steps_max: RING_STEPS_MAX,
@@ -195,6 +200,11 @@ impl World {
         }
     }
 
+    /// Kills the last worker, as a kernel kills a thread: its sockets are closed, and nobody is told.
+    pub(crate) fn kill_last(&mut self) {
+        drop(self.workers.pop());
+    }
+
     pub(crate) fn end_storm(&mut self) {
         self.net.faults_off();
         self.calm = true;
@@ -235,7 +245,7 @@ impl World {
         let first = self.rng.below(self.workers.len());
         for at in 0..self.workers.len() {
             let at = (first + at) % self.workers.len();
-            if !self.calm && !self.rng.one_in(self.shape.pace) {
+            if self.frozen == Some(at) || !self.calm && !self.rng.one_in(self.shape.pace) {
                 continue;
             }
             let since = self.begin_wait(at);

@@ -31,7 +31,6 @@ pub(super) fn cores(
     for (i, core) in all.iter().enumerate() {
         check_slots(reader, i, core, tables);
     }
-    check_parked(reader, &all, tables);
     check_served(reader, &all, tables);
     check_batches(reader, &all, tables);
     Some(all)
@@ -137,7 +136,7 @@ fn served(reader: &mut Reader<'_>, tables: &Tables, i: usize) -> Option<Vec<usiz
 
 /// Streams, parked accepts and at least as many links must fit.
 fn check_slots(reader: &mut Reader<'_>, i: usize, core: &Core, tables: &Tables) {
-    let (slots, parked) = (core.slots as usize, core.parked_accepts as usize);
+    let (slots, parked) = (core.slots as usize, core.parked_accepts as usize * core.listeners.len());
     let fixed = tables.endpoints.len() + parked;
     if slots < 2 * fixed {
         let reason = format!(
@@ -146,20 +145,6 @@ fn check_slots(reader: &mut Reader<'_>, i: usize, core: &Core, tables: &Tables) 
         );
         let fix = format!("give at least {} slots, or lower parked_accepts here or in [receive]", 2 * fixed);
         reader.error(&format!("core[{i}].slots"), reason, fix);
-    }
-}
-
-/// No listener of a core may be without an accept.
-fn check_parked(reader: &mut Reader<'_>, cores: &[Core], tables: &Tables) {
-    let mut told = Vec::new();
-    for (i, core) in cores.iter().enumerate() {
-        let (parked, listeners) = (core.parked_accepts as usize, core.listeners.len());
-        let key = source(tables, i, |keys| keys.parked_accepts.is_some(), "receive", "parked_accepts");
-        if parked < listeners && !told.contains(&key) {
-            let reason = format!("{parked} for {listeners} listeners leave one of them without");
-            reader.error(&key, reason, format!("give at least {listeners}"));
-            told.push(key);
-        }
     }
 }
 

@@ -101,7 +101,6 @@ fn listener(
         backlog: keys.backlog,
         send_buffer: keys.send_buffer,
         receive_buffer: keys.receive_buffer,
-        user_timeout: keys.user_timeout,
     })
 }
 

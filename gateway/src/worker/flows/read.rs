@@ -10,8 +10,11 @@ use crate::worker::parts::Parts;
 impl Parts {
     /// A connection came.
     pub(in crate::worker) fn accepted(&mut self, token: Token, listener: Listener, peer: Peer) {
-        self.slots.accepted(listener);
+        let has_place = self.slots.accepted(&self.turn, listener);
         self.links.accepted(&mut self.turn, token, listener, peer, self.identity.acceptors());
+        if !has_place {
+            self.links.mark(token, Cause::Silent);
+        }
     }
 
     /// Bytes arrived on a link.

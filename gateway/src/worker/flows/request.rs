@@ -6,6 +6,8 @@
 //!              └────────┴─► refused
 //! ```
 
+use std::time::Duration;
+
 use driver::Token;
 use protocol::wire::frame::{Frame, Outcome, Request, RequestId, Response};
 use protocol::wire::stream::{StreamRequest, credit_cost};
@@ -14,7 +16,7 @@ use protocol::{Refusal, Time};
 
 use crate::collections::hash::mix;
 use crate::id::LinkId;
-use crate::session::SessionKey;
+use crate::session::{Session, SessionKey};
 use crate::upstream::StreamIndex;
 use crate::upstream::park::{Parked, Waiting};
 use crate::upstream::pending;
@@ -46,8 +48,19 @@ impl Parts {
         let account = self.sessions.account(session).ok_or(Refusal::Auth)?;
         match self.requests.admit(way, account, self.streams.has_room(stream, cost))? {
             Admitted::Goes => self.forward(session, way, request),
-            Admitted::Waits => self.requests.park(&mut self.turn, way, request),
+            Admitted::Waits => self.park(session, way, request),
         }
+    }
+
+    /// Lets a request wait for credit, unless no credit would help.
+    fn park(&mut self, session: SessionKey, way: Way, request: &Request<'_>) -> Result<(), Refusal> {
+        let asker = self.sessions.get(session).ok_or(Refusal::Auth)?;
+        let deadline = self.streams.deadline_of(way.route);
+        let frame = stream_request(way, asker, request, deadline, u64::MAX);
+        if self.streams.is_too_large(way.stream, &frame) {
+            return Err(Refusal::TooLarge);
+        }
+        self.requests.park(&mut self.turn, way, request)
     }
 
     fn choose(&self, route: crate::upstream::RouteIndex, affinity: Affinity) -> Result<StreamIndex, Refusal> {
@@ -76,22 +89,7 @@ impl Parts {
             route,
         };
         let forwarded = requests.forward(noted, |call| {
-            let frame = StreamRequest {
-                call,
-                link: link.number(),
-                id: request.id,
-                user: asker.user(),
-                device: asker.device(),
-                route: request.route,
-                key: request.key,
-                payload: request.payload,
-                deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
-                trace: mix(call ^ link.number()),
-                again: request.again,
-                session: asker.id(),
-                realm: "",
-            };
-            streams.request(stream, &frame)
+            streams.request(stream, &stream_request(way, asker, request, deadline, call))
         });
         forwarded.inspect_err(|_| sessions.refund(session, cost))
     }
@@ -201,6 +199,32 @@ impl Parts {
     pub(super) fn own(&self, link: LinkId) -> Option<Token> {
         (link.worker() == self.turn.settings.worker)
             .then(|| Token { slot: link.slot(), generation: link.generation() })
+    }
+}
+
+/// A client's request as its backend sees it.
+fn stream_request<'r>(
+    way: Way,
+    asker: &'r Session,
+    request: &Request<'r>,
+    deadline: Duration,
+    call: u64,
+) -> StreamRequest<'r> {
+    let link = way.link.number();
+    StreamRequest {
+        call,
+        link,
+        id: request.id,
+        user: asker.user(),
+        device: asker.device(),
+        route: request.route,
+        key: request.key,
+        payload: request.payload,
+        deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
+        trace: mix(call ^ link),
+        again: request.again,
+        session: asker.id(),
+        realm: "",
     }
 }
 

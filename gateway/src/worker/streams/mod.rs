@@ -114,6 +114,11 @@ impl Streams {
         })
     }
 
+    /// Whether a request is longer than its backend ever takes.
+    pub(super) fn is_too_large(&self, stream: StreamIndex, request: &StreamRequest<'_>) -> bool {
+        self.see(stream).living().is_some_and(|socket| socket.machine.is_too_large(request))
+    }
+
     /// Queues a request. The payload is copied here, once.
     ///
     /// # Errors
