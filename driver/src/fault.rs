@@ -472,6 +472,10 @@ impl<D: Driver> Driver for Fault<D> {
         self.inner.wait(if is_held { 0 } else { least }, most)
     }
 
+    fn waiting(&mut self) -> usize {
+        self.ready.len() + self.inner.waiting()
+    }
+
     fn next(&mut self) -> Option<Completion> {
         loop {
             if let Some(completion) = self.ready.pop_front() {

@@ -311,6 +311,10 @@ pub trait Driver {
     /// Takes the next completion.
     fn next(&mut self) -> Option<Completion>;
 
+    /// How many completions can be taken now, or a few more. They come in the order of their events: when so many were
+    /// taken, all that had happened by now has been told.
+    fn waiting(&mut self) -> usize;
+
     /// The bytes of a chunk, to be opened in place.
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8];
 

@@ -456,6 +456,10 @@ impl Driver for SimDriver {
         Some(completion)
     }
 
+    fn waiting(&mut self) -> usize {
+        self.ready.range(..=(self.visible, u64::MAX)).count()
+    }
+
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
         self.store(chunk.pool).bytes(chunk)
     }

@@ -229,6 +229,10 @@ impl Driver for Uring {
         Some(completion)
     }
 
+    fn waiting(&mut self) -> usize {
+        self.ready.len() + self.ring.waiting()
+    }
+
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
         self.pool(chunk.pool).bytes(chunk.id, chunk.start, chunk.len)
     }

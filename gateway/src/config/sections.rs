@@ -157,6 +157,9 @@ section! {
         /// Handshakes a worker computes per turn, unless its `[[core]]` says otherwise; the rest wait, so that established
         /// links keep their latency.
         handshakes_per_turn: usize as Count = "4" in HANDSHAKES_PER_TURN, Live, "none";
+        /// Completions of the kernel a worker learns of per turn; the rest waits for the next one, so that a storm does not make
+        /// a turn long. Nothing ends for silence before all is learned that had come by then.
+        completions_per_turn: usize as Count = "2048" in 64..=65_536, Live, "none";
         /// Complete hellos of a worker that wait for their handshake; over it clients are asked to come back later.
         handshakes_waiting: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "none beyond their links";
         /// Time from the handshake to a successful authentication.

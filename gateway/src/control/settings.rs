@@ -8,7 +8,7 @@ use crate::config::{self, Config, Security};
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
 use crate::upstream::{StreamIndex, park, pending, redial};
-use crate::worker::settings::{Auth, Backend, Heartbeat, Listener, Settings};
+use crate::worker::settings::{Auth, Backend, Budgets, Heartbeat, Listener, Settings};
 
 /// The values of the config, as one worker needs them.
 ///
@@ -37,6 +37,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
             glitches_max: limits.glitches as u8,
         },
         handshakes_per_turn: core.handshakes_per_turn,
+        budgets: Budgets { completions: limits.completions_per_turn, ..Budgets::default() },
         strangers_max: limits.strangers,
         loopback_exempt: limits.loopback_exempt,
         replay_filter_len: limits.replay_filter,

@@ -17,13 +17,15 @@
 //!
 //! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
 //! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
-//! and `surroundings`, and counted in a `census`; `vacancy` is what workers know of each other's places. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
+//! and `surroundings`, and counted in a `census`; `vacancy` is what workers know of each other's places, and `learned` up to which moment all
+//! completions are learned. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
 //! places of the turn. So nothing on the way of a message leads back into itself.
 
 mod acceptors;
 mod census;
 mod flows;
 mod identity;
+mod learned;
 mod links;
 mod parts;
 mod post;
@@ -42,6 +44,7 @@ use std::time::Duration;
 use driver::{Completion, Driver, Full};
 use protocol::{Time, UnixMillis};
 
+use self::learned::Learned;
 use self::parts::Parts;
 use self::slots::Tenant;
 
@@ -57,13 +60,14 @@ pub use self::vacancy::Vacancy;
 pub struct Worker<D> {
     driver: D,
     parts: Parts,
+    learned: Learned,
 }
 
 impl<D: Driver> Worker<D> {
     /// A worker at `now`; the first turn parks its accepts and dials its backends.
     #[must_use]
     pub fn new(driver: D, settings: Settings, surroundings: Surroundings, now: Time) -> Self {
-        Self { driver, parts: Parts::new(settings, surroundings, now) }
+        Self { driver, parts: Parts::new(settings, surroundings, now), learned: Learned::new(now) }
     }
 
     /// Waits until there is something to do.
@@ -79,24 +83,23 @@ impl<D: Driver> Worker<D> {
     /// Learns what happened, lets time pass and sends what is due. Whether the worker goes on: not after it was
     /// told to stop and everything is closed.
     pub fn turn(&mut self, now: Time, wall: UnixMillis) -> bool {
-        let Self { driver, parts } = self;
+        let Self { driver, parts, learned } = self;
         parts.begin(now, wall);
-        let mut is_all = false;
-        for _ in 0..COMPLETIONS_PER_TURN {
+        learned.begin(now, driver.waiting());
+        for _ in 0..parts.turn.settings.budgets.completions {
             let Some(done) = driver.next() else {
-                is_all = true;
+                learned.all(now);
                 break;
             };
+            learned.one();
             completed(driver, parts, done);
         }
         parts.bury();
         parts.read_letters();
         parts.bury();
         // Nothing is overdue that is already here, in the driver or in a letter.
-        if parts.may_expire(is_all) {
-            parts.expire();
-            parts.bury();
-        }
+        parts.expire(learned.until());
+        parts.bury();
         parts.shake_hands();
         parts.bury();
         parts.flush();
@@ -153,9 +156,6 @@ fn completed<D: Driver>(driver: &mut D, parts: &mut Parts, done: Completion) {
         Completion::Rung => {}
     }
 }
-
-/// Completions learned in a turn; the others follow in the next one, which then does not wait.
-const COMPLETIONS_PER_TURN: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -63,13 +63,6 @@ impl Parts {
         self.letters.wake();
     }
 
-    /// Whether time passes in this turn: when all completions are learned, or when they were too many for some turns.
-    pub(super) fn may_expire(&mut self, is_all: bool) -> bool {
-        let may = is_all || self.turn.put_off >= PUT_OFF_MAX;
-        self.turn.put_off = if may { 0 } else { self.turn.put_off + 1 };
-        may
-    }
-
     /// How long the driver may wait; `None` without a deadline, zero when work is left over from this turn.
     pub(super) fn time_left(&mut self) -> Option<Duration> {
         let has_work = !self.turn.ops.is_empty() || self.links.has_work() || self.streams.has_work();
@@ -154,6 +147,3 @@ impl fmt::Debug for Parts {
         f.debug_struct("Parts").field("worker", &worker).field("census", &self.census()).finish()
     }
 }
-
-/// Turns in a row in which deadlines wait for completions.
-const PUT_OFF_MAX: u32 = 16;

@@ -31,6 +31,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Handshakes per turn.
     pub handshakes_per_turn: u32,
+    /// How much else a turn does.
+    pub budgets: Budgets,
     /// Links that have not authenticated yet; over it the oldest one is closed.
     pub strangers_max: usize,
     /// Whether peers on this machine are none of them.
@@ -97,6 +99,27 @@ pub struct Settings {
     pub redial: redial::Rules,
 }
 
+/// How much of each kind a turn does at most; the rest is done in the next turn, which then does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Completions that are learned.
+    pub completions: usize,
+    /// Letters of others that are read.
+    pub letters: usize,
+    /// Ends, and letters to oneself, that are dealt with at each place for them.
+    pub ends: usize,
+    /// Deadlines that are looked at, of each kind.
+    pub deadlines: u32,
+    /// Links that a backend which has come back is told of.
+    pub announcements: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { completions: 2048, letters: 4096, ends: 1024, deadlines: 4096, announcements: 1024 }
+    }
+}
+
 /// What the links of one listener are told; what their handshakes need is in the acceptor of the same index.
 #[derive(Clone, Debug)]
 pub struct Listener {
@@ -131,6 +154,7 @@ impl Settings {
                 glitches_max: 8,
             },
             handshakes_per_turn: 2,
+            budgets: Budgets::default(),
             strangers_max: 4,
             loopback_exempt: false,
             replay_filter_len: 8,

@@ -40,6 +40,10 @@ impl Driver for Script {
         self.told.pop_front()
     }
 
+    fn waiting(&mut self) -> usize {
+        self.told.len()
+    }
+
     fn bytes(&mut self, _: &Chunk) -> &mut [u8] {
         unreachable!("nothing arrives here")
     }
@@ -147,7 +151,8 @@ fn a_worker_that_was_told_to_stop_ends_when_its_last_socket_is_closed() {
 #[test]
 fn completions_beyond_a_turns_bound_are_left_for_the_next() {
     let (mut worker, _post) = worker(Settings::small());
-    worker.driver.told.extend((0..COMPLETIONS_PER_TURN + 5).map(|_| Completion::Rung));
+    let budget = settings::Budgets::default().completions;
+    worker.driver.told.extend((0..budget + 5).map(|_| Completion::Rung));
     turn(&mut worker);
     assert_eq!(worker.driver.told.len(), 5);
     turn(&mut worker);

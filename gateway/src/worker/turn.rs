@@ -34,8 +34,6 @@ pub(super) struct Turn {
     pub(super) receivers: Vec<LinkId>,
     /// The same for those who are to be told of a link.
     pub(super) told: Vec<StreamIndex>,
-    /// For how many turns deadlines have waited for completions.
-    pub(super) put_off: u32,
     random: Random,
 }
 
@@ -51,7 +49,6 @@ impl Turn {
             counters,
             receivers: Vec::new(),
             told: Vec::new(),
-            put_off: 0,
             random,
         }
     }

@@ -100,6 +100,12 @@ fn an_answer_that_is_there_counts_after_a_stall() {
 }
 
 #[test]
+fn an_answer_that_is_there_counts_however_much_is_learned_before_it() {
+    // Fifty turns' worth.
+    stalled(50 * 2048);
+}
+
+#[test]
 fn an_auth_that_is_there_counts_after_a_stall() {
     let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
     world.clients[0].stays = true;

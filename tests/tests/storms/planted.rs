@@ -139,6 +139,10 @@ impl Driver for Planted {
         Some(done)
     }
 
+    fn waiting(&mut self) -> usize {
+        self.noise as usize + self.inner.waiting()
+    }
+
     fn bytes(&mut self, chunk: &Chunk) -> &mut [u8] {
         if std::mem::take(&mut self.show_again) {
             // The worker is shown the bytes of the chunk before, where new ones have arrived.

@@ -8,7 +8,7 @@ use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, load};
 use gateway::control;
 use gateway::session::Grant;
 use gateway::upstream::{park, pending};
-use gateway::worker::settings::Settings;
+use gateway::worker::settings::{Budgets, Settings};
 use protocol::link::{Acceptor, Rules};
 use protocol::noise::ticket::TicketKeys;
 use protocol::noise::{StaticKey, Suite, Suites};
@@ -35,6 +35,8 @@ pub(crate) const GROUP: [u8; 32] = [4; 32];
 pub(crate) const NEXT_GROUP: [u8; 32] = [5; 32];
 /// The time of day when a storm begins, far enough from zero for tickets of long ago.
 pub(crate) const WALL: u64 = 1_000_000_000_000;
+/// What a brief turn does.
+const BRIEF: Budgets = Budgets { completions: 3, letters: 2, ends: 2, deadlines: 2, announcements: 3 };
 /// The time a hello may take where that is long.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Where clients connect from.
@@ -102,6 +104,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
             handshake_deadline: if shape.patient { PATIENCE } else { all.rules.handshake_deadline },
             ..all.rules
         },
+        budgets: if shape.brief { BRIEF } else { Budgets::default() },
         slots: shape.slots,
         slots_reserved: all.slots_reserved.min(shape.slots / 8),
         strangers_max: shape.strangers,

@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) slots: u32,
     /// How many links of a worker may have proved nothing yet.
     pub(crate) strangers: usize,
+    /// Whether a turn does only a little of everything.
+    pub(crate) brief: bool,
     /// Whether a hello may take minutes.
     pub(crate) patient: bool,
     /// Whether peers on this machine are no strangers.
@@ -72,6 +74,7 @@ impl Shape {
             tickets: rng.one_in(2),
             slots: 64,
             strangers: STRANGERS,
+            brief: rng.one_in(3),
             patient: false,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
@@ -93,6 +96,7 @@ impl Shape {
             tickets: false,
             slots: 64,
             strangers: STRANGERS,
+            brief: false,
             patient: false,
             exempt: false,
             scarce: None,

@@ -29,10 +29,11 @@ impl Stranger {
         Self { socket: dial(net, place), unsent, said: 0, may_hear: 0, heard: Vec::new() }
     }
 
-    /// Somebody who has recorded a hello with a ticket. The worker that has seen it says nothing; another one
-    /// answers the handshake and then says, sealed, that nobody has authenticated: of no use without the secret.
+    /// Somebody who has recorded a hello with a ticket. The worker that has seen it says nothing, or that it has no time for
+    /// it; another one answers the handshake and then says, sealed, that nobody has authenticated: of no use without the
+    /// secret.
     pub(crate) fn replaying(net: &Net, place: &Endpoint, hello: Vec<u8>, workers: usize) -> Self {
-        let may_hear = if workers == 1 { 0 } else { MESSAGE_2_LEN + CLOSE_LEN };
+        let may_hear = if workers == 1 { CLEAR_REPLY_LEN } else { MESSAGE_2_LEN + CLOSE_LEN };
         Self { socket: dial(net, place), unsent: hello, said: 0, may_hear, heard: Vec::new() }
     }
 

@@ -12,13 +12,10 @@ use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
 use crate::worker::slots::Tenant;
 
-/// Ends and letters to oneself that are dealt with at each place of the turn.
-const BURIED_AT_ONCE: usize = 1024;
-
 impl Parts {
     /// Buries streams and links that were marked, and reads letters to oneself.
     pub(in crate::worker) fn bury(&mut self) {
-        for _ in 0..BURIED_AT_ONCE {
+        for _ in 0..self.turn.settings.budgets.ends {
             // Links first: what nobody waits for any more is not unknown to anybody.
             if let Some((token, cause)) = self.links.next_marked() {
                 self.end_link(token, cause);

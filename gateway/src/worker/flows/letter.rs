@@ -3,13 +3,10 @@
 use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
 
-/// Letters read per turn; what is left keeps the worker from sleeping.
-const LETTERS_PER_TURN: usize = 4096;
-
 impl Parts {
     /// Reads the letters of others.
     pub(in crate::worker) fn read_letters(&mut self) {
-        for _ in 0..LETTERS_PER_TURN {
+        for _ in 0..self.turn.settings.budgets.letters {
             let Some(letter) = self.letters.take() else { break };
             self.heed(letter);
         }

@@ -36,7 +36,10 @@ impl Parts {
     /// Tells streams that have just become ready of the links that were there before.
     pub(in crate::worker) fn announce_missed(&mut self) {
         for stream in self.streams.all() {
-            let Some(slots) = self.streams.missed_by(stream, self.links.slots_used()) else { continue };
+            let budget = self.turn.settings.budgets.announcements;
+            let Some(slots) = self.streams.missed_by(stream, self.links.slots_used(), budget) else {
+                continue;
+            };
             for slot in slots {
                 if let Some(token) = self.links.in_slot(slot) {
                     self.announce_missed_link(stream, token);

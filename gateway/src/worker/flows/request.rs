@@ -175,7 +175,7 @@ impl Parts {
 
     /// Requests that have waited for credit too long.
     pub(super) fn expire_parked(&mut self) {
-        let mut budget = EXPIRED_PER_TURN;
+        let mut budget = self.turn.settings.budgets.deadlines;
         while let Some(parked) = self.requests.out_of_patience(self.turn.now, &mut budget) {
             let stream = parked.waiting.stream;
             self.retry(parked, |_, _, _, _| Err(Refusal::Busy));
@@ -227,6 +227,3 @@ fn stream_request<'r>(
         realm: "",
     }
 }
-
-/// Entries of the tables looked at per turn for deadlines.
-const EXPIRED_PER_TURN: u32 = 4096;

@@ -35,7 +35,7 @@ impl Parts {
 
     /// Requests in flight whose time has passed.
     pub(super) fn expire_pending(&mut self) {
-        let mut budget = EXPIRED_PER_TURN;
+        let mut budget = self.turn.settings.budgets.deadlines;
         while let Some(request) = self.requests.overdue(self.turn.now, &mut budget) {
             self.unknown(&request);
             self.missed(request.stream);
@@ -64,6 +64,3 @@ impl Parts {
         self.links.send(&mut self.turn, token, &Frame::Response(*response));
     }
 }
-
-/// Entries of the table looked at per turn for deadlines.
-const EXPIRED_PER_TURN: u32 = 4096;

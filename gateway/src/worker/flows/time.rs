@@ -4,14 +4,17 @@ use protocol::Time;
 
 use crate::worker::parts::Parts;
 
-/// Deadlines of streams looked at per turn; the others follow in the next turns, which then do not wait.
-const STREAMS_PER_TURN: u32 = 4096;
-
 impl Parts {
-    /// Lets time pass for everything whose deadline has come.
-    pub(in crate::worker) fn expire(&mut self) {
+    /// Lets time pass up to this moment, for everything whose deadline has come.
+    pub(in crate::worker) fn expire(&mut self, until: Time) {
+        let now = std::mem::replace(&mut self.turn.now, until);
+        self.let_time_pass();
+        self.turn.now = now;
+    }
+
+    fn let_time_pass(&mut self) {
         self.links.expire(&mut self.turn);
-        let mut budget = STREAMS_PER_TURN;
+        let mut budget = self.turn.settings.budgets.deadlines;
         while let Some((stream, is_back)) = self.streams.expire(&mut self.turn, &mut budget) {
             if is_back {
                 self.share_with(stream);

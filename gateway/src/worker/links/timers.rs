@@ -13,8 +13,6 @@ use super::cause::Cause;
 use super::link::{Ending, Reading, from_tenths};
 use crate::worker::turn::Turn;
 
-/// Entries looked at per turn; the others follow in the next turns, which then do not wait.
-const EXPIRED_PER_TURN: u32 = 4096;
 /// A deadline that is noticed so late shows that the process was stopped, or its machine was.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -34,7 +32,7 @@ impl Links {
 
     /// Lets time pass for every link whose deadline has come.
     pub(in crate::worker) fn expire(&mut self, turn: &mut Turn) {
-        let mut budget = EXPIRED_PER_TURN;
+        let mut budget = turn.settings.budgets.deadlines;
         while let Some(slot) = self.timers.expire(turn.now, &mut budget) {
             self.expire_link(turn, slot);
         }

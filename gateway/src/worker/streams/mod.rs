@@ -190,10 +190,15 @@ impl Streams {
 
     /// Slots whose links a stream that has just become ready is to be told of next, of `slots_used` in all. One with
     /// much to send is waited for.
-    pub(super) fn missed_by(&mut self, stream: StreamIndex, slots_used: u32) -> Option<Range<u32>> {
+    pub(super) fn missed_by(
+        &mut self,
+        stream: StreamIndex,
+        slots_used: u32,
+        budget: u32,
+    ) -> Option<Range<u32>> {
         let own = self.at(stream);
         let from = own.announced_to.filter(|_| own.has_leisure())?;
-        let to = (from + ANNOUNCED_PER_TURN).min(slots_used);
+        let to = (from + budget).min(slots_used);
         own.announced_to = (to < slots_used).then_some(to);
         Some(from..to)
     }
@@ -243,8 +248,6 @@ impl Streams {
 
 /// Resolution of deadlines of streams.
 const TICK: Duration = Duration::from_millis(100);
-/// Links looked at per turn for a stream that has come back.
-const ANNOUNCED_PER_TURN: u32 = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,7 @@ fn a_marked_stream_is_gone_for_everybody() {
 #[test]
 fn a_marked_stream_keeps_the_worker_awake_until_it_is_buried() {
     let mut stage = Stage::standing(&[FIRST]);
-    assert_eq!(stage.streams.missed_by(FIRST, 64), Some(0..64), "all of them at once");
+    assert_eq!(stage.streams.missed_by(FIRST, 64, 1024), Some(0..64), "all of them at once");
     assert!(!stage.streams.has_work());
     stage.streams.mark(FIRST, EPIPE);
     assert!(stage.streams.has_work());

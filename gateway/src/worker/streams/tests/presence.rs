@@ -12,7 +12,7 @@ fn many() -> Stage {
 
 /// Everything that a stream that has just come up is to be told of, of so many slots.
 fn catch_up(stage: &mut Stage, stream: StreamIndex, slots: u32) -> Vec<Range<u32>> {
-    std::iter::from_fn(|| stage.streams.missed_by(stream, slots)).take(10).collect()
+    std::iter::from_fn(|| stage.streams.missed_by(stream, slots, 1024)).take(10).collect()
 }
 
 #[test]
@@ -89,13 +89,13 @@ fn the_backend_of_a_users_presence_is_that_of_its_requests() {
 fn a_stream_that_has_come_up_is_told_of_the_links_before_it_a_range_at_a_time() {
     let mut stage = many();
     assert!(stage.streams.has_work());
-    assert_eq!(stage.streams.missed_by(FIRST, 3000), Some(0..1024));
-    assert_eq!(stage.streams.missed_by(FIRST, 3000), Some(1024..2048));
+    assert_eq!(stage.streams.missed_by(FIRST, 3000, 1024), Some(0..1024));
+    assert_eq!(stage.streams.missed_by(FIRST, 3000, 1024), Some(1024..2048));
     assert!(stage.streams.has_work());
-    assert_eq!(stage.streams.missed_by(FIRST, 3500), Some(2048..3072), "more slots are used meanwhile");
-    assert_eq!(stage.streams.missed_by(FIRST, 3500), Some(3072..3500));
-    assert_eq!((stage.streams.missed_by(FIRST, 4096), stage.streams.has_work()), (None, false));
-    assert_eq!(stage.streams.missed_by(SECOND, 4096), None, "there is no stream");
+    assert_eq!(stage.streams.missed_by(FIRST, 3500, 1024), Some(2048..3072), "more slots are used meanwhile");
+    assert_eq!(stage.streams.missed_by(FIRST, 3500, 1024), Some(3072..3500));
+    assert_eq!((stage.streams.missed_by(FIRST, 4096, 1024), stage.streams.has_work()), (None, false));
+    assert_eq!(stage.streams.missed_by(SECOND, 4096, 1024), None, "there is no stream");
 }
 
 #[test]
@@ -111,23 +111,27 @@ fn a_whole_range_that_ends_with_the_slots_is_the_last_one() {
 fn whoever_has_much_to_send_is_told_later() {
     let mut stage = many();
     stage.streams.request(FIRST, &request(1, &[7; 2100])).expect("there is room");
-    assert_eq!(stage.streams.missed_by(FIRST, 1500), None, "more than a quarter of what may wait does");
+    assert_eq!(stage.streams.missed_by(FIRST, 1500, 1024), None, "more than a quarter of what may wait does");
     assert!(!stage.streams.has_work(), "the worker may sleep until its send is over");
     let (token, batch) = stage.flush().remove(0);
     assert!(stage.streams.has_work());
-    assert_eq!(stage.streams.missed_by(FIRST, 1500), Some(0..1024));
+    assert_eq!(stage.streams.missed_by(FIRST, 1500, 1024), Some(0..1024));
     stage.sent(token, batch);
     stage.streams.request(FIRST, &request(2, &[7; 1900])).expect("there is room");
-    assert_eq!(stage.streams.missed_by(FIRST, 1500), Some(1024..1500), "with less than that it goes on");
+    assert_eq!(
+        stage.streams.missed_by(FIRST, 1500, 1024),
+        Some(1024..1500),
+        "with less than that it goes on"
+    );
 }
 
 #[test]
 fn a_stream_that_ends_is_told_of_nobody_any_more() {
     let mut stage = many();
-    assert_eq!(stage.streams.missed_by(FIRST, 3000), Some(0..1024));
+    assert_eq!(stage.streams.missed_by(FIRST, 3000, 1024), Some(0..1024));
     stage.streams.mark(FIRST, Reason::Ended);
     stage.bury();
-    assert_eq!((stage.streams.missed_by(FIRST, 3000), stage.streams.has_work()), (None, false));
+    assert_eq!((stage.streams.missed_by(FIRST, 3000, 1024), stage.streams.has_work()), (None, false));
     stage.close();
     stage.until_ops();
     assert!(stage.dialled().contains(&0));
