@@ -30,6 +30,8 @@ pub struct Faults {
     pub connect_failed: Rate,
     /// The submission queue has no room until the next wait.
     pub full: Rate,
+    /// The longest way of a link in one direction, in steps of the net; drawn for each link when it is dialled, and kept.
+    pub distance_max: u32,
     /// One direction of a link stands still; drawn once per step.
     pub clog: Rate,
     /// The longest a direction stands still or a connection waits, in steps of the net.
@@ -58,6 +60,7 @@ impl Faults {
             accept_late: 4,
             connect_failed: 6,
             full: 20,
+            distance_max: 4,
             clog: 10,
             clog_steps_max: 40,
         }
@@ -80,6 +83,7 @@ impl Faults {
             accept_late: rate(20),
             connect_failed: rate(40),
             full: rate(100),
+            distance_max: rate(15),
             clog: rate(60),
             clog_steps_max: 1 + rate(100),
         }

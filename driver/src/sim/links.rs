@@ -76,16 +76,25 @@ pub(super) struct Links {
     ended: Vec<u32>,
     /// Pipes with something to carry, by the end that sends.
     busy: Vec<EndId>,
+    /// The present step, for what sets out.
+    step: u64,
     /// Ends of workers with news since they last looked: (worker, slot).
     news: Vec<(u32, u32)>,
 }
 
 impl Links {
     /// A new link that waits for an answer.
-    pub(super) fn dial(&mut self, owner: Owner, from: Peer, place: u32, buffers: Buffers) -> EndId {
+    pub(super) fn dial(
+        &mut self,
+        owner: Owner,
+        from: Peer,
+        place: u32,
+        buffers: Buffers,
+        distance: u64,
+    ) -> EndId {
         let side = |out, owner| Side { owner, out, closed: false, broken: None, told: false, touched: false };
         // The dialled side's buffers are put right when a listener takes the link.
-        let out = || Pipe::new(buffers, buffers);
+        let out = || Pipe { distance, ..Pipe::new(buffers, buffers) };
         let sides = [side(out(), owner), side(out(), Owner::Outside)];
         let link = Link { phase: Phase::Dialing, from, place, sides };
         let number = self.free.pop().unwrap_or_else(|| {
@@ -166,7 +175,10 @@ impl Links {
     pub(super) fn write(&mut self, end: EndId, bytes: &[u8]) -> usize {
         let taken = self.send_room(end).min(bytes.len());
         if taken > 0 {
-            self.side(end).out.push(&bytes[..taken]);
+            let step = self.step;
+            let pipe = &mut self.side(end).out;
+            pipe.set_out(step);
+            pipe.push(&bytes[..taken]);
             self.list(end);
         }
         taken
@@ -174,8 +186,10 @@ impl Links {
 
     pub(super) fn shutdown(&mut self, end: EndId) {
         let open = self.at(end.link).phase == Phase::Open;
+        let step = self.step;
         let side = self.side(end);
         if open && side.broken.is_none() && side.out.fin == Fin::Open {
+            side.out.set_out(step);
             side.out.fin = Fin::Sent;
             self.list(end);
         }
@@ -285,6 +299,11 @@ impl Links {
         }
         side.broken.get_or_insert(errno);
         self.touch(end);
+    }
+
+    /// A step begins.
+    pub(super) fn begin(&mut self, step: u64) {
+        self.step = step;
     }
 
     /// The pipes with something to carry, to be given back with [`Links::put_busy`].

@@ -43,6 +43,8 @@ pub(super) struct Pipe {
     pub(super) reset: Option<Errno>,
     /// Stands still before this step.
     pub(super) clogged_until: u64,
+    /// Steps that what is written to an empty pipe takes at least.
+    pub(super) distance: u64,
     /// Whether the pipe is in the net's list of pipes with something to do.
     pub(super) listed: bool,
 }
@@ -58,6 +60,7 @@ impl Pipe {
             fin: Fin::Open,
             reset: None,
             clogged_until: 0,
+            distance: 0,
             listed: false,
         }
     }
@@ -72,6 +75,13 @@ impl Pipe {
         let taken = bytes.len().min(self.send_room());
         self.waiting.extend(&bytes[..taken]);
         taken
+    }
+
+    /// Something sets out on the way, if nothing was under way before.
+    pub(super) fn set_out(&mut self, step: u64) {
+        if self.waiting.is_empty() {
+            self.clogged_until = self.clogged_until.max(step + self.distance);
+        }
     }
 
     /// Whether there is anything to carry.

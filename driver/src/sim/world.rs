@@ -6,7 +6,7 @@ use super::links::{EndId, Links, Owner, Phase, Readable};
 use super::pipe::Buffers;
 use super::slots::{Slots, Tenant};
 use super::{Faults, Rng};
-use crate::ops::{Endpoint, Errno, Peer};
+use crate::ops::{Endpoint, Errno, Mode, Peer};
 
 /// What one worker has going on, for invariants of a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Audit {
     pub parked: u32,
     /// Open sockets with a send in flight.
     pub sending: u32,
+    /// Open sockets with a receive that stays armed.
+    pub multishot: u32,
     /// Open sockets on which neither a poll nor a receive is in flight.
     pub unarmed: u32,
     /// Those of them with something to read or an end to learn: forgotten, unless held back on purpose.
@@ -109,6 +111,7 @@ impl World {
 
     pub(super) fn step(&mut self) -> usize {
         self.step += 1;
+        self.links.begin(self.step);
         self.place_dials(true);
         self.let_in();
         self.trouble();
@@ -141,6 +144,7 @@ impl World {
         let mut moved = 0;
         loop {
             self.place_dials(false);
+            self.links.unclog_all();
             let busy = self.links.take_busy();
             moved += busy.iter().map(|&end| self.carry(end, usize::MAX)).sum::<usize>();
             self.links.put_busy(busy);
@@ -190,7 +194,8 @@ impl World {
 
     pub(super) fn dial(&mut self, to: &Endpoint, from: Peer, owner: Owner, buffers: Buffers) -> EndId {
         let place = self.place(to);
-        let end = self.links.dial(owner, from, place, buffers);
+        let distance = self.rng.below(self.faults.distance_max as usize + 1) as u64;
+        let end = self.links.dial(owner, from, place, buffers, distance);
         self.dials.push(Dial { link: end.link, until: self.step + DIAL_STEPS_MAX });
         end
     }
@@ -386,6 +391,8 @@ impl World {
                     audit.sockets += 1;
                     audit.sending += u32::from(slot.sends());
                     audit.unarmed += u32::from(!slot.listens());
+                    let multishot = matches!(slot.receive, Some((_, Mode::Multishot)));
+                    audit.multishot += u32::from(multishot);
                     let news = self.links.readable(end) != Readable::Nothing;
                     audit.deaf += u32::from(!slot.listens() && news);
                 }

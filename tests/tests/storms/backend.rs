@@ -1,6 +1,6 @@
 //! Backends that die and come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use driver::Endpoint;
@@ -42,9 +42,20 @@ pub(crate) struct Desk {
     pub(crate) proved_for: Option<Duration>,
     /// Whether the storm is over.
     pub(crate) calm: bool,
+    /// Whether it writes nonsense now and then.
+    pub(crate) mad: bool,
+    /// What it is to do next.
+    pub(crate) orders: VecDeque<Order>,
     pub(crate) greets: bool,
     pub(crate) ordered: bool,
     pub(crate) kicks: bool,
+}
+
+/// What a test wants a backend to do; an empty device means all of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    Push { user: &'static str, device: &'static str, text: &'static str },
+    Kick { user: &'static str, device: &'static str },
 }
 
 /// What a backend of a storm asks for and grants: as little as the rules allow.
@@ -75,6 +86,8 @@ impl BackendActor {
             late: Duration::ZERO,
             proved_for: None,
             calm: false,
+            mad: false,
+            orders: VecDeque::new(),
             greets: false,
             ordered: false,
             kicks: false,

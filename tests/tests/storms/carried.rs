@@ -14,8 +14,9 @@ use protocol::wire::stream::{
 use protocol::{CloseCode, Refusal, Time, Undelivered};
 
 use crate::Totals;
-use crate::backend::{Desk, SMALL};
+use crate::backend::{Desk, Order, SMALL};
 use crate::blunder;
+use crate::client::DEVICES;
 use crate::settings::{CLIENT, wall};
 
 pub(crate) struct Carried {
@@ -27,6 +28,12 @@ pub(crate) struct Carried {
     unread: Vec<u8>,
     /// Links the gateway has announced on this stream, and their users.
     present: BTreeMap<u64, Vec<u8>>,
+    /// Their users and devices.
+    devices: BTreeMap<u64, (Vec<u8>, Vec<u8>)>,
+    /// It reads nothing before.
+    deaf_until: Time,
+    /// It has written nonsense, and writes nothing more.
+    is_mad: bool,
     /// Answers that wait for credit.
     answers: VecDeque<Answer>,
     /// Payloads whose credit was not given back.
@@ -56,6 +63,9 @@ impl Carried {
             unsent: Vec::new(),
             unread: Vec::new(),
             present: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            deaf_until: Time::ZERO,
+            is_mad: false,
             answers: VecDeque::new(),
             withheld: Vec::new(),
             pushes: 0,
@@ -83,7 +93,13 @@ impl Carried {
         if !desk.calm && rng.one_in(3) {
             return true;
         }
-        self.hear(desk, rng, now, totals);
+        if !desk.calm && rng.one_in(400) {
+            self.deaf_until = now + Duration::from_millis(rng.below(6000) as u64);
+        }
+        if desk.calm || now >= self.deaf_until {
+            self.hear(desk, rng, now, totals);
+        }
+        self.follow(desk);
         if now >= desk.mute_until {
             self.answer(now, totals);
         }
@@ -102,7 +118,12 @@ impl Carried {
             self.socket.reset();
             return false;
         }
-        if self.unsent.is_empty() {
+        if desk.mad && !desk.calm && self.machine.is_live() && rng.one_in(900) {
+            self.is_mad = true;
+            totals.mad += 1;
+            self.unsent.extend((0..200).map(|_| rng.below(256) as u8));
+        }
+        if self.unsent.is_empty() && !self.is_mad {
             self.machine.seal(&mut self.unsent);
         }
         let written = self.socket.write(&self.unsent);
@@ -110,9 +131,48 @@ impl Carried {
         matches!(self.socket.state(), State::Open | State::Connecting)
     }
 
+    /// Does what a test wants of it.
+    fn follow(&mut self, desk: &mut Desk) {
+        if !self.machine.is_live() {
+            return;
+        }
+        while let Some(order) = desk.orders.pop_front() {
+            match order {
+                Order::Push { user, device, text } => {
+                    let id = PushId { stream: self.number, number: self.pushes + 1, by_link: false };
+                    let mut payload = named(user.as_bytes(), "", device.as_bytes());
+                    payload.extend_from_slice(text.as_bytes());
+                    let push = StreamPush {
+                        number: id.number,
+                        user: user.as_bytes(),
+                        device: device.as_bytes(),
+                        id: &id.encode(),
+                        payload: &payload,
+                        ..StreamPush::default()
+                    };
+                    if self.machine.push(&push).is_err() {
+                        desk.orders.push_front(Order::Push { user, device, text });
+                        return;
+                    }
+                    self.pushes += 1;
+                }
+                Order::Kick { user, device } => {
+                    let (user, device) = (user.as_bytes(), device.as_bytes());
+                    let code = CloseCode::Kicked.number();
+                    self.machine.kick(&Kick { user, device, code, ..Kick::default() });
+                }
+            }
+        }
+    }
+
     /// Says now and then that it is leaving, answers what comes until then, and leaves.
     fn leave(&mut self, desk: &Desk, rng: &mut Rng, now: Time, totals: &mut Totals) {
         match self.leaves_at {
+            None if !desk.calm && self.machine.is_live() && rng.one_in(1500) => {
+                // Without a word of warning.
+                let wait = Duration::from_millis(rng.below(2000) as u64);
+                self.machine.close(CloseCode::Normal, wait, "");
+            }
             None if !desk.calm && self.machine.is_live() && rng.one_in(500) => {
                 let left = Duration::from_millis(rng.below(3000) as u64);
                 self.machine.draining(left);
@@ -173,13 +233,22 @@ impl Carried {
                     let before = self.present.insert(opened.link, opened.user.to_vec());
                     assert_eq!(before, None, "a link opens once on a stream");
                     assert_eq!((opened.address, opened.port), (&CLIENT.0[..], u32::from(CLIENT.1)));
-                    assert_eq!(opened.device, b"device");
+                    assert!(DEVICES.iter().any(|device| device.as_bytes() == opened.device));
+                    let device = (opened.user.to_vec(), opened.device.to_vec());
+                    self.devices.insert(opened.link, device);
                     let suite = u8::try_from(opened.suite).ok().and_then(Suite::from_byte);
                     assert!(suite.is_some_and(|suite| !suite.is_stream()), "suite {}", opened.suite);
                 }
                 Ok(Some(ToBackend::LinkClosed(closed))) => {
                     let user = self.present.remove(&closed.link).expect("only what was opened closes");
                     assert_eq!(user, closed.user, "a link has one user");
+                    let device = self.devices.remove(&closed.link).map(|(_, device)| device);
+                    assert_eq!(device.as_deref(), Some(closed.device), "and one device");
+                    if closed.code != 0 {
+                        let known = CloseCode::from_number(closed.code).is_some();
+                        assert!(known, "close code {}", closed.code);
+                        totals.ends.insert(closed.code);
+                    }
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
@@ -203,7 +272,14 @@ impl Carried {
             desk.ledger.declined(request.id);
         }
         if !desk.calm && rng.one_in(100) {
-            self.machine.kick(&Kick { link, code: CloseCode::Kicked.number(), ..Kick::default() });
+            let kick = Kick { code: CloseCode::Kicked.number(), ..Kick::default() };
+            let device = request.device;
+            let kick = match rng.below(3) {
+                0 => Kick { link, ..kick },
+                1 => Kick { user, device, ..kick },
+                _ => Kick { user, ..kick },
+            };
+            self.machine.kick(&kick);
         }
         if desk.kicks {
             self.machine.kick(&Kick { link, code: CloseCode::Kicked.number(), ..Kick::default() });
@@ -254,19 +330,21 @@ impl Carried {
         }
     }
 
-    /// One push or a volley of them, to a link or to a user.
+    /// One push or a volley of them, to a link, to a user or to a device of a user.
     fn push(&mut self, desk: &Desk, rng: &mut Rng, totals: &mut Totals) {
         let (link, user) = &desk.known[rng.below(desk.known.len())];
         let by_link = rng.one_in(2);
+        let device = if by_link || rng.one_in(2) { "" } else { DEVICES[rng.below(2)] };
         let count = if rng.one_in(3) { 1 + rng.below(40) } else { 1 };
         for _ in 0..count {
             let id = PushId { stream: self.number, number: self.pushes + 1, by_link };
-            let mut payload = named(user, "", b"");
+            let mut payload = named(user, "", device.as_bytes());
             payload.resize(payload.len() + rng.below(300), b'y');
             let push = StreamPush {
                 number: id.number,
                 link: if by_link { *link } else { 0 },
                 user: if by_link { &[] } else { user },
+                device: device.as_bytes(),
                 id: &id.encode(),
                 payload: &payload,
                 ..StreamPush::default()
@@ -289,6 +367,7 @@ impl Carried {
             assert_eq!(reason, owed, "a push that could not be meant");
         }
         totals.undelivered.insert(reason);
+        totals.reports += 1;
         desk.ledger.undelivered(self.number, report.number, reason);
     }
 }

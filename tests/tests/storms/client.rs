@@ -24,6 +24,13 @@ use crate::wallet::{Ticket, Use, Wallet};
 /// One user who sends requests until all of them have been tried, over as many links as it takes.
 pub(crate) struct Client {
     pub(crate) name: String,
+    pub(crate) device: &'static str,
+    /// Whether it says nothing any more, as a device whose network is gone.
+    pub(crate) dead: bool,
+    /// Payloads of the pushes it got, behind whom they are for.
+    pub(crate) pushes: Vec<Vec<u8>>,
+    /// Why its last link was closed.
+    pub(crate) closed: Option<CloseCode>,
     /// Whether its link stays when everything is answered.
     pub(crate) stays: bool,
     /// What it asks for, when that is not left to chance.
@@ -54,8 +61,10 @@ pub(crate) struct Client {
     ledger: Ledger,
 }
 
-/// A user that several clients may be, on one device.
+/// A user that several clients may be, on few devices.
 const SHARED: &str = "user0";
+/// Devices that users have.
+pub(crate) const DEVICES: [&str; 2] = ["device", "tablet"];
 
 /// A request that has no outcome yet.
 pub(crate) struct Asked {
@@ -101,6 +110,10 @@ impl Client {
         Self {
             // Some are the same user on the same device.
             name: if rng.one_in(6) { SHARED.into() } else { format!("user{index}") },
+            device: DEVICES[usize::from(rng.one_in(3))],
+            dead: false,
+            pushes: Vec::new(),
+            closed: None,
             stays: false,
             script: None,
             place,
@@ -133,6 +146,9 @@ impl Client {
         }
         if self.calm {
             self.left.clear();
+        }
+        if self.dead {
+            return;
         }
         let Some(mut link) = self.link.take() else { return };
         self.speak(&mut link, now);
@@ -221,7 +237,7 @@ impl Client {
             let auth = frame::Auth {
                 token: token.as_bytes(),
                 user: if link.how == Some(Use::OtherUser) { b"other" } else { self.name.as_bytes() },
-                device: if link.how == Some(Use::OtherDevice) { b"other" } else { b"device" },
+                device: if link.how == Some(Use::OtherDevice) { b"other" } else { self.device.as_bytes() },
                 ..frame::Auth::default()
             };
             Frame::Auth(auth).encode(&mut out);
@@ -330,8 +346,12 @@ impl Client {
                     }
                 }
                 Frame::Push(push) => {
-                    let mine = push.payload.starts_with(&named(self.name.as_bytes(), "", b""));
+                    let whose = named(self.name.as_bytes(), "", b"");
+                    let own = named(self.name.as_bytes(), "", self.device.as_bytes());
+                    let mine = push.payload.starts_with(&whose) || push.payload.starts_with(&own);
                     assert!(mine, "{} got another's push", self.name);
+                    let head = if push.payload.starts_with(&own) { own.len() } else { whose.len() };
+                    self.pushes.push(push.payload[head..].to_vec());
                     let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
                     if id.by_link {
                         link.overrun |= self.ledger.delivered(id.stream, id.number);
@@ -345,6 +365,7 @@ impl Client {
                 Frame::Close(close) => {
                     let code = CloseCode::from_number(close.code).expect("a known code");
                     totals.closes.insert(code);
+                    self.closed = Some(code);
                     if let Some(how) = link.how.filter(|how| how.is_lie()) {
                         assert!(!link.welcome && code != CloseCode::Normal, "{how:?}");
                         totals.exposed.insert((how, code));

@@ -8,13 +8,12 @@ use crate::world::World;
 
 #[test]
 fn an_endpoint_that_always_answers_too_late_is_left_out() {
-    let mut world = World::quiet(Shape::plain(1, 1, 3));
+    let mut world = World::standing(Shape::plain(1, 1, 3));
     // A second more than the deadline, so that between two misses there is an answer.
     world.backends[1].desk.late = Duration::from_secs(6);
     world.clients[0].name = "dora".into(); // the hash of the user is for the second backend
     world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
     (world.clients[0].wanted, world.clients[0].stays) = (0, true);
-    world.until("its streams stand", |world| world.workers[0].census().streams == 3);
     let left_out = |world: &World| world.counters[0].endpoints[1].left_out.get() == 1;
     for misses in 1..=3 {
         // The answer to the one before comes.

@@ -9,6 +9,7 @@ mod blunder;
 mod carried;
 mod client;
 mod credit;
+mod devices;
 mod flood;
 mod held;
 mod late;
@@ -62,7 +63,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     }
     // A storm that nothing survives, or that harms nothing, proves nothing.
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
-    assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0, "{totals:?}");
+    assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0 && totals.mad > 0, "{totals:?}");
     assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
     let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining];
     assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
@@ -116,7 +117,7 @@ fn planted_bugs_are_caught() {
     std::panic::set_hook(Box::new(|_| {}));
     let missed: Vec<Bug> = Bug::ALL
         .into_iter()
-        .filter(|&bug| !(1..=40).any(|seed| catch_unwind(|| World::new(seed, Some(bug)).run()).is_err()))
+        .filter(|&bug| !(1..=120).any(|seed| catch_unwind(|| World::new(seed, Some(bug)).run()).is_err()))
         .collect();
     let _ = std::panic::take_hook();
     assert!(missed.is_empty(), "not caught: {missed:?}");
@@ -151,6 +152,12 @@ pub(crate) struct Totals {
     pub(crate) pushed: u64,
     /// Times a backend had more to say than the gateway gave it credit for.
     pub(crate) blocked: u64,
+    /// Reports of pushes that were not delivered.
+    pub(crate) reports: u64,
+    /// Streams on which a backend has written nonsense.
+    pub(crate) mad: u64,
+    /// With which codes backends were told of ends.
+    pub(crate) ends: BTreeSet<u32>,
     /// Streams that their backends announced to end, and ended with nothing left to answer.
     pub(crate) drained: u64,
     /// The most requests of one worker that waited for credit.
@@ -188,6 +195,9 @@ impl Totals {
         self.pushed += other.pushed;
         self.blocked += other.blocked;
         self.drained += other.drained;
+        self.reports += other.reports;
+        self.mad += other.mad;
+        self.ends.extend(&other.ends);
         self.parked = self.parked.max(other.parked);
         self.refusals.extend(&other.refusals);
         self.undelivered.extend(&other.undelivered);

@@ -22,7 +22,7 @@ fn turn(world: &mut World) -> bool {
 #[test]
 fn a_push_behind_a_verdict_is_delivered() {
     for workers in [2, 1] {
-        let mut world = World::quiet(Shape { delegated: true, ..Shape::plain(workers, 6, 1) });
+        let mut world = World::standing(Shape { delegated: true, ..Shape::plain(workers, 6, 1) });
         for (index, client) in world.clients.iter_mut().enumerate() {
             client.name = format!("user{index}");
             client.stays = true;
@@ -42,7 +42,7 @@ fn a_push_behind_a_verdict_is_delivered() {
 
 #[test]
 fn a_push_behind_a_kick_is_reported() {
-    let mut world = World::quiet(Shape::plain(1, 1, 1));
+    let mut world = World::standing(Shape::plain(1, 1, 1));
     world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
     world.clients[0].wanted = 1;
     world.backends[0].desk.kicks = true;
@@ -53,7 +53,7 @@ fn a_push_behind_a_kick_is_reported() {
 
 #[test]
 fn the_end_of_a_replaced_link_is_told_before_the_new_one() {
-    let mut world = World::quiet(Shape::plain(1, 2, 1));
+    let mut world = World::standing(Shape::plain(1, 2, 1));
     for client in &mut world.clients {
         client.name = "same".into();
         client.stays = true;
@@ -68,7 +68,7 @@ fn the_end_of_a_replaced_link_is_told_before_the_new_one() {
 
 /// An answer lies in the driver when a worker that stood still goes on, behind this many other completions.
 fn stalled(noise: u32) {
-    let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
+    let mut world = World::standing(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
     world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
     world.clients[0].wanted = 1;
     world.clients[0].stays = true;
@@ -107,7 +107,7 @@ fn an_answer_that_is_there_counts_however_much_is_learned_before_it() {
 
 #[test]
 fn an_auth_that_is_there_counts_after_a_stall() {
-    let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
+    let mut world = World::standing(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
     world.clients[0].stays = true;
     world.until("hands are shaken", |world| world.counters[0].handshakes.get() == 1);
     world.clients[0].wanted = 0;
@@ -126,7 +126,7 @@ fn an_auth_that_is_there_counts_after_a_stall() {
 
 #[test]
 fn stopping_counts_no_unknown_requests() {
-    let mut world = World::quiet(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
+    let mut world = World::standing(Shape { sleepy: false, ..Shape::plain(1, 1, 1) });
     world.backends[0].desk.mute_until = NEVER;
     world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
     world.clients[0].wanted = 1;

@@ -5,14 +5,10 @@ use crate::world::World;
 
 /// Two workers and two backends that share a route with presence.
 fn world() -> World {
-    let mut world = World::quiet(Shape::plain(2, 12, 2));
-    // Not before there is somebody to tell of them.
-    let wanted: Vec<u32> =
-        world.clients.iter_mut().map(|client| std::mem::take(&mut client.wanted)).collect();
-    world.until("all streams stand", |world| world.workers.iter().all(|worker| worker.census().streams == 2));
-    for (index, (client, wanted)) in world.clients.iter_mut().zip(wanted).enumerate() {
+    let mut world = World::standing(Shape::plain(2, 12, 2));
+    for (index, client) in world.clients.iter_mut().enumerate() {
         client.name = format!("user{index}");
-        (client.wanted, client.stays) = (wanted, true);
+        client.stays = true;
     }
     world
 }

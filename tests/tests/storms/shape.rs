@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) slots: u32,
     /// How many links of a worker may have proved nothing yet.
     pub(crate) strangers: usize,
+    /// Whether backends write nonsense now and then.
+    pub(crate) mad: bool,
     /// Whether a turn does only a little of everything.
     pub(crate) brief: bool,
     /// Whether a hello may take minutes.
@@ -74,6 +76,7 @@ impl Shape {
             tickets: rng.one_in(2),
             slots: 64,
             strangers: STRANGERS,
+            mad: rng.one_in(4),
             brief: rng.one_in(3),
             patient: false,
             exempt: false,
@@ -96,6 +99,7 @@ impl Shape {
             tickets: false,
             slots: 64,
             strangers: STRANGERS,
+            mad: false,
             brief: false,
             patient: false,
             exempt: false,

@@ -15,12 +15,12 @@ use protocol::{CloseCode, Time};
 
 use crate::Totals;
 use crate::backend::BackendActor;
-use crate::client::Client;
+use crate::client::{Client, DEVICES};
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX, STRANGER_BYTES_MAX, acceptor,
-    outgoing_bytes_max, place, settings, wall,
+    HANDSHAKES_PER_TURN, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX,
+    STRANGER_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, wall,
 };
 use crate::shape::{ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
@@ -79,7 +79,23 @@ impl World {
     /// A world without faults, in which nobody makes trouble by itself.
     pub(crate) fn quiet(shape: Shape) -> Self {
         let mut world = Self::build(shape, 1, Rng::new(1), None);
+        world.clients.iter_mut().for_each(|client| client.device = DEVICES[0]);
         world.end_storm();
+        world
+    }
+
+    /// A quiet world whose streams all stand before the first client comes.
+    pub(crate) fn standing(shape: Shape) -> Self {
+        let mut world = Self::quiet(shape);
+        let wanted: Vec<u32> =
+            world.clients.iter_mut().map(|client| std::mem::take(&mut client.wanted)).collect();
+        let backends = world.backends.len();
+        world.until("all streams stand", |world| {
+            world.workers.iter().all(|worker| worker.census().streams == backends)
+        });
+        for (client, wanted) in world.clients.iter_mut().zip(wanted) {
+            client.wanted = wanted;
+        }
         world
     }
 
@@ -123,7 +139,8 @@ impl World {
         let ledger = Ledger::default();
         let backend =
             |at| BackendActor::new(&net, place(&name_of(at)), at, shape.routes_of(at), ledger.clone());
-        let backends = (0..shape.backends).map(backend).collect();
+        let mut backends: Vec<_> = (0..shape.backends).map(backend).collect();
+        backends.iter_mut().for_each(|backend: &mut BackendActor| backend.desk.mad = shape.mad);
         let client = |index| Client::new(index, front.clone(), &shape, ledger.clone(), rng.fork());
         let clients = (0..shape.clients).map(client).collect();
         Self {
@@ -255,7 +272,10 @@ impl World {
             }
             (self.waits[at], self.slept_over[at]) = (None, 0);
             let worker = &mut self.workers[at];
+            let shaken = self.counters[at].handshakes.get();
             assert!(worker.turn(self.now, wall(self.now)), "nobody said stop");
+            let shaken = self.counters[at].handshakes.get() - shaken;
+            assert!(shaken <= HANDSHAKES_PER_TURN as u64, "{shaken} handshakes in one turn");
             assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");
             let census = worker.census();
             let tickets = self.shape.tickets;
@@ -267,6 +287,7 @@ impl World {
                     count == 0
                         || of_strangers.contains(&name)
                         || of_time.contains(&name)
+                        || self.shape.mad
                         || tickets && of_tickets.contains(&name),
                     "{count} × {name}, and no client breaks a rule here"
                 );
