@@ -23,6 +23,7 @@ pub mod memory;
 mod ops;
 mod pool;
 pub mod probe;
+pub mod signals;
 pub mod sim;
 mod socket;
 pub mod thread;

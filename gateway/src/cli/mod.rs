@@ -4,16 +4,17 @@ mod keys;
 mod print;
 mod status;
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use driver::signals::Held;
 
 use self::print::print;
 use crate::config::{Auth, Ceiling, Checked, Config, Level, Overrides, Problems, load};
 use crate::control::{
-    DevOptions, Exit, Options, dev, machine, read_key_file, reference_service, run, spawn, tell,
+    DevOptions, Exit, Options, Signals, Writer, dev, machine, read_key_file, reference_service, run, spawn,
+    tell, tell_as_it_is,
 };
 use crate::doctor;
 
@@ -101,20 +102,53 @@ struct Place {
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> Exit {
+    // Before anything else: a signal that comes from now on finds a gateway that knows what to do about it.
+    let held = match Held::hold() {
+        Ok(held) => held,
+        Err(error) => {
+            tell(Level::Error, &format!("the signals: {error}"));
+            return Exit::Failed;
+        }
+    };
     let line = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => {
+            held.release();
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Clean };
             let _ = error.print();
             return exit;
         }
     };
     match line.verb {
-        Verb::Run { config, place } => run_verb(&config, place),
+        Verb::Run { config, place } => serve(held, |signals| run_verb(&config, place, signals)),
         Verb::Dev { place } => {
             let Place { listen, workers, ready_file } = place;
-            dev(DevOptions { listen, workers, ready_file }, spawn::spawn)
+            let options = DevOptions { listen, workers, ready_file };
+            serve(held, |signals| dev(options, signals, spawn::spawn))
         }
+        verb => {
+            held.release();
+            at_once(verb)
+        }
+    }
+}
+
+/// A gateway: its signals are listened to, and its lines wait for nobody.
+fn serve(held: Held, gateway: impl FnOnce(Signals) -> Exit) -> Exit {
+    let _writer = Writer::start();
+    match Signals::listen(held) {
+        Ok(signals) => gateway(signals),
+        Err(error) => {
+            tell(Level::Error, &format!("the thread for signals: {error}"));
+            Exit::Start
+        }
+    }
+}
+
+/// A verb that does one thing and ends; any signal ends it, too.
+fn at_once(verb: Verb) -> Exit {
+    match verb {
+        Verb::Run { .. } | Verb::Dev { .. } => unreachable!("those are gateways"),
         Verb::Check { file } => check(&file),
         Verb::Keys => print(&keys::reference()),
         Verb::Keygen { out } => keys::keygen(out.as_deref()),
@@ -125,11 +159,12 @@ pub fn main() -> Exit {
     }
 }
 
-fn run_verb(file: &Path, place: Place) -> Exit {
+fn run_verb(file: &Path, place: Place, signals: Signals) -> Exit {
     let overrides = Overrides { listen: place.listen, workers: place.workers };
     match read_config(file, overrides) {
         Ok(config) => {
-            run(config, Options { ready_file: place.ready_file, ..Options::default() }, spawn::spawn)
+            let options = Options { ready_file: place.ready_file, ..Options::default() };
+            run(config, options, signals, spawn::spawn)
         }
         Err(exit) => exit,
     }
@@ -197,9 +232,7 @@ fn read_config(file: &Path, overrides: Overrides) -> Result<Checked<Config>, Exi
         tell(Level::Error, &format!("{name}: {error}"));
         Exit::Config
     })?;
-    let show = |problems: &Problems| {
-        let _ = io::stderr().write_all(problems.to_string().as_bytes());
-    };
+    let show = |problems: &Problems| tell_as_it_is(&problems.to_string());
     // Files named in the config are meant relative to it, wherever the gateway was started.
     let beside = |path: &Path| read_key_file(&file.parent().unwrap_or(Path::new("")).join(path));
     match load(&name, &text, overrides, &machine(), &beside) {

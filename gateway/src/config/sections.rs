@@ -353,7 +353,7 @@ section! {
         socket: Option<PathBuf> as Optional<File> = "", Restart, "none";
         /// Address of /metrics, /healthz and /readyz, or "off". It is not encrypted: keep it on loopback.
         http: Option<SocketAddr> as AddressOrOff = "'127.0.0.1:7480'", Restart, "none";
-        /// Connections to each of the two.
+        /// Connections to each of the two; for one more, the one that has done nothing for the longest time is ended.
         connections: usize as Count = "16" in 1..=1024, Restart, "144 KiB each, for both";
         /// Time one of them has for a request and its answer.
         deadline: Duration as Span = "'5s'" in 100..=60 * SECOND, Restart, "none";

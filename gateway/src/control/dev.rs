@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use protocol::hex;
 
-use super::{Exit, Options, Ready, Workers, cannot_use, machine, run, tell};
+use super::{Exit, Options, Ready, Signals, Workers, cannot_use, machine, run, tell};
 use crate::config::{Checked, Config, Development, DevelopmentToken, Level, Secret};
 
 /// The verb by which this binary starts itself as the reference service; followed by the socket's path.
@@ -32,7 +32,7 @@ pub struct DevOptions {
 }
 
 /// Runs a gateway for development until a signal ends it.
-pub fn dev<S>(options: DevOptions, spawn: S) -> Exit
+pub fn dev<S>(options: DevOptions, signals: Signals, spawn: S) -> Exit
 where
     S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
 {
@@ -42,7 +42,7 @@ where
     }
     match prepare(options) {
         Ok(Prepared { config, options, service, folder }) => {
-            let exit = run(config, options, spawn);
+            let exit = run(config, options, signals, spawn);
             drop(service);
             drop(folder);
             exit
@@ -194,8 +194,11 @@ struct Hints {
 
 impl Hints {
     fn print(&self, ready: &Ready) {
-        // Nobody may be reading; the gateway runs all the same.
-        let _ = io::stdout().write_all(self.text(ready).as_bytes());
+        let text = self.text(ready);
+        // Nobody may be reading; the gateway runs all the same, and does not wait for it.
+        let _ = std::thread::Builder::new().name("hints".to_owned()).spawn(move || {
+            let _ = io::stdout().write_all(text.as_bytes());
+        });
     }
 
     fn text(&self, ready: &Ready) -> String {

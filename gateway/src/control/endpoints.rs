@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::config::{Endpoint, Level};
 use crate::counters::Counters;
+use crate::counters::health::Reason;
 
 /// What was last told of each endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
-    told: Vec<Option<State>>,
+    told: Vec<Option<(State, Option<Reason>)>>,
 }
 
 /// How many workers have a stream to an endpoint, and how many of those leave it out.
@@ -31,8 +32,14 @@ impl State {
     }
 }
 
+/// Why an endpoint has fewer streams than workers: of the first worker without one that knows.
+pub(super) fn reason(endpoint: usize, counters: &[Arc<Counters>]) -> Option<Reason> {
+    let down = counters.iter().map(|its| &its.endpoints[endpoint]).filter(|health| health.open.get() == 0);
+    down.filter_map(|health| health.reason()).next()
+}
+
 impl Endpoints {
-    /// The lines about everything that has changed since the last look.
+    /// The lines about everything that has changed since the last look: how many streams there are, or why no more.
     pub(super) fn look(
         &mut self,
         endpoints: &[Endpoint],
@@ -41,29 +48,23 @@ impl Endpoints {
         self.told.resize(endpoints.len(), None);
         let mut lines = Vec::new();
         for (at, (endpoint, told)) in endpoints.iter().zip(&mut self.told).enumerate() {
-            let state = State::of(at, counters);
-            if told.replace(state) != Some(state) {
-                lines.push(describe(&endpoint.name, at, state, counters));
+            let (state, reason) = (State::of(at, counters), reason(at, counters));
+            if told.replace((state, reason)) != Some((state, reason)) {
+                lines.push(describe(&endpoint.name, state, reason, counters.len() as u64));
             }
         }
         lines
     }
 }
 
-fn describe(name: &str, at: usize, state: State, counters: &[Arc<Counters>]) -> (Level, String) {
+fn describe(name: &str, state: State, reason: Option<Reason>, all: u64) -> (Level, String) {
     let State { open, left_out } = state;
-    let all = counters.len() as u64;
-    let reason = || {
-        let reason = counters.iter().find_map(|its| {
-            let health = &its.endpoints[at];
-            health.reason().filter(|_| health.open.get() == 0)
-        });
-        reason.map(|reason| format!(": {reason}")).unwrap_or_default()
-    };
+    // Nothing has failed yet, and the first dial has its deadline.
+    let reason = reason.map_or("; still dialling".to_owned(), |reason| format!(": {reason}"));
     if open == 0 {
-        (Level::Warning, format!("endpoint {name}: no stream is open{}", reason()))
+        (Level::Warning, format!("endpoint {name}: no stream is open{reason}"))
     } else if open < all {
-        (Level::Warning, format!("endpoint {name}: {open} of {all} streams are open{}", reason()))
+        (Level::Warning, format!("endpoint {name}: {open} of {all} streams are open{reason}"))
     } else if left_out > 0 {
         let text =
             format!("endpoint {name}: left out by {left_out} of {all} workers, as it answers too late");
@@ -79,7 +80,6 @@ mod tests {
 
     use super::super::snapshot::tests::config;
     use super::*;
-    use crate::counters::health::Reason;
 
     #[test]
     fn each_change_is_told_once_and_with_its_reason() {
@@ -88,11 +88,14 @@ mod tests {
         let mut endpoints = Endpoints::default();
         let mut look = || endpoints.look(&config.endpoints, &counters);
         let [first, second] = [0, 1].map(|worker: usize| &counters[worker].endpoints[0]);
+        let none = |why: &str| [(Level::Warning, format!("endpoint chat: no stream is open{why}"))];
+        assert_eq!(look(), none("; still dialling"));
         first.failed(Reason::Errno(Errno(libc::ECONNREFUSED)));
-        let refused = "endpoint chat: no stream is open: Connection refused (os error 111)".to_owned();
-        assert_eq!(look(), [(Level::Warning, refused)]);
+        assert_eq!(look(), none(": Connection refused (os error 111)"), "a reason that was not known");
         first.failed(Reason::Errno(Errno(libc::ECONNREFUSED)));
         assert_eq!(look(), [], "nothing has changed");
+        first.failed(Reason::Errno(Errno(libc::ETIMEDOUT)));
+        assert_eq!(look(), none(": Connection timed out (os error 110)"), "another reason");
         first.opened();
         second.ended(Reason::Ended);
         let (level, partly) = look().remove(0);

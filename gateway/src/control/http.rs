@@ -70,15 +70,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, Refused> {
 #[must_use]
 pub(super) fn answer(request: &Request<'_>, snapshot: &Snapshot<'_>) -> Vec<u8> {
     let plain = "text/plain; charset=utf-8";
-    let serving = snapshot.ready && !snapshot.stopping;
     let (status, media_type, body) = match request.path {
         "/metrics" => {
             let exposition = Exposition::accepted(request.accept);
             ("200 OK", exposition.media_type(), render(snapshot, exposition))
         }
         "/healthz" => ("200 OK", plain, "alive\n".to_owned()),
-        "/readyz" if serving => ("200 OK", plain, "ready\n".to_owned()),
-        "/readyz" => ("503 Service Unavailable", plain, "not ready\n".to_owned()),
+        "/readyz" => match snapshot.not_ready() {
+            None => ("200 OK", plain, "ready\n".to_owned()),
+            Some(reason) => ("503 Service Unavailable", plain, format!("not ready: {reason}\n")),
+        },
         "/status" => ("200 OK", "application/json", format!("{}\n", snapshot.json())),
         "/" => ("200 OK", plain, "/metrics /healthz /readyz /status\n".to_owned()),
         _ => ("404 Not Found", plain, "not found\n".to_owned()),
@@ -97,7 +98,7 @@ pub(super) fn refuse(refused: Refused) -> Vec<u8> {
     response(status, "text/plain; charset=utf-8", body, false)
 }
 
-/// The whole response when there is no place for another connection.
+/// The whole response to a connection that asked for nothing and lost its place to another one.
 #[must_use]
 pub(super) fn busy() -> Vec<u8> {
     response("503 Service Unavailable", "text/plain; charset=utf-8", "too many connections\n", false)
@@ -118,10 +119,12 @@ fn response(status: &str, media_type: &str, body: &str, head_only: bool) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use driver::Errno;
     use proptest::prelude::*;
 
     use super::super::snapshot::tests::with_snapshot;
     use super::*;
+    use crate::counters::health::Reason;
 
     fn get(path: &str) -> String {
         let mut answered = String::new();
@@ -183,6 +186,26 @@ mod tests {
             let request = |path| Request { head_only: false, path, accept: "" };
             assert!(answer(&request("/readyz"), &stopping).starts_with(b"HTTP/1.1 503 "));
             assert!(answer(&request("/healthz"), &stopping).starts_with(b"HTTP/1.1 200 "));
+        });
+    }
+
+    #[test]
+    fn without_a_stream_for_every_route_it_is_not_ready_and_says_which_and_why() {
+        with_snapshot(|snapshot| {
+            let ask = || {
+                let request = Request { head_only: false, path: "/readyz", accept: "" };
+                String::from_utf8(answer(&request, snapshot)).unwrap()
+            };
+            let [first, second] = [0, 1].map(|worker: usize| &snapshot.counters[worker].endpoints[0]);
+            assert!(ask().ends_with("\r\n\r\nready\n"), "one worker has a stream");
+            first.ended(Reason::Ended);
+            second.failed(Reason::Errno(Errno(libc::ECONNREFUSED)));
+            let said = ask();
+            let why = "route chat has no stream (endpoint chat: the backend ended the stream)\n";
+            assert!(said.starts_with("HTTP/1.1 503 ") && said.ends_with(why), "{said}");
+            first.opened();
+            first.left_out.set(1);
+            assert!(ask().contains("route chat has no stream"), "one that is left out takes no requests");
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::log;
 use super::places::Places;
 use super::snapshot::Snapshot;
 use crate::config::Bound;
@@ -83,7 +84,12 @@ impl Page {
     fn process(&mut self, snapshot: &Snapshot<'_>) {
         let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
         self.gauge("build_info", "Version of the gateway; always 1.", &version, 1);
-        self.gauge("ready", "Whether every worker serves.", "", u64::from(snapshot.ready));
+        let ready = u64::from(snapshot.not_ready().is_none());
+        self.gauge("ready", "Whether every worker serves and every route has a stream.", "", ready);
+        let help = "Lines of the log dropped, as standard error was not read.";
+        let dropped = Metric { name: "log_lines_dropped", help, form: Form::Counter };
+        self.head(&dropped);
+        self.line(&dropped, "", log::dropped());
         let started = snapshot.started.0 / 1000;
         self.gauge("start_time_seconds", "When the process started, in Unix time.", "", started);
         let ceiling = snapshot.ceiling.user();
@@ -112,9 +118,9 @@ impl Page {
             Metric { name: "admin_connections", help: open, form: Form::Gauge },
             Places::open,
         );
-        let refused = "Connections there that found no place.";
-        let refused = Metric { name: "admin_refused", help: refused, form: Form::Counter };
-        self.each_place(snapshot, refused, Places::refused);
+        let evicted = "Connections there that were idle and lost their place to another one.";
+        let evicted = Metric { name: "admin_evicted", help: evicted, form: Form::Counter };
+        self.each_place(snapshot, evicted, Places::evicted);
     }
 
     fn each_place(&mut self, snapshot: &Snapshot<'_>, metric: Metric, number: fn(&Places) -> u64) {
@@ -132,6 +138,18 @@ impl Page {
                 for (endpoint, health) in snapshot.config.endpoints.iter().zip(&counters.endpoints) {
                     let labels = format!("worker=\"{worker}\",endpoint=\"{}\"", endpoint.name);
                     self.line(&metric, &labels, cell(health).get());
+                }
+            }
+        }
+        let help = "Why the stream to this endpoint is not open; always 1, and absent while it is.";
+        let metric = Metric { name: "endpoint_reason", help, form: Form::Gauge };
+        self.head(&metric);
+        for (worker, counters) in snapshot.counters.iter().enumerate() {
+            for (endpoint, health) in snapshot.config.endpoints.iter().zip(&counters.endpoints) {
+                if let Some(reason) = health.reason().filter(|_| health.open.get() == 0) {
+                    let (name, reason) = (&endpoint.name, escaped(&reason.to_string()));
+                    let labels = format!("worker=\"{worker}\",endpoint=\"{name}\",reason=\"{reason}\"");
+                    self.line(&metric, &labels, 1);
                 }
             }
         }
@@ -168,6 +186,11 @@ impl Page {
     }
 }
 
+/// A label's value as both formats want it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -176,6 +199,12 @@ mod tests {
 
     use super::super::snapshot::tests::with_snapshot;
     use super::*;
+    use crate::counters::health::Reason;
+
+    #[test]
+    fn a_label_does_not_end_before_its_value() {
+        assert_eq!(escaped("a \"b\" \\\nc"), "a \\\"b\\\" \\\\\\nc");
+    }
 
     #[test]
     fn counters_of_all_workers_appear_with_their_labels() {
@@ -188,6 +217,11 @@ mod tests {
             assert!(text.contains("gateway_closed_total{worker=\"0\",code=\"slow_reader\"} 3\n"));
             let open = "gateway_endpoint_open{worker=\"1\",endpoint=\"chat\"} 0\n";
             assert!(text.contains("# TYPE gateway_endpoint_open gauge\n") && text.contains(open));
+            assert!(!text.contains("gateway_endpoint_reason{"), "nothing has failed");
+            snapshot.counters[1].endpoints[0].failed(Reason::Shut);
+            let text = render(snapshot, Exposition::Text);
+            let why = "gateway_endpoint_reason{worker=\"1\",endpoint=\"chat\",reason=\"the backend ended the stream";
+            assert!(text.contains(why), "{text}");
             assert!(text.contains("# TYPE gateway_links gauge\n"));
             assert!(text.contains("gateway_config_bound{key=\"limits.letters\",unit=\"1\"} 64\n"));
             let slots = "gateway_config_bound{worker=\"1\",key=\"core.slots\",unit=\"1\"} 700\n";

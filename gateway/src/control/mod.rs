@@ -3,6 +3,7 @@
 //! It runs on tokio-uring and is never on the data path. Of the workers it knows only [`Workers`]: their counters,
 //! how far they are, and how to stop them.
 
+mod addresses;
 mod dev;
 mod endpoints;
 mod exit;
@@ -14,6 +15,7 @@ mod places;
 mod ready;
 mod serve;
 pub mod settings;
+mod signals;
 mod snapshot;
 mod sockets;
 pub mod spawn;
@@ -26,15 +28,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use protocol::noise::ticket::TICKET_KEY_ROTATION;
 
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use exit::Exit;
-pub use log::{set_level, tell};
+pub use log::{Writer, set_level, tell, tell_as_it_is};
 pub use machine::{machine, read_key_file};
 pub use ready::Ready;
+pub use signals::Signals;
 pub use sockets::Sockets;
 pub use workers::{Progress, UntilEnded, Workers};
 
@@ -60,7 +61,7 @@ pub type WhenReady = Box<dyn FnOnce(&Ready) + Send>;
 
 /// Runs a gateway until a signal or a failure ends it. `spawn` starts the workers; it is called once, after
 /// everything that can fail without them.
-pub fn run<S>(config: Checked<Config>, options: Options, spawn: S) -> Exit
+pub fn run<S>(config: Checked<Config>, options: Options, signals: Signals, spawn: S) -> Exit
 where
     S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
 {
@@ -73,16 +74,7 @@ where
         // Whoever waits for the file must not find an old one; a gateway that runs keeps its own.
         ready::remove_stale(path);
     }
-    let config = Arc::new(config);
-    let sockets = match Sockets::bind(&config.admin) {
-        Ok(sockets) => sockets,
-        Err(reason) => return cannot_start(&reason),
-    };
-    let workers = match spawn(&config) {
-        Ok(workers) => workers,
-        Err(reason) => return cannot_start(&reason),
-    };
-    tokio_uring::start(live(config, options, sockets, workers))
+    tokio_uring::start(live(Arc::new(config), options, signals, spawn))
 }
 
 /// One line with the cause, one with the fix.
@@ -97,37 +89,68 @@ fn cannot_start(reason: &str) -> Exit {
     Exit::Start
 }
 
-async fn live(
-    config: Arc<Checked<Config>>,
-    options: Options,
-    sockets: Sockets,
-    mut workers: Workers,
-) -> Exit {
+async fn live<S>(config: Arc<Checked<Config>>, options: Options, mut signals: Signals, spawn: S) -> Exit
+where
+    S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
+{
+    let sockets = match bind(&config, &mut signals).await {
+        Ok(sockets) => sockets,
+        Err(exit) => return exit,
+    };
+    let mut workers = match spawn(&config) {
+        Ok(workers) => workers,
+        Err(reason) => return cannot_start(&reason),
+    };
     let state = Rc::new(State::new(Arc::clone(&config), &workers, Clock::start()));
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.
     let _admin_file = match serve::start(sockets, &state) {
         Ok(guard) => guard,
         Err(error) => {
-            stop(&mut workers, &state, None).await;
+            stop(&mut workers, &state, &mut signals).await;
             return cannot_start(&format!("the admin sockets: {error}"));
-        }
-    };
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            stop(&mut workers, &state, None).await;
-            return cannot_start(&format!("the signal handlers: {error}"));
         }
     };
     let ready = Ready { listeners: workers.listeners.clone(), http };
     let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals).await;
-    let stopped = stop(&mut workers, &state, Some(&mut signals)).await;
+    let stopped = stop(&mut workers, &state, &mut signals).await;
     if exit == Exit::Clean && stopped == Exit::Clean {
         tell(Level::Info, "stopped");
     }
     if exit == Exit::Clean { stopped } else { exit }
 }
+
+/// Binds the two sockets of the control thread, once the addresses for clients can be had. A gateway that was killed holds
+/// its addresses for a moment longer, until the kernel has taken its rings down: that long it is tried again.
+async fn bind(config: &Config, signals: &mut Signals) -> Result<Sockets, Exit> {
+    let mut tries = 0;
+    loop {
+        let bound = addresses::try_listeners(config).and_then(|()| Sockets::bind(&config.admin));
+        let refused = match bound {
+            Ok(sockets) => return Ok(sockets),
+            Err(refused) => refused,
+        };
+        if !refused.in_use || tries == BIND_TRIES {
+            return Err(cannot_start(&refused.reason));
+        }
+        if tries == 0 {
+            let most = (BIND_PAUSE * BIND_TRIES).as_secs();
+            tell(Level::Warning, &format!("{}; trying again for {most} s", refused.cause));
+        }
+        tries += 1;
+        tokio::select! {
+            () = tokio::time::sleep(BIND_PAUSE) => {}
+            name = signals.stop() => {
+                tell(Level::Info, &format!("{name}: stopping"));
+                return Err(Exit::Clean);
+            }
+        }
+    }
+}
+
+/// How often, and after what pause, an address that is in use is tried again.
+const BIND_TRIES: u32 = 60;
+const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until there is a reason to stop: a signal, or a worker that ended unasked.
 async fn watch(
@@ -151,7 +174,7 @@ async fn watch(
                 lines.iter().for_each(|(level, line)| tell(*level, line));
             }
             _ = rotation.tick() => rotate_tickets(workers),
-            name = signals.next() => {
+            name = signals.stop() => {
                 tell(Level::Info, &format!("{name}: stopping"));
                 return (Exit::Clean, ready_file);
             }
@@ -202,18 +225,12 @@ fn announce(config: &Config, options: &mut Options, ready: &Ready) -> Result<Opt
 }
 
 /// Asks the workers to end and waits for them, but not for ever; a second signal ends the patience.
-async fn stop(workers: &mut Workers, state: &State, signals: Option<&mut Signals>) -> Exit {
+async fn stop(workers: &mut Workers, state: &State, signals: &mut Signals) -> Exit {
     state.stopping.set(true);
     (workers.stop)();
     let all_ended = async {
         while workers.progress.count_ended() < workers.counters.len() {
             workers.progress.changed().await;
-        }
-    };
-    let again = async {
-        match signals {
-            Some(signals) => signals.next().await,
-            None => std::future::pending().await,
         }
     };
     tokio::select! {
@@ -224,7 +241,7 @@ async fn stop(workers: &mut Workers, state: &State, signals: Option<&mut Signals
                 return Exit::Failed;
             }
         }
-        name = again => {
+        name = signals.stop() => {
             tell(Level::Warning, &format!("{name} again: not waiting for the workers"));
             return Exit::Failed;
         }
@@ -241,47 +258,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long workers have to close their links.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The signals that end the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// A terminal that was closed, unless that was to be ignored (nohup). There is nothing to reload yet.
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            () = hung_up(&mut self.hangup) => "SIGHUP",
-        }
-    }
-}
-
-async fn hung_up(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether whoever started this process wants it to outlive the terminal. The mask of ignored signals has a bit for
-/// each, from 1 on.
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use protocol::UnixMillis;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::places::Places;
+use super::places::{Places, Seat};
 use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
 use super::verbs::LINE_LEN_MAX;
@@ -53,10 +53,8 @@ impl State {
     }
 
     fn snapshot(&self) -> Snapshot<'_> {
-        let serving =
-            self.progress.count_serving() == self.counters.len() && self.progress.count_ended() == 0;
         Snapshot {
-            ready: serving && !self.stopping.get(),
+            serving: self.progress.count_serving() == self.counters.len() && self.progress.count_ended() == 0,
             stopping: self.stopping.get(),
             started: self.started,
             now: self.clock.unix(),
@@ -73,18 +71,42 @@ impl State {
 struct Place {
     state: Rc<State>,
     of: fn(&State) -> &Places,
+    seat: Rc<Seat>,
+    /// Whether an answer is on its way, into which nothing else may be said.
+    answering: Cell<bool>,
 }
 
 impl Place {
-    fn take(state: &Rc<State>, of: fn(&State) -> &Places) -> Option<Self> {
-        let found = of(state).enter(state.config.admin.connections);
-        found.then(|| Self { state: Rc::clone(state), of })
+    fn take(state: &Rc<State>, of: fn(&State) -> &Places) -> Self {
+        let seat = of(state).enter(state.config.admin.connections);
+        Self { state: Rc::clone(state), of, seat, answering: Cell::new(false) }
+    }
+
+    /// Its connection was heard.
+    fn heard(&self) {
+        (self.of)(&self.state).stir(&self.seat);
+    }
+
+    /// Its connection is answered.
+    fn answers(&self) {
+        self.heard();
+        self.answering.set(true);
+    }
+
+    /// Waits for the end of a conversation: by itself, by its deadline, or because its place was lost. Whether the peer
+    /// is to be told that it had no place.
+    async fn until_over(&self, talk: impl Future<Output = io::Result<()>>) -> bool {
+        tokio::select! {
+            // How it ends concerns only the peer, who sees it.
+            _ = tokio::time::timeout(self.state.config.admin.deadline, talk) => false,
+            () = self.seat.lost() => !self.answering.get(),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        (self.of)(&self.state).leave();
+        (self.of)(&self.state).leave(&self.seat);
     }
 }
 
@@ -102,11 +124,17 @@ pub(super) fn start(sockets: Sockets, state: &Rc<State>) -> io::Result<Option<So
 async fn serve_http(listener: TcpListener, state: Rc<State>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match Place::take(&state, |state| &state.http) {
-                Some(place) => converse(&state, talk_http(stream, place)),
-                // Whatever leaves at once: nobody waits for this peer.
-                None => drop(stream.try_write(&http::busy())),
-            },
+            Ok((mut stream, _)) => {
+                let place = Place::take(&state, |state| &state.http);
+                tokio_uring::spawn(async move {
+                    if place.until_over(talk_http(&mut stream, &place)).await {
+                        // Whatever leaves at once: nobody waits for this peer.
+                        let _ = stream.try_write(&http::busy());
+                    }
+                });
+                // What has arrived is heard before one more connection may take its place.
+                tokio::task::yield_now().await;
+            }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -115,33 +143,32 @@ async fn serve_http(listener: TcpListener, state: Rc<State>) {
 async fn serve_admin(listener: UnixListener, uid: u32, state: Rc<State>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((mut stream, _)) => {
                 // The file's rights say the same; a file can be moved or its rights be changed, credentials can't.
                 let allowed = stream.peer_cred().is_ok_and(|peer| peer.uid() == uid || peer.uid() == 0);
                 if !allowed {
+                    let _ = stream.try_write(STRANGER);
                     continue;
                 }
-                match Place::take(&state, |state| &state.admin) {
-                    Some(place) => converse(&state, talk_admin(stream, place)),
-                    None => drop(stream.try_write(BUSY)),
-                }
+                let place = Place::take(&state, |state| &state.admin);
+                tokio_uring::spawn(async move {
+                    if place.until_over(talk_admin(&mut stream, &place)).await {
+                        let _ = stream.try_write(BUSY);
+                    }
+                });
+                tokio::task::yield_now().await;
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-/// What the admin socket says when all places are taken.
+/// What the admin socket says to a connection that was idle and lost its place.
 const BUSY: &[u8] = b"error: too many connections at this socket; try again\n";
+/// What it says to another user.
+const STRANGER: &[u8] = b"error: only the user who runs this gateway, and root, may ask it\n";
 
-/// Runs one conversation until its time is up.
-fn converse(state: &Rc<State>, talk: impl Future<Output = io::Result<()>> + 'static) {
-    let talk = tokio::time::timeout(state.config.admin.deadline, talk);
-    // How it ends concerns only the peer, who sees it.
-    tokio_uring::spawn(async move { drop(talk.await) });
-}
-
-async fn talk_http(mut stream: TcpStream, place: Place) -> io::Result<()> {
+async fn talk_http(stream: &mut TcpStream, place: &Place) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     let answer = loop {
         match http::parse(&head) {
@@ -150,21 +177,24 @@ async fn talk_http(mut stream: TcpStream, place: Place) -> io::Result<()> {
             Ok(None) => {}
         }
         let room = (http::HEAD_LEN_MAX - head.len()) as u64;
-        if (&mut stream).take(room).read_buf(&mut head).await? == 0 {
+        if (&mut *stream).take(room).read_buf(&mut head).await? == 0 {
             return Ok(());
         }
+        place.heard();
     };
+    place.answers();
     stream.write_all(&answer).await?;
     stream.shutdown().await
 }
 
-async fn talk_admin(mut stream: UnixStream, place: Place) -> io::Result<()> {
+async fn talk_admin(stream: &mut UnixStream, place: &Place) -> io::Result<()> {
     let mut line = Vec::with_capacity(128);
     while !line.contains(&b'\n') {
         let room = (LINE_LEN_MAX - line.len()) as u64;
-        if (&mut stream).take(room).read_buf(&mut line).await? == 0 {
+        if (&mut *stream).take(room).read_buf(&mut line).await? == 0 {
             break;
         }
+        place.heard();
     }
     let end = line.iter().position(|byte| *byte == b'\n');
     let text = end.and_then(|end| std::str::from_utf8(&line[..end]).ok());
@@ -172,6 +202,7 @@ async fn talk_admin(mut stream: UnixStream, place: Place) -> io::Result<()> {
         Some(text) => verbs::answer(text, &place.state.snapshot()),
         None => format!("error: send one line of UTF-8, at most {LINE_LEN_MAX} bytes\n"),
     };
+    place.answers();
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }

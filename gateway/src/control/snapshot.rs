@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use protocol::UnixMillis;
 
+use super::endpoints::reason;
 use super::places::Places;
-use crate::config::{Ceiling, Config};
+use crate::config::{Ceiling, Config, Route};
 use crate::counters::{Counters, Sample};
 
 /// What can be told at one moment.
 pub(super) struct Snapshot<'s> {
     /// Whether every worker serves.
-    pub(super) ready: bool,
+    pub(super) serving: bool,
     /// Whether the gateway is on its way out.
     pub(super) stopping: bool,
     /// When the process started.
@@ -32,6 +33,34 @@ pub(super) struct Snapshot<'s> {
 }
 
 impl Snapshot<'_> {
+    /// Why no new clients should be sent here, if so: each of their requests would be in vain.
+    pub(super) fn not_ready(&self) -> Option<String> {
+        if self.stopping {
+            return Some("stopping".to_owned());
+        }
+        if !self.serving {
+            return Some("not every worker serves".to_owned());
+        }
+        let takes_requests = |endpoint: &u16| {
+            let healths = self.counters.iter().map(|its| &its.endpoints[usize::from(*endpoint)]);
+            healths.into_iter().any(|health| health.open.get() != 0 && health.left_out.get() == 0)
+        };
+        let without = self.config.routes.iter().filter(|route| !route.endpoints.iter().any(takes_requests));
+        let named: Vec<_> = without.map(|route| self.describe(route)).collect();
+        (!named.is_empty()).then(|| named.join("; "))
+    }
+
+    /// A route without a stream, and why its endpoints have none.
+    fn describe(&self, route: &Route) -> String {
+        let endpoint = |endpoint: &u16| {
+            let at = usize::from(*endpoint);
+            let reason = reason(at, self.counters).map(|reason| format!(": {reason}"));
+            format!("endpoint {}{}", self.config.endpoints[at].name, reason.unwrap_or_default())
+        };
+        let endpoints: Vec<_> = route.endpoints.iter().map(endpoint).collect();
+        format!("route {} has no stream ({})", route.name, endpoints.join(", "))
+    }
+
     /// Sums over all workers, in the order of [`Counters::METRICS`].
     pub(super) fn totals(&self) -> Vec<Sample> {
         let mut workers = self.counters.iter().map(|counters| counters.samples());
@@ -74,13 +103,14 @@ pub(super) mod tests {
         load("f", text, Overrides::default(), &machine, &read).unwrap_or_else(|p| panic!("{p}")).0
     }
 
-    /// A gateway with it.
+    /// A gateway with it, and a stream on one of its workers.
     pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
         let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        counters[0].endpoints[0].opened();
         let config = config();
         let ceiling = Ceiling { parts: vec![("links", 1 << 20)], kernel_idle: 0, kernel_full: 0 };
         look(&Snapshot {
-            ready: true,
+            serving: true,
             stopping: false,
             started: UnixMillis(1_000_000),
             now: UnixMillis(1_090_500),

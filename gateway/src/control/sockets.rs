@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use super::addresses::Refused;
 use crate::config::Admin;
 
 /// Bound, but not served yet.
@@ -37,19 +38,18 @@ impl Sockets {
     /// Binds what the config names.
     ///
     /// # Errors
-    /// One line with the address or path, the reason, and what to do.
-    pub fn bind(admin: &Admin) -> Result<Self, String> {
+    /// What could not be had, why, and what to do.
+    pub(super) fn bind(admin: &Admin) -> Result<Self, Refused> {
         let http = match admin.http {
             None => None,
-            Some(address) => Some(bind_http(address).map_err(|error| {
-                format!("admin.http {address}: {error}; choose another address, or \"off\"")
-            })?),
+            Some(address) => {
+                let what = format!("admin.http {address}");
+                Some(bind_http(address).map_err(|error| Refused::of_address(&what, address, &error))?)
+            }
         };
         let admin = match &admin.socket {
             None => None,
-            Some(path) => {
-                Some(bind_admin(path).map_err(|error| format!("admin.socket {}: {error}", path.display()))?)
-            }
+            Some(path) => Some(bind_admin(path).map_err(|error| Refused::of_path(path, &error))?),
         };
         Ok(Self { http, admin })
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::endpoints::State;
+use super::endpoints::{State, reason};
 use super::snapshot::Snapshot;
 use crate::counters::{Counters, Form, Sample};
 
@@ -15,7 +15,8 @@ impl Snapshot<'_> {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
-            "ready": self.ready,
+            "ready": self.not_ready().is_none(),
+            "not_ready": self.not_ready(),
             "stopping": self.stopping,
             "started_unix_ms": self.started.0,
             "uptime_s": self.now.0.saturating_sub(self.started.0) / 1000,
@@ -59,13 +60,15 @@ impl Snapshot<'_> {
     fn endpoints(&self) -> impl Iterator<Item = Value> {
         self.config.endpoints.iter().enumerate().map(|(at, endpoint)| {
             let State { open, left_out } = State::of(at, self.counters);
-            let reason = self.counters.iter().find_map(|counters| counters.endpoints[at].reason());
+            let down = reason(at, self.counters);
+            let past = || self.counters.iter().find_map(|counters| counters.endpoints[at].reason());
             json!({
                 "name": endpoint.name,
                 "streams_open": open,
                 "streams": self.counters.len(),
                 "left_out": left_out,
-                "last_reason": reason.map(|reason| reason.to_string()),
+                "reason": down.map(|reason| reason.to_string()),
+                "last_reason": down.or_else(past).map(|reason| reason.to_string()),
             })
         })
     }
@@ -73,11 +76,7 @@ impl Snapshot<'_> {
     /// The same for a person: what is not zero.
     #[must_use]
     pub(super) fn text(&self) -> String {
-        let state = match (self.stopping, self.ready) {
-            (true, _) => "stopping",
-            (false, true) => "ready",
-            (false, false) => "starting",
-        };
+        let state = self.not_ready().map_or("ready".to_owned(), |reason| format!("not ready: {reason}"));
         let uptime = self.now.0.saturating_sub(self.started.0) / 1000;
         let mut text = format!(
             "gateway {} · {state} · {} · {} workers · up {uptime} s\n",
@@ -91,7 +90,8 @@ impl Snapshot<'_> {
             let State { open, left_out } = State::of(at, self.counters);
             let left_out = if left_out > 0 { format!(", left out by {left_out}") } else { String::new() };
             let (name, all) = (format!("endpoint {}", endpoint.name), self.counters.len());
-            writeln!(text, "{name:<36} {:>16}", format!("{open} of {all} open{left_out}"))
+            let reason = reason(at, self.counters).map_or(String::new(), |reason| format!(": {reason}"));
+            writeln!(text, "{name:<36} {:>16}{reason}", format!("{open} of {all} open{left_out}"))
                 .expect("a string takes everything");
         }
         for (metric, sample) in Counters::METRICS.iter().zip(self.totals()) {
@@ -131,6 +131,7 @@ mod tests {
     use serde_json::json;
 
     use crate::control::snapshot::tests::with_snapshot;
+    use crate::counters::health::Reason;
 
     #[test]
     fn totals_are_the_sums_of_all_workers() {
@@ -180,7 +181,12 @@ mod tests {
             let text = snapshot.text();
             assert!(text.starts_with("gateway ") && text.contains(" · ready · 127.0.0.1:7400 · 2 workers"));
             assert!(text.contains("refusals no_route") && !text.contains("refusals busy"));
-            assert!(text.contains("endpoint chat") && text.contains("0 of 2 open"));
+            assert!(text.contains("endpoint chat") && text.contains("1 of 2 open\n"));
+            snapshot.counters[1].endpoints[0].failed(Reason::OtherUser);
+            let text = snapshot.text();
+            assert!(text.contains("1 of 2 open: another user listens"), "{text}");
+            let endpoint = &snapshot.json()["endpoints"][0];
+            assert!(endpoint["reason"].as_str().is_some_and(|reason| reason.starts_with("another user")));
             assert!(text.contains("sessions") && !text.contains("handshakes_resumed"));
         });
     }

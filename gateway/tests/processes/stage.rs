@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use protocol::CloseCode;
@@ -162,6 +164,30 @@ impl Process {
         Self(child.expect("cargo built the binary"))
     }
 
+    /// Starts any process.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the program is there"))
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// What it says on standard error, from now on, if that was kept.
+    pub(crate) fn said(&mut self) -> Said {
+        let mut stderr = self.0.stderr.take().expect("it was kept");
+        let text = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&text);
+        let thread = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = stderr.read(&mut bytes) {
+                heard.lock().expect("no test panics here").push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+        });
+        Said { text, thread }
+    }
+
     /// The same, as nohup starts it.
     pub(crate) fn immune_to_hangup(arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
@@ -199,6 +225,25 @@ impl Process {
             status.is_some()
         });
         status.expect("waited for above")
+    }
+}
+
+/// What a process says.
+pub(crate) struct Said {
+    text: Arc<Mutex<String>>,
+    thread: JoinHandle<()>,
+}
+
+impl Said {
+    /// Waits until it has said this.
+    pub(crate) fn wait_for(&self, what: &str) {
+        wait_until(&format!("it says {what:?}"), || self.text.lock().expect("none panics").contains(what));
+    }
+
+    /// All of it, when nobody can say more.
+    pub(crate) fn whole(self) -> String {
+        self.thread.join().expect("it reads to the end");
+        self.text.lock().expect("none panics").clone()
     }
 }
 
@@ -256,6 +301,7 @@ impl Target {
     /// A page of the gateway's HTTP endpoint.
     pub(crate) fn get(&self, page: &str) -> String {
         let mut socket = TcpStream::connect(self.http.expect("HTTP is on")).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
         write!(socket, "GET {page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
             .expect("connected");
         let mut answer = String::new();
