@@ -21,8 +21,6 @@ pub struct Facts {
     pub cpus: Vec<u32>,
     /// `net.core.somaxconn`.
     pub somaxconn: Option<u64>,
-    /// `net.ipv4.ip_local_port_range`.
-    pub ports: Option<(u64, u64)>,
     /// What the kernel reads the time from.
     pub clock_source: Option<String>,
 }
@@ -32,16 +30,11 @@ impl Facts {
     #[must_use]
     pub fn look() -> Self {
         let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        let ports = read("/proc/sys/net/ipv4/ip_local_port_range").and_then(|text| {
-            let (first, last) = text.split_once(char::is_whitespace)?;
-            Some((first.parse().ok()?, last.trim().parse().ok()?))
-        });
         Self {
             probe: driver::probe(),
             open_files: driver::limits::open_files().ok(),
             cpus: driver::thread::allowed_cpus().unwrap_or_default(),
             somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
-            ports,
             clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         }
     }
@@ -78,16 +71,15 @@ pub struct Finding {
 /// Judges the facts, against a config's needs or against the defaults.
 #[must_use]
 pub fn findings(facts: &Facts, config: Option<&Config>) -> Vec<Finding> {
-    let mut findings = io_uring(&facts.probe);
+    let mut findings = io_uring(&facts.probe, config);
     findings.push(open_files(facts.open_files, config));
     findings.push(cpus(&facts.cpus, config));
     findings.push(backlog(facts.somaxconn, config));
-    findings.push(ports(facts.ports));
     findings.push(clock(facts.clock_source.as_deref()));
     findings
 }
 
-fn io_uring(probe: &Result<Report, Blocked>) -> Vec<Finding> {
+fn io_uring(probe: &Result<Report, Blocked>, config: Option<&Config>) -> Vec<Finding> {
     let why = "all sockets of clients and backends are driven by it";
     match probe {
         Err(blocked) => vec![Finding {
@@ -100,12 +92,19 @@ fn io_uring(probe: &Result<Report, Blocked>) -> Vec<Finding> {
         }],
         Ok(report) => {
             let weak = [
-                (report.min_timeout, "gathering waits", "6.12", "fewer system calls per message under load"),
                 (
+                    uses_batches(config),
+                    report.min_timeout,
+                    "gathering waits",
+                    "6.12",
+                    "batch_wait is set, and without it there are as many system calls as if it were not",
+                ),
+                (
+                    true,
                     report.socket_options,
                     "socket options",
                     "6.7",
-                    "streams to backends get their own buffer sizes",
+                    "links that are closed with unsent bytes leave the kernel in time, and streams over TCP send at once",
                 ),
             ];
             let mut findings = vec![Finding {
@@ -116,7 +115,8 @@ fn io_uring(probe: &Result<Report, Blocked>) -> Vec<Finding> {
                 why,
                 fix: String::new(),
             }];
-            findings.extend(weak.into_iter().map(|(there, what, release, why)| Finding {
+            let used = weak.into_iter().filter(|(is_used, ..)| *is_used);
+            findings.extend(used.map(|(_, there, what, release, why)| Finding {
                 what,
                 grade: if there { Grade::Good } else { Grade::Weak },
                 found: if there { "there" } else { "missing" }.to_owned(),
@@ -127,6 +127,11 @@ fn io_uring(probe: &Result<Report, Blocked>) -> Vec<Finding> {
             findings
         }
     }
+}
+
+/// By default no worker waits for more.
+fn uses_batches(config: Option<&Config>) -> bool {
+    config.is_some_and(|config| config.cores.iter().any(|core| !core.batch_wait.is_zero()))
 }
 
 fn open_files(limit: Option<OpenFiles>, config: Option<&Config>) -> Finding {
@@ -165,10 +170,13 @@ fn cpus(cpus: &[u32], config: Option<&Config>) -> Finding {
     }
 }
 
+/// That of a listener whose config says nothing.
+const BACKLOG_DEFAULT: u64 = 65_535;
+
 fn backlog(somaxconn: Option<u64>, config: Option<&Config>) -> Finding {
     let needed = config
         .and_then(|config| config.listeners.iter().map(|listener| listener.backlog as u64).max())
-        .unwrap_or(4096);
+        .unwrap_or(BACKLOG_DEFAULT);
     let grade = if somaxconn.is_some_and(|found| found >= needed) { Grade::Good } else { Grade::Weak };
     Finding {
         what: "net.core.somaxconn",
@@ -177,19 +185,6 @@ fn backlog(somaxconn: Option<u64>, config: Option<&Config>) -> Finding {
         needed: needed.to_string(),
         why: "connections beyond it are dropped in a storm of reconnects",
         fix: fix(grade, || format!("sysctl -w net.core.somaxconn={needed} (and in /etc/sysctl.d)")),
-    }
-}
-
-fn ports(range: Option<(u64, u64)>) -> Finding {
-    let count = range.map_or(0, |(first, last)| (last + 1).saturating_sub(first));
-    let grade = if count >= 28_000 { Grade::Good } else { Grade::Weak };
-    Finding {
-        what: "local ports",
-        grade,
-        found: format!("{count} for each pair of addresses"),
-        needed: "28000".to_owned(),
-        why: "a load generator on this machine needs one per link and destination address",
-        fix: fix(grade, || "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned()),
     }
 }
 
@@ -245,10 +240,13 @@ pub fn verdict(findings: &[Finding]) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use driver::Errno;
     use driver::probe::{Step, Surroundings, explain};
 
     use super::*;
+    use crate::config::{Checked, Machine, Overrides, load};
 
     fn facts() -> Facts {
         Facts {
@@ -260,8 +258,7 @@ mod tests {
             }),
             open_files: Some(OpenFiles { soft: 1024, hard: 524_288 }),
             cpus: vec![0, 1],
-            somaxconn: Some(4096),
-            ports: Some((32_768, 60_999)),
+            somaxconn: Some(65_535),
             clock_source: Some("tsc".to_owned()),
         }
     }
@@ -288,15 +285,40 @@ mod tests {
         let facts = Facts {
             open_files: Some(OpenFiles { soft: 1024, hard: 1024 }),
             somaxconn: Some(128),
-            ports: Some((60_000, 60_999)),
             clock_source: Some("hpet".to_owned()),
             ..facts()
         };
         let findings = findings(&facts, None);
         assert_eq!(verdict(&findings), Exit::Clean);
         let text = report(&findings);
-        for fix in ["LimitNOFILE=20000", "net.core.somaxconn=4096", "ip_local_port_range=", "clocksource"] {
+        for fix in ["LimitNOFILE=20000", "net.core.somaxconn=65535", "clocksource"] {
             assert!(text.contains(fix), "{text}");
         }
+    }
+
+    fn config(ring: &str) -> Checked<Config> {
+        let text = format!("[keys]\nserver = 'key'\n[auth]\nmode = 'development'\n[ring]\n{ring}\n");
+        let machine = Machine { cpus: vec![0], open_files: 20_000, memory: 0 };
+        let read = |_: &Path| Ok("05".repeat(32));
+        load("f", &text, Overrides::default(), &machine, &read).unwrap_or_else(|p| panic!("{p}")).0
+    }
+
+    #[test]
+    fn without_a_config_its_defaults_are_the_measure() {
+        let needed = |config: Option<&Config>| backlog(None, config).needed;
+        assert_eq!(needed(None), needed(Some(&config(""))));
+    }
+
+    #[test]
+    fn only_what_the_config_uses_is_graded() {
+        let report = Report { min_timeout: false, ..facts().probe.unwrap() };
+        let facts = Facts { probe: Ok(report), ..facts() };
+        let weak = |config: Option<&Config>| -> Vec<_> {
+            let weak = findings(&facts, config).into_iter().filter(|finding| finding.grade != Grade::Good);
+            weak.map(|finding| finding.what).collect()
+        };
+        assert_eq!(weak(None), [""; 0], "no worker waits for more by default");
+        assert_eq!(weak(Some(&config(""))), [""; 0]);
+        assert_eq!(weak(Some(&config("batch_wait = '50us'"))), ["gathering waits"]);
     }
 }

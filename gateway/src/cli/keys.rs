@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use protocol::hex;
 
 use super::print::print;
 use crate::config::{Config, Key, Secret, Takes};
-use crate::control::{Exit, tell};
+use crate::control::{Exit, remedy, tell};
 
 /// Makes a private key and prints its public half.
 pub(super) fn keygen(out: Option<&Path>) -> Exit {
@@ -28,15 +28,23 @@ pub(super) fn keygen(out: Option<&Path>) -> Exit {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+        // Half a key is worse than none.
+        .and_then(|mut file| file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path))));
     match written {
         Ok(()) => print(&format!("{public}\n")),
         Err(error) => {
-            tell(crate::config::Level::Error, &format!("{}: {error}", path.display()));
+            let fix = match error.kind() {
+                ErrorKind::AlreadyExists => KEPT.to_owned(),
+                _ => remedy::for_making(path, &error),
+            };
+            tell(crate::config::Level::Error, &format!("{}: {error}; {fix}", path.display()));
             Exit::Failed
         }
     }
 }
+
+const KEPT: &str = "it is kept, as whoever has pinned its key would be locked out: give another --out, or move the file \
+                    away if it is not in use";
 
 /// The text of a key file, and the public key in hex.
 fn key_file(secret: &Secret) -> (String, String) {

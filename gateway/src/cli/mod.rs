@@ -13,8 +13,8 @@ use driver::signals::Held;
 use self::print::print;
 use crate::config::{Auth, Ceiling, Checked, Config, Level, Overrides, Problems, load};
 use crate::control::{
-    DevOptions, Exit, Options, Signals, Writer, dev, machine, read_key_file, reference_service, run, spawn,
-    tell, tell_as_it_is,
+    DevOptions, Exit, Options, Signals, Trial, Writer, dev, machine, read_key_file, reference_service,
+    remedy, run, spawn, tell, tell_as_it_is, try_out,
 };
 use crate::doctor;
 
@@ -27,7 +27,7 @@ struct Line {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done or stopped as asked · 1 failed while running · 2 wrong command line · \
-                          3 config has errors · 4 io_uring can't be used here · 5 couldn't start";
+                          3 config has errors · 4 io_uring can't be used here · 5 couldn't start, or `check`: could not";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -44,7 +44,7 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
-    /// Check a config file and print what it amounts to.
+    /// Check a config file, try what it binds, and print what it amounts to.
     Check {
         /// The config file.
         file: PathBuf,
@@ -89,7 +89,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Place {
     /// Address for clients, instead of that of the config's only listener. Port 0 takes a free one.
-    #[arg(long)]
+    #[arg(long, value_parser = Config::address)]
     listen: Option<SocketAddr>,
     /// Number of workers, instead of the config's.
     #[arg(long)]
@@ -171,10 +171,15 @@ fn run_verb(file: &Path, place: Place, signals: Signals) -> Exit {
 }
 
 fn check(file: &Path) -> Exit {
-    match read_config(file, Overrides::default()) {
-        Ok(config) => print(&summary(&config)),
-        Err(exit) => exit,
-    }
+    let config = match read_config(file, Overrides::default()) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let Trial { obstacles, notes } = try_out(&config);
+    let printed = print(&summary(&config));
+    notes.iter().for_each(|note| tell(Level::Info, note));
+    obstacles.iter().for_each(|obstacle| tell(Level::Error, obstacle));
+    if obstacles.is_empty() { printed } else { Exit::Start }
 }
 
 /// What a config amounts to.
@@ -229,7 +234,7 @@ fn doctor_verb(file: Option<&Path>) -> Exit {
 fn read_config(file: &Path, overrides: Overrides) -> Result<Checked<Config>, Exit> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| {
-        tell(Level::Error, &format!("{name}: {error}"));
+        tell(Level::Error, &format!("{name}: {error}; {}", remedy::for_reading(file, &error)));
         Exit::Config
     })?;
     let show = |problems: &Problems| tell_as_it_is(&problems.to_string());

@@ -1,5 +1,6 @@
 //! What comes in beside the text of a config.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -24,4 +25,4 @@ pub struct Overrides {
 }
 
 /// Reads a file that the config names; says why it can't.
-pub type ReadFile<'f> = &'f dyn Fn(&Path) -> Result<String, String>;
+pub type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;

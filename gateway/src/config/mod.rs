@@ -3,6 +3,7 @@
 //! A `Checked<Config>` exists only if every check passed, so whoever holds one need not check again. Nothing
 //! here reads a file, a clock or the machine: text, file contents and machine facts come in.
 
+mod advice;
 mod ceiling;
 mod check;
 mod core;
@@ -14,13 +15,17 @@ mod problem;
 mod secret;
 mod section;
 mod sections;
+mod socket;
 mod table;
 mod tree;
+mod unit;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+
+use self::value::Kind as _;
 
 pub use self::core::{Core, CoreNumber};
 pub use ceiling::{Ceiling, LINK_BYTES};
@@ -31,6 +36,7 @@ pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
 pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Log, Receive, Requests};
+pub use socket::{SOCKET_PATH_MAX, beside};
 pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};
 
 /// A value that passed every check.
@@ -92,7 +98,24 @@ impl Config {
         let listen = with.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
         let overrides = Overrides { listen: Some(listen), workers: with.workers };
         let read = |_: &Path| Ok(protocol::hex::encode(with.server.bytes()));
-        load("development config", &text, overrides, machine, &read).map(|(config, _)| config)
+        load("gateway dev", &text, overrides, machine, &read).map(|(config, _)| config).map_err(
+            |mut problems| {
+                // Nobody has written the text, so nobody can look up its lines.
+                problems.list.iter_mut().for_each(|problem| problem.line = None);
+                problems
+            },
+        )
+    }
+
+    /// An address with a port, as it is given on the command line.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and what to write instead.
+    pub fn address(text: &str) -> Result<SocketAddr, String> {
+        text.parse().map_err(|_| {
+            let fix = advice::address(text).unwrap_or_else(|| format!("write {}", value::Address::WRITTEN));
+            format!("it is not an IP address with a port; {fix}")
+        })
     }
 
     /// All keys of the file, by table. `core`, `listener`, `route` and `endpoint` are arrays of tables.

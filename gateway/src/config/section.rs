@@ -244,7 +244,10 @@ impl Fields<'_, '_> {
         let out = match K::read(value) {
             Ok(out) => out,
             Err(reason) => {
-                self.reader.error(&path, format!("the value {reason}"), format!("write {}", K::WRITTEN));
+                // What may be a secret is not repeated.
+                let advice = K::advice(value).map(|advice| without_keys(&advice));
+                let fix = advice.unwrap_or_else(|| format!("write {}", K::WRITTEN));
+                self.reader.error(&path, format!("the value {reason}"), fix);
                 return None;
             }
         };

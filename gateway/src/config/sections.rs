@@ -12,7 +12,7 @@ use super::NextKey;
 use super::section::section;
 use super::value::{
     Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, NextKeyFrom, OneOf, Optional,
-    PublicHex, ShortSpan, Size, Span, StreamSuite, Word,
+    PublicHex, ShortSpan, Size, SocketFile, Span, StreamSuite, Word,
 };
 
 const KIB: u64 = 1 << 10;
@@ -350,7 +350,7 @@ section! {
     /// How the gateway is watched and told what to do.
     pub Admin {
         /// Unix socket for `gateway status`; only the gateway's own user and root may use it. Absent: none.
-        socket: Option<PathBuf> as Optional<File> = "", Restart, "none";
+        socket: Option<PathBuf> as Optional<SocketFile> = "", Restart, "none";
         /// Address of /metrics, /healthz and /readyz, or "off". It is not encrypted: keep it on loopback.
         http: Option<SocketAddr> as AddressOrOff = "'127.0.0.1:7480'", Restart, "none";
         /// Connections to each of the two; for one more, the one that has done nothing for the longest time is ended.

@@ -52,11 +52,14 @@ fn machine() -> Machine {
     Machine { cpus: vec![0, 1, 5], open_files: 20_000, memory: 64 << 30 }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path) -> std::io::Result<String> {
     match path.to_str() {
         Some("server.key" | "upstream.key") => Ok(format!("# a key\n{KEY}\n")),
         Some("own.key") => Ok("07".repeat(32)),
-        _ => Err("No such file or directory".to_owned()),
+        Some("bom.key") => Ok(format!("\u{feff}# a key\r\n{KEY}\r\n")),
+        Some("cut.key") => Ok(KEY[..40].to_owned()),
+        Some("denied.key") => Err(std::io::Error::from_raw_os_error(libc::EACCES)),
+        _ => Err(std::io::Error::from_raw_os_error(libc::ENOENT)),
     }
 }
 
@@ -195,7 +198,18 @@ fn a_wrong_value_names_its_line_the_reason_and_the_right_form() {
         ("log", "level = \"debug\"", "is unknown", "\"error\", \"warning\""),
         ("heartbeat", "min = 30", "has no unit", "a time such as \"30s\""),
         ("heartbeat", "min = \"10ms\"", "10ms is out of bounds", "from 1s to 1h"),
+        ("heartbeat", "min = \"61.5s\"", "has a fraction", "write \"61500ms\""),
         ("limits", "strangers = \"many\"", "is a string", "a whole number"),
+        ("limits", "strangers = \"64\"", "is a string", "without quotes: 64"),
+        ("limits", "loopback_exempt = \"true\"", "is a string", "without quotes: true"),
+        ("suites", "leaving = \"NK_AESGCM\"", "a string, not a list", "in brackets: [\"NK_AESGCM\"]"),
+        ("admin", "http = \"localhost:7480\"", "not an IP address with a port", "write \"127.0.0.1:7480\""),
+        (
+            "admin",
+            "http = \"probes.example.com:80\"",
+            "not an IP address",
+            "`getent hosts probes.example.com`",
+        ),
         ("limits", "strangers = 1", "1 is out of bounds", "from 16 to"),
         ("limits", "loopback_exempt = 1", "is a whole number", "true or false"),
         ("log", "level = \"inf\"", "did you mean \"info\"?", "\"error\", \"warning\""),
@@ -290,6 +304,15 @@ fn key_files_must_be_there_and_hold_a_key() {
         said.contains("the key file other.key: No such file") && said.contains("gateway keygen --out"),
         "{said}"
     );
+    for (file, cause, fix) in [
+        ("bom.key", "begins with a byte order mark", "sed -i '1s/^\\xEF\\xBB\\xBF//' bom.key"),
+        ("cut.key", "does not hold 64 hex digits", "restore it from a copy"),
+        ("denied.key", "Permission denied", "chown USER denied.key; chmod 600 denied.key"),
+    ] {
+        let said = problem(&GOOD.replace("\"server.key\"", &format!("\"{file}\"")));
+        assert!(said.contains(&format!("the key file {file}: ")) && said.contains(cause), "{said}");
+        assert!(said.contains(fix) && !said.contains("keygen"), "a new key would lock clients out: {said}");
+    }
 }
 
 #[test]
@@ -327,6 +350,48 @@ fn limits_that_contradict_each_other_are_refused() {
             "[limits]\nframe_len_max = \"300KiB\"\noutbox_hard = \"1MiB\"\n[requests]\nlink_bytes = \"1MiB\"\n[upstream]",
         ));
     assert!(said.contains("is greater than half of endpoint[0].credit_window"), "{said}");
+}
+
+#[test]
+fn a_route_and_its_endpoints_are_written_with_the_help_of_the_messages_alone() {
+    let list = "[\"chat-1\", \"chat-2\"]";
+    let said = problem(&GOOD.replace(list, "\"chat-1\""));
+    assert!(said.contains("the value is a string, not a list"), "{said}");
+    assert!(said.contains("fix: write it in brackets: [\"chat-1\"]\n"), "{said}");
+    let said = problem(&GOOD.replace(list, "[\"10.0.0.1:9000\"]"));
+    assert!(said.contains("the name of the table, and the address into that table's `address`"), "{said}");
+    for (address, cause, fix) in [
+        ("tcp:chat.example.com:9000", "is not an IP address with a port", "`getent hosts chat.example.com`"),
+        ("10.0.0.1:9000", "begins neither with", "write \"tcp:10.0.0.1:9000\""),
+        ("/run/chat.sock", "begins neither with", "write \"unix:/run/chat.sock\""),
+        ("unix:chat.sock", "is not an absolute path", "write the whole path"),
+    ] {
+        let said = problem(&GOOD.replace("tcp:10.0.0.1:9000", address));
+        assert!(said.contains(cause) && said.contains(fix), "{said}");
+    }
+}
+
+#[test]
+fn a_socket_whose_path_is_too_long_is_refused_with_its_length() {
+    let socket = |len: usize| format!("socket = \"/{}/admin.sock\"", "x".repeat(len - 12));
+    assert!(check(&with("admin", &socket(107))).is_ok());
+    let said = problem(&with("admin", &socket(108)));
+    assert!(said.contains("is a path of 108 bytes, and that of a Unix socket has at most 107"), "{said}");
+    assert!(said.contains("choose a folder with a shorter path"), "{said}");
+}
+
+#[test]
+fn few_open_files_are_named_as_what_they_are() {
+    let endpoint = |i| format!("[[endpoint]]\nname = 'one-{i}'\naddress = 'unix:/{i}'\nclear = true\n");
+    let text: String = std::iter::once(GOOD.to_owned()).chain((0..100).map(endpoint)).collect();
+    for open_files in [32, 64] {
+        let few = Machine { open_files, ..machine() };
+        let problems = load("f", &text, Overrides::default(), &few, &read).expect_err("there are too few");
+        let said = problems.to_string();
+        assert_eq!(problems.list.len(), 1, "{said}");
+        assert!(said.contains(&format!("the limit of open files is {open_files}")), "{said}");
+        assert!(said.contains("LimitNOFILE=") && !said.contains("parked_accepts"), "{said}");
+    }
 }
 
 #[test]

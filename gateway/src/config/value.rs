@@ -11,7 +11,9 @@ use protocol::noise::{PublicKey, Suite};
 use toml::de::DeValue;
 use toml::value::{Datetime, Offset};
 
-use super::NextKey;
+use super::socket::SOCKET_PATH_MAX;
+use super::unit::show_unit;
+use super::{NextKey, advice, socket};
 
 /// One kind of value. `Out` is what the worker sees.
 pub(super) trait Kind {
@@ -26,6 +28,11 @@ pub(super) trait Kind {
 
     /// Reads a value, or says what is wrong with it.
     fn read(value: &DeValue<'_>) -> Result<Self::Out, String>;
+
+    /// What to do about a value that cannot be read, where more can be said than how one is written.
+    fn advice(_: &DeValue<'_>) -> Option<String> {
+        None
+    }
 
     /// What stands for a key that is absent and has no default; `None` where the key is required.
     fn absent() -> Option<Self::Out> {
@@ -58,6 +65,10 @@ impl Kind for Size {
         usize::try_from(bytes).map_err(|_| "is too large".to_owned())
     }
 
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::without_fraction(value.as_str()?, &SIZE_UNITS)
+    }
+
     fn measure(out: &usize) -> Option<u64> {
         u64::try_from(*out).ok()
     }
@@ -79,6 +90,10 @@ impl Kind for Span {
 
     fn read(value: &DeValue<'_>) -> Result<Duration, String> {
         with_unit(value, &SPAN_UNITS).map(Duration::from_millis)
+    }
+
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::without_fraction(value.as_str()?, &SPAN_UNITS)
     }
 
     fn measure(out: &Duration) -> Option<u64> {
@@ -104,6 +119,10 @@ impl Kind for ShortSpan {
         with_unit(value, &SHORT_SPAN_UNITS).map(Duration::from_micros)
     }
 
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::without_fraction(value.as_str()?, &SHORT_SPAN_UNITS)
+    }
+
     fn measure(out: &Duration) -> Option<u64> {
         u64::try_from(out.as_micros()).ok()
     }
@@ -127,20 +146,13 @@ fn with_unit(value: &DeValue<'_>, units: &[(&str, u64)]) -> Result<u64, String> 
     if unit.is_empty() {
         return Err("has no unit".to_owned());
     }
+    if unit.starts_with(['.', ',']) {
+        return Err("has a fraction".to_owned());
+    }
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit.trim_start()) else {
         return Err(format!("has the unknown unit \"{}\"", unit.trim_start()));
     };
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(*factor)).ok_or_else(|| "is too large".to_owned())
-}
-
-/// Shows a number in the largest unit that divides it; `units` run from large to small.
-pub(super) fn show_unit(number: u64, units: &[(&str, u64)]) -> String {
-    for (name, factor) in units {
-        if number >= *factor && number.is_multiple_of(*factor) {
-            return format!("{}{name}", number / factor);
-        }
-    }
-    format!("{number}{}", units.last().map_or("", |(name, _)| name))
 }
 
 /// A whole number.
@@ -158,6 +170,11 @@ impl Kind for Count {
             .map_err(|_| "is negative or too large".to_owned())
     }
 
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        let number = value.as_str()?.trim().parse::<u64>().ok()?;
+        Some(format!("write it without quotes: {number}"))
+    }
+
     fn measure(out: &usize) -> Option<u64> {
         u64::try_from(*out).ok()
     }
@@ -170,6 +187,11 @@ impl Kind for Flag {
     type Out = bool;
     const WRITTEN: &'static str = "true or false";
 
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        let flag = value.as_str()?.parse::<bool>().ok()?;
+        Some(format!("write it without quotes: {flag}"))
+    }
+
     fn read(value: &DeValue<'_>) -> Result<bool, String> {
         value.as_bool().ok_or_else(|| format!("is {}", described(value)))
     }
@@ -181,6 +203,10 @@ pub(super) struct Name;
 impl Kind for Name {
     type Out = String;
     const WRITTEN: &'static str = "a name of at most 32 letters a-z, digits, '-', '_' or '.'";
+
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::name(value.as_str()?)
+    }
 
     fn read(value: &DeValue<'_>) -> Result<String, String> {
         let text = text(value)?;
@@ -207,12 +233,34 @@ impl Kind for File {
     }
 }
 
+/// The path at which a socket is made.
+pub(super) struct SocketFile;
+
+impl Kind for SocketFile {
+    type Out = PathBuf;
+    const WRITTEN: &'static str = "a path of at most 107 bytes";
+
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        socket::check(File::read(value).ok()?.as_path()).err().map(|(_, fix)| fix)
+    }
+
+    fn read(value: &DeValue<'_>) -> Result<PathBuf, String> {
+        let path = File::read(value)?;
+        socket::check(&path).map_err(|(reason, _)| reason)?;
+        Ok(path)
+    }
+}
+
 /// An IP address with a port.
 pub(super) struct Address;
 
 impl Kind for Address {
     type Out = SocketAddr;
     const WRITTEN: &'static str = "an IP address with a port such as \"0.0.0.0:7400\" or \"[::]:7400\"";
+
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::address(value.as_str()?)
+    }
 
     fn read(value: &DeValue<'_>) -> Result<SocketAddr, String> {
         text(value)?.parse().map_err(|_| "is not an IP address with a port".to_owned())
@@ -226,6 +274,10 @@ impl Kind for AddressOrOff {
     type Out = Option<SocketAddr>;
     const WRITTEN: &'static str = "an IP address with a port such as \"127.0.0.1:7480\", or \"off\"";
 
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::address(value.as_str()?)
+    }
+
     fn read(value: &DeValue<'_>) -> Result<Self::Out, String> {
         if text(value)? == "off" { Ok(None) } else { Address::read(value).map(Some) }
     }
@@ -238,12 +290,21 @@ impl Kind for Backend {
     type Out = Endpoint;
     const WRITTEN: &'static str = "\"unix:/path/of/socket\" or \"tcp:IP:PORT\"";
 
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        advice::endpoint(value.as_str()?)
+    }
+
     fn read(value: &DeValue<'_>) -> Result<Endpoint, String> {
         let text = text(value)?;
         if let Some(path) = text.strip_prefix("unix:") {
-            // sockaddr_un holds 108 bytes with the terminating zero; unix(7).
-            if !path.starts_with('/') || path.len() > 107 {
-                return Err("is not an absolute path of at most 107 bytes".to_owned());
+            if !path.starts_with('/') {
+                return Err("is not an absolute path".to_owned());
+            }
+            if path.len() > SOCKET_PATH_MAX {
+                let len = path.len();
+                return Err(format!(
+                    "is a path of {len} bytes, and a Unix socket's has at most {SOCKET_PATH_MAX}"
+                ));
             }
             return Ok(Endpoint::Unix(PathBuf::from(path)));
         }
@@ -379,9 +440,21 @@ impl<K: Kind> Kind for ListOf<K> {
 
     fn read(value: &DeValue<'_>) -> Result<Self::Out, String> {
         let Some(items) = value.as_array() else {
-            return Err(format!("is {}, not an array", described(value)));
+            return Err(format!("is {}, not a list", described(value)));
         };
         items.iter().map(|item| K::read(item.get_ref())).collect()
+    }
+
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        match value {
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| item.get_ref())
+                .find(|item| K::read(item).is_err())
+                .and_then(K::advice),
+            DeValue::String(text) => Some(format!("write it in brackets: [\"{text}\"]")),
+            _ => Some(format!("write a list in brackets; in it, {}", K::WRITTEN)),
+        }
     }
 }
 
@@ -393,6 +466,10 @@ impl<K: Kind> Kind for Optional<K> {
     const WRITTEN: &'static str = K::WRITTEN;
     const OPTIONAL: bool = true;
     const UNIT: &'static str = K::UNIT;
+
+    fn advice(value: &DeValue<'_>) -> Option<String> {
+        K::advice(value)
+    }
 
     fn read(value: &DeValue<'_>) -> Result<Self::Out, String> {
         K::read(value).map(Some)
@@ -454,6 +531,7 @@ mod tests {
         assert_eq!(read::<Size>("'65536'"), Err("has no unit".to_owned()));
         assert_eq!(read::<Size>("'64kb'"), Err("has the unknown unit \"kb\"".to_owned()));
         assert_eq!(read::<Span>("'5 minutes'"), Err("has the unknown unit \"minutes\"".to_owned()));
+        assert_eq!(read::<Span>("'1.5s'"), Err("has a fraction".to_owned()));
         assert_eq!(read::<Span>("'-5s'"), Err("does not begin with a whole number".to_owned()));
         assert_eq!(read::<Span>("'99999999999999999999h'"), Err("is too large".to_owned()));
         assert_eq!(read::<Size>("'99999999999999GiB'"), Err("is too large".to_owned()));

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::remedy;
 use crate::config::Config;
 
 /// Why an address or a path cannot be had.
@@ -41,19 +42,11 @@ impl Refused {
 
     /// Of the admin socket's path.
     pub(super) fn of_path(path: &Path, error: &io::Error) -> Self {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.display().to_string(),
-            _ => ".".to_owned(),
-        };
         let fix = match error.kind() {
             ErrorKind::AddrInUse => {
                 "is another gateway running there? End it, or choose another path".to_owned()
             }
-            ErrorKind::NotFound => format!("make the folder: mkdir -p {folder}"),
-            ErrorKind::PermissionDenied => {
-                format!("let the gateway's user write into {folder}, or choose another folder")
-            }
-            _ => "choose another path".to_owned(),
+            _ => remedy::for_making(path, error),
         };
         let cause = format!("admin.socket {}: {error}", path.display());
         Self::of(error.kind() == ErrorKind::AddrInUse, cause, &fix)
@@ -64,15 +57,15 @@ impl Refused {
     }
 }
 
-/// Tries whether every address for clients can be listened on, and leaves it again.
-pub(super) fn try_listeners(config: &Config) -> Result<(), Refused> {
+/// Tries whether every address for clients can be listened on, and leaves it again; those that cannot.
+pub(super) fn refused(config: &Config) -> impl Iterator<Item = (SocketAddr, Refused)> {
     // With port 0 the system chooses one that is free.
-    for listener in config.listeners.iter().filter(|listener| listener.address.port() != 0) {
+    config.listeners.iter().filter(|listener| listener.address.port() != 0).filter_map(|listener| {
         let address = listener.address;
         let what = format!("listening on {address} for listener \"{}\"", listener.name);
-        TcpListener::bind(address).map_err(|error| Refused::of_address(&what, address, &error))?;
-    }
-    Ok(())
+        let error = TcpListener::bind(address).err()?;
+        Some((address, Refused::of_address(&what, address, &error)))
+    })
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 
 use protocol::hex;
 
-use super::{Exit, Options, Ready, Signals, Workers, cannot_use, machine, run, tell};
-use crate::config::{Checked, Config, Development, DevelopmentToken, Level, Secret};
+use super::{Exit, Options, Ready, Signals, Workers, cannot_use, machine, run, tell, tell_as_it_is};
+use crate::config::{Checked, Config, Development, DevelopmentToken, Level, SOCKET_PATH_MAX, Secret};
 
 /// The verb by which this binary starts itself as the reference service; followed by the socket's path.
 pub const SERVICE_VERB: &str = "reference-service";
@@ -47,8 +47,8 @@ where
             drop(folder);
             exit
         }
-        Err((exit, reason)) => {
-            tell(Level::Error, &reason);
+        Err((exit, lines)) => {
+            tell_as_it_is(&lines);
             exit
         }
     }
@@ -62,14 +62,15 @@ struct Prepared {
 }
 
 fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
-    let start = |what: &str, error: io::Error| (Exit::Start, format!("{what}: {error}"));
+    let one_line = |reason: &str| format!("gateway: {}: {reason}\n", Level::Error.word());
+    let start = |what: &str, error: io::Error| (Exit::Start, one_line(&format!("{what}: {error}")));
     let server = Secret::new(random().map_err(|error| start("randomness", error))?);
-    let folder = Folder::create().map_err(|error| start("a private folder", error))?;
+    let folder = Folder::create().map_err(|reason| (Exit::Start, one_line(&reason)))?;
     let with = Development {
         listen: options.listen,
         workers: options.workers,
         server: server.clone(),
-        service: folder.0.join("service.sock"),
+        service: folder.0.join(SERVICE_SOCKET),
         admin: Some(folder.0.join("admin.sock")),
         http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
     };
@@ -91,15 +92,35 @@ fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn create() -> io::Result<Self> {
-        let parent = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
-        let name = format!("access-gateway-dev-{}", hex::encode(&random::<8>()?));
-        let path = parent.unwrap_or_else(std::env::temp_dir).join(name);
+    /// Under the user's runtime folder, or the temporary one, or `/tmp` where those are too deep for sockets.
+    fn create() -> Result<Self, String> {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
+        let preferred = runtime.unwrap_or_else(std::env::temp_dir);
+        let name = random::<4>().map_err(|error| format!("randomness: {error}"))?;
+        let path = |parent: &Path| parent.join(format!("gateway-dev-{}", hex::encode(&name)));
+        let deepest = path(&preferred).join(SERVICE_SOCKET).as_os_str().len();
+        let parent = if deepest > SOCKET_PATH_MAX {
+            let text = format!("{} is too deep for sockets: using {SHALLOW}", preferred.display());
+            tell(Level::Info, &text);
+            Path::new(SHALLOW)
+        } else {
+            &preferred
+        };
+        let path = path(parent);
         // Fails if somebody was there first: nothing of a stranger's is trusted.
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
+            format!(
+                "a private folder in {}: {error}; set TMPDIR to a folder you may write to",
+                parent.display()
+            )
+        })?;
         Ok(Self(path))
     }
 }
+
+/// A folder that everybody has.
+const SHALLOW: &str = "/tmp";
+const SERVICE_SOCKET: &str = "service.sock";
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -144,7 +165,12 @@ fn watch(child: &mut Child, stopping: &AtomicBool) {
     let ended = child.wait();
     if !stopping.load(Ordering::Acquire) {
         let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-        tell(Level::Error, &format!("the reference service ended ({how}); requests will be refused"));
+        tell(
+            Level::Error,
+            &format!(
+                "the reference service ended ({how}); requests will be refused: end this gateway and start it again"
+            ),
+        );
     }
 }
 

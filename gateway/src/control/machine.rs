@@ -1,6 +1,7 @@
 //! Facts of the machine, and files the config names: read here, so that the config reads nothing itself.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -43,15 +44,16 @@ fn memory() -> u64 {
 /// Reads a key file, and says so if others can read it as well.
 ///
 /// # Errors
-/// One line without the path.
-pub fn read_key_file(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+/// What the system says; that it is no key file, if it is something else or too long.
+pub fn read_key_file(path: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() > KEY_FILE_LEN_MAX {
-        return Err(format!("is not a file of at most {KEY_FILE_LEN_MAX} bytes"));
+        return Err(io::Error::other(format!("is not a file of at most {KEY_FILE_LEN_MAX} bytes")));
     }
+    let text = fs::read_to_string(path)?;
     if metadata.mode() & 0o077 != 0 {
         let path = path.display();
         tell(Level::Warning, &format!("others can read the key file {path}; run: chmod 600 {path}"));
     }
-    fs::read_to_string(path).map_err(|error| error.to_string())
+    Ok(text)
 }

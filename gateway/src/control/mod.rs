@@ -4,6 +4,7 @@
 //! how far they are, and how to stop them.
 
 mod addresses;
+mod ask;
 mod dev;
 mod endpoints;
 mod exit;
@@ -13,6 +14,7 @@ mod machine;
 mod metrics;
 mod places;
 mod ready;
+pub mod remedy;
 mod serve;
 pub mod settings;
 mod signals;
@@ -20,6 +22,7 @@ mod snapshot;
 mod sockets;
 pub mod spawn;
 mod status;
+mod trial;
 mod verbs;
 mod workers;
 
@@ -30,6 +33,7 @@ use std::time::Duration;
 
 use protocol::noise::ticket::TICKET_KEY_ROTATION;
 
+pub use ask::ask;
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use exit::Exit;
 pub use log::{Writer, set_level, tell, tell_as_it_is};
@@ -37,6 +41,7 @@ pub use machine::{machine, read_key_file};
 pub use ready::Ready;
 pub use signals::Signals;
 pub use sockets::Sockets;
+pub use trial::{Trial, try_out};
 pub use workers::{Progress, UntilEnded, Workers};
 
 use self::endpoints::Endpoints;
@@ -125,10 +130,12 @@ where
 async fn bind(config: &Config, signals: &mut Signals) -> Result<Sockets, Exit> {
     let mut tries = 0;
     loop {
-        let bound = addresses::try_listeners(config).and_then(|()| Sockets::bind(&config.admin));
-        let refused = match bound {
-            Ok(sockets) => return Ok(sockets),
-            Err(refused) => refused,
+        let refused = match addresses::refused(config).next() {
+            Some((_, refused)) => refused,
+            None => match Sockets::bind(&config.admin) {
+                Ok(sockets) => return Ok(sockets),
+                Err(refused) => refused,
+            },
         };
         if !refused.in_use || tries == BIND_TRIES {
             return Err(cannot_start(&refused.reason));
@@ -207,7 +214,9 @@ fn rotate_tickets(workers: &Workers) {
     let mut key = zeroize::Zeroizing::new([0; 32]);
     match (&workers.rotate_tickets, getrandom::fill(&mut *key)) {
         (Some(rotate), Ok(())) => rotate(Secret::new(*key)),
-        (Some(_), Err(error)) => tell(Level::Warning, &format!("no new ticket key: {error}")),
+        (Some(_), Err(error)) => {
+            tell(Level::Warning, &format!("no new ticket key: {error}; the present one goes on"))
+        }
         (None, _) => {}
     }
 }
@@ -236,7 +245,7 @@ async fn stop(workers: &mut Workers, state: &State, signals: &mut Signals) -> Ex
     tokio::select! {
         ended = tokio::time::timeout(STOP_DEADLINE, all_ended) => {
             if ended.is_err() {
-                tell(Level::Error, "workers did not end in time");
+                tell(Level::Error, "workers did not end in time: ending without them, and clients see lost links");
                 workers.join_ended().iter().for_each(|failure| tell(Level::Error, failure));
                 return Exit::Failed;
             }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use protocol::hex;
 use serde_json::json;
 
-use crate::config::{Config, Listener};
+use super::remedy;
+use crate::config::{Config, Listener, beside};
 
 /// What is known when every worker serves.
 pub struct Ready {
@@ -42,9 +43,7 @@ impl ReadyFile {
         token: Option<&str>,
     ) -> Result<Self, String> {
         let text = format!("{}\n", contents(config, ready, token));
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}", std::process::id()));
-        let beside = PathBuf::from(beside);
+        let beside = beside(path, std::process::id());
         let written = fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -55,7 +54,8 @@ impl ReadyFile {
             .and_then(|()| fs::rename(&beside, path));
         if let Err(error) = written {
             let _ = fs::remove_file(&beside);
-            return Err(format!("the ready file {}: {error}", path.display()));
+            let fix = remedy::for_making(path, &error);
+            return Err(format!("the ready file {}: {error}; {fix}", path.display()));
         }
         Ok(Self(path.to_owned()))
     }

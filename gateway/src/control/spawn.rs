@@ -62,7 +62,8 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
                 sent.is_ok()
             })
         });
-        workers.threads.push(thread.map_err(|error| format!("a worker's thread: {error}"))?);
+        let fix = "allow more with TasksMax= in the unit or `ulimit -u`, or use fewer workers";
+        workers.threads.push(thread.map_err(|error| format!("a worker's thread: {error}; {fix}"))?);
         // A worker that could not start says so when it is joined.
         if let Ok(waker) = waker.recv() {
             bells.push((posts[index].clone(), waker));
@@ -198,7 +199,9 @@ impl Start {
     fn run(self, serving: impl FnOnce(Waker) -> bool) -> Result<(), String> {
         let config = &self.config;
         let core = &config.cores[self.index as usize];
-        driver::thread::pin(core.cpu).map_err(|error| format!("binding to CPU {}: {error}", core.cpu))?;
+        driver::thread::pin(core.cpu).map_err(|error| {
+            format!("binding to CPU {}: {error}; is it offline? See `cpu` of [[core]]", core.cpu)
+        })?;
         let driver = Uring::with_ring(
             sockets(config, core, self.listeners, u32::from_ne_bytes(random()?)),
             ring(core),

@@ -125,7 +125,10 @@ impl fmt::Display for Reason {
                 f.write_str("the handshake failed; do both sides have each other's public key?")
             }
             Self::Broke("handshake_timeout") => f.write_str("no answer to the handshake in time"),
-            Self::Broke(name) => write!(f, "broken rule: {name}"),
+            Self::Broke(name) => write!(
+                f,
+                "the other end broke the rule {name} of the stream protocol; is it a backend for this version of the gateway?"
+            ),
         }
     }
 }

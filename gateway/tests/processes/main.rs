@@ -1,5 +1,6 @@
 //! The whole binary: it starts, it serves, backends die and come back, strangers get nothing, and it ends cleanly.
 
+mod advice;
 mod backends;
 mod client;
 mod cores;
@@ -10,6 +11,7 @@ mod keys;
 mod large;
 mod life;
 mod links;
+mod places;
 mod probes;
 mod restart;
 mod signals;

@@ -10,6 +10,9 @@ use crate::config::{Core, Machine, Overrides};
 /// nothing, because cancelling gets slower with every armed link.
 const SLOTS_DEFAULT_MAX: u64 = 20_000;
 
+/// Slots of a worker at least.
+const SLOTS_MIN: u64 = 64;
+
 /// Resolves and checks all of them.
 pub(super) fn cores(
     reader: &mut Reader<'_>,
@@ -28,6 +31,7 @@ pub(super) fn cores(
         });
     }
     let all = all?;
+    check_open_files(reader, &all, tables, machine);
     for (i, core) in all.iter().enumerate() {
         check_slots(reader, i, core, tables);
     }
@@ -64,9 +68,9 @@ fn core(reader: &mut Reader<'_>, tables: &Tables, machine: &Machine, i: usize) -
     let in_turn = machine.cpus[i % machine.cpus.len()];
     let named = keys.and_then(|keys| keys.cpu).and_then(|cpu| u32::try_from(cpu).ok());
     let cpu = named.unwrap_or(in_turn);
-    let slots_default = machine.open_files.clamp(64, SLOTS_DEFAULT_MAX);
+    let slots_default = machine.open_files.clamp(SLOTS_MIN, SLOTS_DEFAULT_MAX);
     let slots = keys.and_then(|keys| keys.slots).map_or(slots_default, |slots| slots as u64);
-    check_core(reader, i, cpu, slots, machine);
+    check_core(reader, i, cpu, slots, !follows_open_files(tables, i), machine);
     // All bounds are far below 2³².
     let own =
         |own: fn(&CoreKeys) -> Option<usize>, of_all: usize| keys.and_then(own).unwrap_or(of_all) as u32;
@@ -87,12 +91,12 @@ fn core(reader: &mut Reader<'_>, tables: &Tables, machine: &Machine, i: usize) -
     })
 }
 
-fn check_core(reader: &mut Reader<'_>, i: usize, cpu: u32, slots: u64, machine: &Machine) {
+fn check_core(reader: &mut Reader<'_>, i: usize, cpu: u32, slots: u64, chosen: bool, machine: &Machine) {
     if !machine.cpus.contains(&cpu) {
         let fix = format!("choose one of {:?}", machine.cpus);
         reader.error(&format!("core[{i}].cpu"), format!("this process may not run on CPU {cpu}"), fix);
     }
-    if slots > machine.open_files {
+    if chosen && slots > machine.open_files {
         let reason = format!(
             "{slots} slots, but the limit of open files is {}, and the kernel bounds each ring by it",
             machine.open_files
@@ -135,15 +139,48 @@ fn served(reader: &mut Reader<'_>, tables: &Tables, i: usize) -> Option<Vec<usiz
 }
 
 /// Streams, parked accepts and at least as many links must fit.
-fn check_slots(reader: &mut Reader<'_>, i: usize, core: &Core, tables: &Tables) {
-    let (slots, parked) = (core.slots as usize, core.parked_accepts as usize * core.listeners.len());
-    let fixed = tables.endpoints.len() + parked;
-    if slots < 2 * fixed {
+fn slots_needed(core: &Core, tables: &Tables) -> usize {
+    2 * (tables.endpoints.len() + parked(core))
+}
+
+fn parked(core: &Core) -> usize {
+    core.parked_accepts as usize * core.listeners.len()
+}
+
+/// Whether a core's slots are what the limit of open files leaves.
+fn follows_open_files(tables: &Tables, i: usize) -> bool {
+    tables.cores.get(i).is_none_or(|keys| keys.slots.is_none())
+}
+
+/// Cores whose slots nobody has chosen have as many as there may be open files, which can be too few.
+fn check_open_files(reader: &mut Reader<'_>, cores: &[Core], tables: &Tables, machine: &Machine) {
+    let (open_files, default) = (machine.open_files, SLOTS_DEFAULT_MAX);
+    let follow = cores.iter().enumerate().filter(|(i, _)| follows_open_files(tables, *i));
+    let needed = follow.map(|(_, core)| slots_needed(core, tables) as u64).max().unwrap_or(0);
+    if needed > open_files && needed <= default {
         let reason = format!(
-            "{slots} slots leave too few for links: {parked} are parked accepts and {} streams",
+            "the limit of open files is {open_files}, which is the number of slots of a worker, and at least \
+             {needed} are needed"
+        );
+        let fix = format!(
+            "raise it: LimitNOFILE={default} in the unit, or `ulimit -n {default}` before the start, which takes \
+             root or a new shell"
+        );
+        reader.error("", reason, fix);
+    }
+}
+
+fn check_slots(reader: &mut Reader<'_>, i: usize, core: &Core, tables: &Tables) {
+    let needed = slots_needed(core, tables);
+    let told = follows_open_files(tables, i) && needed as u64 <= SLOTS_DEFAULT_MAX;
+    if (core.slots as usize) < needed && !told {
+        let reason = format!(
+            "{} slots leave too few for links: {} are parked accepts and {} streams",
+            core.slots,
+            parked(core),
             tables.endpoints.len()
         );
-        let fix = format!("give at least {} slots, or lower parked_accepts here or in [receive]", 2 * fixed);
+        let fix = format!("give at least {needed} slots, or lower parked_accepts here or in [receive]");
         reader.error(&format!("core[{i}].slots"), reason, fix);
     }
 }

@@ -120,7 +120,7 @@ fn a_listener_is_refused_that_nobody_could_use_or_whose_lists_have_no_key() {
         ("suites = []", "suites: no client could connect", "name at least one suite"),
         ("suites = ['NK']", "suites: the value is unknown", "NK_ChaChaPoly"),
         ("suites = ['KK_AESGCM']", "suites: the value is unknown", "NNpsk0"),
-        ("address = 'localhost:1'", "address: the value is not an IP address", "0.0.0.0:7400"),
+        ("address = 'localhost:1'", "address: the value is not an IP address", "write \"127.0.0.1:1\""),
         ("backlog = 0", "backlog: 0 is out of bounds", "from 1 to 65535"),
         ("key = 'none.key'", "key: the key file none.key: No such file", "gateway keygen --out none.key"),
         (
