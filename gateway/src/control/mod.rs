@@ -250,7 +250,7 @@ async fn stop(workers: &mut Workers, state: &State, signals: &mut Signals) -> Ex
                 return Exit::Failed;
             }
         }
-        name = signals.stop() => {
+        name = signals.stop_at_once(SAME_WISH) => {
             tell(Level::Warning, &format!("{name} again: not waiting for the workers"));
             return Exit::Failed;
         }
@@ -264,6 +264,9 @@ async fn stop(workers: &mut Workers, state: &State, signals: &mut Signals) -> Ex
 
 /// How often the backends are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long after the signal that ends the process another one says nothing new.
+const SAME_WISH: Duration = Duration::from_millis(300);
 
 /// How long workers have to close their links.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);

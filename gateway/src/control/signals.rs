@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use driver::signals::{Held, Signal};
 use tokio::sync::mpsc;
@@ -48,6 +49,14 @@ impl Signals {
         }
         std::future::pending().await
     }
+
+    /// The same once more, for somebody who does not want to wait. What comes `shortly` after the first signal is the same wish:
+    /// some tools tell the process, and then its group.
+    pub(super) async fn stop_at_once(&mut self, shortly: Duration) -> &'static str {
+        tokio::time::sleep(shortly).await;
+        while self.signals.try_recv().is_ok() {}
+        self.stop().await
+    }
 }
 
 const NO_RELOAD: &str = "SIGHUP: no reload yet; a changed config takes a restart";
@@ -76,5 +85,26 @@ pub(super) mod tests {
         }
         assert_eq!(runtime.block_on(signals.stop()), "SIGINT");
         assert_eq!(runtime.block_on(signals.stop()), "SIGTERM");
+    }
+
+    #[test]
+    fn a_signal_that_comes_twice_at_once_is_one_wish() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (sender, mut signals) = sent();
+        [Signal::Terminate; 2].iter().for_each(|signal| sender.try_send(*signal).unwrap());
+        let impatient = async {
+            while sender.capacity() < WAITING_MAX {
+                tokio::task::yield_now().await;
+            }
+            sender.try_send(Signal::Interrupt).unwrap();
+            std::future::pending::<()>().await;
+        };
+        let name = runtime.block_on(async {
+            tokio::select! {
+                name = signals.stop_at_once(Duration::ZERO) => name,
+                () = impatient => unreachable!("it waits"),
+            }
+        });
+        assert_eq!(name, "SIGINT", "those that came together are forgotten");
     }
 }
