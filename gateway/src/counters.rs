@@ -99,6 +99,7 @@ counters! {
     links_accepted: Counter, "Connections accepted from clients.";
     accepts_parked: Gauge, "Accepts that wait in the kernel for connections.";
     links_max: Gauge, "Links a worker has places for.";
+    link_places_left: Gauge, "Places for links that are left.";
     links_turned_away: Counter, "Connections closed at once, since no worker had a place for them.";
     accept_failures: Counter, "Accepts that the kernel refused.";
     links_lost: Counter, "Links whose peer ended or broke them without a close frame.";

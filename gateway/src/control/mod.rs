@@ -8,6 +8,7 @@ mod ask;
 mod dev;
 mod endpoints;
 mod exit;
+mod fullness;
 mod http;
 mod log;
 mod machine;
@@ -45,6 +46,7 @@ pub use trial::{Trial, try_out};
 pub use workers::{Progress, UntilEnded, Workers};
 
 use self::endpoints::Endpoints;
+use self::fullness::Fullness;
 use self::ready::ReadyFile;
 use self::serve::State;
 use crate::clock::Clock;
@@ -172,12 +174,16 @@ async fn watch(
     let mut rotation = tokio::time::interval(TICKET_KEY_ROTATION);
     rotation.tick().await; // the first tick comes at once
     let mut endpoints = Endpoints::default();
+    let mut fullness = Fullness::default();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.tick().await;
     loop {
         tokio::select! {
             _ = looks.tick() => {
-                let lines = endpoints.look(&config.endpoints, &workers.counters);
+                let mut lines = endpoints.look(&config.endpoints, &workers.counters);
+                if workers.ready() {
+                    lines.extend(fullness.look(config, &workers.counters));
+                }
                 lines.iter().for_each(|(level, line)| tell(*level, line));
             }
             _ = rotation.tick() => rotate_tickets(workers),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::UnixMillis;
 
 use super::endpoints::reason;
+use super::fullness::{self, is_full};
 use super::places::Places;
 use crate::config::{Ceiling, Config, Route};
 use crate::counters::{Counters, Sample};
@@ -33,7 +34,7 @@ pub(super) struct Snapshot<'s> {
 }
 
 impl Snapshot<'_> {
-    /// Why no new clients should be sent here, if so: each of their requests would be in vain.
+    /// Why no new clients should be sent here, if so: they or each of their requests would be turned away.
     pub(super) fn not_ready(&self) -> Option<String> {
         if self.stopping {
             return Some("stopping".to_owned());
@@ -46,7 +47,9 @@ impl Snapshot<'_> {
             healths.into_iter().any(|health| health.open.get() != 0 && health.left_out.get() == 0)
         };
         let without = self.config.routes.iter().filter(|route| !route.endpoints.iter().any(takes_requests));
-        let named: Vec<_> = without.map(|route| self.describe(route)).collect();
+        let mut named: Vec<_> = without.map(|route| self.describe(route)).collect();
+        let full = (0..self.config.listeners.len()).filter(|at| is_full(self.config, self.counters, *at));
+        named.extend(full.map(|at| fullness::describe(self.config, self.counters, at)));
         (!named.is_empty()).then(|| named.join("; "))
     }
 
@@ -106,6 +109,7 @@ pub(super) mod tests {
     /// A gateway with it, and a stream on one of its workers.
     pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
         let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        counters.iter().for_each(|its| its.link_places_left.set(1));
         counters[0].endpoints[0].opened();
         let config = config();
         let ceiling = Ceiling { parts: vec![("links", 1 << 20)], kernel_idle: 0, kernel_full: 0 };

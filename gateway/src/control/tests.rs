@@ -66,6 +66,7 @@ fn idle_workers(
         let counters: Vec<_> =
             config.cores.iter().map(|_| Arc::new(Counters::new(config.endpoints.len()))).collect();
         counters[1].links.set(17);
+        counters[1].link_places_left.set(1);
         counters[1].endpoints[0].opened();
         Ok(Workers {
             listeners: vec!["127.0.0.1:9".parse().unwrap()],

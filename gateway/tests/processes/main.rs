@@ -7,6 +7,7 @@ mod cores;
 mod cut;
 mod delegated;
 mod forbidden;
+mod full;
 mod keys;
 mod large;
 mod life;

@@ -27,8 +27,7 @@ fn links(world: &World, worker: usize) -> usize {
 
 /// Links that it has places for.
 fn places(world: &World, worker: usize) -> usize {
-    let counters = &world.counters[worker];
-    (counters.links_max.get() - counters.streams.get()) as usize
+    world.counters[worker].links_max.get() as usize
 }
 
 fn open(sockets: &[Socket]) -> usize {

@@ -153,7 +153,10 @@ impl Slots {
     /// Copies what is not counted where it happens.
     pub(super) fn publish(&self, settings: &Settings, counters: &Counters) {
         counters.accepts_parked.set(self.parked.len().into());
-        counters.links_max.set(settings.slots.saturating_sub(settings.slots_reserved).into());
+        let streams = u32::try_from(settings.endpoints.len()).unwrap_or(u32::MAX);
+        let links_max = settings.slots.saturating_sub(settings.slots_reserved.saturating_add(streams));
+        counters.links_max.set(links_max.into());
+        counters.link_places_left.set(self.free(settings).into());
     }
 }
 
