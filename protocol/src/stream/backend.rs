@@ -34,7 +34,6 @@ pub struct BackendStream {
     peer: Option<PublicKey>,
     /// When it was last looked whether anything had been said.
     ticked: Time,
-    nonce: u32,
 }
 
 /// What comes from a gateway.
@@ -95,7 +94,6 @@ impl BackendStream {
             hello: proto::Hello::default(),
             peer: None,
             ticked: now,
-            nonce: 0,
         }
     }
 
@@ -288,8 +286,7 @@ impl BackendStream {
         if self.is_live() && now >= self.next_tick() {
             self.ticked = now;
             if !std::mem::take(&mut self.end.spoke) {
-                self.nonce = self.nonce.wrapping_add(1);
-                self.end.control(&StreamFrame::Ping { nonce: self.nonce });
+                self.end.ping(now);
             }
         }
         Ok(())

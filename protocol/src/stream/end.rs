@@ -27,8 +27,14 @@ pub(super) struct End {
     peer_frame_len_max: usize,
     /// When the stream began; once live, when the last frame was heard.
     heard: Time,
+    /// When the last ping was said; before, when the stream was live.
+    pub(super) asked: Time,
+    /// How often in a row this end was late itself, and nothing has come since.
+    excuses: u8,
     /// Unknown frames within the minute that began then.
     glitches: (u32, Time),
+    /// Of the last ping.
+    nonce: u32,
     /// Whether anything was said since it was last taken back.
     pub(super) spoke: bool,
     /// Zero until both ends know it.
@@ -58,7 +64,10 @@ impl End {
             window: Window::new(params.window),
             peer_frame_len_max: 0,
             heard: now,
+            asked: now,
+            excuses: 0,
             glitches: (0, now),
+            nonce: 0,
             spoke: false,
             heartbeat: Duration::ZERO,
         }
@@ -102,13 +111,13 @@ impl End {
         self.credit = Credit::new(credit);
         self.peer_frame_len_max = frame_len_max;
         self.heartbeat = heartbeat;
-        self.heard = now;
+        (self.heard, self.asked) = (now, now);
         self.phase = Phase::Live;
     }
 
     /// Does what a frame of a live stream asks of this end itself.
     pub(super) fn digest(&mut self, frame: &StreamFrame<'_>, now: Time) -> Result<(), Error> {
-        self.heard = now;
+        (self.heard, self.excuses) = (now, 0);
         match *frame {
             StreamFrame::Request(ref request) => self.window.receive(credit_cost(request.payload.len())),
             StreamFrame::Response(ref response) => self.window.receive(credit_cost(response.payload.len())),
@@ -208,7 +217,8 @@ impl End {
         match self.phase {
             _ if self.outgoing.len() > self.params.overrun() => Some(Time::ZERO),
             Phase::Greeting => Some(self.heard + self.params.handshake_deadline),
-            Phase::Live => Some(self.heard + 2 * self.heartbeat),
+            // A ping that left late has its interval all the same.
+            Phase::Live => Some((self.heard + 2 * self.heartbeat).max(self.asked + self.heartbeat)),
             Phase::Closed => None,
         }
     }
@@ -220,17 +230,28 @@ impl End {
         let Some(deadline) = self.deadline().filter(|deadline| now >= *deadline) else { return Ok(()) };
         match self.phase {
             Phase::Greeting => Err(Error::HandshakeTimeout),
-            // This process itself stood still; what the peer sent meanwhile may wait in the kernel.
-            Phase::Live if now.since(deadline) > self.heartbeat => {
-                self.heard = now - self.heartbeat;
+            // This end itself was late: it stood still, or has more to do than time. What the peer has said may wait in the
+            // kernel, and it gets another interval to be heard. Should that happen again and again, it is dead all the same.
+            Phase::Live if now.since(deadline) > self.heartbeat / 8 && self.excuses < EXCUSES_MAX => {
+                self.excuses += 1;
+                self.ping(now);
                 Ok(())
             }
             Phase::Live => Err(Error::HeartbeatTimeout),
             Phase::Closed => Ok(()),
         }
     }
+
+    /// Asks the peer to show that it lives.
+    pub(super) fn ping(&mut self, now: Time) {
+        self.asked = now;
+        self.nonce = self.nonce.wrapping_add(1);
+        self.control(&StreamFrame::Ping { nonce: self.nonce });
+    }
 }
 
+/// How often in a row a peer of which nothing is heard lives on, as this end was late itself.
+const EXCUSES_MAX: u8 = 8;
 /// The time in which unknown frames are counted.
 const GLITCH_TIME: Duration = Duration::from_mins(1);
 /// More than all fields of a payload frame but the payload ever take.

@@ -26,8 +26,6 @@ pub struct GatewayStream {
     initiator: Option<Initiator>,
     hello: proto::Hello,
     ready: proto::Ready,
-    pinged: Time,
-    nonce: u32,
 }
 
 /// Who dials. The rest of `Hello` follows from [`Params`].
@@ -102,7 +100,7 @@ impl GatewayStream {
             ..proto::Hello::default()
         };
         let ready = proto::Ready::default();
-        let mut stream = Self { end, initiator: None, hello, ready, pinged: now, nonce: 0 };
+        let mut stream = Self { end, initiator: None, hello, ready };
         match dialled {
             Some(Dialled::Open(records)) => {
                 stream.end.records = Some(records);
@@ -278,7 +276,7 @@ impl GatewayStream {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let deadline = self.end.deadline()?;
-        Some(if self.is_ready() { deadline.min(self.pinged + self.end.heartbeat) } else { deadline })
+        Some(if self.is_ready() { deadline.min(self.next_ping()) } else { deadline })
     }
 
     /// Lets time pass: pings when it is due.
@@ -288,12 +286,14 @@ impl GatewayStream {
     /// taken anything for too long.
     pub fn expire(&mut self, now: Time) -> Result<(), Error> {
         self.end.expire(now)?;
-        if self.is_ready() && now >= self.pinged + self.end.heartbeat {
-            self.pinged = now;
-            self.nonce = self.nonce.wrapping_add(1);
-            self.end.control(&StreamFrame::Ping { nonce: self.nonce });
+        if self.is_ready() && now >= self.next_ping() {
+            self.end.ping(now);
         }
         Ok(())
+    }
+
+    fn next_ping(&self) -> Time {
+        self.end.asked + self.end.heartbeat
     }
 
     fn greet(&mut self) {
@@ -317,7 +317,6 @@ impl GatewayStream {
         }
         let credit = first_credit(ready.credit, frame_len_max)?;
         self.end.live(credit, frame_len_max, self.end.params.heartbeat, now);
-        self.pinged = now;
         self.ready = ready;
         Ok(())
     }

@@ -217,6 +217,56 @@ fn an_end_that_stood_still_grants_one_more_interval() {
     assert_eq!(pair.gateway.expire(woken + PARAMS.heartbeat), Ok(()), "the pong came");
 }
 
+/// More workers than CPUs, all of them busy: each end has its turn when it is long due, and reads before it looks at the
+/// clock.
+#[test]
+fn ends_that_are_late_themselves_do_not_take_each_other_for_dead() {
+    for (gateway, backend) in (1..20).flat_map(|gateway| (1..20).map(move |backend| (gateway, backend))) {
+        let mut pair = Pair::live(&Mode::Clear);
+        let tenth = PARAMS.heartbeat / 10;
+        let (mut for_backend, mut for_gateway) = (Vec::new(), Vec::new());
+        for tick in 1..2000 {
+            pair.now = START + tick * tenth;
+            if tick % gateway == 0 {
+                let mut read = std::mem::take(&mut for_gateway);
+                pair.tell_gateway(&mut read).expect("it is well");
+                assert_eq!(pair.gateway.expire(pair.now), Ok(()), "tick {tick} of {gateway} and {backend}");
+                pair.batch.clear();
+                pair.gateway.seal(&mut pair.batch);
+                for_backend.append(&mut pair.batch);
+            }
+            if tick % backend == 0 {
+                let mut read = std::mem::take(&mut for_backend);
+                pair.tell_backend(&mut read).expect("it is well");
+                assert_eq!(pair.backend.expire(pair.now), Ok(()), "tick {tick} of {gateway} and {backend}");
+                pair.batch.clear();
+                pair.backend.seal(&mut pair.batch);
+                for_gateway.append(&mut pair.batch);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ping_that_left_late_has_its_interval_and_whoever_looks_late_looks_again() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let at = |tenths: u32| START + tenths * PARAMS.heartbeat / 10;
+    assert_eq!(pair.gateway.expire(at(19)), Ok(()), "the ping leaves nine tenths late");
+    assert_eq!(pair.gateway.deadline(), Some(at(29)));
+    assert_eq!(pair.gateway.expire(at(28)), Ok(()));
+    assert_eq!(pair.gateway.expire(at(31)), Ok(()), "it has not looked in time itself");
+    assert_eq!(pair.gateway.deadline(), Some(at(41)));
+    assert_eq!(pair.gateway.expire(at(41)), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
+fn a_dead_peer_is_found_by_an_end_that_is_always_late() {
+    let mut pair = Pair::live(&Mode::Clear);
+    // Half an interval late each time.
+    let died = (1..100).find(|turn| pair.gateway.expire(START + turn * 3 * PARAMS.heartbeat / 2).is_err());
+    assert!(died.is_some_and(|turn| turn <= 12), "{died:?}");
+}
+
 #[test]
 fn who_does_not_introduce_itself_in_time_is_left() {
     for mode in modes() {
