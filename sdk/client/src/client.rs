@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, random, unix};
@@ -16,6 +16,7 @@ use crate::ledger::{Ask, Ledger};
 use crate::link::Desk;
 use crate::pins::Pins;
 use crate::push::{Inbox, Pushes};
+use crate::race::{in_turns, race};
 use crate::request::{Namer, Outcome, Reason, Request};
 use crate::shell::Shell;
 use crate::state::{Session, State};
@@ -35,10 +36,10 @@ struct Inner {
 
 impl Client {
     /// Connects, and returns when the client is linked. From then on it stays so: after a broken link it connects
-    /// again, with growing and jittered pauses.
+    /// again, with growing and jittered pauses. Of several addresses each is tried once.
     ///
     /// # Errors
-    /// Why the first attempt failed, or [`Error::Config`].
+    /// Why the last attempt failed, or [`Error::Config`].
     ///
     /// # Panics
     /// Outside a Tokio runtime with its network and time drivers.
@@ -193,7 +194,8 @@ impl Client {
 
 async fn tcp(address: String) -> io::Result<TcpStream> {
     let at = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-    let socket = TcpStream::connect(&address).await.map_err(at)?;
+    let found = lookup_host(&address).await.map_err(at)?;
+    let socket = race(in_turns(found), TcpStream::connect).await.map_err(at)?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }

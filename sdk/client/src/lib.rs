@@ -15,6 +15,7 @@ mod link;
 mod outbox;
 mod pins;
 mod push;
+mod race;
 mod request;
 mod shell;
 mod state;

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::{random, unix};
 use crate::config::{Config, Occasion};
-use crate::error::Error;
+use crate::error::{Closed, Error};
 use crate::link::{Desk, Link};
 use crate::pins::Pins;
 use crate::request::{Outcome, Reason};
@@ -47,6 +47,8 @@ struct Memory {
     pinned: Option<Time>,
     /// Which address is next.
     address: usize,
+    /// Addresses that came to nothing since the last pause, or the last link.
+    in_vain: usize,
     /// Attempts that failed since the last link that lived.
     failures: u32,
 }
@@ -73,6 +75,7 @@ where
             occasion: Occasion::Connect,
             pinned: None,
             address: 0,
+            in_vain: 0,
             failures: 0,
         };
         let mut after = None;
@@ -80,7 +83,14 @@ where
             self.states.send_replace(State::Connecting { after: after.take() });
             let error = self.link_once(&mut memory).await;
             self.desk.ledger.lose();
-            if error.is_final() || !self.patient {
+            if error.is_final() {
+                break error;
+            }
+            if memory.has_another(&self.config) {
+                after = Some(error);
+                continue;
+            }
+            if !self.patient {
                 break error;
             }
             let pause = memory.pause(&self.config, &error);
@@ -291,16 +301,29 @@ impl Memory {
         if is_pinned { self.tickets.take(now) } else { None }
     }
 
-    /// An attempt came to nothing.
+    /// An attempt came to nothing. Where nobody answered, another address may do better at once; what a gateway has said
+    /// is heeded.
     fn failed(&mut self, error: &Error) {
         self.address = self.address.wrapping_add(1);
+        let nobody = matches!(error, Error::Network(..) | Error::Silence | Error::Timeout | Error::Cut);
+        self.in_vain = if nobody { self.in_vain + 1 } else { 0 };
         self.credentials(error);
     }
 
-    /// A link is over.
+    /// Whether there is an address that was not tried since the last pause.
+    fn has_another(&self, config: &Config) -> bool {
+        (1..config.addresses.len()).contains(&self.in_vain)
+    }
+
+    /// A link is over. One that broke may have left a gateway that stands still: it is asked last.
     fn ended(&mut self, error: &Error, lived: bool) {
         if lived {
             self.failures = 0;
+        }
+        self.in_vain = 0;
+        let stays = |closed: &Closed| closed.code != Some(CloseCode::GoingAway);
+        if !matches!(error, Error::Closed(closed) if stays(closed)) {
+            self.address = self.address.wrapping_add(1);
         }
         self.credentials(error);
     }
@@ -314,6 +337,7 @@ impl Memory {
 
     /// How long to stay away.
     fn pause(&mut self, config: &Config, error: &Error) -> Duration {
+        self.in_vain = 0;
         let aged = matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::LinkAge));
         let pause = if aged && self.failures == 0 {
             error.retry_after()

@@ -509,6 +509,61 @@ async fn addresses_take_turns_while_attempts_fail() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_that_refuses_costs_no_pause_and_a_full_round_does() {
+    let addresses = ["one:1", "two:2", "three:3"].map(str::to_owned).to_vec();
+    let (client, _pushes, mut gateway) = start(Config { addresses, ..config() });
+    let begin = Instant::now();
+    for expected in ["one:1", "two:2", "three:3"] {
+        assert_eq!(gateway.dialled().await.0, expected);
+    }
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    let mut pauses = 0;
+    for _ in 0..5 {
+        for expected in ["one:1", "two:2", "three:3"] {
+            let before = Instant::now();
+            assert_eq!(gateway.dialled().await.0, expected);
+            pauses += u32::from(!before.elapsed().is_zero());
+        }
+    }
+    assert!((3..=5).contains(&pauses), "{pauses} in five rounds, and one may be drawn as nothing");
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_says_something_is_heeded_and_not_taken_for_gone() {
+    let addresses = ["one:1", "two:2"].map(str::to_owned).to_vec();
+    let (client, _pushes, mut gateway) = start(Config { addresses, ..config() });
+    let later = Close { code: CloseCode::TryLater.number(), retry_after_ms: 3000, ..Close::default() };
+    gateway.accept().await.close(later).await;
+    let before = Instant::now();
+    assert_eq!(gateway.dialled().await.0, "two:2");
+    assert!(before.elapsed() >= Duration::from_secs(3));
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_link_its_address_is_asked_last() {
+    let addresses = ["frozen:1", "well:2"].map(str::to_owned).to_vec();
+    let (client, _pushes, mut gateway) = start(Config { addresses, ..config() });
+    let mut frozen = gateway.welcome(&welcome()).await;
+    // It stands still: nothing is answered any more.
+    assert_eq!(frozen.next().await, Heard::Ping);
+    let (address, socket) = gateway.dialled().await;
+    assert_eq!(address, "well:2");
+    drop((socket, frozen, client));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_tries_each_address_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let addresses = vec![nobody.clone(), nobody];
+    let error = Client::connect(Config { addresses, ..config() }).await.err();
+    assert!(matches!(error, Some(Error::Network(std::io::ErrorKind::ConnectionRefused, _))), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_given_up() {
     let (client, _pushes, mut gateway) = start(config());
     let held = gateway.dialled().await;
