@@ -28,7 +28,9 @@ pub(super) struct End {
     /// When the stream began; once live, when the last frame was heard.
     heard: Time,
     /// When the last ping was said; before, when the stream was live.
-    pub(super) asked: Time,
+    pub(super) pinged: Time,
+    /// When the first ping was said after which nothing has been heard; else the one before.
+    asked: Time,
     /// How often in a row this end was late itself, and nothing has come since.
     excuses: u8,
     /// Unknown frames within the minute that began then.
@@ -64,6 +66,7 @@ impl End {
             window: Window::new(params.window),
             peer_frame_len_max: 0,
             heard: now,
+            pinged: now,
             asked: now,
             excuses: 0,
             glitches: (0, now),
@@ -111,7 +114,7 @@ impl End {
         self.credit = Credit::new(credit);
         self.peer_frame_len_max = frame_len_max;
         self.heartbeat = heartbeat;
-        (self.heard, self.asked) = (now, now);
+        (self.heard, self.pinged, self.asked, self.excuses) = (now, now, now, 0);
         self.phase = Phase::Live;
     }
 
@@ -228,13 +231,20 @@ impl End {
             return Err(Error::Stalled);
         }
         let Some(deadline) = self.deadline().filter(|deadline| now >= *deadline) else { return Ok(()) };
+        // This end itself was late: it stood still, or has more to do than time. What the peer has said may wait in the
+        // kernel, and it gets another interval to be heard. Should that happen again and again, it is dead all the same.
+        let is_late = |interval: Duration| now.since(deadline) > (interval / LATE_PART).max(LATE_MIN);
         match self.phase {
+            Phase::Greeting if is_late(self.params.handshake_deadline) && self.excuses < EXCUSES_MAX => {
+                self.excuses += 1;
+                self.heard = now;
+                Ok(())
+            }
             Phase::Greeting => Err(Error::HandshakeTimeout),
-            // This end itself was late: it stood still, or has more to do than time. What the peer has said may wait in the
-            // kernel, and it gets another interval to be heard. Should that happen again and again, it is dead all the same.
-            Phase::Live if now.since(deadline) > self.heartbeat / 8 && self.excuses < EXCUSES_MAX => {
+            Phase::Live if is_late(self.heartbeat) && self.excuses < EXCUSES_MAX => {
                 self.excuses += 1;
                 self.ping(now);
+                self.asked = now;
                 Ok(())
             }
             Phase::Live => Err(Error::HeartbeatTimeout),
@@ -244,7 +254,10 @@ impl End {
 
     /// Asks the peer to show that it lives.
     pub(super) fn ping(&mut self, now: Time) {
-        self.asked = now;
+        self.pinged = now;
+        if self.heard >= self.asked {
+            self.asked = now;
+        }
         self.nonce = self.nonce.wrapping_add(1);
         self.control(&StreamFrame::Ping { nonce: self.nonce });
     }
@@ -252,6 +265,10 @@ impl End {
 
 /// How often in a row a peer of which nothing is heard lives on, as this end was late itself.
 const EXCUSES_MAX: u8 = 8;
+/// An end that comes later than by this part of an interval was late itself.
+const LATE_PART: u32 = 8;
+/// Timers are this coarse: nobody is late by less.
+const LATE_MIN: Duration = Duration::from_millis(125);
 /// The time in which unknown frames are counted.
 const GLITCH_TIME: Duration = Duration::from_mins(1);
 /// More than all fields of a payload frame but the payload ever take.

@@ -293,7 +293,7 @@ impl GatewayStream {
     }
 
     fn next_ping(&self) -> Time {
-        self.end.asked + self.end.heartbeat
+        self.end.pinged + self.end.heartbeat
     }
 
     fn greet(&mut self) {

@@ -77,6 +77,8 @@ struct Shell<'s> {
     written: usize,
     /// Set when the server stops.
     drain: Option<Drain>,
+    /// When a gateway that seems to be silent is given up, unless something is found in its socket.
+    looks_again: Option<Time>,
 }
 
 /// Whom a task answers.
@@ -94,6 +96,8 @@ enum Done {
 
 /// Kicks that handles may have waiting. They leave with the next write.
 const KICKS_MAX: usize = 64;
+/// A timer this far ahead goes off in a later turn of the runtime, which looks at the sockets first.
+const TURN: Duration = Duration::from_millis(1);
 /// Bytes read at once.
 const READ_LEN: usize = 64 * 1024;
 
@@ -120,6 +124,7 @@ impl<'s> Shell<'s> {
             batch: Vec::new(),
             written: 0,
             drain: None,
+            looks_again: None,
         }
     }
 
@@ -172,16 +177,28 @@ impl<'s> Shell<'s> {
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
                 _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
-                    if let Err(error) = self.stream.expire(self.shared.clock.now()) {
-                        return Ended::Breach(error);
-                    }
-                    if self.is_drained() {
-                        return Ended::Stopped;
+                    if let Some(ended) = self.let_time_pass() {
+                        return ended;
                     }
                     timer.as_mut().reset(self.wake_at());
                 }
             }
         }
+    }
+
+    /// There was nothing to read when the timer went off, as far as the runtime knew: it learns of a bounded number of
+    /// sockets at a time. So nobody is given up before it has looked once more and the socket was read again.
+    fn let_time_pass(&mut self) -> Option<Ended> {
+        let now = self.shared.clock.now();
+        match self.stream.expire(now) {
+            Err(Error::HeartbeatTimeout | Error::HandshakeTimeout) if self.looks_again.is_none() => {
+                self.looks_again = Some(now + TURN);
+                return None;
+            }
+            Err(error) => return Some(Ended::Breach(error)),
+            Ok(()) => self.looks_again = None,
+        }
+        self.is_drained().then_some(Ended::Stopped)
     }
 
     /// The server stops. The gateway is told at once, so that it asks elsewhere from now on.
@@ -222,6 +239,7 @@ impl<'s> Shell<'s> {
         // The timer has no turn while there is always more to read, but this end has to ping all the same. With half
         // a frame nothing has been heard yet, and the rest of it may wait in the kernel.
         if heard {
+            self.looks_again = None;
             self.stream.expire(now)?;
         }
         Ok(ended)
@@ -459,8 +477,8 @@ impl<'s> Shell<'s> {
 
     fn wake_at(&self) -> tokio::time::Instant {
         let deadlines = [self.stream.deadline(), self.drain.map(|drain| drain.closes_at())];
-        let first = deadlines.into_iter().flatten().min();
-        self.shared.clock.instant(first.unwrap_or(Time::ZERO + FAR))
+        let first = deadlines.into_iter().flatten().min().unwrap_or(Time::ZERO + FAR);
+        self.shared.clock.instant(first.max(self.looks_again.unwrap_or(Time::ZERO)))
     }
 
     /// Whether a stopping server has no more time for this stream. Notes whether anything is under way.
@@ -530,3 +548,6 @@ fn limit(deadline: Duration) -> Duration {
 
 /// Longer than any process runs.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

@@ -267,6 +267,72 @@ fn a_dead_peer_is_found_by_an_end_that_is_always_late() {
     assert!(died.is_some_and(|turn| turn <= 12), "{died:?}");
 }
 
+/// Timers are coarse. Were that an excuse, nobody who is dead would ever be found.
+#[test]
+fn late_by_a_tick_of_the_timers_is_no_excuse() {
+    let quick = Params { heartbeat: STREAM_HEARTBEAT_MIN, ..PARAMS };
+    for (params, tick) in [(quick, 100), (PARAMS, 500)] {
+        let tick = Duration::from_millis(tick);
+        let mut pair = Pair::new(&Mode::Clear);
+        (pair.gateway, pair.backend) = (gateway(&Mode::Clear, params), backend(Access::clear(), params));
+        pair.settle();
+        let (mut at_gateway, mut at_backend) = (START, START);
+        while pair.gateway.expire(at_gateway).is_ok() {
+            at_gateway = pair.gateway.deadline().unwrap() + tick;
+        }
+        while pair.backend.expire(at_backend).is_ok() {
+            at_backend = pair.backend.deadline().unwrap() + tick;
+        }
+        // Its ping left late, and the end of all patience came late.
+        let latest = START + 2 * params.heartbeat + 2 * tick;
+        assert!(at_gateway <= latest && at_backend <= latest, "{at_gateway:?} {at_backend:?}");
+    }
+}
+
+/// Each end has its turn only now and then, up to an interval apart: it reads, lets time pass, and writes.
+#[test]
+fn two_ends_with_a_turn_per_interval_never_take_each_other_for_dead() {
+    let mut pair = Pair::live(&Mode::Clear);
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let mut random = 1_u64;
+    let mut pause = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        PARAMS.heartbeat * u32::try_from(random >> 33).unwrap().rem_euclid(100) / 100
+    };
+    let (mut gateway_next, mut backend_next) = (START + pause(), START + pause());
+    for _ in 0..20_000 {
+        pair.now = gateway_next.min(backend_next);
+        pair.batch.clear();
+        if pair.now == gateway_next {
+            pair.tell_gateway(&mut std::mem::take(&mut down)).unwrap();
+            assert_eq!(pair.gateway.expire(pair.now), Ok(()), "at {:?}", pair.now);
+            pair.gateway.seal(&mut pair.batch);
+            up.append(&mut pair.batch);
+            gateway_next = pair.now + pause();
+        } else {
+            pair.tell_backend(&mut std::mem::take(&mut up)).unwrap();
+            assert_eq!(pair.backend.expire(pair.now), Ok(()), "at {:?}", pair.now);
+            pair.backend.seal(&mut pair.batch);
+            down.append(&mut pair.batch);
+            backend_next = pair.now + pause();
+        }
+    }
+}
+
+#[test]
+fn a_handshake_is_not_cut_short_by_an_end_that_is_late() {
+    for mode in modes() {
+        let mut pair = Pair::new(&mode);
+        pair.now = START + 2 * PARAMS.handshake_deadline;
+        assert_eq!((pair.gateway.expire(pair.now), pair.backend.expire(pair.now)), (Ok(()), Ok(())));
+        let granted = pair.now + PARAMS.handshake_deadline;
+        assert_eq!(pair.gateway.deadline(), Some(granted));
+        assert_eq!(pair.backend.expire(granted), Err(Error::HandshakeTimeout), "and not for ever");
+        pair.settle();
+        assert!(pair.gateway.is_ready() && pair.backend.is_live());
+    }
+}
+
 #[test]
 fn who_does_not_introduce_itself_in_time_is_left() {
     for mode in modes() {
