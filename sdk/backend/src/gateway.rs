@@ -36,7 +36,7 @@ pub(crate) struct Handles {
 /// Links to be closed.
 #[derive(Debug)]
 pub(crate) struct Kick {
-    target: Target,
+    pub(crate) target: Target,
     code: CloseCode,
     do_not_reconnect: bool,
     revoke: bool,
@@ -64,7 +64,8 @@ pub struct Push {
     pub id: Bytes,
     /// The message.
     pub payload: Bytes,
-    /// Names the push in a report, on this stream; 0 wants no report.
+    /// Names the push in a report, on this stream; 0 wants no report. A push with a number that was taken and had not
+    /// left this process when the stream ended is reported as unknown, just before [`Event::Closed`](crate::Event::Closed).
     pub number: u64,
 }
 
@@ -193,7 +194,8 @@ impl Gateway {
     ///
     /// A kick needs no credit and overtakes the pushes that wait for it: who is banned goes now. Those of them that
     /// are for its target find no link any more. A push that was taken before and need not wait keeps its place
-    /// before the kick. Waits only while the stream has 64 kicks to write.
+    /// before the kick. Waits only while the stream has 64 kicks to write. One that was taken and had not left this
+    /// process when the stream ended is told of as [`Event::KickUnknown`](crate::Event::KickUnknown).
     ///
     /// # Errors
     /// [`PushError::Closed`], or [`PushError::Invalid`] for a room.

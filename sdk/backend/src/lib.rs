@@ -29,6 +29,7 @@ mod bounds;
 mod clock;
 mod drain;
 mod gateway;
+mod handed;
 mod listen;
 mod random;
 pub mod reference;

@@ -92,7 +92,7 @@ impl Online {
                 places.retain(|place| place.gateway.id() != gateway.id());
                 !places.is_empty()
             }),
-            Event::Opened | Event::LinkDetached(_) | Event::Report(_) => {}
+            Event::Opened | Event::LinkDetached(_) | Event::Report(_) | Event::KickUnknown(_) => {}
         }
     }
 

@@ -12,7 +12,7 @@ use protocol::wire::stream::{
 };
 use protocol::{CloseCode, Error, Refusal, UnixMillis};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Target};
 
 /// The status of a reply that was longer than the gateway takes: the handler ran, its payload is lost. It is this
 /// SDK's own choice among the statuses, which otherwise belong to the routes.
@@ -300,8 +300,10 @@ pub enum Event<'b> {
     LinkClosed(LinkClosed<'b>),
     /// A session waits for a new link.
     LinkDetached(&'b proto::LinkDetached),
-    /// What became of a push with a number.
+    /// What became of a push with a number: what the gateway says, or unknown when the stream ended before it was sent.
     Report(Report),
+    /// The stream ended before this kick was sent. Whether it has left is not known: its links may be there still.
+    KickUnknown(&'b Target),
     /// The stream is over: its links are forgotten, and those still there are told again on the next stream.
     Closed(Ended),
 }

@@ -24,13 +24,14 @@ use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{About, Authenticate, Flawed, Rare, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
-use crate::gateway::{Gateway, Handles, Kick, Push};
+use crate::gateway::Gateway;
+use crate::handed::Handed;
 use crate::random::random;
 use crate::service::{
     Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
@@ -47,6 +48,7 @@ where
     let Ok(ephemeral) = random() else { return };
     let mut shell = Shell::new(shared, ephemeral);
     let ended = shell.run(&mut reader, &mut writer, stop).await;
+    shell.leave().await;
     shell.forget(ended);
     shell.tasks.abort_all();
     if shell.say_goodbye(ended) {
@@ -60,13 +62,8 @@ struct Shell<'s> {
     stream: BackendStream,
     /// Once the gateway has introduced itself.
     gateway: Option<Gateway>,
-    handles: Handles,
-    pushes: mpsc::Receiver<Push>,
-    /// The push that waits for credit; while there is one, no other is taken.
-    push: Option<Push>,
-    kicks: mpsc::Receiver<Kick>,
-    /// The kick that woke this task up.
-    kick: Option<Kick>,
+    /// What handles want of this stream; none has a handle before the gateway has introduced itself.
+    handed: Option<Handed>,
     unsent: Backlog,
     tasks: JoinSet<Done>,
     running: HashMap<task::Id, Running>,
@@ -94,8 +91,6 @@ enum Done {
     Verdict(Option<Verdict>),
 }
 
-/// Kicks that handles may have waiting. They leave with the next write.
-const KICKS_MAX: usize = 64;
 /// A timer this far ahead goes off in a later turn of the runtime, which looks at the sockets first.
 const TURN: Duration = Duration::from_millis(1);
 /// Bytes read at once.
@@ -105,17 +100,11 @@ impl<'s> Shell<'s> {
     fn new(shared: &'s Shared, ephemeral: [u8; 32]) -> Self {
         let routes = shared.service.routes.iter().map(|(name, _)| name.clone()).collect();
         let (access, now) = (Arc::clone(&shared.access), shared.clock.now());
-        let (to_pushes, pushes) = mpsc::channel(shared.bounds.pushes_max);
-        let (to_kicks, kicks) = mpsc::channel(KICKS_MAX);
         Self {
             shared,
             stream: BackendStream::new(access, shared.params, &shared.instance, routes, ephemeral, now),
             gateway: None,
-            handles: Handles { pushes: to_pushes, kicks: to_kicks },
-            pushes,
-            push: None,
-            kicks,
-            kick: None,
+            handed: None,
             unsent: Backlog::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -152,6 +141,7 @@ impl<'s> Shell<'s> {
             if wake_at < timer.deadline() {
                 timer.as_mut().reset(wake_at);
             }
+            let (pushes, kicks) = (self.unsent.is_empty(), self.takes_kicks());
             tokio::select! {
                 // Time passes only when nothing is left to read: a process that stood still must not call a gateway
                 // dead whose pings wait in the kernel. What this could starve is looked after above and in `receive`.
@@ -170,10 +160,7 @@ impl<'s> Shell<'s> {
                         Ok(len) => self.written += len,
                     }
                 }
-                Some(push) = self.pushes.recv(), if self.push.is_none() && self.unsent.is_empty() => {
-                    self.push = Some(push);
-                }
-                Some(kick) = self.kicks.recv(), if self.takes_kicks() => self.kick = Some(kick),
+                () = Handed::wait(self.handed.as_mut(), pushes, kicks) => {}
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
                 _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
@@ -247,19 +234,30 @@ impl<'s> Shell<'s> {
 
     fn opened(&mut self) {
         let id = self.shared.next_stream();
-        let gateway =
-            Gateway::new(id, self.stream.gateway(), self.stream.peer().copied(), self.handles.clone());
+        let (handles, handed) = Handed::new(self.shared.bounds.pushes_max);
+        self.handed = Some(handed);
+        let gateway = Gateway::new(id, self.stream.gateway(), self.stream.peer().copied(), handles);
         self.shared.gateways.insert(gateway.clone());
         self.gateway = Some(gateway);
         self.tell(Event::Opened);
     }
 
-    /// Tells the service that the stream is over, once.
-    fn forget(&mut self, ended: Ended) {
-        if let Some(gateway) = self.gateway.take() {
+    /// Takes nothing more from handles. One that was promised a place and never gets its turn is not waited for.
+    async fn leave(&mut self) {
+        if let (Some(gateway), Some(handed)) = (&self.gateway, &mut self.handed) {
             self.shared.gateways.remove(gateway.id());
-            self.shared.service.tell(Event::Closed(ended), &gateway);
+            _ = timeout(LINGER_MAX, handed.close()).await;
         }
+    }
+
+    /// Tells the service that the stream is over, once, and before that what has not become of its pushes and kicks.
+    fn forget(&mut self, ended: Ended) {
+        let Some(gateway) = self.gateway.take() else { return };
+        self.shared.gateways.remove(gateway.id());
+        if let Some(handed) = self.handed.take() {
+            handed.end(|event| self.shared.service.tell(event, &gateway));
+        }
+        self.shared.service.tell(Event::Closed(ended), &gateway);
     }
 
     fn tell(&self, event: Event<'_>) {
@@ -394,14 +392,17 @@ impl<'s> Shell<'s> {
             self.done(done);
         }
         self.respond_waiting();
+        let Some(mut handed) = self.handed.take() else { return };
         // Taken first and carried out last: a push that was there before a kick goes before it, if it may go at all.
-        let kicks = self.take_kicks();
+        let kicks = if self.takes_kicks() { handed.take_kicks() } else { Vec::new() };
         if self.unsent.is_empty() {
-            self.push_waiting();
+            self.push_waiting(&mut handed);
         }
         for kick in kicks {
             self.stream.kick(&kick.frame());
+            handed.kicked(kick);
         }
+        self.handed = Some(handed);
     }
 
     fn respond_waiting(&mut self) {
@@ -413,24 +414,15 @@ impl<'s> Shell<'s> {
         }
     }
 
-    fn push_waiting(&mut self) {
-        while let Some(push) = self.push.take().or_else(|| self.pushes.try_recv().ok()) {
-            if matches!(self.stream.push(&push.frame()), Err(Blocked::Credit | Blocked::Pending)) {
-                self.push = Some(push);
-                return;
+    fn push_waiting(&mut self, handed: &mut Handed) {
+        while let Some(push) = handed.next_push() {
+            match self.stream.push(&push.frame()) {
+                Err(Blocked::Credit | Blocked::Pending) => return handed.put_back(push),
+                Ok(()) => handed.pushed(&push),
+                // The stream has ended; nothing will be heard of what is told of below.
+                Err(Blocked::NotLive | Blocked::TooLarge) => handed.pushed(&push),
             }
         }
-    }
-
-    fn take_kicks(&mut self) -> Vec<Kick> {
-        let mut kicks = Vec::from_iter(self.kick.take());
-        while kicks.len() < KICKS_MAX
-            && self.takes_kicks()
-            && let Ok(kick) = self.kicks.try_recv()
-        {
-            kicks.push(kick);
-        }
-        kicks
     }
 
     /// Kicks wait for nothing but a gateway that reads nothing at all.
@@ -462,13 +454,16 @@ impl<'s> Shell<'s> {
             self.batch.clear();
             self.written = 0;
             self.stream.seal(&mut self.batch);
+            if let Some(handed) = &mut self.handed {
+                handed.sealed();
+            }
         }
         self.written < self.batch.len()
     }
 
     /// Whether all that was written has made room for what waited: nothing else would wake it up.
     fn refill(&mut self) -> bool {
-        if self.unsent.is_empty() && self.push.is_none() {
+        if self.unsent.is_empty() && !self.handed.as_ref().is_some_and(Handed::has_push) {
             return false;
         }
         self.catch_up();
@@ -492,8 +487,7 @@ impl<'s> Shell<'s> {
 
     /// Whether nothing is under way: no handler, nothing that waits, not one byte that is not written yet.
     fn is_idle(&self) -> bool {
-        let no_push = self.push.is_none() && self.pushes.is_empty();
-        let nothing_waits = self.unsent.is_empty() && no_push && self.kicks.is_empty();
+        let nothing_waits = self.unsent.is_empty() && self.handed.as_ref().is_none_or(Handed::is_empty);
         let all_written = self.written == self.batch.len() && self.stream.pending() == 0;
         self.running.is_empty() && nothing_waits && all_written
     }

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backend::protocol::limits::CREDIT_OVERHEAD;
-use backend::protocol::stream::Mode;
+use backend::protocol::stream::{Mode, Params};
 use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
 use backend::protocol::{CloseCode, Refusal, UnixMillis};
 use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
-use backend::{Bounds, Gateway, Login, Push, PushError, Reply, Server, Target, Verdict, reference};
+use backend::{Bounds, Event, Gateway, Login, Push, PushError, Reply, Server, Target, Verdict, reference};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -144,6 +144,125 @@ async fn events_are_told_in_order() {
     ] {
         let event = events.recv().await.unwrap();
         assert!(event.starts_with(&format!("test {want}")), "{event}");
+    }
+}
+
+/// Whoever handed something over was told that it was taken: it must hear what became of it, or that nobody knows.
+#[tokio::test]
+async fn what_was_taken_and_never_sent_is_told_to_be_unknown_before_the_end() {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    let server = start(Server::builder().events(move |event, gateway| {
+        ear.send((format!("{event:?}"), gateway.clone())).unwrap();
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.generous = false;
+    let (opened, gateway) = events.recv().await.unwrap();
+    assert_eq!(opened, "Opened");
+    let fit = PARAMS.window / (500 + CREDIT_OVERHEAD);
+    for number in 1..=fit + 5 {
+        gateway.try_push(Push { number, ..Push::new(Target::Link(1), vec![0; 500]) }).unwrap();
+    }
+    gateway.try_push(Push::new(Target::Link(1), vec![0; 500])).unwrap();
+    for want in 1..=fit {
+        assert!(matches!(peer.next().await, Some(Said::Push { number, .. }) if number == want));
+    }
+    drop(peer);
+    for number in fit + 1..=fit + 5 {
+        let want = Event::Report(Report { number, outcome: PushOutcome::Unknown, reason: 0 });
+        assert_eq!(events.recv().await.unwrap().0, format!("{want:?}"));
+    }
+    assert_eq!(events.recv().await.unwrap().0, "Closed(Broken)");
+    assert_eq!(gateway.try_push(Push::new(Target::Link(1), "")), Err(PushError::Closed));
+}
+
+/// A gateway that takes no byte more: what waits to be written is lost with it, and kicks wait, too.
+#[tokio::test]
+async fn pushes_and_kicks_that_were_being_written_are_told_to_be_unknown() {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    let builder = Server::builder().params(Params { pending_bytes_max: 1 << 20, ..Params::default() });
+    let server = start(builder.events(move |event, gateway| {
+        ear.send((format!("{event:?}"), gateway.clone())).unwrap();
+    }));
+    let params = Params { window: 64 << 20, ..Params::default() };
+    let peer = Peer::dial_with(&server.place, params).await;
+    let (_, gateway) = events.recv().await.unwrap();
+    let push = |number| Push { number, ..Push::new(Target::Link(1), vec![0; 60_000]) };
+    // More than all buffers hold, so some are in the batch, some in the machine and some in the queue.
+    let mut taken = 0;
+    while taken < 200 {
+        gateway.push(push(taken + 1)).await.unwrap();
+        taken += 1;
+    }
+    let target = Target::User("eve".into());
+    gateway.kick(target.clone(), CloseCode::Banned, true).await.unwrap();
+    drop(peer);
+    let (mut unknown, mut kicks) = (Vec::new(), 0);
+    loop {
+        let (event, _) = events.recv().await.unwrap();
+        let number = event.strip_prefix("Report(Report { number: ");
+        match number.and_then(|rest| rest.strip_suffix(", outcome: Unknown, reason: 0 })")) {
+            Some(number) => unknown.push(number.parse::<u64>().unwrap()),
+            None if event == format!("KickUnknown({target:?})") => kicks += 1,
+            None => {
+                assert_eq!(event, "Closed(Broken)");
+                break;
+            }
+        }
+    }
+    let first = unknown.first().copied().unwrap();
+    assert_eq!(unknown, Vec::from_iter(first..=taken), "all from the first one on, in order");
+    assert_eq!(kicks, 1);
+    // The kernel's buffer of a Unix socket holds a few hundred kilobytes.
+    assert!(first < 50, "what was in the batch and in the machine counts: {first}");
+}
+
+/// Pushers that wait for a place have either been told that their stream is over, or hear what became of their push.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_that_was_taken_vanishes_when_a_stream_ends() {
+    let (ear, mut events) = mpsc::unbounded_channel();
+    let bounds = Bounds { pushes_max: 3, ..Bounds::default() };
+    let server = start(Server::builder().bounds(bounds).events(move |event, gateway| {
+        let unknown = match event {
+            Event::Report(Report { number, outcome: PushOutcome::Unknown, .. }) => Some(number),
+            _ => None,
+        };
+        ear.send((unknown, matches!(event, Event::Closed(_)), gateway.clone())).unwrap();
+    }));
+    for _ in 0..50 {
+        let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+        peer.generous = false;
+        let (_, _, gateway) = events.recv().await.unwrap();
+        let pushing = Vec::from_iter((0..8).map(|pusher| {
+            let gateway = gateway.clone();
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                for number in (1..).map(|count| count * 8 + pusher) {
+                    let push = Push { number, ..Push::new(Target::Link(1), vec![0; 500]) };
+                    if gateway.push(push).await.is_err() {
+                        break;
+                    }
+                    taken.push(number);
+                }
+                taken
+            })
+        }));
+        let mut settled = Vec::new();
+        let fit = PARAMS.window / (500 + CREDIT_OVERHEAD);
+        while settled.len() < fit as usize {
+            let Some(Said::Push { number, .. }) = peer.next().await else { panic!("no push") };
+            settled.push(number);
+        }
+        drop(peer);
+        while let (unknown, false, _) = events.recv().await.unwrap() {
+            settled.extend(unknown);
+        }
+        let mut taken = Vec::new();
+        for pusher in pushing {
+            taken.extend(pusher.await.unwrap());
+        }
+        taken.sort_unstable();
+        settled.sort_unstable();
+        assert_eq!(settled, taken);
     }
 }
 
