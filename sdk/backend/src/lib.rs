@@ -21,12 +21,16 @@
 //! `pending_bytes_max` of the stream's [`Params`](protocol::stream::Params) no handler is called any more and requests
 //! are refused as busy; only the handlers already at work, at most [`Bounds::handlers_max`], add an answer each.
 //! Pushes wait in a bounded queue, and [`Gateway::push`] waits with them.
+//!
+//! A panic of a handler, a judge or the ear costs its own request, token or event and is counted, see
+//! [`Server::watch_counts`]; it ends no stream. That takes a build with `panic = "unwind"`, which is Cargo's default.
 
 #![forbid(unsafe_code)]
 
 mod backlog;
 mod bounds;
 mod clock;
+mod counters;
 mod drain;
 mod gateway;
 mod handed;
@@ -39,6 +43,7 @@ mod shared;
 mod stream;
 
 pub use bounds::Bounds;
+pub use counters::Counts;
 pub use gateway::{Gateway, Push, PushError, Target};
 pub use listen::{Listen, Security};
 pub use protocol;

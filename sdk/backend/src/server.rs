@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::bounds::Bounds;
 use crate::clock::Clock;
+use crate::counters::{Counters, Counts};
 use crate::gateway::{Gateway, Registry};
 use crate::listen::{Listen, Listener, Security};
 use crate::random::random;
@@ -45,7 +46,7 @@ impl Builder {
     /// The task is dropped at its next `await`, without an answer, when its stream ends, when the request's deadline
     /// has passed, and when a stopping server has waited for [`Bounds::drain_deadline`]. What must not end halfway
     /// belongs in a task that the handler spawns and awaits: that one goes on. The client hears *unknown*
-    /// and may ask again under the same [`Request::id`].
+    /// and may ask again under the same [`Request::id`]. So it does when the handler panics, in its task or before.
     #[must_use]
     pub fn route<F, R>(mut self, name: &str, handler: F) -> Self
     where
@@ -58,7 +59,7 @@ impl Builder {
     }
 
     /// Serves a route with a handler that answers at once, on the stream's own task and without allocating. It must
-    /// not block.
+    /// not block. When it panics, its request has no answer, and all others have theirs.
     #[must_use]
     pub fn route_now<F>(mut self, name: &str, handler: F) -> Self
     where
@@ -129,6 +130,7 @@ impl Builder {
             instance: self.instance,
             gateways: Registry::default(),
             clock: Clock::start(),
+            counters: Counters::default(),
             streams: AtomicU64::new(1),
         };
         Ok(Server { listener, shared: Arc::new(shared) })
@@ -183,6 +185,12 @@ impl Server {
     pub fn watch(&self) -> impl Fn() -> Vec<Gateway> + Clone + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.gateways.all()
+    }
+
+    /// A look at what has been counted that outlives the call to [`Server::serve`].
+    pub fn watch_counts(&self) -> impl Fn() -> Counts + Clone + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.counters.counts()
     }
 
     /// Serves until `stop` is over. Then nothing new is accepted, and new requests are refused as draining. A stream

@@ -1,5 +1,6 @@
 //! What all streams of a server have in common.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,8 +8,9 @@ use protocol::stream::{Access, Params};
 
 use crate::bounds::Bounds;
 use crate::clock::Clock;
-use crate::gateway::Registry;
-use crate::service::Service;
+use crate::counters::Counters;
+use crate::gateway::{Gateway, Registry};
+use crate::service::{Event, Service};
 
 /// One per server, lent to each of its streams.
 #[derive(Debug)]
@@ -20,10 +22,27 @@ pub(crate) struct Shared {
     pub(crate) instance: Vec<u8>,
     pub(crate) gateways: Registry,
     pub(crate) clock: Clock,
+    pub(crate) counters: Counters,
     pub(crate) streams: AtomicU64,
 }
 
 impl Shared {
+    /// Does what belongs to the service, on the stream's own task. A panic there is counted and goes no further, as the
+    /// stream is everybody's: `None`.
+    pub(crate) fn guarded<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        // Whatever of the service was left half changed is its own business, as with every lock that is poisoned.
+        let done = catch_unwind(AssertUnwindSafe(work));
+        if done.is_err() {
+            self.counters.panics.add(1);
+        }
+        done.ok()
+    }
+
+    /// Tells the service of an event.
+    pub(crate) fn tell(&self, event: Event<'_>, gateway: &Gateway) {
+        self.guarded(|| self.service.tell(event, gateway));
+    }
+
     /// A name no other stream of this process has.
     pub(crate) fn next_stream(&self) -> u64 {
         self.streams.fetch_add(1, Ordering::Relaxed)

@@ -255,14 +255,14 @@ impl<'s> Shell<'s> {
         let Some(gateway) = self.gateway.take() else { return };
         self.shared.gateways.remove(gateway.id());
         if let Some(handed) = self.handed.take() {
-            handed.end(|event| self.shared.service.tell(event, &gateway));
+            handed.end(|event| self.shared.tell(event, &gateway));
         }
-        self.shared.service.tell(Event::Closed(ended), &gateway);
+        self.shared.tell(Event::Closed(ended), &gateway);
     }
 
     fn tell(&self, event: Event<'_>) {
         if let Some(gateway) = &self.gateway {
-            self.shared.service.tell(event, gateway);
+            self.shared.tell(event, gateway);
         }
     }
 
@@ -298,8 +298,10 @@ impl<'s> Shell<'s> {
             Some(Handler::Now(handler)) => {
                 let mut answer = std::mem::take(&mut self.answer);
                 answer.reset();
-                handler(request, gateway, &mut answer);
-                self.respond(asked, answer.head, answer.written());
+                match self.shared.guarded(|| handler(request, gateway, &mut answer)) {
+                    Some(()) => self.respond(asked, answer.head, answer.written()),
+                    None => self.stream.consumed(asked.payload_len),
+                }
                 self.answer = answer;
             }
             Some(Handler::Later(_))
@@ -310,7 +312,9 @@ impl<'s> Shell<'s> {
             Some(Handler::Later(handler)) => {
                 let request = Request::new(request, gateway);
                 let limit = limit(request.deadline);
-                let work = handler(request);
+                let Some(work) = self.shared.guarded(|| handler(request)) else {
+                    return self.stream.consumed(asked.payload_len);
+                };
                 let task = self.tasks.spawn(async move { Done::Reply(timeout(limit, work).await.ok()) });
                 self.running.insert(task.id(), Running::Request(asked));
             }
@@ -327,7 +331,7 @@ impl<'s> Shell<'s> {
         }
         let owned = Ask::new(ask, gateway);
         let limit = limit(owned.deadline);
-        let work = judge(owned);
+        let Some(work) = self.shared.guarded(|| judge(owned)) else { return };
         let task = self.tasks.spawn(async move { Done::Verdict(timeout(limit, work).await.ok()) });
         self.running.insert(task.id(), Running::Ask { call: ask.call });
         self.judging += 1;
@@ -338,6 +342,11 @@ impl<'s> Shell<'s> {
     fn done(&mut self, done: Result<(task::Id, Done), JoinError>) {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(running) = self.running.remove(&id) else { return };
+        match &done {
+            Err(error) if error.is_panic() => self.shared.counters.panics.add(1),
+            Ok((_, Done::Reply(None) | Done::Verdict(None))) => self.shared.counters.overdue.add(1),
+            _ => {}
+        }
         match (running, done) {
             (Running::Request(asked), Ok((_, Done::Reply(Some(reply))))) => {
                 self.respond(asked, reply.head, &reply.payload);
@@ -363,6 +372,7 @@ impl<'s> Shell<'s> {
         }
         // What no gateway takes has no place among those that wait.
         let (head, payload) = if payload.len() > FRAME_LEN_CEILING {
+            self.shared.counters.replies_too_large.add(1);
             (Head::status(STATUS_REPLY_TOO_LARGE), &[][..])
         } else {
             (head, payload)
@@ -373,15 +383,15 @@ impl<'s> Shell<'s> {
     /// Whether the answer needs no further care.
     fn try_respond(&mut self, asked: Asked, head: Head, payload: &[u8]) -> bool {
         let Asked { call, trace, payload_len } = asked;
-        let result = match self.stream.response(&head.frame(call, trace, payload)) {
-            Err(Blocked::TooLarge) => {
-                self.stream.response(&Head::status(STATUS_REPLY_TOO_LARGE).frame(call, trace, &[]))
-            }
-            result => result,
-        };
+        let mut result = self.stream.response(&head.frame(call, trace, payload));
+        let is_too_large = result == Err(Blocked::TooLarge);
+        if is_too_large {
+            result = self.stream.response(&Head::status(STATUS_REPLY_TOO_LARGE).frame(call, trace, &[]));
+        }
         if matches!(result, Err(Blocked::Credit | Blocked::Pending)) {
             return false;
         }
+        self.shared.counters.replies_too_large.add(is_too_large.into());
         self.stream.consumed(payload_len);
         true
     }

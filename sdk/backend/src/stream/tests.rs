@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, DuplexStream, ReadBuf};
 use super::*;
 use crate::bounds::Bounds;
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::gateway::Registry;
 use crate::service::Service;
 
@@ -37,6 +38,7 @@ fn shared() -> Shared {
         instance: b"b".to_vec(),
         gateways: Registry::default(),
         clock: Clock::start(),
+        counters: Counters::default(),
         streams: 1.into(),
     }
 }

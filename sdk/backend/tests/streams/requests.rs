@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use backend::protocol::noise::Suite;
 use backend::protocol::stream::{Mode, Params};
+use backend::protocol::wire::stream::{Authenticate, Report, StreamRequest};
 use backend::protocol::{CloseCode, Refusal};
-use backend::{Answer, Bounds, Builder, Listen, Reply, STATUS_REPLY_TOO_LARGE, Security, Server};
+use backend::{
+    Answer, Bounds, Builder, Counts, Event, Listen, Login, Reply, STATUS_REPLY_TOO_LARGE, Security, Server,
+    Verdict,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::peer::{PARAMS, Peer, Said, answer, place, refusal, sealed, start, start_with};
+use crate::peer::{PARAMS, Peer, Said, answer, place, refusal, run, sealed, start, start_with};
 
 fn echo() -> Builder {
     Server::builder()
@@ -249,6 +253,105 @@ async fn who_breaks_a_rule_is_told_and_closed() {
     peer.socket.write_all(&[0, 1, 0]).await.unwrap();
     assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Malformed.number() }));
     assert_eq!(peer.next().await, None);
+}
+
+/// Whatever a service does wrong about one request, token or event, the others have their stream.
+#[tokio::test]
+async fn a_panic_costs_its_own_request_token_or_event_and_is_counted() {
+    let (heard, mut events) = mpsc::unbounded_channel();
+    let builder = Server::builder()
+        .route_now("now", |request, _, answer| {
+            answer.payload().extend_from_slice(b"half an answer");
+            assert_ne!(request.payload, b"bad", "now");
+        })
+        .route("before", |request| {
+            assert_ne!(request.payload, "bad", "before there is a task");
+            async { Reply::ok("before") }
+        })
+        .route("later", |request| async move {
+            assert_ne!(request.payload, "bad", "in the task");
+            Reply::ok("later")
+        })
+        .authenticate(|ask| {
+            assert_ne!(ask.token, "bad", "judge");
+            async { Verdict::Accepted(Login::of("ann")) }
+        })
+        .events(move |event, _| {
+            if let Event::Report(report) = event {
+                assert_ne!(report.number, 1, "ear");
+                heard.send(report.number).unwrap();
+            }
+            assert!(!matches!(event, Event::Opened | Event::Closed(_)), "ear");
+        });
+    let server = builder.bind(&place(), Security::Clear).unwrap();
+    let counts = server.watch_counts();
+    let server = run(server);
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let before = peer.stream.credit_available();
+    for round in 0..200 {
+        for (call, route) in ["now", "before", "later"].into_iter().enumerate() {
+            let call = round * 10 + call as u64 + 1;
+            peer.ask(call, route, b"bad");
+        }
+        peer.flush().await;
+        peer.ask(round * 10 + 9, "now", b"good");
+        assert_eq!(peer.next().await, answer(round * 10 + 9, 0, b"half an answer"));
+    }
+    peer.ask(5001, "later", b"good");
+    assert_eq!(peer.next().await, answer(5001, 0, b"later"));
+    peer.ask(5002, "before", b"good");
+    assert_eq!(peer.next().await, answer(5002, 0, b"before"));
+    assert!(peer.stream.credit_available() >= before / 2, "what they cost was given back");
+
+    let (user, device, handshake) = (&b"ann"[..], &b"d"[..], &[1; 32][..]);
+    for (call, token) in [(1, b"bad"), (2, b"yes")] {
+        let ask = Authenticate { call, token, user, device, handshake, ..Default::default() };
+        peer.stream.authenticate(&ask);
+    }
+    let accepted = Said::AuthResult { call: 2, accepted: true, user: user.to_vec(), code: 0 };
+    assert_eq!(peer.next().await, Some(accepted), "the first has none");
+    for number in [1, 2] {
+        peer.stream.report(Report { number, ..Report::default() });
+    }
+    peer.flush().await;
+    assert_eq!(events.recv().await, Some(2));
+    assert_eq!(counts().panics, 3 * 200 + 1 + 2);
+    drop(peer);
+    server.stop.send(()).unwrap();
+    server.task.await.unwrap();
+    assert_eq!(counts(), Counts { panics: 3 * 200 + 4, ..Counts::default() }, "the last event");
+}
+
+#[tokio::test]
+async fn handlers_that_take_too_long_and_replies_that_are_too_long_are_counted() {
+    let builder = Server::builder()
+        .route("never", |_| std::future::pending::<Reply>())
+        .route("long", |_| async { Reply::ok(vec![0; 9000]) });
+    let server = builder.bind(&place(), Security::Clear).unwrap();
+    let counts = server.watch_counts();
+    let server = run(server);
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    peer.ask(1, "long", b"");
+    assert_eq!(peer.next().await, answer(1, STATUS_REPLY_TOO_LARGE, b""));
+    let never = StreamRequest { deadline_ms: 1, ..request(2, "never") };
+    peer.stream.request(&never).unwrap();
+    peer.flush().await;
+    until(|| counts().overdue == 1).await;
+    assert_eq!(counts(), Counts { overdue: 1, replies_too_large: 1, ..Counts::default() });
+}
+
+fn request(call: u64, route: &str) -> StreamRequest<'_> {
+    StreamRequest { call, link: 7, id: [1; 16], user: b"ann", device: b"d", route, ..Default::default() }
+}
+
+/// Waits for what others bring about.
+async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.expect("it comes about");
 }
 
 /// A process that stood still looks at what came meanwhile before it calls a gateway dead.
