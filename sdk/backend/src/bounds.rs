@@ -5,8 +5,11 @@ use std::time::Duration;
 /// How much a server takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Streams at once; more are closed at once.
+    /// Streams at once whose gateways have introduced themselves; more are closed at once.
     pub streams_max: usize,
+    /// Connections at once on which no gateway has introduced itself yet, at least 1; when one more comes, the one that
+    /// has waited longest is closed. Each holds a few kilobytes.
+    pub newcomers_max: usize,
     /// Handlers of one stream that take their time, at once; more requests are refused as busy. Each may leave an
     /// answer, of at most 1 MiB, that waits for a gateway which takes none.
     pub handlers_max: usize,
@@ -24,6 +27,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             streams_max: 1024,
+            newcomers_max: 256,
             handlers_max: 4096,
             judges_max: 1024,
             pushes_max: 4096,

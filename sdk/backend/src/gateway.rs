@@ -263,8 +263,14 @@ impl Registry {
         self.lock().clone()
     }
 
-    pub(crate) fn insert(&self, gateway: Gateway) {
-        self.lock().push(gateway);
+    /// One more, unless there are as many as there may be.
+    pub(crate) fn insert(&self, gateway: &Gateway, most: usize) -> bool {
+        let mut gateways = self.lock();
+        let has_room = gateways.len() < most;
+        if has_room {
+            gateways.push(gateway.clone());
+        }
+        has_room
     }
 
     pub(crate) fn remove(&self, id: u64) {

@@ -35,6 +35,7 @@ mod drain;
 mod gateway;
 mod handed;
 mod listen;
+mod newcomers;
 mod random;
 pub mod reference;
 mod server;

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
 use crate::gateway::{Gateway, Registry};
 use crate::listen::{Listen, Listener, Security};
+use crate::newcomers::{Newcomer, Newcomers};
 use crate::random::random;
 use crate::service::{Answer, Ask, Event, Handler, Reply, Request, Service, Verdict};
 use crate::shared::Shared;
@@ -151,6 +152,9 @@ impl Builder {
         if !(1..=Semaphore::MAX_PERMITS).contains(&self.bounds.pushes_max) {
             return Err("pushes_max must lie between 1 and usize::MAX / 8");
         }
+        if self.bounds.newcomers_max == 0 {
+            return Err("newcomers_max must be at least 1");
+        }
         self.params.check()
     }
 }
@@ -202,15 +206,18 @@ impl Server {
         let Self { listener, shared } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut streams = JoinSet::new();
+        let mut newcomers = Newcomers::new(shared.bounds.newcomers_max);
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 socket = accept(&listener) => match socket {
-                    Ok(socket) if streams.len() < shared.bounds.streams_max => {
-                        streams.spawn(socket.serve(Arc::clone(&shared), stopped.clone()));
+                    Ok(socket) => {
+                        let newcomer = Newcomer::default();
+                        let serving = socket.serve(Arc::clone(&shared), newcomer.clone(), stopped.clone());
+                        let evicted = newcomers.admit(newcomer, streams.spawn(serving));
+                        shared.counters.newcomers_evicted.add(evicted);
                     }
-                    Ok(_) => {} // Closed by being dropped; the gateway dials again, backed off.
                     // Out of descriptors, most likely: accepting again at once would spin.
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
@@ -249,15 +256,15 @@ async fn accept(listener: &Listener) -> io::Result<Socket> {
 }
 
 impl Socket {
-    async fn serve(self, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+    async fn serve(self, shared: Arc<Shared>, newcomer: Newcomer, stop: watch::Receiver<bool>) {
         match self {
             Self::Unix(mut socket) => {
                 let (reader, writer) = socket.split();
-                stream::serve(reader, writer, &shared, stop).await;
+                stream::serve(reader, writer, &shared, newcomer, stop).await;
             }
             Self::Tcp(mut socket) => {
                 let (reader, writer) = socket.split();
-                stream::serve(reader, writer, &shared, stop).await;
+                stream::serve(reader, writer, &shared, newcomer, stop).await;
             }
         }
     }

@@ -32,6 +32,7 @@ use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::handed::Handed;
+use crate::newcomers::Newcomer;
 use crate::random::random;
 use crate::service::{
     Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
@@ -39,14 +40,19 @@ use crate::service::{
 use crate::shared::Shared;
 
 /// Serves one stream from accept to close.
-pub(crate) async fn serve<R, W>(mut reader: R, mut writer: W, shared: &Shared, stop: watch::Receiver<bool>)
-where
+pub(crate) async fn serve<R, W>(
+    mut reader: R,
+    mut writer: W,
+    shared: &Shared,
+    newcomer: Newcomer,
+    stop: watch::Receiver<bool>,
+) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     // Without randomness there can be no handshake; the gateway dials again.
     let Ok(ephemeral) = random() else { return };
-    let mut shell = Shell::new(shared, ephemeral);
+    let mut shell = Shell::new(shared, newcomer, ephemeral);
     let ended = shell.run(&mut reader, &mut writer, stop).await;
     shell.leave().await;
     shell.forget(ended);
@@ -60,6 +66,7 @@ where
 struct Shell<'s> {
     shared: &'s Shared,
     stream: BackendStream,
+    newcomer: Newcomer,
     /// Once the gateway has introduced itself.
     gateway: Option<Gateway>,
     /// What handles want of this stream; none has a handle before the gateway has introduced itself.
@@ -95,14 +102,17 @@ enum Done {
 const TURN: Duration = Duration::from_millis(1);
 /// Bytes read at once.
 const READ_LEN: usize = 64 * 1024;
+/// The same before the gateway has introduced itself: until then it may be anybody.
+const HELLO_READ_LEN: usize = 2 * 1024;
 
 impl<'s> Shell<'s> {
-    fn new(shared: &'s Shared, ephemeral: [u8; 32]) -> Self {
+    fn new(shared: &'s Shared, newcomer: Newcomer, ephemeral: [u8; 32]) -> Self {
         let routes = shared.service.routes.iter().map(|(name, _)| name.clone()).collect();
         let (access, now) = (Arc::clone(&shared.access), shared.clock.now());
         Self {
             shared,
             stream: BackendStream::new(access, shared.params, &shared.instance, routes, ephemeral, now),
+            newcomer,
             gateway: None,
             handed: None,
             unsent: Backlog::default(),
@@ -122,7 +132,7 @@ impl<'s> Shell<'s> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut buffer = vec![0; READ_LEN];
+        let mut buffer = vec![0; HELLO_READ_LEN];
         let mut timer = pin!(sleep_until(self.wake_at()));
         loop {
             // An error means that the server is gone.
@@ -135,6 +145,9 @@ impl<'s> Shell<'s> {
             }
             if self.is_out_of_time() {
                 return Ended::Stopped;
+            }
+            if self.gateway.is_some() {
+                buffer.resize(READ_LEN, 0);
             }
             // Deadlines mostly move away; a timer that fires too early costs less than one that is always moved.
             let wake_at = self.wake_at();
@@ -207,7 +220,8 @@ impl<'s> Shell<'s> {
                 drain.asked(now);
             }
             match event {
-                ToBackend::Hello => self.opened(),
+                ToBackend::Hello if self.opened() => {}
+                ToBackend::Hello => ended = Some(Ended::Broken),
                 ToBackend::Request(request) => self.asked(&request),
                 ToBackend::Authenticate(ask) => self.judge(&ask),
                 ToBackend::Report(report) => self.reported(report),
@@ -232,14 +246,21 @@ impl<'s> Shell<'s> {
         Ok(ended)
     }
 
-    fn opened(&mut self) {
+    /// The gateway has introduced itself. Whether there is room for its stream; if not it dials again, backed off.
+    fn opened(&mut self) -> bool {
         let id = self.shared.next_stream();
         let (handles, handed) = Handed::new(self.shared.bounds.pushes_max);
-        self.handed = Some(handed);
         let gateway = Gateway::new(id, self.stream.gateway(), self.stream.peer().copied(), handles);
-        self.shared.gateways.insert(gateway.clone());
-        self.gateway = Some(gateway);
+        if !self.newcomer.settle() {
+            return false;
+        }
+        if !self.shared.gateways.insert(&gateway, self.shared.bounds.streams_max) {
+            self.shared.counters.streams_refused.add(1);
+            return false;
+        }
+        (self.handed, self.gateway) = (Some(handed), Some(gateway));
         self.tell(Event::Opened);
+        true
     }
 
     /// Takes nothing more from handles. One that was promised a place and never gets its turn is not waited for.
@@ -541,6 +562,7 @@ impl<'s> Shell<'s> {
 /// However the task ends, even by a handler's panic, its stream is not live any more.
 impl Drop for Shell<'_> {
     fn drop(&mut self) {
+        self.newcomer.settle();
         self.forget(Ended::Broken);
     }
 }

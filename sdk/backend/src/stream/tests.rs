@@ -85,6 +85,8 @@ struct Kernel {
     greeted: Option<Time>,
     last: Vec<u8>,
     is_known: bool,
+    /// How much was asked for at once: before the hello, and behind it.
+    asked: [usize; 2],
 }
 
 impl AsyncRead for Slow {
@@ -95,6 +97,8 @@ impl AsyncRead for Slow {
     ) -> Poll<io::Result<()>> {
         let mut kernel = self.0.lock().unwrap();
         let now = kernel.clock.now();
+        let is_greeted = usize::from(kernel.greeted.is_some() && kernel.hello.is_empty());
+        kernel.asked[is_greeted] = kernel.asked[is_greeted].max(buffer.remaining());
         let since = *kernel.greeted.get_or_insert(now);
         if !kernel.hello.is_empty() {
             buffer.put_slice(&std::mem::take(&mut kernel.hello));
@@ -121,12 +125,19 @@ impl AsyncRead for Slow {
 async fn what_waits_unread_is_read_before_a_gateway_is_given_up() {
     let (shared, mut gateway) = (shared(), gateway());
     let hello = sealed(&mut gateway);
-    let kernel = Kernel { clock: shared.clock, hello, greeted: None, last: Vec::new(), is_known: false };
+    let kernel = Kernel {
+        clock: shared.clock,
+        hello,
+        greeted: None,
+        last: Vec::new(),
+        is_known: false,
+        asked: [0; 2],
+    };
     let kernel = Arc::new(Mutex::new(kernel));
     let (near, mut far) = tokio::io::duplex(1 << 16);
     let (_stop, stopped) = watch::channel(false);
     let reader = Slow(Arc::clone(&kernel));
-    let task = tokio::spawn(async move { serve(reader, near, &shared, stopped).await });
+    let task = tokio::spawn(async move { serve(reader, near, &shared, Newcomer::default(), stopped).await });
 
     let ready = until(&mut far, &mut gateway, |event| event == ToGateway::Ready).await;
     assert_eq!(ready, Some(()));
@@ -143,6 +154,8 @@ async fn what_waits_unread_is_read_before_a_gateway_is_given_up() {
     kernel.lock().unwrap().last = sealed(&mut gateway);
     let answered = until(&mut far, &mut gateway, |event| matches!(event, ToGateway::Response(_))).await;
     assert_eq!(answered, Some(()), "the request was there in time");
+    let [before, behind] = kernel.lock().unwrap().asked;
+    assert!(before <= 4096 && behind >= 1 << 16, "memory comes after the hello: {before} {behind}");
 
     // Nothing comes any more, and the backend hangs up.
     assert_eq!(until(&mut far, &mut gateway, |_| false).await, None);
