@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 /// A place to listen: `unix:/path` or `tcp:address:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// A Unix socket by path. A socket that nobody answers on is replaced; it is removed when the server ends.
+    /// A Unix socket by path. A socket that nobody answers on is replaced; the server's own is removed when it ends.
     Unix(PathBuf),
     /// TCP; port 0 takes a free one.
     Tcp(SocketAddr),
@@ -107,7 +107,7 @@ impl Listener {
                     Security::Clear | Security::ClearLoopback => Allowed::OwnUser(own_user()?),
                     Security::Kk { .. } => Allowed::Anybody,
                 };
-                Ok(Self::Unix(SocketFile(path.clone()), listener, allowed))
+                Ok(Self::Unix(SocketFile::of(path)?, listener, allowed))
             }
             Listen::Tcp(address) => {
                 let listener = std::net::TcpListener::bind(address)?;
@@ -120,7 +120,7 @@ impl Listener {
     /// Where it listens, with the port that was taken.
     pub(crate) fn place(&self) -> io::Result<Listen> {
         match self {
-            Self::Unix(SocketFile(path), ..) => Ok(Listen::Unix(path.clone())),
+            Self::Unix(file, ..) => Ok(Listen::Unix(file.path.clone())),
             Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
         }
     }
@@ -149,31 +149,55 @@ fn own_user() -> io::Result<u32> {
     fs::metadata("/proc/self").map(|own| own.uid())
 }
 
-/// Removes the socket's file in the end.
+/// Removes the socket's file in the end, unless a successor has put its own in that place: with a rename over it, or
+/// by taking it away first.
 #[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode. Nobody else gets the same ones as long as the socket is open, which is closed after this.
+    inode: (u64, u64),
+}
+
+impl SocketFile {
+    /// Of a socket that was bound just now.
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), inode: (file.dev(), file.ino()) })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nobody is left to be told.
-        _ = fs::remove_file(&self.0);
+        let is_own =
+            fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
+        if is_own {
+            // Nobody is left to be told.
+            _ = fs::remove_file(&self.path);
+        }
     }
 }
 
 /// A socket file outlives its process. One that nobody answers on is in the way of nobody else.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if !is_socket {
-        return Ok(());
-    }
+    let Some(found) = socket_at(path) else { return Ok(()) };
     match BlockingUnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => match fs::remove_file(path) {
-            // Its process was just about to.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        },
+        // Another new process may have removed it since, and have its own socket there.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && socket_at(path) == Some(found) => {
+            match fs::remove_file(path) {
+                // Its process was just about to.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            }
+        }
         _ => Ok(()), // Binding says what is wrong.
     }
+}
+
+/// Which socket lies there, if one does. An inode that was freed may be given out again at once, so the time of its
+/// making belongs to it.
+fn socket_at(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let file = fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
+    Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec()))
 }
 
 #[cfg(test)]

@@ -70,8 +70,12 @@ fn write_ready(path: &Path, place: &Listen, key: Option<String>) -> io::Result<(
         fields["service_key"] = key.into();
     }
     let beside = path.with_added_extension(std::process::id().to_string());
-    fs::write(&beside, format!("{fields}\n"))?;
-    fs::rename(beside, path)
+    let written = fs::write(&beside, format!("{fields}\n")).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What went wrong is told, and nothing else is left behind.
+        _ = fs::remove_file(beside);
+    }
+    written
 }
 
 /// Ends with SIGTERM or SIGINT.

@@ -1,6 +1,8 @@
 //! How a server ends, and the reference service's process.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -147,6 +149,54 @@ async fn a_socket_nobody_answers_on_is_replaced_and_a_live_one_is_not() {
     assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     drop(server);
     assert!(!path.exists());
+}
+
+/// A new process may take the place while the old one still serves, as at an upgrade.
+#[tokio::test]
+async fn a_server_that_ends_leaves_what_has_taken_its_place() {
+    let removed = |path: &Path| {
+        std::fs::remove_file(path).unwrap();
+        UnixListener::bind(path).unwrap()
+    };
+    let renamed_over = |path: &Path| {
+        let beside = path.with_added_extension("new");
+        let successor = UnixListener::bind(&beside).unwrap();
+        std::fs::rename(beside, path).unwrap();
+        successor
+    };
+    for take_over in [&removed as &dyn Fn(&Path) -> UnixListener, &renamed_over] {
+        let server = start(Server::builder());
+        let Listen::Unix(path) = server.place else { panic!("a Unix socket") };
+        let successor = take_over(&path);
+        server.stop.send(()).unwrap();
+        server.task.await.unwrap();
+        UnixStream::connect(&path).expect("the successor's socket is there");
+        drop(successor);
+        std::fs::remove_file(&path).unwrap();
+    }
+    let Listen::Unix(path) = place() else { panic!("a Unix socket") };
+    let server = Server::builder().bind(&Listen::Unix(path.clone()), Security::Clear).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "somebody's own").unwrap();
+    drop(server);
+    assert_eq!(std::fs::read(&path).unwrap(), b"somebody's own");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_ready_file_that_cannot_be_written_leaves_nothing_behind() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ready-{}", std::process::id()));
+    // Nothing can be renamed over a folder that is not empty.
+    std::fs::create_dir_all(folder.join("ready.json/taken")).unwrap();
+    let tried = Command::new(env!("CARGO_BIN_EXE_reference-service"))
+        .args(["--listen", &place().to_string(), "--ready-file"])
+        .arg(folder.join("ready.json"))
+        .output()
+        .unwrap();
+    assert!(!tried.status.success());
+    let left = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(Vec::from_iter(left), ["ready.json"]);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// A new process may start in any moment of the old one's end: its socket's file is never the one that goes. Tried
