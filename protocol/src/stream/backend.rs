@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::CloseCode;
 use crate::buffer::Input;
 use crate::error::Error;
@@ -14,6 +12,7 @@ use crate::limits::{
 };
 use crate::noise::PublicKey;
 use crate::stream::end::{End, Phase};
+use crate::stream::ephemeral::Ephemeral;
 use crate::stream::hello::{Access, Doorkeeper};
 use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
@@ -77,7 +76,7 @@ impl BackendStream {
         params: Params,
         instance: &[u8],
         routes: Vec<String>,
-        ephemeral: [u8; 32],
+        ephemeral: impl Into<Ephemeral>,
         now: Time,
     ) -> Self {
         let ready = proto::Ready {
@@ -89,7 +88,7 @@ impl BackendStream {
         };
         Self {
             end: End::new(params, now),
-            door: Some(Doorkeeper::new(access, Zeroizing::new(ephemeral))),
+            door: Some(Doorkeeper::new(access, ephemeral.into())),
             ready,
             hello: proto::Hello::default(),
             peer: None,
@@ -165,6 +164,12 @@ impl BackendStream {
             StreamFrame::Rare(rare, _) if rare.is_to_backend() && rare != Rare::Hello => ToBackend::Skipped,
             other => return Err(Error::Unexpected(other.name())),
         }))
+    }
+
+    /// How many frames of kinds that are unknown here have come.
+    #[must_use]
+    pub const fn glitches(&self) -> u64 {
+        self.end.glitches_ever
     }
 
     /// Whether the gateway has introduced itself and nobody has said `Close`.

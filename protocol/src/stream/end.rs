@@ -37,6 +37,8 @@ pub(super) struct End {
     glitches: (u32, Time),
     /// Of the last ping.
     nonce: u32,
+    /// Unknown frames since the stream began.
+    pub(super) glitches_ever: u64,
     /// Whether anything was said since it was last taken back.
     pub(super) spoke: bool,
     /// Zero until both ends know it.
@@ -71,6 +73,7 @@ impl End {
             excuses: 0,
             glitches: (0, now),
             nonce: 0,
+            glitches_ever: 0,
             spoke: false,
             heartbeat: Duration::ZERO,
         }
@@ -148,6 +151,7 @@ impl End {
         let (count, since) = self.glitches;
         let (count, since) = if now.since(since) >= GLITCH_TIME { (0, now) } else { (count, since) };
         self.glitches = (count + 1, since);
+        self.glitches_ever += 1;
         if count < STREAM_GLITCHES_MAX { Ok(()) } else { Err(Error::Glitches) }
     }
 

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::limits::{INSTANCE_LEN_MAX, RECORD_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
 use crate::noise::{Initiator, exchange};
 use crate::stream::end::{End, Phase};
+use crate::stream::ephemeral::Ephemeral;
 use crate::stream::hello::{self, Dialled, Mode};
 use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
@@ -85,9 +86,10 @@ impl GatewayStream {
         now: Time,
     ) -> Result<Self, Error> {
         let mut end = End::new(params, now);
+        let ephemeral = Ephemeral::from(ephemeral);
         let mut dialled = None;
         end.outgoing.raw(|out| {
-            dialled = Some(hello::dial(mode, ephemeral, out)?);
+            dialled = Some(hello::dial(mode, &ephemeral, out)?);
             Ok(())
         })?;
         let hello = proto::Hello {

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{CLEAR_REPLY_LEN, PREAMBLE_LEN};
@@ -13,6 +11,7 @@ use crate::noise::preamble::{ClearReply, Hello, Preamble, Rejection, VERSION, VE
 use crate::noise::{
     CLEAR_SUITE, Gate, Initiator, KeyId, PublicKey, Responder, StaticKey, Suite, Suites, Transport, prologue,
 };
+use crate::stream::ephemeral::Ephemeral;
 use crate::stream::records::Records;
 
 /// How a gateway opens a stream.
@@ -66,7 +65,7 @@ impl Access {
     fn answer(
         &self,
         hello: &Hello<'_>,
-        ephemeral: [u8; 32],
+        ephemeral: &Ephemeral,
         out: &mut Vec<u8>,
     ) -> Result<(Records, Option<PublicKey>), Error> {
         if hello.message_1.is_empty() {
@@ -106,7 +105,7 @@ impl Kk {
         &self,
         suite: Suite,
         hello: &Hello<'_>,
-        ephemeral: [u8; 32],
+        ephemeral: &Ephemeral,
         out: &mut Vec<u8>,
     ) -> Result<(Records, Option<PublicKey>), Error> {
         let prologue = prologue(&hello.preamble.fixed(), hello.ticket);
@@ -118,7 +117,7 @@ impl Kk {
                 peer: Some(gateway),
                 psk: None,
                 prologue: &prologue,
-                ephemeral,
+                ephemeral: *ephemeral.bytes(),
             };
             if let Ok(secrets) = exchange::answer(responder, hello.message_1, Suites::NONE, out) {
                 return Ok((Records::Sealed(Transport::new(&secrets)), Some(*gateway)));
@@ -138,7 +137,7 @@ impl fmt::Debug for Kk {
 }
 
 /// Appends the gateway's hello. Without encryption there are records at once, else after message 2.
-pub(super) fn dial(mode: &Mode, ephemeral: [u8; 32], out: &mut Vec<u8>) -> Result<Dialled, Error> {
+pub(super) fn dial(mode: &Mode, ephemeral: &Ephemeral, out: &mut Vec<u8>) -> Result<Dialled, Error> {
     let Mode::Kk { suite, local, remote } = mode else {
         let preamble = Preamble {
             version: VERSION,
@@ -164,7 +163,7 @@ pub(super) fn dial(mode: &Mode, ephemeral: [u8; 32], out: &mut Vec<u8>) -> Resul
         ticket: &local.public().key_id().0,
         psk: None,
         local: Some(local),
-        ephemeral,
+        ephemeral: *ephemeral.bytes(),
     };
     call.write(out).map(Dialled::Waiting)
 }
@@ -180,13 +179,13 @@ pub(super) enum Dialled {
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
     access: Arc<Access>,
-    ephemeral: Zeroizing<[u8; 32]>,
+    ephemeral: Ephemeral,
     /// A hello of a version or suite that is not known here, and what it will be told if it passes the gate.
     foreign: Option<(Box<Foreign>, Error)>,
 }
 
 impl Doorkeeper {
-    pub(super) const fn new(access: Arc<Access>, ephemeral: Zeroizing<[u8; 32]>) -> Self {
+    pub(super) const fn new(access: Arc<Access>, ephemeral: Ephemeral) -> Self {
         Self { access, ephemeral, foreign: None }
     }
 
@@ -234,7 +233,7 @@ impl Doorkeeper {
                 if !hello.message_1.is_empty() && more {
                     return Err(Error::Early);
                 }
-                let accepted = self.access.answer(&hello, *self.ephemeral, out)?;
+                let accepted = self.access.answer(&hello, &self.ephemeral, out)?;
                 input.gathered().clear();
                 return Ok(Some(accepted));
             }

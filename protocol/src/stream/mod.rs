@@ -27,6 +27,7 @@
 pub mod backend;
 mod credit;
 mod end;
+mod ephemeral;
 pub mod gateway;
 mod hello;
 mod records;
@@ -36,6 +37,7 @@ mod tests;
 use std::time::Duration;
 
 pub use backend::{BackendStream, ToBackend};
+pub use ephemeral::Ephemeral;
 pub use gateway::{GatewayStream, ToGateway};
 pub use hello::{Access, Mode};
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
-use protocol::stream::{BackendStream, Blocked, ToBackend};
+use protocol::stream::{BackendStream, Blocked, Ephemeral, ToBackend};
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{About, Authenticate, Flawed, Rare, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
@@ -33,7 +33,7 @@ use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::handed::Handed;
 use crate::newcomers::Newcomer;
-use crate::random::random;
+use crate::random::ephemeral;
 use crate::service::{
     Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
 };
@@ -51,7 +51,7 @@ pub(crate) async fn serve<R, W>(
     W: AsyncWrite + Unpin,
 {
     // Without randomness there can be no handshake; the gateway dials again.
-    let Ok(ephemeral) = random() else { return };
+    let Ok(ephemeral) = ephemeral() else { return };
     let mut shell = Shell::new(shared, newcomer, ephemeral);
     let ended = shell.run(&mut reader, &mut writer, stop).await;
     shell.leave().await;
@@ -106,7 +106,7 @@ const READ_LEN: usize = 64 * 1024;
 const HELLO_READ_LEN: usize = 2 * 1024;
 
 impl<'s> Shell<'s> {
-    fn new(shared: &'s Shared, newcomer: Newcomer, ephemeral: [u8; 32]) -> Self {
+    fn new(shared: &'s Shared, newcomer: Newcomer, ephemeral: Ephemeral) -> Self {
         let routes = shared.service.routes.iter().map(|(name, _)| name.clone()).collect();
         let (access, now) = (Arc::clone(&shared.access), shared.clock.now());
         Self {
@@ -208,7 +208,15 @@ impl<'s> Shell<'s> {
         self.drain = Some(Drain::new(self.shared.clock.now(), deadline));
     }
 
+    /// Takes what was read, and counts what of it is unknown here.
     fn receive(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
+        let before = self.stream.glitches();
+        let received = self.take(bytes);
+        self.shared.counters.glitches.add(self.stream.glitches() - before);
+        received
+    }
+
+    fn take(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
         let now = self.shared.clock.now();
         let (mut ended, mut heard) = (None, false);
         let mut input = self.stream.input(bytes);

@@ -340,6 +340,24 @@ async fn handlers_that_take_too_long_and_replies_that_are_too_long_are_counted()
     assert_eq!(counts(), Counts { overdue: 1, replies_too_large: 1, ..Counts::default() });
 }
 
+/// Padding, and kinds of this version that are not served, are none.
+#[tokio::test]
+async fn frames_of_unknown_kinds_are_counted_and_too_many_end_the_stream() {
+    let server = echo().bind(&place(), Security::Clear).unwrap();
+    let counts = server.watch_counts();
+    let server = run(server);
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    // A clear record with one frame of kind 100 without a field in it, as protobuf writes that, and one with padding.
+    let [unknown, padding] = [[0, 4, 3, 0xA2, 0x06, 0x00], [0, 4, 3, 0xB2, 0x01, 0x00]];
+    peer.socket.write_all(&[unknown.repeat(3), padding.repeat(5)].concat()).await.unwrap();
+    peer.ask(1, "echo", b"still there");
+    assert_eq!(peer.next().await, answer(1, 0, b"still there"));
+    assert_eq!(counts(), Counts { glitches: 3, ..Counts::default() });
+    peer.socket.write_all(&unknown.repeat(1000)).await.unwrap();
+    assert_eq!(peer.next().await, Some(Said::Close { code: CloseCode::Glitches.number() }));
+    assert_eq!(counts(), Counts { glitches: 1001, ..Counts::default() });
+}
+
 fn request(call: u64, route: &str) -> StreamRequest<'_> {
     StreamRequest { call, link: 7, id: [1; 16], user: b"ann", device: b"d", route, ..Default::default() }
 }
