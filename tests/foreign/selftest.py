@@ -13,6 +13,7 @@ import threading
 import warnings
 from pathlib import Path
 
+import chat
 import checks
 import test_foreign
 import vectors
@@ -25,7 +26,9 @@ from loopback import Loopback
 from vectors import Feed
 from wire import CODES, Records, link, stream
 
-SPEC = Path(__file__).resolve().parents[2] / "protocol" / "SPEC.md"
+HERE = Path(__file__).resolve().parent
+SPEC = HERE.parents[1] / "protocol" / "SPEC.md"
+CHAT = HERE.parents[1] / "docs" / "CHAT.md"
 
 
 def the_tables_of_the_spec_name_the_fields_of_the_proto_files():
@@ -498,6 +501,16 @@ def the_client_pings_and_gives_up_after_two_in_vain():
     deaf.close()
 
 
+def the_chat_document_shows_the_program_as_it_is():
+    shown = CHAT.read_text(encoding="utf-8").split("```python\n", 1)[1].split("```\n", 1)[0]
+    assert shown == (HERE / "chat.py").read_text(encoding="utf-8")
+
+
+def a_chat_payload_is_a_name_a_line_feed_and_a_text():
+    assert chat.request_payload("böb", "two\nlines") == b"b\xc3\xb6b\ntwo\nlines"
+    assert chat.sender_and_text(b"alice\ntwo\nlines") == ("alice", "two\nlines")
+
+
 def main():
     # The walkthrough and the vectors fix their ephemeral keys, and nothing else does.
     warnings.filterwarnings("ignore", "One of ephemeral keypairs is already set")
@@ -518,6 +531,8 @@ def main():
         a_busy_gateway_keeps_the_client_away_and_costs_no_ticket,
         a_client_without_a_good_login_forgets_its_tickets,
         the_client_pings_and_gives_up_after_two_in_vain,
+        the_chat_document_shows_the_program_as_it_is,
+        a_chat_payload_is_a_name_a_line_feed_and_a_text,
         the_backend_echoes_over_clear_and_kk,
         the_backend_lives_on_with_a_bad_field_about_one_link,
         the_backend_ends_a_stream_that_breaks_its_rules,

@@ -9,7 +9,9 @@ import os
 import secrets
 import struct
 import sys
+import time
 
+import chat
 import checks
 import test_hello
 import wire
@@ -452,6 +454,40 @@ def a_client_with_a_bad_ticket_makes_a_full_handshake_at_once(target):
         client = app.open(target.token, b"foreign")
         expect("a full handshake", not client.ticket and client.suite == wire.NK)
         client.close()
+
+
+@test
+def two_people_chat_as_the_document_says(target):
+    """docs/CHAT.md: what the reference service makes of a request, each of its statuses, and the push."""
+    name = secrets.token_hex(4)
+    client = target.connect()
+    client.login(target.token, f"alice-{name}".encode(), a_device())
+    first = chat.send(client, f"bob-{name}", "hello")
+    if first == "refused: no_route":
+        raise NotRun("the gateway has no route to a reference service")
+    expect(f"nobody there, got {first}", first == "not online")
+    links = [target.connect() for _ in range(2)]
+    for link_of_bob in links:
+        link_of_bob.login(target.token, f"bob-{name}".encode(), a_device())
+    # The service hears of links a little later than they are there.
+    end = time.monotonic() + 10
+    while (told := chat.send(client, f"bob-{name}", "are you there?")) != "delivered":
+        expect(f"he is online, got {told}", told == "not online" and time.monotonic() < end)
+    text = "two\nlines: and \u00f6"
+    request = client.request_frame("chat", chat.request_payload(f"bob-{name}", text))
+    client.send(request)
+    response = client.wait_for("response")
+    expect("delivered", (response.outcome, response.code) == (link.ANSWERED, chat.DELIVERED))
+    expect("no payload", response.payload == b"")
+    for link_of_bob in links:
+        while (push := link_of_bob.wait_for("push")).id != request.request.id:
+            pass
+        expect("who and what", chat.sender_and_text(push.payload) == (f"alice-{name}", text))
+        link_of_bob.close()
+    for payload in (b"bob", b"bob\n", b"\nhello", b"b ob\nhello", b"b:ob\nhello", b"\xff\nhello", b""):
+        response = client.request("chat", payload)
+        expect(f"{payload} is malformed", (response.outcome, response.code) == (link.ANSWERED, chat.MALFORMED))
+    client.close()
 
 
 @test

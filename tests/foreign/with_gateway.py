@@ -76,7 +76,27 @@ def drive_dev(binary, folder):
     file = folder / "dev.json"
     with Process(binary, "dev", "--listen", "127.0.0.1:0", "--workers", 1, "--ready-file", file, cwd=folder) as gateway:
         target = Target(wait_for("gateway dev", lambda: ready(file), gateway))
+        drive_chat(file)
         return test_foreign.run(target)
+
+
+def drive_chat(file):
+    """Two processes of the example in docs/CHAT.md, as it is shown there."""
+    program = (sys.executable, HERE / "chat.py", "--target-file", file, "--name")
+    with Process(*program, "bob", "--count", 1, stdout=subprocess.PIPE, text=True) as bob:
+        if bob.stdout.readline() != "listening\n":
+            raise SystemExit("chat.py does not listen")
+        command = [str(part) for part in (*program, "alice", "bob", "hello")]
+
+        def delivered():
+            return subprocess.run(command, capture_output=True, check=True, text=True).stdout == "delivered\n"
+
+        # The service hears of a link a little later than it is there.
+        wait_for("the delivery to bob", delivered, bob)
+        heard = bob.stdout.readline()
+        if heard != "alice: hello\n":
+            raise SystemExit(f"bob heard {heard!r}")
+    print("ok       two processes of chat.py understand each other", flush=True)
 
 
 def converse(target):

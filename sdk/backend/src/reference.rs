@@ -1,4 +1,5 @@
-//! The reference service: two routes to show, test and measure a gateway with.
+//! The reference service: two routes to show, test and measure a gateway with. docs/CHAT.md says the same for whoever
+//! writes a client, with an example in Python.
 //!
 //! * `echo` answers with the request's payload.
 //! * `chat` delivers text to a user. Request payload: the receiver's name, a line feed, the text, all of it UTF-8.
