@@ -19,4 +19,5 @@ mod signals;
 mod slow;
 mod stage;
 mod tickets;
+mod trust;
 mod unread;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::buffer::{Input, Partials, Place};
-use crate::limits::{HELD_FRAMES_MAX, RECORD_LEN_MAX_UPLINK};
+use crate::limits::{HELD_BYTES_MAX, HELD_FRAMES_MAX, RECORD_LEN_MAX_UPLINK};
 use crate::noise::preamble::{ClearReply, Hello, Preamble};
 use crate::noise::{Gate, PublicKey, StaticKey, Suite, Suites};
 use crate::wire::frame::{Auth, Close, Frame, Ping, Request, Response};
@@ -80,6 +80,31 @@ fn before_auth_a_record_is_short() {
     pair.connect();
     assert!(matches!(pair.up(&[AUTH, long]), Err(Error::RecordLength(_))));
     assert_eq!(Pair::live().up(&[long]), Ok(vec!["request"]));
+}
+
+#[test]
+fn while_auth_is_judged_a_record_is_short_too() {
+    let payload = [0; 5000];
+    let long = Frame::Request(Request { id: [1; 16], route: "r", payload: &payload, ..Request::default() });
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[AUTH]), Ok(vec!["auth"]));
+    assert!(matches!(pair.up(&[long]), Err(Error::RecordLength(_))));
+}
+
+#[test]
+fn reading_stops_when_what_is_held_is_long_however_few_frames_it_is() {
+    let payload = [0; 3000];
+    let long = Frame::Request(Request { id: [1; 16], route: "r", payload: &payload, ..Request::default() });
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    pair.connect();
+    assert_eq!(pair.up(&[AUTH]), Ok(vec!["auth"]));
+    assert_eq!(pair.up(&[long]), Ok(vec![]));
+    assert!(!pair.server.is_full());
+    assert_eq!(pair.up(&[long]), Ok(vec![]));
+    assert!(pair.server.is_full(), "more than {HELD_BYTES_MAX} bytes");
+    pair.server.welcome(HEARTBEAT, pair.now);
+    assert_eq!(pair.deliver_up(&[]), Ok(vec!["request", "request"]));
 }
 
 #[test]
@@ -428,6 +453,19 @@ fn unknown_frames_are_glitches_and_too_many_of_them_end_the_link() {
     sealed.splice(0..0, [0, 0]);
     pair.client.seal(&mut sealed, 0, RECORD_LEN_MAX_UPLINK - 16);
     assert_eq!(pair.deliver_up(&sealed), Err(Error::Glitches));
+}
+
+#[test]
+fn a_frame_nobody_knows_is_no_sign_of_life() {
+    let mut pair = Pair::live();
+    let deadline = pair.server.deadline(&RULES);
+    pair.now = pair.now + HEARTBEAT;
+    let mut sealed = vec![0, 0, 3, 0xfa, 0x01, 0]; // kind 31
+    pair.client.seal(&mut sealed, 0, RECORD_LEN_MAX_UPLINK - 16);
+    assert_eq!(pair.deliver_up(&sealed), Ok(vec!["unknown"]));
+    assert_eq!(pair.server.deadline(&RULES), deadline);
+    assert_eq!(pair.up(&[Frame::Ping(Ping::default())]), Ok(vec!["ping"]));
+    assert_eq!(pair.server.deadline(&RULES), deadline + HEARTBEAT);
 }
 
 const HEARTBEAT: Duration = Duration::from_secs(60);

@@ -51,6 +51,21 @@ fn opens_what_was_issued_and_longest_fields_fit() {
     }
 }
 
+/// Both ends of a swap look alike to each other, and not to the nodes of the group that are older.
+#[test]
+fn each_moment_stands_in_its_place() {
+    let moments = [1, 2, 3, 4, 5].map(|byte: u64| byte << 32);
+    let [issued, auth_time, login, token_exp, end] = moments;
+    let (issued, auth_time) = (UnixMillis(issued), UnixMillis(auth_time));
+    let (token_exp, end) = (Some(UnixMillis(token_exp)), Some(UnixMillis(end)));
+    let identity = Identity { issued, auth_time, login, token_exp, end, ..identity() };
+    let mut content = Vec::new();
+    identity.encode(&mut content);
+    let expected: Vec<u8> = moments.iter().flat_map(|moment| moment.to_be_bytes()).collect();
+    assert_eq!(content[38..78], expected);
+    assert_eq!(Identity::decode(&content), Some(identity));
+}
+
 #[test]
 fn a_ticket_of_one_realm_is_worth_nothing_in_another() {
     let ticket = made([1; 32], NOW).issue(&identity(), &SALT).unwrap();

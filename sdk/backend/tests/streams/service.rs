@@ -291,6 +291,28 @@ async fn tokens_are_judged_and_without_a_judge_nobody_comes_in() {
 }
 
 #[tokio::test]
+async fn no_more_tokens_are_judged_at_once_than_there_may_be() {
+    let bounds = Bounds { judges_max: 2, ..Bounds::default() };
+    let server = start(Server::builder().bounds(bounds).authenticate(|ask| async move {
+        if ask.token == "slow" {
+            std::future::pending().await
+        } else {
+            Verdict::Accepted(Login::of(ask.user))
+        }
+    }));
+    let mut peer = Peer::dial(&server.place, &Mode::Clear).await;
+    let (user, device, handshake) = (&b"ann"[..], &b"d"[..], &[1; 32][..]);
+    let ask = |call, token| Authenticate { call, token, user, device, handshake, ..Default::default() };
+    for call in [1, 2] {
+        peer.stream.authenticate(&ask(call, b"slow"));
+    }
+    peer.stream.authenticate(&ask(3, b"good"));
+    let code = CloseCode::TryLater.number();
+    let later = Said::AuthResult { call: 3, accepted: false, user: Vec::new(), code };
+    assert_eq!(peer.next().await, Some(later));
+}
+
+#[tokio::test]
 async fn two_people_chat_through_the_reference_service() {
     let server = start(reference::service());
     let mut peer = Peer::dial(&server.place, &Mode::Clear).await;

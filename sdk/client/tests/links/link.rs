@@ -324,6 +324,25 @@ async fn the_gateways_wish_to_be_left_alone_is_kept() {
     drop(client);
 }
 
+/// A gateway says when each of its links comes back, and has spread them already.
+#[tokio::test(start_paused = true)]
+async fn after_a_link_of_full_age_the_gateways_word_is_the_whole_pause() {
+    let (client, _pushes, mut gateway, link) = linked(config(), &welcome()).await;
+    let aged = Close { code: CloseCode::LinkAge.number(), retry_after_ms: 2_000, ..Close::default() };
+    let at = Instant::now();
+    link.close(aged).await;
+    let again = gateway.welcome(&welcome()).await;
+    assert_eq!(at.elapsed(), Duration::from_secs(2));
+    // A gateway that says it at once and over and over is met with pauses that grow.
+    let at = Instant::now();
+    again.close(Close { retry_after_ms: 0, ..aged }).await;
+    for _ in 0..8 {
+        gateway.welcome(&welcome()).await.close(Close { retry_after_ms: 0, ..aged }).await;
+    }
+    assert!(at.elapsed() > Duration::from_secs(1), "{:?}", at.elapsed());
+    drop(client);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_told_not_to_come_back_stays_away() {
     let (client, mut pushes, mut gateway, link) = linked(config(), &welcome()).await;
