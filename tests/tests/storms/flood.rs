@@ -30,7 +30,7 @@ fn the_handshake_budget_is_for_hellos_that_are_still_there() {
             flood.retain(|(socket, _)| matches!(socket.state(), State::Open | State::Connecting));
             world.step();
             let waiting = world.workers[0].census().hailed;
-            assert!(waiting <= 4 * STRANGERS, "half {half}: {waiting} hellos wait");
+            assert!(waiting <= STRANGERS, "half {half}: {waiting} hellos wait");
         }
         *done = world.counters[0].handshakes.get();
     }
@@ -52,6 +52,27 @@ fn peers_on_this_machine_are_no_strangers_where_they_are_exempt() {
         let gone = world.counters[0].strangers_evicted.get() as usize;
         assert_eq!(gone, evicted, "from {address:?}, exempt: {exempt}");
     }
+}
+
+#[test]
+fn a_hello_more_than_may_wait_is_told_to_come_back_even_where_nobody_is_a_stranger() {
+    let mut world = World::quiet(Shape { exempt: true, ..Shape::plain(1, 0, 1) });
+    let hello = hello();
+    let mut flood: Vec<(Socket, usize)> = Vec::new();
+    for _ in 0..100 {
+        for _ in 0..2 * HANDSHAKES_PER_TURN {
+            let from = Peer::Tcp(([127, 0, 0, 9], 1000).into());
+            flood.push((world.net.connect(&world.front, from, Buffers { send: 256, receive: 256 }), 0));
+        }
+        for (socket, said) in &mut flood {
+            *said += socket.write(&hello[*said..]);
+        }
+        flood.retain(|(socket, _)| matches!(socket.state(), State::Open | State::Connecting));
+        world.step();
+    }
+    let counters = &world.counters[0];
+    assert!(counters.clear_replies_busy.get() > 0 && counters.handshakes.get() > 0);
+    assert_eq!(counters.strangers_evicted.get(), 0);
 }
 
 /// A hello as anybody who knows the gateway's key can make it.

@@ -42,6 +42,12 @@ fn fill(world: &mut World, most: usize) -> Vec<Socket> {
         for _ in 0..12 {
             world.step();
         }
+        for at in 0..world.workers.len() {
+            // Nobody takes more from its neighbours than it has places for.
+            let (parked, left) =
+                (world.net.audit(at as u32).parked as usize, places(world, at) - links(world, at));
+            assert!(parked <= left.max(1), "worker {at} has {parked} accepts parked and {left} places left");
+        }
     }
     sockets
 }

@@ -85,7 +85,7 @@ impl Distant {
 
 #[test]
 fn in_a_storm_of_reconnects_whoever_has_shaken_hands_gets_in() {
-    let mut world = World::quiet(Shape { slots: 400, strangers: 160, ..Shape::plain(1, 0, 1) });
+    let mut world = World::quiet(Shape { slots: 400, strangers: 130, ..Shape::plain(1, 0, 1) });
     let mut crowd: Vec<(u64, Distant)> = Vec::new();
     let mut number = 0;
     for _ in 0..300 {

@@ -108,6 +108,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         slots: shape.slots,
         slots_reserved: all.slots_reserved.min(shape.slots / 8),
         strangers_max: shape.strangers,
+        handshakes_waiting_max: shape.strangers,
         loopback_exempt: shape.exempt,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,

@@ -302,7 +302,8 @@ impl World {
             assert!(census.stranger_bytes <= partial_max.1, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
             assert!(
-                census.strangers <= self.shape.strangers && census.pending <= IN_FLIGHT_MAX,
+                census.strangers.max(census.hailed) <= self.shape.strangers
+                    && census.pending <= IN_FLIGHT_MAX,
                 "{census:?}"
             );
         }
