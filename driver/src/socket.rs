@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use crate::address::{Address, PeerRoom};
@@ -98,12 +98,12 @@ fn set_tcp_options(socket: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
 /// Removes a Unix socket left behind by a process that is gone. A connect tells the difference: only a socket with
 /// a listener behind it accepts one (or is too busy to).
 fn remove_abandoned(path: &Path) -> io::Result<()> {
-    let is_socket = match std::fs::symlink_metadata(path) {
-        Ok(found) => found.file_type().is_socket(),
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    if !is_socket {
+    if !found.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "the path is taken by another kind of file",
@@ -114,7 +114,16 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
     let caller = open(libc::AF_UNIX, libc::SOCK_NONBLOCK)?;
     // SAFETY: `target` is a valid address of the length it states, read during the call only.
     match check(unsafe { libc::connect(caller.as_raw_fd(), target.as_ptr(), target.len()) }) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // Somebody else may have found the same, and listen there by now.
+            let is_same = |now: std::fs::Metadata| (now.dev(), now.ino()) == (found.dev(), found.ino());
+            match std::fs::symlink_metadata(path).map(is_same) {
+                Ok(true) => std::fs::remove_file(path),
+                Ok(false) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
         _ => Err(io::Error::from(io::ErrorKind::AddrInUse)),
     }
 }

@@ -79,7 +79,9 @@ where
     }
     if let Some(path) = &options.ready_file {
         // Whoever waits for the file must not find an old one; a gateway that runs keeps its own.
-        ready::remove_stale(path);
+        if let Err(reason) = ready::remove_stale(path) {
+            return cannot_start(&reason);
+        }
     }
     tokio_uring::start(live(Arc::new(config), options, signals, spawn))
 }

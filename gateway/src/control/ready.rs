@@ -1,10 +1,10 @@
 //! The ready file: how a script learns that the gateway serves, and where.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use protocol::hex;
@@ -31,7 +31,12 @@ impl fmt::Display for Ready {
 
 /// A written ready file; removed when dropped.
 #[derive(Debug)]
-pub(super) struct ReadyFile(PathBuf);
+pub(super) struct ReadyFile {
+    path: PathBuf,
+    /// As long as it is open, no other file gets its number. A process's own number would not tell: in containers that share
+    /// a folder all gateways may have the same.
+    file: File,
+}
 
 impl ReadyFile {
     /// Writes it beside its place and renames it, so that a reader finds it whole or not at all. It may hold a
@@ -50,38 +55,49 @@ impl ReadyFile {
             .truncate(true)
             .mode(0o600)
             .open(&beside)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| fs::rename(&beside, path));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&beside);
-            let fix = remedy::for_making(path, &error);
-            return Err(format!("the ready file {}: {error}; {fix}", path.display()));
+            .and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file))
+            .and_then(|file| fs::rename(&beside, path).map(|()| file));
+        match written {
+            Ok(file) => Ok(Self { path: path.to_owned(), file }),
+            Err(error) => {
+                let _ = fs::remove_file(&beside);
+                let fix = remedy::for_making(path, &error);
+                Err(format!("the ready file {}: {error}; {fix}", path.display()))
+            }
         }
-        Ok(Self(path.to_owned()))
     }
 }
 
 impl Drop for ReadyFile {
     fn drop(&mut self) {
+        let number = |found: fs::Metadata| (found.dev(), found.ino());
+        let there = fs::symlink_metadata(&self.path).map(number);
         // A successor may have written its own meanwhile.
-        if pid(&self.0) == Some(std::process::id()) {
-            let _ = fs::remove_file(&self.0);
+        if matches!((there, self.file.metadata().map(number)), (Ok(there), Ok(own)) if there == own) {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 /// Removes what an earlier process has left. One that still runs keeps its file until this one serves.
-pub(super) fn remove_stale(path: &Path) {
-    let runs = |pid: u32| pid != std::process::id() && Path::new("/proc").join(pid.to_string()).exists();
-    if !pid(path).is_some_and(runs) {
+///
+/// # Errors
+/// What to do when there is something else.
+pub(super) fn remove_stale(path: &Path) -> Result<(), String> {
+    let Ok(found) = fs::read(path) else { return Ok(()) };
+    let file: serde_json::Value = serde_json::from_slice(&found).unwrap_or_default();
+    if !found.is_empty() && !file.is_object() {
+        let path = path.display();
+        return Err(format!(
+            "the ready file {path}: there is another file, which is left alone; name another path"
+        ));
+    }
+    let runs =
+        |pid: u64| pid != u64::from(std::process::id()) && Path::new("/proc").join(pid.to_string()).exists();
+    if !file["pid"].as_u64().is_some_and(runs) {
         let _ = fs::remove_file(path);
     }
-}
-
-/// Whose ready file this is, if it is one.
-fn pid(path: &Path) -> Option<u32> {
-    let file: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    file["pid"].as_u64()?.try_into().ok()
+    Ok(())
 }
 
 /// Absent means: there is none.

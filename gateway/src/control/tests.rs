@@ -104,7 +104,7 @@ fn a_gateway_becomes_ready_answers_and_ends_by_signal() {
     }
     let folder = folder("life");
     let (ready_file, admin) = (folder.join("ready.json"), folder.join("admin.sock"));
-    fs::write(&ready_file, "old").unwrap();
+    fs::write(&ready_file, "{\"pid\": 4194305}").unwrap();
     let (sender, receiver) = mpsc::channel();
     let options = Options {
         ready_file: Some(ready_file.clone()),
@@ -154,14 +154,32 @@ fn a_gateway_becomes_ready_answers_and_ends_by_signal() {
 
     let of_another = format!("{{\"pid\": {}}}", std::os::unix::process::parent_id());
     fs::write(&ready_file, &of_another).unwrap();
-    ready::remove_stale(&ready_file);
+    ready::remove_stale(&ready_file).unwrap();
     assert_eq!(fs::read_to_string(&ready_file).unwrap(), of_another, "a process that runs keeps its file");
     // One more than the largest id there may be.
     for gone in ["{\"pid\": 4194305}", "{}", ""] {
         fs::write(&ready_file, gone).unwrap();
-        ready::remove_stale(&ready_file);
+        ready::remove_stale(&ready_file).unwrap();
         assert!(!ready_file.exists(), "{gone}");
     }
+    fs::write(&ready_file, "somebody's letters").unwrap();
+    assert!(ready::remove_stale(&ready_file).is_err_and(|said| said.contains("name another path")));
+    fs::remove_file(&ready_file).unwrap();
+    fs::remove_dir(&folder).unwrap();
+}
+
+/// In containers that share a folder, both may even have the same process number, as here.
+#[test]
+fn a_gateway_that_ends_leaves_the_ready_file_of_its_successor() {
+    let folder = folder("successor");
+    let (path, config) = (folder.join("ready.json"), config(&folder));
+    let ready = Ready { listeners: vec!["127.0.0.1:9".parse().unwrap()], http: None };
+    let former = ready::ReadyFile::write(&path, &config, &ready, None).unwrap();
+    let successor = ready::ReadyFile::write(&path, &config, &ready, Some("its own")).unwrap();
+    drop(former);
+    assert!(fs::read_to_string(&path).unwrap().contains("its own"));
+    drop(successor);
+    assert!(!path.exists());
     fs::remove_dir(&folder).unwrap();
 }
 

@@ -28,6 +28,7 @@ use protocol::wire::proto::link::Welcome;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
+use zeroize::Zeroize as _;
 
 use crate::clock::Clock;
 use crate::error::{Closed, Error};
@@ -271,6 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
         }
         self.rest = input.into_rest();
+        if welcome.is_some() {
+            // Secrets were in it, in the clear.
+            self.chunk[..len].zeroize();
+        }
         Ok(welcome)
     }
 

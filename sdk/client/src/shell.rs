@@ -243,7 +243,11 @@ where
             memory.tickets.keep(offered);
         }
         match opened {
-            Ok(welcome) => Ok((link, self.learn(&welcome, way, memory))),
+            Ok(mut welcome) => {
+                let session = self.learn(&welcome, way, memory);
+                welcome.wipe();
+                Ok((link, session))
+            }
             Err(error) => {
                 // What was sent early and not answered is lost with this try, before another one begins.
                 self.desk.ledger.lose();

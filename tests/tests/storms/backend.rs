@@ -40,6 +40,8 @@ pub(crate) struct Desk {
     pub(crate) late: Duration,
     /// How long the tokens hold that it is asked about, where that has an end.
     pub(crate) proved_for: Option<Duration>,
+    /// Logins that have got a name so far, where each gets one.
+    pub(crate) logins: Option<u64>,
     /// Whether the storm is over.
     pub(crate) calm: bool,
     /// Whether it writes nonsense now and then.
@@ -54,8 +56,19 @@ pub(crate) struct Desk {
 /// What a test wants a backend to do; an empty device means all of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
-    Push { user: &'static str, device: &'static str, text: &'static str },
-    Kick { user: &'static str, device: &'static str },
+    Push {
+        user: &'static str,
+        device: &'static str,
+        text: &'static str,
+    },
+    Kick {
+        user: &'static str,
+        device: &'static str,
+    },
+    /// Ends all links of a user, and what was proved of it so far is worth nothing any more.
+    Revoke {
+        user: &'static str,
+    },
 }
 
 /// What a backend of a storm asks for and grants: as little as the rules allow.
@@ -85,6 +98,7 @@ impl BackendActor {
             mute_until: Time::ZERO,
             late: Duration::ZERO,
             proved_for: None,
+            logins: None,
             calm: false,
             mad: false,
             orders: VecDeque::new(),

@@ -161,6 +161,10 @@ impl Carried {
                     let code = CloseCode::Kicked.number();
                     self.machine.kick(&Kick { user, device, code, ..Kick::default() });
                 }
+                Order::Revoke { user } => {
+                    let (user, code) = (user.as_bytes(), CloseCode::Kicked.number());
+                    self.machine.kick(&Kick { user, code, revoke: true, ..Kick::default() });
+                }
             }
         }
     }
@@ -303,7 +307,7 @@ impl Carried {
         self.withheld.push(payload.len());
     }
 
-    fn judge(&mut self, asked: &Authenticate<'_>, desk: &Desk, now: Time, rng: &mut Rng) {
+    fn judge(&mut self, asked: &Authenticate<'_>, desk: &mut Desk, now: Time, rng: &mut Rng) {
         let accepted = desk.calm || !rng.one_in(10);
         // A verdict that makes no sense is none: its client is put off, and nobody else hears of it.
         let user = if desk.calm || !rng.one_in(30) { asked.token } else { &[] };
@@ -311,7 +315,13 @@ impl Carried {
         let soon = !desk.calm && rng.one_in(4);
         let end = if soon { wall(now).0 + rng.below(5000) as u64 } else { 0 };
         let expires_ms = desk.proved_for.map_or(end, |time| wall(now).0 + time.as_millis() as u64);
-        let verdict = AuthResult { call: asked.call, accepted, user, expires_ms, ..AuthResult::default() };
+        let login = desk.logins.as_mut().map(|logins| {
+            *logins += 1;
+            logins.to_be_bytes()
+        });
+        let login = login.as_ref().map_or(&[][..], |name| name);
+        let call = asked.call;
+        let verdict = AuthResult { call, accepted, user, expires_ms, login, ..AuthResult::default() };
         if now >= desk.mute_until && (desk.calm || !rng.one_in(10)) {
             self.machine.auth_result(&verdict);
             if desk.greets {

@@ -54,6 +54,8 @@ pub(crate) struct Client {
     /// A link ended between `Auth` and `Welcome`: it may be claimed late, and then replaces a later one and its login.
     unheard: bool,
     wallet: Wallet,
+    /// Whether it comes with a ticket, when that is not left to chance.
+    pub(crate) with_ticket: Option<bool>,
     /// The last hello with a ticket that was answered.
     pub(crate) hello: Option<Vec<u8>>,
     /// Requests under way.
@@ -130,6 +132,7 @@ impl Client {
             left: Vec::new(),
             unheard: false,
             wallet: Wallet::default(),
+            with_ticket: None,
             hello: None,
             open: BTreeMap::new(),
             ledger,
@@ -185,7 +188,11 @@ impl Client {
         let server = StaticKey::from_secret(SERVER).public();
         let gate = Gate::new(&server);
         let device_key = StaticKey::from_secret([8; 32]);
-        let taken = self.wallet.take(&self.name, wall(now), &mut self.rng);
+        let taken = match self.with_ticket {
+            None => self.wallet.take(&self.name, wall(now), &mut self.rng),
+            Some(true) => self.wallet.take_plain(),
+            Some(false) => None,
+        };
         let suite = match taken {
             Some(_) => [Suite::Nnpsk0ChaChaPoly, Suite::Nnpsk0AesGcm][self.rng.below(2)],
             None => [Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm][self.rng.below(3)],

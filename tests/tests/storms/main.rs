@@ -14,6 +14,7 @@ mod flood;
 mod held;
 mod late;
 mod ledger;
+mod logins;
 mod order;
 mod places;
 mod planted;

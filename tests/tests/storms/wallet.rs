@@ -86,6 +86,11 @@ impl Wallet {
         self.0 = tickets.iter().map(kept).collect();
     }
 
+    /// Takes a ticket, to use it as it is meant.
+    pub(crate) fn take_plain(&mut self) -> Option<(Ticket, Use)> {
+        Some((self.0.pop()?, Use::Plain))
+    }
+
     /// Takes a ticket, if there is one and the client wants to use it.
     pub(crate) fn take(&mut self, user: &str, wall: UnixMillis, rng: &mut Rng) -> Option<(Ticket, Use)> {
         // One that ends soon may have ended when the hello arrives.

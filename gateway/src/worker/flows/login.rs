@@ -173,7 +173,7 @@ impl Parts {
             self.identity.tickets(&mut self.turn, listener, machine, session, rule)
         });
         let present = self.identity.acceptors().of(listener).public();
-        let welcome = proto::Welcome {
+        let mut welcome = proto::Welcome {
             time_ms: self.turn.wall.0,
             tickets,
             ..welcome(&self.turn.settings, listener, present, session)
@@ -182,6 +182,7 @@ impl Parts {
         let end = session.token_expiry();
         self.turn.counters.authentications.add(1);
         self.links.welcome(&mut self.turn, token, heartbeat, |out| frame::encode_welcome(&welcome, out));
+        welcome.wipe();
         if let Some(end) = end {
             self.links.expires(&self.turn, token, end);
         }
