@@ -1,16 +1,19 @@
 //! Backends that die and come back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use driver::Endpoint;
 use driver::sim::{Backlog, Buffers, Net, Rng};
 use protocol::Time;
-use protocol::stream::Params;
+use protocol::stream::{Access, Params};
 
 use crate::Totals;
 use crate::carried::Carried;
 use crate::ledger::Ledger;
+use crate::settings::access;
+use crate::shape::Shape;
 
 /// A backend that echoes, pushes to whom it has heard of, withholds credit and is killed now and then.
 pub(crate) struct BackendActor {
@@ -27,6 +30,8 @@ pub(crate) struct Desk {
     /// Its place among the backends.
     index: usize,
     pub(crate) routes: Vec<&'static str>,
+    /// Which streams it accepts.
+    pub(crate) access: Arc<Access>,
     pub(crate) ledger: Ledger,
     /// Streams so far.
     born: u64,
@@ -81,16 +86,11 @@ pub(crate) const SMALL: Params = Params {
 };
 
 impl BackendActor {
-    pub(crate) fn new(
-        net: &Net,
-        place: Endpoint,
-        index: usize,
-        routes: Vec<&'static str>,
-        ledger: Ledger,
-    ) -> Self {
+    pub(crate) fn new(net: &Net, place: Endpoint, index: usize, shape: &Shape, ledger: Ledger) -> Self {
         let desk = Desk {
             index,
-            routes,
+            routes: shape.routes_of(index),
+            access: access(shape),
             ledger,
             born: 0,
             known: Vec::new(),
@@ -157,7 +157,7 @@ impl BackendActor {
         while let Some(socket) = self.backlog.as_ref().and_then(Backlog::accept) {
             self.desk.born += 1;
             let number = (self.desk.index as u64) << 32 | self.desk.born;
-            self.streams.push(Carried::new(socket, number, &self.desk.routes, now));
+            self.streams.push(Carried::new(socket, number, &self.desk, now));
         }
         let Self { streams, desk, .. } = self;
         streams.retain_mut(|stream| stream.step(desk, rng, now, totals));

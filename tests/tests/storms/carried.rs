@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use driver::sim::{Rng, Socket, State};
 use protocol::noise::Suite;
-use protocol::stream::{Access, BackendStream, Blocked, ToBackend};
+use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::frame::RequestId;
 use protocol::wire::stream::{
     AuthResult, Authenticate, Kick, PushOutcome, Report, StreamPush, StreamRequest, StreamResponse,
@@ -53,13 +53,15 @@ struct Answer {
 }
 
 impl Carried {
-    pub(crate) fn new(socket: Socket, number: u64, routes: &[&str], now: Time) -> Self {
-        let routes = routes.iter().map(|&route| route.into()).collect();
-        let access = Arc::new(Access::clear());
+    pub(crate) fn new(socket: Socket, number: u64, desk: &Desk, now: Time) -> Self {
+        let routes = desk.routes.iter().map(|&route| route.into()).collect();
+        let access = Arc::clone(&desk.access);
+        let mut ephemeral = [1; 32];
+        ephemeral[..8].copy_from_slice(&number.to_be_bytes());
         Self {
             number,
             socket,
-            machine: BackendStream::new(access, SMALL, b"back", routes, [1; 32], now),
+            machine: BackendStream::new(access, SMALL, b"back", routes, ephemeral, now),
             unsent: Vec::new(),
             unread: Vec::new(),
             present: BTreeMap::new(),

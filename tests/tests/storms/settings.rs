@@ -1,6 +1,7 @@
 //! What the gateways of a storm are built from.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use driver::Endpoint;
@@ -12,6 +13,7 @@ use gateway::worker::settings::{Budgets, Settings};
 use protocol::link::{Acceptor, Rules};
 use protocol::noise::ticket::TicketKeys;
 use protocol::noise::{StaticKey, Suite, Suites};
+use protocol::stream::Access;
 use protocol::{Time, UnixMillis};
 
 use crate::backend::SMALL;
@@ -19,7 +21,10 @@ use crate::shape::{STRANGERS, Scarce, Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
+/// The gateway's keys, for clients and for backends alike.
 pub(crate) const SERVER: [u8; 32] = [9; 32];
+/// The key of all backends.
+const BACKEND: [u8; 32] = [12; 32];
 /// The realm of everybody in a storm.
 pub(crate) const REALM: &str = "storm";
 pub(crate) const SUITES: Suites = Suites::of(&[Suite::NkChaChaPoly, Suite::NkAesGcm, Suite::IkAesGcm]);
@@ -71,8 +76,14 @@ fn backends(shape: &Shape) -> String {
         let endpoints = shape.endpoints_of(name);
         format!("[[route]]\nname = \"{name}\"\nendpoints = {endpoints:?}\n{more}")
     };
+    let security = if shape.sealed {
+        let key = protocol::hex::encode(&StaticKey::from_secret(BACKEND).public().0);
+        format!("key = \"{key}\"")
+    } else {
+        "clear = true".to_owned()
+    };
     let endpoint =
-        |name| format!("[[endpoint]]\nname = \"{name}\"\naddress = \"unix:/{name}\"\nclear = true\n");
+        |name| format!("[[endpoint]]\nname = \"{name}\"\naddress = \"unix:/{name}\"\n{security}\n");
     let routes = [("echo", "presence = true\n"), ("mail", "balance = \"key\"\n"), ("accounts", "")];
     routes.map(route).into_iter().chain((0..shape.backends).map(name_of).map(endpoint)).collect()
 }
@@ -87,7 +98,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
          [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = {HANDSHAKES_PER_TURN}\nglitches = 10\ndevices = 4\n\
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
-         [upstream]\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\
+         [upstream]\nkey = \"key\"\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\
          {}",
         backends(shape)
     );
@@ -126,6 +137,15 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         tombstones_max: 64,
         ..all
     }
+}
+
+/// Which streams a backend accepts.
+pub(crate) fn access(shape: &Shape) -> Arc<Access> {
+    if !shape.sealed {
+        return Arc::new(Access::clear());
+    }
+    let gateways = vec![StaticKey::from_secret(SERVER).public()];
+    Arc::new(Access::kk(StaticKey::from_secret(BACKEND), gateways))
 }
 
 /// The server's end of handshakes.

@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     pub(crate) slots: u32,
     /// How many links of a worker may have proved nothing yet.
     pub(crate) strangers: usize,
+    /// Whether streams to backends are encrypted.
+    pub(crate) sealed: bool,
     /// Whether backends write nonsense now and then.
     pub(crate) mad: bool,
     /// Whether a turn does only a little of everything.
@@ -76,6 +78,7 @@ impl Shape {
             tickets: rng.one_in(2),
             slots: 64,
             strangers: STRANGERS,
+            sealed: rng.one_in(3),
             mad: rng.one_in(4),
             brief: rng.one_in(3),
             patient: false,
@@ -99,6 +102,7 @@ impl Shape {
             tickets: false,
             slots: 64,
             strangers: STRANGERS,
+            sealed: false,
             mad: false,
             brief: false,
             patient: false,

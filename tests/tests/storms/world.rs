@@ -137,8 +137,7 @@ impl World {
         };
         let workers = mailboxes.into_iter().enumerate().map(build).collect();
         let ledger = Ledger::default();
-        let backend =
-            |at| BackendActor::new(&net, place(&name_of(at)), at, shape.routes_of(at), ledger.clone());
+        let backend = |at| BackendActor::new(&net, place(&name_of(at)), at, &shape, ledger.clone());
         let mut backends: Vec<_> = (0..shape.backends).map(backend).collect();
         backends.iter_mut().for_each(|backend: &mut BackendActor| backend.desk.mad = shape.mad);
         let client = |index| Client::new(index, front.clone(), &shape, ledger.clone(), rng.fork());
