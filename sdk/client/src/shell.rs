@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ struct Memory {
     address: usize,
     /// Addresses that came to nothing since the last pause, or the last link.
     in_vain: usize,
+    /// The longest that one of them wants to be left alone.
+    busy_for: Duration,
     /// Attempts that failed since the last link that lived.
     failures: u32,
 }
@@ -76,6 +79,7 @@ where
             pinned: None,
             address: 0,
             in_vain: 0,
+            busy_for: Duration::ZERO,
             failures: 0,
         };
         let mut after = None;
@@ -305,12 +309,16 @@ impl Memory {
         if is_pinned { self.tickets.take(now) } else { None }
     }
 
-    /// An attempt came to nothing. Where nobody answered, another address may do better at once; what a gateway has said
-    /// is heeded.
+    /// An attempt came to nothing. Where nobody answered, or in the clear, as anybody on the way could have, another address
+    /// may do better at once; what a gateway has said under its keys is heeded.
     fn failed(&mut self, error: &Error) {
         self.address = self.address.wrapping_add(1);
-        let nobody = matches!(error, Error::Network(..) | Error::Silence | Error::Timeout | Error::Cut);
-        self.in_vain = if nobody { self.in_vain + 1 } else { 0 };
+        let unproved = matches!(
+            error,
+            Error::Network(..) | Error::Silence | Error::Timeout | Error::Cut | Error::Rejected(_)
+        );
+        self.in_vain = if unproved { self.in_vain + 1 } else { 0 };
+        self.busy_for = self.busy_for.max(error.retry_after());
         self.credentials(error);
     }
 
@@ -324,7 +332,7 @@ impl Memory {
         if lived {
             self.failures = 0;
         }
-        self.in_vain = 0;
+        (self.in_vain, self.busy_for) = (0, Duration::ZERO);
         let stays = |closed: &Closed| closed.code != Some(CloseCode::GoingAway);
         if !matches!(error, Error::Closed(closed) if stays(closed)) {
             self.address = self.address.wrapping_add(1);
@@ -342,13 +350,14 @@ impl Memory {
     /// How long to stay away.
     fn pause(&mut self, config: &Config, error: &Error) -> Duration {
         self.in_vain = 0;
+        let asked = mem::take(&mut self.busy_for).max(error.retry_after());
         let aged = matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::LinkAge));
         let pause = if aged && self.failures == 0 {
-            error.retry_after()
+            asked
         } else {
             // Without randomness everybody waits the longest.
             let random = random().map_or(u64::MAX, u64::from_ne_bytes);
-            config.backoff.pause(self.failures, error.retry_after(), random)
+            config.backoff.pause(self.failures, asked, random)
         };
         self.failures = self.failures.saturating_add(1);
         pause

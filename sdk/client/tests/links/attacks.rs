@@ -150,6 +150,19 @@ async fn a_forged_busy_keeps_a_client_away_for_a_minute_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_told_in_the_clear_to_stay_away_tries_the_other_addresses_at_once_and_heeds_it_after() {
+    let addresses = ["one:1", "two:2"].map(str::to_owned).to_vec();
+    let (_client, _pushes, mut gateway) = start(Config { addresses, ..config() });
+    let at = Instant::now();
+    reply(&mut gateway, Rejection::Busy, &[], gateway::public(), 50).await;
+    let (address, socket) = gateway.dialled().await;
+    assert_eq!((&*address, at.elapsed()), ("two:2", Duration::ZERO));
+    drop(socket);
+    assert_eq!(gateway.dialled().await.0, "one:1");
+    assert!((5..6).contains(&at.elapsed().as_secs()), "{:?}", at.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_ticket_leads_to_a_full_handshake_at_once_and_costs_no_other() {
     let (client, _pushes, mut gateway) = with_tickets(config()).await;
     reply(&mut gateway, Rejection::TicketRefused, &Suite::ALL, gateway::public(), 0).await;
