@@ -18,7 +18,7 @@ use crate::world::World;
 const ROUND_TRIP: u64 = 12;
 
 /// A client that hears everything late.
-struct Distant {
+pub(crate) struct Distant {
     socket: Socket,
     machine: ClientLink,
     rest: Rest,
@@ -28,7 +28,7 @@ struct Distant {
 }
 
 impl Distant {
-    fn dial(world: &World, number: u64) -> Self {
+    pub(crate) fn dial(world: &World, number: u64) -> Self {
         let server = StaticKey::from_secret(SERVER).public();
         let dial = Dial {
             server: &server,
@@ -49,7 +49,7 @@ impl Distant {
     }
 
     /// Whether it is still there. It leaves when it is let in, so that there are places.
-    fn step(&mut self, world: &World, number: u64) -> bool {
+    pub(crate) fn step(&mut self, world: &World, number: u64) -> bool {
         let written = self.socket.write(self.unsent.make_contiguous());
         self.unsent.drain(..written);
         let mut bytes = Vec::new();
@@ -69,6 +69,11 @@ impl Distant {
             }
         }
         matches!(self.socket.state(), State::Open | State::Connecting)
+    }
+
+    /// Whether hands are shaken.
+    pub(crate) const fn has_keys(&self) -> bool {
+        self.machine.is_open()
     }
 
     fn authenticate(&mut self, number: u64) {

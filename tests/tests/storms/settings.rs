@@ -49,8 +49,8 @@ pub(crate) const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 pub(crate) const GRANT: usize = 8;
 /// About the least: twice what one link may have left over.
 pub(crate) const PARTIAL_BYTES_MAX: usize = 16_400;
-/// As little for strangers, so that some are pushed out, and enough for the hellos of as many as there may be.
-pub(crate) const STRANGER_BYTES_MAX: usize = 20_000;
+/// As little for a handful of strangers, so that some are pushed out, and enough for the hellos of as many as there may be.
+const STRANGER_BYTES_MAX: usize = 20_000;
 pub(crate) const HANDSHAKES_PER_TURN: usize = 2;
 /// Requests that wait for credit, per route, and their bytes.
 pub(crate) const PARKED_MAX: usize = 8;
@@ -68,6 +68,11 @@ pub(crate) fn place(name: &str) -> Endpoint {
 /// Bytes that may wait for all links of a worker.
 pub(crate) fn outgoing_bytes_max(scarce: Option<Scarce>) -> usize {
     if scarce == Some(Scarce::Pool) { 8000 } else { 1 << 18 }
+}
+
+/// Bytes that all strangers of a worker may have left over.
+pub(crate) const fn stranger_bytes_max(shape: &Shape) -> usize {
+    STRANGER_BYTES_MAX * shape.strangers / STRANGERS
 }
 
 /// Tables `[[route]]` and `[[endpoint]]`.
@@ -123,7 +128,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         loopback_exempt: shape.exempt,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,
-        stranger_bytes_max: STRANGER_BYTES_MAX * shape.strangers / STRANGERS,
+        stranger_bytes_max: stranger_bytes_max(shape),
         outgoing_len_max: if scarce == Some(Scarce::Hard) { 3000 } else { 1 << 16 },
         outgoing_len_soft: if scarce == Some(Scarce::Soft) { 1500 } else { 1 << 16 },
         outgoing_soft_time: Duration::from_secs(1),

@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
     HANDSHAKES_PER_TURN, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX,
-    STRANGER_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, wall,
+    acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
 };
 use crate::shape::{ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
@@ -296,7 +296,7 @@ impl World {
             self.totals.parked = self.totals.parked.max(census.parked);
             let outgoing_max = outgoing_bytes_max(self.shape.scarce) + FRAME_MAX;
             assert!(census.outgoing_bytes <= outgoing_max, "{census:?}");
-            let partial_max = (PARTIAL_BYTES_MAX, STRANGER_BYTES_MAX);
+            let partial_max = (PARTIAL_BYTES_MAX, stranger_bytes_max(&self.shape));
             assert!(census.partial_bytes <= partial_max.0, "{census:?}");
             assert!(census.stranger_bytes <= partial_max.1, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
