@@ -34,7 +34,7 @@ pub(crate) struct Desk {
     pub(crate) access: Arc<Access>,
     pub(crate) ledger: Ledger,
     /// Streams so far.
-    born: u64,
+    pub(crate) born: u64,
     /// Links of the latest requests and their users, for pushes. Some of them are gone.
     pub(crate) known: Vec<(u64, Vec<u8>)>,
     /// No credit is given back before.
@@ -49,6 +49,8 @@ pub(crate) struct Desk {
     pub(crate) logins: Option<u64>,
     /// Whether the storm is over.
     pub(crate) calm: bool,
+    /// Whether it leaves as soon as it has said so.
+    pub(crate) hasty: bool,
     /// Whether it writes nonsense now and then.
     pub(crate) mad: bool,
     /// What it is to do next.
@@ -73,6 +75,14 @@ pub(crate) enum Order {
     /// Ends all links of a user, and what was proved of it so far is worth nothing any more.
     Revoke {
         user: &'static str,
+    },
+    /// Says that it will leave after so much time, and does.
+    Leave {
+        after: Duration,
+    },
+    /// Ends its streams and asks not to be dialled for a while.
+    Close {
+        wait: Duration,
     },
 }
 
@@ -100,6 +110,7 @@ impl BackendActor {
             proved_for: None,
             logins: None,
             calm: false,
+            hasty: false,
             mad: false,
             orders: VecDeque::new(),
             greets: false,

@@ -101,7 +101,7 @@ impl Carried {
         if desk.calm || now >= self.deaf_until {
             self.hear(desk, rng, now, totals);
         }
-        self.follow(desk);
+        self.follow(desk, now);
         if now >= desk.mute_until {
             self.answer(now, totals);
         }
@@ -134,7 +134,7 @@ impl Carried {
     }
 
     /// Does what a test wants of it.
-    fn follow(&mut self, desk: &mut Desk) {
+    fn follow(&mut self, desk: &mut Desk, now: Time) {
         if !self.machine.is_live() {
             return;
         }
@@ -163,6 +163,11 @@ impl Carried {
                     let code = CloseCode::Kicked.number();
                     self.machine.kick(&Kick { user, device, code, ..Kick::default() });
                 }
+                Order::Leave { after } => {
+                    self.machine.draining(after);
+                    self.leaves_at = Some(now + after);
+                }
+                Order::Close { wait } => self.machine.close(CloseCode::Normal, wait, ""),
                 Order::Revoke { user } => {
                     let (user, code) = (user.as_bytes(), CloseCode::Kicked.number());
                     self.machine.kick(&Kick { user, code, revoke: true, ..Kick::default() });
@@ -184,7 +189,7 @@ impl Carried {
                 self.machine.draining(left);
                 self.leaves_at = Some(now + left);
             }
-            Some(at) if (desk.calm || now >= at) && self.answers.is_empty() && self.machine.is_live() => {
+            Some(at) if (desk.hasty || now >= at) && self.answers.is_empty() && self.machine.is_live() => {
                 totals.drained += 1;
                 self.machine.close(CloseCode::Normal, Duration::ZERO, "");
             }

@@ -38,6 +38,16 @@ fn a_link_has_its_grant_and_no_more_whether_its_requests_run_or_wait() {
 }
 
 #[test]
+fn whoever_has_waited_for_credit_too_long_is_told_that_its_backend_is_busy() {
+    let mut world = world(1, GRANT);
+    world.clients[0].wanted = GRANT as u32;
+    world.until("one of them waits", |world| world.totals.parked == 1);
+    world.until("it waits no longer", |world| world.totals.refused == 1);
+    assert_eq!(world.totals.refusals.iter().collect::<Vec<_>>(), [&Refusal::Busy]);
+    assert_eq!(world.totals.unknown, 0, "before the deadline of the others");
+}
+
+#[test]
 fn a_request_that_no_grant_could_hold_is_refused_for_good_and_one_that_just_fits_is_not() {
     let small = || Shape { grant_bytes: 2000, ..Shape::plain(1, 1, 1) };
     // What a client says before what its script adds: whose it is, where it goes, and which it is.

@@ -75,6 +75,22 @@ fn of_many_pushes_to_whoever_reads_each_is_delivered_or_reported() {
     assert_eq!(world.totals.undelivered.iter().collect::<Vec<_>>(), [&Undelivered::Busy]);
 }
 
+/// The book of the storms takes each report once.
+#[test]
+fn a_push_that_reaches_none_of_several_devices_is_reported_once() {
+    let mut world = world();
+    let volley = [Order::Push { user: "ann", device: "", text: "one of many" }; 300];
+    world.backends[0].desk.orders.extend(volley);
+    world.until("all are sent", |world| world.backends[0].desk.orders.is_empty());
+    (0..400).for_each(|_| world.step());
+    let [phone, tablet, _] = pushed(&world);
+    assert!(
+        world.totals.reports > 0 && phone < 300 && tablet < 300,
+        "the way between workers is narrow here"
+    );
+    assert!(phone.max(tablet) + world.totals.reports as usize >= 300);
+}
+
 #[test]
 fn a_kick_ends_a_device_or_all_of_a_user_and_says_why() {
     let mut world = world();

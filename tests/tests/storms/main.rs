@@ -14,6 +14,7 @@ mod flood;
 mod held;
 mod innocent;
 mod late;
+mod leaving;
 mod ledger;
 mod logins;
 mod order;

@@ -226,7 +226,8 @@ impl World {
         self.calm = true;
         self.workers.iter_mut().for_each(|worker| worker.driver().calm());
         for BackendActor { desk, .. } in &mut self.backends {
-            (desk.calm, desk.mute_until, desk.stingy_until) = (true, Time::ZERO, Time::ZERO);
+            (desk.calm, desk.hasty) = (true, true);
+            (desk.mute_until, desk.stingy_until) = (Time::ZERO, Time::ZERO);
         }
         self.clients.iter_mut().for_each(|client| client.calm = true);
     }
