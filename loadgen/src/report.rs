@@ -130,9 +130,12 @@ impl Report {
         figure(out, "generator", generator.pss_bytes_per_link, "B of user space per link")?;
         if let (Some(planned), Some(missed)) = (generator.planned, generator.missed) {
             write!(out, "generator  planned {planned}  missed {missed}")?;
-            match generator.late_us_p99 {
-                Some(late) => writeln!(out, "  late p99 {late:.0} µs")?,
-                None => writeln!(out)?,
+            if let Some(late) = generator.late_us_p99 {
+                write!(out, "  late p99 {late:.0} µs")?;
+            }
+            match generator.stalled_ms {
+                Some(stalled) if stalled > 0.0 => writeln!(out, "  stood still {stalled:.0} ms")?,
+                _ => writeln!(out)?,
             }
         }
         Ok(())

@@ -214,19 +214,23 @@ pub struct Generator {
     /// while no thread of the gateway did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited: Option<bool>,
-    /// Closed loop: turns within the measured part that began more than 10 ms late.
+    /// Turns within the measured part that began more than 10 ms late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_turns: Option<u64>,
+    /// By how much, all of them together: so long its workers stood still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled_ms: Option<f64>,
     /// Closed loop: the part of a processor its busiest thread used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busy: Option<f64>,
     /// Open loop: sends planned within the measured part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned: Option<u64>,
-    /// Open loop: of those, left more than 10 ms late, or never, without waiting for the gateway all the while.
+    /// Open loop: of those, left late, or never, by more than 10 ms of the generator's own fault, for the greater part of
+    /// the time. While the gateway lets a send wait, that is only when the generator itself stood still.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
-    /// Open loop: 99 of 100 sends were at most so late.
+    /// Open loop: 99 of 100 sends were at most so late by the generator's own fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_us_p99: Option<f64>,
     /// Microseconds of CPU per message answered.
@@ -304,6 +308,7 @@ impl Report {
         generator.missed = Some(leg.missed);
         generator.limited = Some(leg.missed as f64 > MISSED_MAX * leg.planned as f64);
         generator.late_us_p99 = Latency::of(&leg.late).map(|late| late.p99);
+        generator.count_stalls(leg);
     }
 
     /// Closed loop: says whether it was this process that let the answers wait. That its workers have much to do is no
@@ -331,7 +336,7 @@ impl Report {
             ));
         }
         let generator = &mut self.generator;
-        generator.late_turns = Some(generator.late_turns.unwrap_or_default() + leg.late_turns);
+        generator.count_stalls(leg);
         generator.busy = generator.busy.into_iter().chain(busy.own).reduce(f64::max);
         generator.limited = Some(generator.limited == Some(true) || stalled || full.is_some());
     }
@@ -430,6 +435,14 @@ impl Latency {
             p999: at(0.999),
             max: micros(histogram.max()),
         })
+    }
+}
+
+impl Generator {
+    /// Adds those of a leg.
+    fn count_stalls(&mut self, leg: &LegTally) {
+        self.late_turns = Some(self.late_turns.unwrap_or_default() + leg.late_turns);
+        self.stalled_ms = Some(self.stalled_ms.unwrap_or_default() + leg.stalled.as_secs_f64() * 1000.0);
     }
 }
 

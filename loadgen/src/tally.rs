@@ -22,11 +22,12 @@ pub struct Tally {
 pub struct LegTally {
     /// Nanoseconds from the planned time (open loop) or the sending (closed loop) to the answer.
     pub latency: Histogram<u64>,
-    /// Nanoseconds from the planned time to the sending, where nothing but the generator stood between.
+    /// Nanoseconds between the planned time and the sending that are the generator's own fault.
     pub late: Histogram<u64>,
     /// Messages (for cycles: links) planned within the measured part, open loop only.
     pub planned: u64,
-    /// Of those, the ones that left more than [`LATE_MAX`] late by the generator's own fault, or never.
+    /// Of those, the ones that left more than [`LATE_MAX`] late by the generator's own fault, or never: what it had to
+    /// wait for the gateway meanwhile is less than that.
     pub missed: u64,
     /// Of the planned ones, those that never left because the gateway held them back. Their latency is recorded as
     /// what they had waited when the leg ended: without them an overloaded gateway would look fast.
@@ -41,7 +42,7 @@ pub struct LegTally {
     pub stalled: Duration,
 }
 
-/// A planned send that is later than this counts as missed.
+/// A planned send that is later than this by the generator's own fault counts as missed.
 pub const LATE_MAX: Duration = Duration::from_millis(10);
 
 /// Latencies above this are recorded as this.

@@ -312,6 +312,62 @@ fn what_a_frozen_gateway_holds_back_is_unsent_and_has_waited_until_the_end() {
 }
 
 #[test]
+fn who_let_a_message_wait_for_the_greater_part_has_let_it_wait() {
+    // How long the gateway is frozen before and after the generator stands still, which it does for so long.
+    for (before, own, after, limited) in [(600, 50, 100, false), (30, 210, 0, true), (100, 50, 600, false)] {
+        let mut world = World::new(1, Load::Planned { interval: Duration::from_millis(50) });
+        assert!(world.stage(Order::Ramp, STEPS_MAX));
+        let leg = world.leg(0, false);
+        world.stage(leg, 305);
+        world.frozen = true;
+        world.steps(before);
+        world.now = world.now + own * STEP;
+        world.steps(after);
+        world.frozen = false;
+        world.steps(400);
+        let tally = world.settle(1);
+        let leg = &tally.legs[0];
+        assert_eq!((leg.missed > leg.planned / 100, tally.counts.unanswered), (limited, 0), "{before} {own}");
+        let longest = leg.latency.max() / 1_000_000;
+        let frozen = u64::from(before + own + after);
+        assert!((frozen - 60..frozen + 60).contains(&longest), "{longest} ms, {frozen} ms frozen");
+    }
+}
+
+#[test]
+fn what_a_killed_gateway_never_took_is_not_missed_whenever_the_generator_stood_still_since() {
+    for own in [50, 0] {
+        let mut world = World::new(1, Load::Planned { interval: Duration::from_millis(50) });
+        assert!(world.stage(Order::Ramp, STEPS_MAX));
+        let leg = world.leg(0, false);
+        world.stage(leg, 505);
+        world.ends.iter().for_each(|(socket, ..)| socket.reset());
+        world.steps(300);
+        world.now = world.now + own * STEP;
+        world.steps(400);
+        let tally = world.settle(1);
+        let leg = &tally.legs[0];
+        // Packets that were planned for 700 ms and more, of two messages each.
+        assert_eq!((tally.counts.lost, leg.missed), (LINKS.into(), 0), "{own} ms");
+        assert!(leg.unsent > 6 * 13 * 2, "{own} ms: {} unsent", leg.unsent);
+    }
+}
+
+#[test]
+fn a_generator_that_stands_still_until_the_load_is_over_misses_what_it_held_back() {
+    let mut world = World::new(1, Load::Planned { interval: Duration::from_millis(50) });
+    assert!(world.stage(Order::Ramp, STEPS_MAX));
+    let leg = world.leg(0, false);
+    world.stage(leg, 605);
+    world.frozen = true;
+    world.steps(60);
+    world.frozen = false;
+    world.now = world.now + 300 * STEP;
+    let tally = world.settle(1);
+    assert!(tally.legs[0].missed >= 6 * 6 * 2, "{} missed", tally.legs[0].missed);
+}
+
+#[test]
 fn cycles_a_frozen_gateway_leaves_no_place_for_are_unsent() {
     let interval = Some(Duration::from_millis(10));
     let mut world = World::new(1, Load::Cycle { interval, tickets: false });

@@ -8,6 +8,7 @@ use protocol::Time;
 
 use super::ledger::Ledger;
 use super::link::Link;
+use super::stalls::Stalls;
 use super::{Leg, Load, Order, Settings};
 use crate::payload::Stamp;
 use crate::plan::Plan;
@@ -25,8 +26,8 @@ pub(crate) struct Desk {
     pub(crate) held: bool,
     /// Closed loop: the first packets of this leg are planned.
     pub(crate) primed: bool,
-    /// When a turn last began much later than it was to.
-    slow_at: Time,
+    /// When turns began much later than they were to, since this leg was begun.
+    stalls: Stalls,
     plan: Plan,
     /// The last leg that was begun; answers may come after it is over.
     leg: Option<Leg>,
@@ -65,7 +66,7 @@ impl Desk {
             awaited: 0,
             held: false,
             primed: false,
-            slow_at: Time::ZERO,
+            stalls: Stalls::default(),
             plan: Plan::new(0, Duration::ZERO, 0),
             leg: None,
             left: vec![Time::ZERO; left],
@@ -86,6 +87,7 @@ impl Desk {
         };
         self.leg = Some(leg);
         (self.held, self.primed) = (false, false);
+        self.stalls.clear();
         self.tally.legs.push(LegTally::default());
     }
 
@@ -137,7 +139,7 @@ impl Desk {
     /// A turn that was to begin at `wanted` begins at `now`.
     pub(crate) fn begin_turn(&mut self, wanted: Time, now: Time) {
         if now.since(wanted) > LATE_MAX {
-            self.slow_at = now;
+            self.stalls.add(wanted, now);
             self.was_stalled(wanted, now);
         }
     }
@@ -153,40 +155,48 @@ impl Desk {
         }
     }
 
-    /// Having had to wait for the gateway is no fault of the generator's, unless it was late itself meanwhile: then
-    /// the answer may have lain there unread.
-    fn is_excused(&self, base: Time, held: bool) -> bool {
-        held && base > self.slow_at
+    /// How late something planned for `base` is at `now` by the generator's own fault, and whether that missed it.
+    ///
+    /// What did not have to wait for the gateway (`held`) waited for nobody else. Of what did, the generator pays for
+    /// the time it stood still meanwhile, when the answer may have lain there unread; and whoever let it wait for the
+    /// greater part has let it wait.
+    fn own_fault(&self, base: Time, now: Time, held: bool) -> (Duration, bool) {
+        let late = now.since(base);
+        let own = if held { self.stalls.within(base, now) } else { late };
+        (own, own > LATE_MAX && own > late - own)
     }
 
     /// Something planned for `base` is done at `now`. `held`: it had to wait for the gateway.
     pub(crate) fn was_planned(&mut self, base: Time, now: Time, held: bool, count: u64) {
-        let excused = self.is_excused(base, held);
+        let (own, missed) = self.own_fault(base, now, held);
         let Some(leg) = self.measured(base) else { return };
         leg.planned += count;
-        if excused {
-            return;
-        }
-        let late = now.since(base);
-        leg.record_late(late);
-        if late > LATE_MAX {
+        leg.record_late(own);
+        if missed {
             leg.missed += count;
             self.tally.counts.missed += count;
         }
     }
 
-    /// Something planned for `base` will never be done, since the load is over at `end`.
+    /// Something planned for `base` will never be done, since the load is over at `end`. `held`: it had to wait for the
+    /// gateway.
     pub(crate) fn was_skipped(&mut self, base: Time, end: Time, held: bool, count: u64) {
-        let excused = self.is_excused(base, held);
+        let (_, missed) = self.own_fault(base, end, held);
+        if held && !missed {
+            return self.was_unsent(base, end, count);
+        }
         let Some(leg) = self.measured(base) else { return };
         leg.planned += count;
-        if excused {
-            leg.record_unsent(end.since(base), count);
-            self.tally.counts.unsent += count;
-        } else {
-            leg.missed += count;
-            self.tally.counts.missed += count;
-        }
+        leg.missed += count;
+        self.tally.counts.missed += count;
+    }
+
+    /// Something planned for `base` will never be done, and that is none of the generator's fault.
+    pub(crate) fn was_unsent(&mut self, base: Time, end: Time, count: u64) {
+        let Some(leg) = self.measured(base) else { return };
+        leg.planned += count;
+        leg.record_unsent(end.since(base), count);
+        self.tally.counts.unsent += count;
     }
 
     /// A cycle begun at `begun` went through.

@@ -65,7 +65,12 @@ impl Fleet {
         for (index, link) in (0..).zip(&self.links) {
             for packet in link.packets..link.planned {
                 let base = self.desk.base(index, packet, link);
-                self.desk.was_skipped(base, end, link.held || link.phase != Phase::Live, batch);
+                // Without its link it would not have left at any time.
+                if link.phase == Phase::Live {
+                    self.desk.was_skipped(base, end, link.held, batch);
+                } else {
+                    self.desk.was_unsent(base, end, batch);
+                }
             }
         }
     }

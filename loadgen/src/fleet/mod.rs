@@ -7,6 +7,7 @@
 //! | bytes in, frames, answers checked against the ledger | `receive.rs` → `hear.rs` → `ledger.rs` |
 //! | what is planned becomes due; one send per link and turn | `flush.rs` |
 //! | heartbeats and deadlines | `timers.rs` → `deadlines.rs` |
+//! | who let a planned send wait | `stalls.rs`, `desk.rs` |
 //! | the end of a link, for any reason | `close.rs` |
 
 mod close;
@@ -19,6 +20,7 @@ mod link;
 mod open;
 mod receive;
 mod settings;
+mod stalls;
 mod timers;
 
 use std::collections::VecDeque;
@@ -97,6 +99,8 @@ impl Fleet {
 
     /// Begins the next stage at `now`; a leg that is under way ends there.
     pub fn order(&mut self, order: Order, now: Time) {
+        // A leg that is given up knows what happened until then.
+        self.begin_turn(now);
         // Here and not before, so that a baseline taken before the first order lacks them.
         self.links.resize_with(self.desk.settings.links as usize, Link::new);
         self.timers.resize(self.desk.settings.links as usize);
@@ -129,7 +133,7 @@ impl Fleet {
     /// One turn: learns every completion, lets time pass, sends what is due. Afterwards [`Driver::wait`] for at most
     /// [`Fleet::rest`].
     pub fn turn(&mut self, driver: &mut impl Driver, now: Time) {
-        self.desk.begin_turn(self.wanted, now);
+        self.begin_turn(now);
         while let Some(completion) = driver.next() {
             self.complete(driver, completion, now);
         }
@@ -179,6 +183,12 @@ impl Fleet {
         let counts = &mut self.desk.tally.counts;
         counts.failed += std::mem::take(&mut counts.opening);
         self.desk.tally
+    }
+
+    /// Notes how late it is; once, if an order comes just before the turn.
+    fn begin_turn(&mut self, now: Time) {
+        self.desk.begin_turn(self.wanted, now);
+        self.wanted = self.wanted.max(now);
     }
 
     fn complete(&mut self, driver: &mut impl Driver, completion: Completion, now: Time) {

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub enum Fault {
     Deny,
     /// Welcomes carry no tickets.
     Stingy,
+    /// Nothing, and heartbeats are so rare that a link outlives a gateway's standing still.
+    Rare,
 }
 
 pub struct Responder {
@@ -54,16 +57,21 @@ pub struct Responder {
 pub const TOKEN: &str = "a token for tests";
 /// What every link is told; short, so that a test sees heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_RARE: Duration = Duration::from_secs(60);
 
 /// Starts one; it ends with the test's process. `None`, and a line that says why, where io_uring is blocked.
 pub fn start(fault: Fault) -> Option<Responder> {
+    start_at("127.0.0.1:0", fault)
+}
+
+fn start_at(place: &str, fault: Fault) -> Option<Responder> {
     if let Err(blocked) = driver::probe() {
         eprintln!("NOT RUN: {blocked}");
         return None;
     }
     let house = Arc::new(House::new());
-    let key = house.acceptor.public().0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let key = key_of(&house);
+    let listener = TcpListener::bind(place).unwrap();
     let address = listener.local_addr().unwrap();
     let responder = Responder { address, key, house: Arc::clone(&house) };
     std::thread::spawn(move || {
@@ -73,6 +81,72 @@ pub fn start(fault: Fault) -> Option<Responder> {
         }
     });
     Some(responder)
+}
+
+/// A responder in a process of its own, which can be stopped and killed as a gateway can.
+pub struct Apart {
+    pub process: Child,
+    pub responder: Responder,
+}
+
+/// Set in that process: where it is to serve.
+const APART: &str = "RESPONDER_APART";
+
+impl Apart {
+    /// Starts the test binary once more with nothing but `test` to run, which calls [`be_apart`].
+    pub fn start(test: &str) -> Option<Self> {
+        // Where io_uring is blocked no test runs, and this one says why.
+        start(Fault::Nothing)?;
+        Some(Self::start_at("127.0.0.1:0", test))
+    }
+
+    /// Kills the process and starts another one that serves in its place.
+    pub fn replace(&mut self, test: &str) {
+        self.signal("-KILL");
+        self.process.wait().unwrap();
+        *self = Self::start_at(&self.responder.address.to_string(), test);
+    }
+
+    fn start_at(place: &str, test: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(APART, place)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let place = lines.find_map(|line| line.split_once("serves at ").map(|(_, place)| place.to_owned()));
+        let address = place.expect("it says where it serves").parse().unwrap();
+        let house = Arc::new(House::new());
+        Self { process, responder: Responder { address, key: key_of(&house), house } }
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let killed = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// In the process started by [`Apart::start`]: serves until its input ends. Elsewhere it does nothing.
+pub fn be_apart() {
+    if std::env::var_os(APART).is_none() {
+        return;
+    }
+    let address = start(Fault::Rare).unwrap().address;
+    std::io::stdout().write_all(format!("serves at {address}\n").as_bytes()).unwrap();
+    _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+fn key_of(house: &House) -> String {
+    house.acceptor.public().0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Responder {
@@ -248,8 +322,9 @@ impl Peer {
         } else {
             vec![self.ticket(user, device, &house.acceptor)]
         };
-        let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap();
-        self.machine.welcome(HEARTBEAT, Time::ZERO);
+        let heartbeat = if self.fault == Fault::Rare { HEARTBEAT_RARE } else { HEARTBEAT };
+        let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap();
+        self.machine.welcome(heartbeat, Time::ZERO);
         encode_welcome(&Welcome { heartbeat_ms, tickets, ..Welcome::default() }, out);
         true
     }
