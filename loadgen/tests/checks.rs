@@ -99,6 +99,14 @@ fn a_refusal_is_counted_and_is_no_loss() {
 }
 
 #[test]
+fn a_refusal_that_overtakes_an_answer_puts_nothing_out_of_order() {
+    let Some(responder) = start(Fault::RefuseAtOnce(3)) else { return };
+    let report = run(&responder, CLOSED);
+    let Messages { refused, misordered, lost, .. } = messages(&report);
+    assert_eq!((refused, misordered, lost), (4, 0, 0), "{}", report.text());
+}
+
+#[test]
 fn a_link_that_is_hung_up_on_is_lost_with_what_it_awaited() {
     let Some(responder) = start(Fault::HangUp(3)) else { return };
     let report = run(&responder, CLOSED);

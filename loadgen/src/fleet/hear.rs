@@ -93,7 +93,7 @@ impl Desk {
             self.tally.counts.corrupted += 1;
             return Heard::Nothing;
         }
-        match link.ledger.receive(stamp.sequence) {
+        match link.ledger.receive(stamp.sequence, response.outcome == Outcome::Answered) {
             Verdict::InOrder => {}
             Verdict::Misordered => self.tally.counts.misordered += 1,
             Verdict::Duplicated => {

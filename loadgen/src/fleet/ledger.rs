@@ -4,9 +4,11 @@
 /// bits, which bounds the messages in flight.
 ///
 /// ```text
-///   sequence   0 … floor-1 | floor | floor+1 … top-1 | … sent-1
-///              all answered  open    bit set: answered  never answered yet
+///   sequence   0 … floor-1 | floor | floor+1 … sent-1
+///              all answered  open    bit set: answered
 /// ```
+///
+/// `top` is where the answers that keep an order have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ledger {
     sent: u32,
@@ -58,8 +60,9 @@ impl Ledger {
         self.sent - 1
     }
 
-    /// Enters an answer.
-    pub(crate) fn receive(&mut self, sequence: u32) -> Verdict {
+    /// Enters an answer. `ordered`: it came all the way from a backend, in the order of the requests. What the gateway
+    /// says itself, that it refuses or knows no answer, may come at any time before the answers of others.
+    pub(crate) fn receive(&mut self, sequence: u32, ordered: bool) -> Verdict {
         if sequence >= self.sent {
             return Verdict::Foreign;
         }
@@ -73,6 +76,9 @@ impl Ledger {
         let closed = self.ahead.trailing_ones();
         self.floor += closed;
         self.ahead = self.ahead.checked_shr(closed).unwrap_or(0);
+        if !ordered {
+            return Verdict::InOrder;
+        }
         let in_order = sequence >= self.top;
         self.top = self.top.max(sequence + 1);
         if in_order { Verdict::InOrder } else { Verdict::Misordered }
@@ -96,7 +102,7 @@ mod tests {
         let mut ledger = with_sent(64);
         assert_eq!((ledger.room(64), ledger.open()), (0, 64));
         for sequence in 0..64 {
-            assert_eq!(ledger.receive(sequence), Verdict::InOrder);
+            assert_eq!(ledger.receive(sequence, true), Verdict::InOrder);
         }
         assert_eq!((ledger.open(), ledger.answered(), ledger.room(3)), (0, 64, 3));
     }
@@ -104,10 +110,10 @@ mod tests {
     #[test]
     fn an_answer_that_was_overtaken_is_misordered_and_still_counts() {
         let mut ledger = with_sent(3);
-        assert_eq!(ledger.receive(1), Verdict::InOrder);
-        assert_eq!(ledger.receive(2), Verdict::InOrder);
+        assert_eq!(ledger.receive(1, true), Verdict::InOrder);
+        assert_eq!(ledger.receive(2, true), Verdict::InOrder);
         assert_eq!(ledger.open(), 1);
-        assert_eq!(ledger.receive(0), Verdict::Misordered);
+        assert_eq!(ledger.receive(0, true), Verdict::Misordered);
         assert_eq!((ledger.open(), ledger.answered()), (0, 3));
     }
 
@@ -115,25 +121,36 @@ mod tests {
     fn a_second_answer_is_a_duplicate_on_either_side_of_a_gap() {
         let mut ledger = with_sent(4);
         for sequence in [0, 2] {
-            assert_eq!(ledger.receive(sequence), Verdict::InOrder);
-            assert_eq!(ledger.receive(sequence), Verdict::Duplicated);
+            assert_eq!(ledger.receive(sequence, true), Verdict::InOrder);
+            assert_eq!(ledger.receive(sequence, true), Verdict::Duplicated);
         }
         assert_eq!(ledger.open(), 2, "messages 1 and 3");
     }
 
     #[test]
     fn an_answer_to_nothing_is_foreign() {
-        assert_eq!(with_sent(2).receive(2), Verdict::Foreign);
+        assert_eq!(with_sent(2).receive(2, true), Verdict::Foreign);
     }
 
     #[test]
     fn a_lost_answer_stays_open_and_holds_the_span() {
         let mut ledger = with_sent(64);
         for sequence in 1..64 {
-            ledger.receive(sequence);
+            ledger.receive(sequence, true);
         }
         assert_eq!((ledger.open(), ledger.room(64)), (1, 0));
-        assert_eq!(ledger.receive(0), Verdict::Misordered);
+        assert_eq!(ledger.receive(0, true), Verdict::Misordered);
         assert_eq!(ledger.room(64), 64);
+    }
+
+    #[test]
+    fn what_the_gateway_says_itself_is_out_of_no_order() {
+        let mut ledger = with_sent(4);
+        assert_eq!(ledger.receive(2, false), Verdict::InOrder);
+        assert_eq!(ledger.receive(0, true), Verdict::InOrder, "the refusal overtook it, and no answer did");
+        assert_eq!(ledger.receive(3, true), Verdict::InOrder);
+        assert_eq!(ledger.receive(2, false), Verdict::Duplicated);
+        assert_eq!(ledger.receive(1, false), Verdict::InOrder);
+        assert_eq!((ledger.open(), ledger.answered()), (0, 4));
     }
 }

@@ -34,6 +34,8 @@ pub enum Fault {
     Corrupt(u64),
     /// It says that the request was refused.
     Refuse(u64),
+    /// It says so before it answers the request before this one.
+    RefuseAtOnce(u64),
     /// The link is ended instead.
     HangUp(u64),
     /// No ping is answered.
@@ -364,6 +366,11 @@ impl Peer {
                 self.late = Some((id, payload));
                 return true;
             }
+            Fault::RefuseAtOnce(at) if at == number + 1 => {
+                self.late = Some((id, payload));
+                return true;
+            }
+            Fault::RefuseAtOnce(at) if at == number => outcome = Outcome::Refused,
             Fault::Corrupt(at) if at == number => payload[3] ^= 0x10,
             Fault::Refuse(at) if at == number => outcome = Outcome::Refused,
             Fault::Duplicate(at) if at == number => {
