@@ -22,5 +22,6 @@ pub mod scenario;
 pub mod stop;
 pub mod tally;
 pub mod target;
+mod units;
 pub mod watch;
 mod worker;

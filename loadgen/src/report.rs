@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::result::{Latency, Report};
+use crate::units::Micros;
 
 impl Report {
     /// Everything a person needs, in a few lines.
@@ -98,19 +99,14 @@ impl Report {
 
     fn write_costs(&self, out: &mut String) -> fmt::Result {
         if let Some(gateway) = &self.gateway {
-            figure(out, "gateway", gateway.cpu_us_per_message, "µs CPU per message")?;
-            figure(
+            time(out, "gateway", gateway.cpu_us_per_message, "CPU per message")?;
+            time(
                 out,
                 "gateway",
                 gateway.cpu_us_per_connect,
-                "µs CPU per connect, handshake, auth, echo, close",
+                "CPU per connect, handshake, auth, echo, close",
             )?;
-            figure(
-                out,
-                "gateway",
-                gateway.cpu_us_per_connect_resumed,
-                "µs CPU for the same, resumed by ticket",
-            )?;
+            time(out, "gateway", gateway.cpu_us_per_connect_resumed, "CPU for the same, resumed by ticket")?;
             figure(
                 out,
                 "gateway",
@@ -125,16 +121,18 @@ impl Report {
             figure(out, "", kernel.other_bytes_per_link, "B other (half of the growth)")?;
         }
         let generator = &self.generator;
-        figure(out, "generator", generator.cpu_us_per_message, "µs CPU per message")?;
-        figure(out, "generator", generator.cpu_us_per_connect, "µs CPU per connect")?;
+        time(out, "generator", generator.cpu_us_per_message, "CPU per message")?;
+        time(out, "generator", generator.cpu_us_per_connect, "CPU per connect")?;
         figure(out, "generator", generator.pss_bytes_per_link, "B of user space per link")?;
         if let (Some(planned), Some(missed)) = (generator.planned, generator.missed) {
             write!(out, "generator  planned {planned}  missed {missed}")?;
             if let Some(late) = generator.late_us_p99 {
-                write!(out, "  late p99 {late:.0} µs")?;
+                write!(out, "  late p99 {}", Micros(late))?;
             }
             match generator.stalled_ms {
-                Some(stalled) if stalled > 0.0 => writeln!(out, "  stood still {stalled:.0} ms")?,
+                Some(stalled) if stalled > 0.0 => {
+                    writeln!(out, "  stood still {}", Micros(stalled * 1000.0))?
+                }
                 _ => writeln!(out)?,
             }
         }
@@ -146,10 +144,14 @@ fn figure(out: &mut String, whose: &str, value: Option<f64>, what: &str) -> fmt:
     value.map_or(Ok(()), |value| writeln!(out, "{whose:<10} {value:.1} {what}"))
 }
 
+fn time(out: &mut String, whose: &str, micros: Option<f64>, what: &str) -> fmt::Result {
+    micros.map_or(Ok(()), |micros| writeln!(out, "{whose:<10} {} {what}", Micros(micros)))
+}
+
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { p50, p99, p999, max } = self;
-        write!(f, "p50 {p50:.0} µs  p99 {p99:.0} µs  p99.9 {p999:.0} µs  max {max:.0} µs")
+        let [p50, p99, p999, max] = [self.p50, self.p99, self.p999, self.max].map(Micros);
+        write!(f, "p50 {p50}  p99 {p99}  p99.9 {p999}  max {max}")
     }
 }
 
@@ -177,6 +179,13 @@ mod tests {
         assert!(report.text().contains("planned 7  missed 0\n"), "{}", report.text());
         generator.late_us_p99 = Some(1.0);
         let report = Report { generator, ..Report::default() };
-        assert!(report.text().contains("missed 0  late p99 1 µs\n"), "{}", report.text());
+        assert!(report.text().contains("missed 0  late p99 1.0 µs\n"), "{}", report.text());
+    }
+
+    #[test]
+    fn latencies_are_told_in_units_for_people() {
+        let latency = Latency { p50: 850.0, p99: 2_500_000.0, p999: 2_510_000.0, max: 2_512_345.0 };
+        let text = Report { latency_us: Some(latency), ..Report::default() }.text();
+        assert!(text.contains("p50 850 µs  p99 2.50 s  p99.9 2.51 s  max 2.51 s"), "{text}");
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::options::Shared;
 use crate::tally::{Counts, LegTally, Tally};
+use crate::units::Micros;
 
 /// Everything a run has to say.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -318,10 +319,10 @@ impl Report {
         let stalled = part(leg.stalled, worker_time).is_some_and(|part| part > STALLED_MAX);
         if stalled {
             self.warnings.push(format!(
-                "the generator was the limit: {} turns of its workers began more than 10 ms late, {} ms in all, since it \
+                "the generator was the limit: {} turns of its workers began more than 10 ms late, {} in all, since it \
                  did not get the processor or had too much to do",
                 leg.late_turns,
-                leg.stalled.as_millis()
+                Micros::from(leg.stalled)
             ));
         }
         let full = busy.own.filter(|&own| {

@@ -15,6 +15,7 @@ use crate::result::{Busy, Report, Setup, part};
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::target::{self, Target};
+use crate::units::Micros;
 use crate::watch::{Cpu, Process, Slab, Spent};
 use crate::worker::SLOTS_SPARE;
 
@@ -139,7 +140,7 @@ impl Course {
                 memory = Some(run.watch.memory(baseline, counts.welcomed - counts.lost));
             }
             if !run.stage("drain", |_| Order::Drain, drain)? {
-                run.watch.warnings.push(format!("answers were still awaited after {} ms", drain.as_millis()));
+                run.watch.warnings.push(format!("answers were still awaited after {}", Micros::from(drain)));
             }
         }
         if !run.stage("close", |_| Order::Close, CLOSE_MAX + CLOSE_MAX_PER_LINK * self.links)? {
