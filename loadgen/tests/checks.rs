@@ -155,6 +155,19 @@ fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
 }
 
 #[test]
+fn a_gateway_with_memory_left_over_has_no_figure_below_nothing() {
+    let Some(responder) = start(Fault::Shed) else { return };
+    let report =
+        run(&responder, &format!("idle --links 3 --duration 100ms --watch-pid {}", std::process::id()));
+    assert_eq!((report.gateway, report.links.up), (None, 3), "{}", report.text());
+    assert!(
+        report.text().contains("not measured: memory of the gateway: it did not grow"),
+        "{}",
+        report.text()
+    );
+}
+
+#[test]
 fn a_connect_nobody_answers_ends_with_the_timeout() {
     let Some(mut responder) = start(Fault::Nothing) else { return };
     // A listener with a full backlog answers no further SYN.

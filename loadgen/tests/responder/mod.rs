@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::buffer::{Input, Rest};
@@ -46,6 +46,8 @@ pub enum Fault {
     Deny,
     /// Welcomes carry no tickets.
     Stingy,
+    /// Nothing, and what memory it holds from before goes with the first login.
+    Shed,
     /// Nothing, and heartbeats are so rare that a link outlives a gateway's standing still.
     Rare,
 }
@@ -72,6 +74,9 @@ fn start_at(place: &str, fault: Fault) -> Option<Responder> {
         return None;
     }
     let house = Arc::new(House::new());
+    if fault == Fault::Shed {
+        *house.ballast.lock().unwrap() = Some(vec![1; BALLAST]);
+    }
     let key = key_of(&house);
     let listener = TcpListener::bind(place).unwrap();
     let address = listener.local_addr().unwrap();
@@ -206,14 +211,19 @@ pub struct House {
     pub acceptor: Acceptor,
     /// Links opened with a ticket.
     pub resumed: AtomicU32,
+    /// Memory that is in use until it is shed.
+    ballast: Mutex<Option<Vec<u8>>>,
 }
+
+/// More than anything a test takes meanwhile.
+const BALLAST: usize = 64 << 20;
 
 impl House {
     pub fn new() -> Self {
         let tickets = TicketKeys::new([8; 32], "default", WALL);
         let key = StaticKey::from_secret([7; 32]);
         let acceptor = Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets));
-        Self { acceptor, resumed: AtomicU32::new(0) }
+        Self { acceptor, resumed: AtomicU32::new(0), ballast: Mutex::new(None) }
     }
 }
 
@@ -328,6 +338,9 @@ impl Peer {
         let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap();
         self.machine.welcome(heartbeat, Time::ZERO);
         encode_welcome(&Welcome { heartbeat_ms, tickets, ..Welcome::default() }, out);
+        if self.fault == Fault::Shed {
+            drop(house.ballast.lock().unwrap().take());
+        }
         true
     }
 
