@@ -21,7 +21,13 @@ impl Report {
             write!(out, ", open loop, {rate} per second")?;
         }
         if let Some(window) = setup.window {
-            write!(out, ", CLOSED LOOP, {window} in flight")?;
+            match setup.window_granted {
+                Some(granted) => write!(
+                    out,
+                    ", CLOSED LOOP, {granted} in flight (the gateway grants no more; {window} asked for)"
+                )?,
+                None => write!(out, ", CLOSED LOOP, {window} in flight")?,
+            }
         }
         if let Some(size) = setup.size {
             write!(out, ", {size} B")?;
@@ -187,5 +193,23 @@ mod tests {
         let latency = Latency { p50: 850.0, p99: 2_500_000.0, p999: 2_510_000.0, max: 2_512_345.0 };
         let text = Report { latency_us: Some(latency), ..Report::default() }.text();
         assert!(text.contains("p50 850 µs  p99 2.50 s  p99.9 2.51 s  max 2.51 s"), "{text}");
+    }
+
+    #[test]
+    fn a_window_that_is_not_granted_is_told_with_what_is() {
+        let mut report = Report::default();
+        report.setup.pace(Pacing::Closed { window: 40 });
+        report.setup.grant(Some(32), 1);
+        assert!(
+            report.text().contains("CLOSED LOOP, 32 in flight (the gateway grants no more; 40 asked for)")
+        );
+        report.setup.pace(Pacing::Closed { window: 10 });
+        for (granted, batch, shown) in [(32, 4, 8), (40, 4, 10), (64, 1, 10)] {
+            report.setup.grant(Some(granted), batch);
+            let text = report.text();
+            assert!(text.contains(&format!("CLOSED LOOP, {shown} in flight")), "{text}");
+        }
+        report.setup.grant(None, 1);
+        assert!(report.text().contains("CLOSED LOOP, 10 in flight,"), "without a link nothing is granted");
     }
 }

@@ -82,6 +82,9 @@ pub struct Setup {
     /// Closed loop: packets in flight per link (in `connect`, links under way).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
+    /// Closed loop: packets in flight per link that the gateway grants, where that is fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_granted: Option<u32>,
     /// Bytes of payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
@@ -416,6 +419,12 @@ impl Setup {
             Pacing::Open { rate } => (self.pacing, self.rate) = (Some("open"), Some(rate)),
             Pacing::Closed { window } => (self.pacing, self.window) = (Some("closed"), Some(window)),
         }
+    }
+
+    /// Notes how many messages the gateway lets each link have in flight, if the window is wider.
+    pub(crate) fn grant(&mut self, messages: Option<u32>, batch: u32) {
+        let packets = messages.map(|messages| messages / batch.max(1));
+        self.window_granted = packets.filter(|&packets| self.window.is_some_and(|window| packets < window));
     }
 }
 

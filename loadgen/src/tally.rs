@@ -11,6 +11,8 @@ use hdrhistogram::Histogram;
 pub struct Tally {
     /// The plain numbers.
     pub counts: Counts,
+    /// The fewest messages any link may have in flight by what the gateway grants it.
+    pub granted: Option<u32>,
     /// One entry per [`Leg`](crate::fleet::Leg) that was run.
     pub legs: Vec<LegTally>,
     /// Why links failed or were lost, and how often.
@@ -102,6 +104,7 @@ impl Tally {
     /// Adds another fleet's tally.
     pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
+        self.granted = self.granted.into_iter().chain(other.granted).min();
         self.legs.resize_with(self.legs.len().max(other.legs.len()), LegTally::default);
         for (leg, theirs) in self.legs.iter_mut().zip(&other.legs) {
             leg.add(theirs);

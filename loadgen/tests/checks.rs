@@ -155,6 +155,18 @@ fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
 }
 
 #[test]
+fn a_window_wider_than_the_grant_is_not_what_is_told() {
+    let Some(responder) = start(Fault::Grant(32)) else { return };
+    for (window, batch, granted) in [(40, 1, Some(32)), (10, 4, Some(8)), (32, 1, None), (8, 4, None)] {
+        let line = format!("echo --links 2 --window {window} --batch {batch} --duration 300ms --warmup 0s");
+        let report = run(&responder, &line);
+        assert_eq!((report.setup.window, report.setup.window_granted), (Some(window), granted));
+        let shown = format!("CLOSED LOOP, {} in flight", granted.unwrap_or(window));
+        assert!(report.text().contains(&shown), "{}", report.text());
+    }
+}
+
+#[test]
 fn a_gateway_with_memory_left_over_has_no_figure_below_nothing() {
     let Some(responder) = start(Fault::Shed) else { return };
     let report =

@@ -65,6 +65,7 @@ impl Desk {
         if link.grant < self.settings.batch {
             return Heard::Ended(format!("the gateway grants a link only {} messages in flight", link.grant));
         }
+        self.tally.granted = self.tally.granted.into_iter().chain([link.grant]).min();
         if let Some(place) = self.tickets.get_mut(index as usize)
             && let Some(ticket) = welcome.tickets.pop()
             && let Ok(psk) = <[u8; 32]>::try_from(&*ticket.psk)

@@ -41,6 +41,7 @@ pub(super) fn run(options: &Echo, stop: &Stop) -> Result<Report, String> {
     let outcome = course.run(&options.shared, stop)?;
     let mut setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);
     setup.pace(pacing);
+    setup.grant(outcome.tally.granted, options.batch);
     (setup.size, setup.batch) = (Some(options.size), Some(options.batch));
     let mut report = outcome.report("echo", setup);
     report.count_messages(&outcome.tally.counts);

@@ -46,6 +46,8 @@ pub enum Fault {
     Deny,
     /// Welcomes carry no tickets.
     Stingy,
+    /// Nothing, and so many requests are granted at once.
+    Grant(u32),
     /// Nothing, and what memory it holds from before goes with the first login.
     Shed,
     /// Nothing, and heartbeats are so rare that a link outlives a gateway's standing still.
@@ -337,10 +339,11 @@ impl Peer {
         let heartbeat = if self.fault == Fault::Rare { HEARTBEAT_RARE } else { HEARTBEAT };
         let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap();
         self.machine.welcome(heartbeat, Time::ZERO);
-        encode_welcome(&Welcome { heartbeat_ms, tickets, ..Welcome::default() }, out);
+        let grant_requests = if let Fault::Grant(requests) = self.fault { requests } else { 0 };
         if self.fault == Fault::Shed {
             drop(house.ballast.lock().unwrap().take());
         }
+        encode_welcome(&Welcome { heartbeat_ms, tickets, grant_requests, ..Welcome::default() }, out);
         true
     }
 
