@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::result::{Latency, Report};
+use crate::result::{Latency, Messages, Report};
 use crate::units::Micros;
 
 impl Report {
@@ -64,15 +64,9 @@ impl Report {
                 heartbeats.unanswered
             )?;
         }
-        if let Some(m) = &self.messages {
-            write!(out, "messages   sent {}  received {}  lost {}", m.sent, m.received, m.lost)?;
-            writeln!(out, "  duplicated {}  misordered {}", m.duplicated, m.misordered)?;
-            if m.corrupted + m.refused + m.unknown > 0 {
-                writeln!(
-                    out,
-                    "           corrupted {}  refused {}  unknown {}",
-                    m.corrupted, m.refused, m.unknown
-                )?;
+        for (when, messages) in [("messages", &self.messages), ("warm-up", &self.warmup)] {
+            if let Some(messages) = messages {
+                writeln!(out, "{when:<10} {messages}")?;
             }
         }
         if let Some(rate) = self.rate_per_second {
@@ -152,6 +146,18 @@ fn figure(out: &mut String, whose: &str, value: Option<f64>, what: &str) -> fmt:
 
 fn time(out: &mut String, whose: &str, micros: Option<f64>, what: &str) -> fmt::Result {
     micros.map_or(Ok(()), |micros| writeln!(out, "{whose:<10} {} {what}", Micros(micros)))
+}
+
+impl fmt::Display for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, received, lost, duplicated, misordered, corrupted, refused, unknown, .. } = self;
+        write!(f, "sent {sent}  received {received}  lost {lost}")?;
+        write!(f, "  duplicated {duplicated}  misordered {misordered}")?;
+        if corrupted + refused + unknown > 0 {
+            write!(f, "\n           corrupted {corrupted}  refused {refused}  unknown {unknown}")?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Latency {

@@ -25,9 +25,12 @@ pub struct Report {
     pub interrupted_after_s: Option<f64>,
     /// What became of the links; in `connect`, of all of them one after the other.
     pub links: Links,
-    /// What became of the messages.
+    /// What became of the messages of the measured part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<Messages>,
+    /// What became of those of the warm-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Messages>,
     /// What became of the heartbeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeats: Option<Heartbeats>,
@@ -119,7 +122,7 @@ pub struct Links {
     pub lost: u64,
 }
 
-/// What became of the messages, warm-up included.
+/// What became of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Messages {
     /// Requests sent.
@@ -285,18 +288,9 @@ impl Report {
         }
     }
 
-    pub(crate) fn count_messages(&mut self, counts: &Counts) {
-        self.messages = Some(Messages {
-            sent: counts.sent,
-            received: counts.received,
-            lost: counts.unanswered,
-            duplicated: counts.duplicated,
-            misordered: counts.misordered,
-            corrupted: counts.corrupted,
-            refused: counts.refused,
-            unknown: counts.unknown,
-            unsent: None,
-        });
+    pub(crate) fn count_messages(&mut self, tally: &Tally) {
+        self.messages = Some(Messages::of(&tally.counts.since(&tally.warmup)));
+        self.warmup = Some(Messages::of(&tally.warmup)).filter(|warmup| *warmup != Messages::default());
     }
 
     pub(crate) fn count_heartbeats(&mut self, counts: &Counts) {
@@ -361,20 +355,18 @@ impl Report {
 
     /// Lists what went wrong.
     pub(crate) fn judge(mut self) -> Self {
-        let Messages { lost, duplicated, misordered, corrupted, refused, unknown, .. } =
-            self.messages.unwrap_or_default();
+        let messages = self.messages.unwrap_or_default().troubles();
+        let warmup = self.warmup.unwrap_or_default().troubles();
+        let of_messages = messages.into_iter().zip(warmup).map(|((count, what), (early, _))| {
+            let early_part =
+                if early > 0 { format!(", {early} of them in the warm-up") } else { String::new() };
+            (count + early, format!("messages {what}{early_part}"))
+        });
         let unanswered = self.heartbeats.map_or(0, |heartbeats| heartbeats.unanswered);
-        for (count, what) in [
-            (self.links.failed, "links failed"),
-            (self.links.lost, "links lost"),
-            (lost, "messages lost"),
-            (duplicated, "messages duplicated"),
-            (misordered, "messages misordered"),
-            (corrupted, "messages corrupted"),
-            (refused, "messages refused"),
-            (unknown, "messages unknown"),
-            (unanswered, "heartbeats unanswered"),
-        ] {
+        let of_links = [(self.links.failed, "links failed"), (self.links.lost, "links lost")];
+        let own = |(count, what): (u64, &str)| (count, what.to_owned());
+        let troubles = of_links.map(own).into_iter().chain(of_messages);
+        for (count, what) in troubles.chain([own((unanswered, "heartbeats unanswered"))]) {
             if count > 0 {
                 self.problems.push(format!("{count} {what}"));
             }
@@ -425,6 +417,34 @@ impl Setup {
     pub(crate) fn grant(&mut self, messages: Option<u32>, batch: u32) {
         let packets = messages.map(|messages| messages / batch.max(1));
         self.window_granted = packets.filter(|&packets| self.window.is_some_and(|window| packets < window));
+    }
+}
+
+impl Messages {
+    fn of(counts: &Counts) -> Self {
+        Self {
+            sent: counts.sent,
+            received: counts.received,
+            lost: counts.unanswered,
+            duplicated: counts.duplicated,
+            misordered: counts.misordered,
+            corrupted: counts.corrupted,
+            refused: counts.refused,
+            unknown: counts.unknown,
+            unsent: None,
+        }
+    }
+
+    /// What must not happen to a message, and how often it did.
+    const fn troubles(&self) -> [(u64, &'static str); 6] {
+        [
+            (self.lost, "lost"),
+            (self.duplicated, "duplicated"),
+            (self.misordered, "misordered"),
+            (self.corrupted, "corrupted"),
+            (self.refused, "refused"),
+            (self.unknown, "unknown"),
+        ]
     }
 }
 

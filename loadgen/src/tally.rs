@@ -11,6 +11,8 @@ use hdrhistogram::Histogram;
 pub struct Tally {
     /// The plain numbers.
     pub counts: Counts,
+    /// What of them became of the messages of warm-ups.
+    pub warmup: Counts,
     /// The fewest messages any link may have in flight by what the gateway grants it.
     pub granted: Option<u32>,
     /// One entry per [`Leg`](crate::fleet::Leg) that was run.
@@ -96,6 +98,14 @@ impl LegTally {
 }
 
 impl Tally {
+    /// Counts what became of so many messages; `early`: they are of a warm-up.
+    pub(crate) fn count(&mut self, early: bool, messages: u64, what: impl Fn(&mut Counts) -> &mut u64) {
+        *what(&mut self.counts) += messages;
+        if early {
+            *what(&mut self.warmup) += messages;
+        }
+    }
+
     /// Counts one link that failed or was lost.
     pub(crate) fn blame(&mut self, reason: String) {
         *self.reasons.entry(reason).or_default() += 1;
@@ -104,6 +114,7 @@ impl Tally {
     /// Adds another fleet's tally.
     pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
+        self.warmup.add(&other.warmup);
         self.granted = self.granted.into_iter().chain(other.granted).min();
         self.legs.resize_with(self.legs.len().max(other.legs.len()), LegTally::default);
         for (leg, theirs) in self.legs.iter_mut().zip(&other.legs) {

@@ -23,7 +23,7 @@ fn run(responder: &Responder, line: &str) -> Report {
     loadgen::scenario::run(&options, &Stop::default()).unwrap()
 }
 
-const CLOSED: &str = "echo --links 4 --window 4 --duration 300ms --warmup 100ms --drain 300ms";
+const CLOSED: &str = "echo --links 4 --window 4 --duration 300ms --warmup 0s --drain 300ms";
 
 fn messages(report: &Report) -> Messages {
     report.messages.unwrap()
@@ -155,6 +155,20 @@ fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
 }
 
 #[test]
+fn what_is_sent_in_the_warm_up_is_told_apart() {
+    let Some(responder) = start(Fault::Drop(3)) else { return };
+    let line = "echo --links 2 --rate 40 --duration 500ms --warmup 500ms --drain 300ms";
+    let report = run(&responder, line);
+    let (measured, early) = (messages(&report), report.warmup.unwrap());
+    assert_eq!(Some(measured.sent), report.generator.planned, "{}", report.text());
+    assert_eq!((measured.lost, early.lost, early.sent - early.received), (0, 2, 2), "{}", report.text());
+    assert!(report.problems.contains(&"2 messages lost, 2 of them in the warm-up".to_owned()));
+    assert!(report.text().contains(&format!("warm-up    sent {}", early.sent)), "{}", report.text());
+    let without = run(&responder, CLOSED);
+    assert_eq!(without.warmup, None, "{}", without.text());
+}
+
+#[test]
 fn a_window_wider_than_the_grant_is_not_what_is_told() {
     let Some(responder) = start(Fault::Grant(32)) else { return };
     for (window, batch, granted) in [(40, 1, Some(32)), (10, 4, Some(8)), (32, 1, None), (8, 4, None)] {
@@ -224,6 +238,7 @@ fn cycles_go_round_and_are_counted() {
     assert_eq!((report.connects, report.resumed), (Some(50), None));
     let warm = run(&responder, "connect --links 4 --count 20 --duration 20s --warmup 300ms");
     assert_eq!((warm.connects, warm.latency_us.is_some()), (Some(20), true), "{}", warm.text());
+    assert_eq!((messages(&warm).sent, warm.warmup.unwrap().lost), (20, 0), "{}", warm.text());
     let open = run(&responder, "connect --links 8 --rate 100 --duration 1s --warmup 0s");
     assert!((98..=102).contains(&open.generator.planned.unwrap()), "{}", open.text());
     assert_eq!(open.problems, [""; 0], "{}", open.text());

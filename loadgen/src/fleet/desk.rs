@@ -136,6 +136,11 @@ impl Desk {
         (leg.from <= base && base < leg.to).then(|| self.tally.legs.last_mut())?
     }
 
+    /// Whether what was planned, or left, at `base` is of the warm-up.
+    pub(crate) fn is_early(&self, base: Time) -> bool {
+        self.leg.is_some_and(|leg| base < leg.from)
+    }
+
     /// A turn that was to begin at `wanted` begins at `now`.
     pub(crate) fn begin_turn(&mut self, wanted: Time, now: Time) {
         if now.since(wanted) > LATE_MAX {
@@ -225,8 +230,10 @@ impl Desk {
     /// The answers a link still awaited will not come.
     pub(crate) fn write_off(&mut self, link: &mut Link) {
         let open = u64::from(link.ledger.open());
+        let early = u64::from(link.ledger.open_among(link.early));
         link.ledger = Ledger::NEW;
-        self.tally.counts.unanswered += open;
+        self.tally.count(true, early, |counts| &mut counts.unanswered);
+        self.tally.count(false, open - early, |counts| &mut counts.unanswered);
         self.awaited -= open;
         self.write_off_ping(link);
     }

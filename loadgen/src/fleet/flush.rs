@@ -195,13 +195,17 @@ impl Desk {
         self.scratch = payload;
         let messages = u64::from(self.settings.batch);
         self.awaited += messages;
-        self.tally.counts.sent += messages;
+        self.leave(index, link.packets, now);
+        let base = self.base(index, link.packets, link);
         if let Load::Planned { .. } = self.settings.load {
-            let base = self.base(index, link.packets, link);
             self.was_planned(base, now, link.held, messages);
         }
-        self.leave(index, link.packets, now);
+        let early = self.is_early(base);
+        self.tally.count(early, messages, |counts| &mut counts.sent);
         link.packets += 1;
+        if early {
+            link.early = link.packets * self.settings.batch;
+        }
     }
 }
 

@@ -94,11 +94,12 @@ impl Desk {
             self.tally.counts.corrupted += 1;
             return Heard::Nothing;
         }
+        let early = stamp.sequence < link.early;
         match link.ledger.receive(stamp.sequence, response.outcome == Outcome::Answered) {
             Verdict::InOrder => {}
-            Verdict::Misordered => self.tally.counts.misordered += 1,
+            Verdict::Misordered => self.tally.count(early, 1, |counts| &mut counts.misordered),
             Verdict::Duplicated => {
-                self.tally.counts.duplicated += 1;
+                self.tally.count(early, 1, |counts| &mut counts.duplicated);
                 return Heard::Nothing;
             }
             Verdict::Foreign => {
@@ -111,19 +112,19 @@ impl Desk {
             Outcome::Answered
                 if response.code == 0 && stamp.matches(self.settings.size, response.payload) =>
             {
-                self.tally.counts.received += 1;
+                self.tally.count(early, 1, |counts| &mut counts.received);
                 let base = self.base(index, stamp.sequence / self.settings.batch, link);
                 if let Some(leg) = self.measured(base) {
                     leg.record_latency(now.since(base));
                 }
             }
-            Outcome::Answered => self.tally.counts.corrupted += 1,
+            Outcome::Answered => self.tally.count(early, 1, |counts| &mut counts.corrupted),
             Outcome::Refused => {
-                self.tally.counts.refused += 1;
+                self.tally.count(early, 1, |counts| &mut counts.refused);
                 let reason = Refusal::from_number(response.code).map_or("for no known reason", Refusal::name);
                 self.tally.blame(format!("request refused: {reason}"));
             }
-            Outcome::Unknown => self.tally.counts.unknown += 1,
+            Outcome::Unknown => self.tally.count(early, 1, |counts| &mut counts.unknown),
         }
         match self.settings.load {
             Load::Cycle { .. } if link.ledger.open() == 0 => Heard::Leave,

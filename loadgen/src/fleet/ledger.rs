@@ -42,6 +42,13 @@ impl Ledger {
         self.sent - self.floor - self.ahead.count_ones()
     }
 
+    /// Messages that are not answered, of the first so many.
+    pub(crate) fn open_among(&self, first: u32) -> u32 {
+        let span = first.min(self.sent).saturating_sub(self.floor);
+        let answered = self.ahead & 1_u64.checked_shl(span).map_or(u64::MAX, |bit| bit - 1);
+        span - answered.count_ones()
+    }
+
     /// Messages that are answered, each counted once.
     pub(crate) const fn answered(&self) -> u32 {
         self.floor + self.ahead.count_ones()
@@ -125,6 +132,7 @@ mod tests {
             assert_eq!(ledger.receive(sequence, true), Verdict::Duplicated);
         }
         assert_eq!(ledger.open(), 2, "messages 1 and 3");
+        assert_eq!([0, 1, 2, 3, 4, 9].map(|first| ledger.open_among(first)), [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]
@@ -139,6 +147,7 @@ mod tests {
             ledger.receive(sequence, true);
         }
         assert_eq!((ledger.open(), ledger.room(64)), (1, 0));
+        assert_eq!([0, 1, 64, 65].map(|first| ledger.open_among(first)), [0, 1, 1, 1]);
         assert_eq!(ledger.receive(0, true), Verdict::Misordered);
         assert_eq!(ledger.room(64), 64);
     }

@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) planned: u32,
     /// Packets sent.
     pub(crate) packets: u32,
+    /// Messages of the warm-up, which come first.
+    pub(crate) early: u32,
     /// Messages the gateway lets this link have in flight.
     pub(crate) grant: u32,
     /// Nonce of the last ping, and whether its pong is awaited.
@@ -119,6 +121,7 @@ impl Link {
             life: 0,
             planned: 0,
             packets: 0,
+            early: 0,
             grant: Ledger::IN_FLIGHT_MAX,
             ping: 0,
             ping_open: false,

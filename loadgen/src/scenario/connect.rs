@@ -35,7 +35,7 @@ pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
     });
     setup.size = Some(options.size);
     let mut report = outcome.report("connect", setup);
-    report.count_messages(&outcome.tally.counts);
+    report.count_messages(&outcome.tally);
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let per_connect = |cost: &LegCost| micros_per(cost.gateway, cost.counts.cycles);
         report.connects = Some(leg.connects);

@@ -44,7 +44,7 @@ pub(super) fn run(options: &Echo, stop: &Stop) -> Result<Report, String> {
     setup.grant(outcome.tally.granted, options.batch);
     (setup.size, setup.batch) = (Some(options.size), Some(options.batch));
     let mut report = outcome.report("echo", setup);
-    report.count_messages(&outcome.tally.counts);
+    report.count_messages(&outcome.tally);
     report.count_heartbeats(&outcome.tally.counts);
     if let (Some(leg), Some(cost)) = (outcome.tally.legs.first(), outcome.legs.first()) {
         let messages = cost.counts.received;
