@@ -17,6 +17,7 @@ use crate::watch::Process;
 /// take place; 3 the generator was the limit (open loop: more than 1 % of the planned sends missed; closed loop: its
 /// turns began late, or a worker used a whole processor and no thread of the gateway did); 4 a signal ended the run
 /// early. The first SIGINT or SIGTERM has what was measured until then reported, the second one ends the process at once.
+/// A run of which no link is left ends by itself, with 1.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version)]
 pub struct Options {

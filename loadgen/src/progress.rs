@@ -34,7 +34,7 @@ impl Progress {
         if self.scenario == "connect" {
             line += &format!(" | cycles {} {}/s", counts.cycles, rate(counts.cycles, before.cycles));
         } else {
-            let up = counts.welcomed - counts.lost;
+            let up = counts.up();
             line += &format!(" | up {up} of {} {}/s", self.links, rate(counts.welcomed, before.welcomed));
         }
         line += &format!(" opening {} failed {} lost {}", counts.opening, counts.failed, counts.lost);

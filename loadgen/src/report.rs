@@ -74,7 +74,10 @@ impl Report {
         }
         let unsent = self.messages.and_then(|messages| messages.unsent).filter(|&unsent| unsent > 0);
         if let Some(unsent) = unsent {
-            writeln!(out, "unsent     {unsent} were planned and never left: the gateway held them back")?;
+            writeln!(
+                out,
+                "unsent     {unsent} were planned and never left: the gateway held them back, or their link was gone"
+            )?;
         }
         let since = match (self.scenario, self.setup.pacing) {
             (_, Some("open")) => "from the planned time",

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::options::Shared;
-use crate::tally::{Counts, LegTally, Tally};
+use crate::tally::{Counts, LegTally, REFUSED, Tally};
 use crate::units::Micros;
 
 /// Everything a run has to say.
@@ -23,6 +23,9 @@ pub struct Report {
     /// Seconds from the start until a signal ended the run early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupted_after_s: Option<f64>,
+    /// Seconds from the start until the run ended early, since no link was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deserted_after_s: Option<f64>,
     /// What became of the links; in `connect`, of all of them one after the other.
     pub links: Links,
     /// What became of the messages of the measured part.
@@ -304,7 +307,9 @@ impl Report {
         let generator = &mut self.generator;
         generator.planned = Some(leg.planned);
         generator.missed = Some(leg.missed);
-        generator.limited = Some(leg.missed as f64 > MISSED_MAX * leg.planned as f64);
+        // Who kept a plan that ended in the middle is not known.
+        generator.limited =
+            self.deserted_after_s.is_none().then_some(leg.missed as f64 > MISSED_MAX * leg.planned as f64);
         generator.late_us_p99 = Latency::of(&leg.late).map(|late| late.p99);
         generator.count_stalls(leg);
     }
@@ -344,10 +349,16 @@ impl Report {
         if let Some(messages) = &mut self.messages {
             messages.unsent = Some(legs.iter().map(|leg| leg.unsent).sum());
         }
+        // Without a link nothing leaves, which is told as that.
+        if self.deserted_after_s.is_some() {
+            return;
+        }
+        let cause = if self.links.lost > 0 { " or ended links" } else { "" };
         for &LegTally { planned, unsent, .. } in legs {
             if unsent as f64 > UNSENT_MAX * planned as f64 {
-                let problem =
-                    format!("the gateway did not keep up: {unsent} of {planned} planned {what} never left");
+                let problem = format!(
+                    "the gateway did not keep up{cause}: {unsent} of {planned} planned {what} never left"
+                );
                 self.problems.push(problem);
             }
         }
@@ -355,6 +366,7 @@ impl Report {
 
     /// Lists what went wrong.
     pub(crate) fn judge(mut self) -> Self {
+        self.problems.extend(self.deserted_after_s.map(|after| self.explain_desertion(after)));
         let messages = self.messages.unwrap_or_default().troubles();
         let warmup = self.warmup.unwrap_or_default().troubles();
         let of_messages = messages.into_iter().zip(warmup).map(|((count, what), (early, _))| {
@@ -372,6 +384,7 @@ impl Report {
             }
         }
         match self.interrupted_after_s {
+            _ if self.deserted_after_s.is_some() => {}
             Some(after) => {
                 let measured = self.measured_s.unwrap_or_default();
                 self.problems
@@ -383,6 +396,17 @@ impl Report {
             None => {}
         }
         self
+    }
+
+    /// Why the run ended before its time without any signal.
+    fn explain_desertion(&self, after: f64) -> String {
+        let none =
+            if self.links.up + self.links.lost > 0 { "no link was left" } else { "no link was opened" };
+        // Refusals are of requests and end no link.
+        let of_links = self.reasons.iter().filter(|(reason, _)| !reason.starts_with(REFUSED));
+        let cause = of_links.max_by_key(|&(_, count)| count);
+        let cause = cause.map_or(String::new(), |(reason, count)| format!("; {count} × {reason}"));
+        format!("{none}, so the run ended after {after:.1} s{cause}")
     }
 
     /// What the process ends with: 0 well, 1 something went wrong, 3 the generator was the limit, 4 a signal ended the

@@ -46,6 +46,9 @@ pub struct LegTally {
     pub stalled: Duration,
 }
 
+/// What the reason of a refused request begins with; all other reasons are of links.
+pub(crate) const REFUSED: &str = "request refused: ";
+
 /// A planned send that is later than this by the generator's own fault counts as missed.
 pub const LATE_MAX: Duration = Duration::from_millis(10);
 
@@ -128,6 +131,14 @@ impl Tally {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Counts {
+    /// Links that are up, as far as is known: of a board, an end may be read before its beginning.
+    #[must_use]
+    pub const fn up(&self) -> u64 {
+        self.welcomed.saturating_sub(self.lost)
+    }
 }
 
 /// Declares the counters once: as plain numbers, as atomics, and the ways between them.

@@ -155,6 +155,46 @@ fn a_port_where_nobody_listens_fails_every_link_and_does_not_hang() {
 }
 
 #[test]
+fn a_run_without_any_link_ends_at_once_with_the_cause() {
+    let (Some(mut nobody), Some(denying)) = (start(Fault::Nothing), start(Fault::Deny)) else { return };
+    nobody.address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for line in [
+        "echo --links 3 --rate 300",
+        "echo --links 3",
+        "echo --links 3 --window 1",
+        "idle --links 3",
+        "connect --links 3 --rate 300",
+        "connect --links 3",
+    ] {
+        for (responder, cause) in
+            [(&nobody, "3 × connect: "), (&denying, "3 × closed by the gateway: auth_failed")]
+        {
+            let report = run(responder, &format!("{line} --duration 60s"));
+            let text = report.text();
+            assert!(report.deserted_after_s.is_some_and(|after| after < 60.0), "{line}: {text}");
+            let problem = &report.problems[0];
+            assert!(problem.starts_with("no link was opened, so the run ended after"), "{line}: {text}");
+            assert!(problem.contains(cause) && !text.contains("did not keep up"), "{line}: {text}");
+            assert!(!text.contains("GENERATOR-LIMITED") && report.exit_code() == 1, "{line}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_loses_all_its_links_ends_there_with_the_cause() {
+    let Some(responder) = start(Fault::HangUp(3)) else { return };
+    for line in ["echo --links 3 --rate 300", "echo --links 3 --window 1"] {
+        let report = run(&responder, &format!("{line} --duration 60s --warmup 0s"));
+        let text = report.text();
+        assert!(report.deserted_after_s.is_some_and(|after| after < 60.0), "{line}: {text}");
+        let problem = &report.problems[0];
+        assert!(problem.starts_with("no link was left, so the run ended after"), "{line}: {text}");
+        assert!(problem.contains("3 × ") && !text.contains("did not keep up"), "{line}: {text}");
+        assert!(report.measured_s.is_some_and(|measured| measured < 60.0), "{line}: {text}");
+    }
+}
+
+#[test]
 fn what_is_sent_in_the_warm_up_is_told_apart() {
     let Some(responder) = start(Fault::Drop(3)) else { return };
     let line = "echo --links 2 --rate 40 --duration 500ms --warmup 500ms --drain 300ms";

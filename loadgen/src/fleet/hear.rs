@@ -15,6 +15,7 @@ use super::ledger::{Ledger, Verdict};
 use super::link::{Link, Phase};
 use crate::payload::Stamp;
 use crate::plan::mix;
+use crate::tally::REFUSED;
 
 /// What a link has to do after a frame.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ impl Desk {
             Outcome::Refused => {
                 self.tally.count(early, 1, |counts| &mut counts.refused);
                 let reason = Refusal::from_number(response.code).map_or("for no known reason", Refusal::name);
-                self.tally.blame(format!("request refused: {reason}"));
+                self.tally.blame(format!("{REFUSED}{reason}"));
             }
             Outcome::Unknown => self.tally.count(early, 1, |counts| &mut counts.unknown),
         }

@@ -124,7 +124,8 @@ impl Fleet {
             Some(Order::Ramp) => {
                 cycles || (self.next == self.desk.settings.links && self.desk.tally.counts.opening == 0)
             }
-            Some(Order::Run(leg)) => cycles && self.present == 0 && self.cannot_start(&leg),
+            // Links that are gone stay away, and nothing comes of the load without any.
+            Some(Order::Run(leg)) => self.present == 0 && (!cycles || self.cannot_start(&leg)),
             Some(Order::Drain) => self.desk.awaited == 0 && (!cycles || self.present == 0),
             Some(Order::Close) => self.present == 0,
         }

@@ -89,7 +89,7 @@ pub struct Leg {
 pub enum Order {
     /// Open all links. Done when each is welcomed or has failed. Nothing to do where the load is cycles.
     Ramp,
-    /// Put the load on. Done when no further cycle may start, else only by the next order.
+    /// Put the load on. Done when no further cycle may start, or no link is left; else only by the next order.
     Run(Leg),
     /// Send nothing new. Done when nothing is awaited any more.
     Drain,

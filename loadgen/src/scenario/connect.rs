@@ -56,7 +56,7 @@ pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
         }
         report.gateway = (!gateway.is_empty()).then_some(gateway);
     }
-    if outcome.interrupted.is_none() {
+    if outcome.interrupted.is_none() && outcome.deserted.is_none() {
         report.problems.extend(nothing_measured(&outcome.tally.legs));
     }
     Ok(report.judge())

@@ -49,6 +49,8 @@ pub(super) struct Outcome {
     pub(super) memory: Option<Memory>,
     /// When it was told to end early.
     pub(super) interrupted: Option<Time>,
+    /// When it ended early since no link was left.
+    pub(super) deserted: Option<Time>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -57,6 +59,7 @@ struct Stages {
     legs: Vec<LegCost>,
     memory: Option<Memory>,
     interrupted: Option<Time>,
+    deserted: Option<Time>,
 }
 
 /// What a leg cost, over its measured part.
@@ -111,8 +114,8 @@ impl Course {
         let stages = self.stages(&mut run, baseline, shared.drain);
         let workers = run.crew.len() as u32;
         let tally = run.crew.finish();
-        let Stages { legs, memory, interrupted } = stages?;
-        Ok(Outcome { tally, workers, legs, memory, interrupted, warnings: run.watch.warnings })
+        let Stages { legs, memory, interrupted, deserted } = stages?;
+        Ok(Outcome { tally, workers, legs, memory, interrupted, deserted, warnings: run.watch.warnings })
     }
 
     fn stages(
@@ -125,19 +128,21 @@ impl Course {
         if !run.stage("ramp", |_| Order::Ramp, ramp_max)? && run.crew.stopped().is_none() {
             run.watch.warnings.push(format!("the ramp was given up after {} s", ramp_max.as_secs()));
         }
-        let (mut legs, mut memory, mut interrupted) = (Vec::new(), None, None);
+        let (mut legs, mut memory, mut interrupted, mut deserted) = (Vec::new(), None, None, None);
         for stretch in &self.legs {
-            let counts = run.crew.counts();
             interrupted = run.crew.stopped();
-            if interrupted.is_some() || (self.memory && counts.welcomed == counts.lost) {
+            deserted = self.deserted(run, &legs).filter(|_| interrupted.is_none());
+            if interrupted.is_some() || deserted.is_some() {
                 break;
             }
             legs.push(self.leg(run, stretch)?);
             // What comes later cuts nothing of this leg.
             interrupted = run.crew.stopped();
+            let cut = legs.last().is_some_and(|leg| leg.measured < stretch.duration);
+            deserted = self.deserted(run, &legs).filter(|_| cut && interrupted.is_none());
             if let Some(baseline) = &baseline {
                 let counts = run.crew.counts();
-                memory = Some(run.watch.memory(baseline, counts.welcomed - counts.lost));
+                memory = Some(run.watch.memory(baseline, counts.up()));
             }
             if !run.stage("drain", |_| Order::Drain, drain)? {
                 run.watch.warnings.push(format!("answers were still awaited after {}", Micros::from(drain)));
@@ -146,7 +151,23 @@ impl Course {
         if !run.stage("close", |_| Order::Close, CLOSE_MAX + CLOSE_MAX_PER_LINK * self.links)? {
             run.watch.warnings.push("not all links were closed in time".to_owned());
         }
-        Ok(Stages { legs, memory, interrupted })
+        Ok(Stages { legs, memory, interrupted, deserted })
+    }
+
+    /// Now, if no link is left of which anything could come. A place of cycles is given up with its first link that
+    /// fails or is lost.
+    fn deserted(&self, run: &Run, legs: &[LegCost]) -> Option<Time> {
+        let counts = run.crew.counts();
+        let none_left = if self.has_cycles() {
+            !legs.is_empty() && counts.failed + counts.lost >= self.links.into()
+        } else {
+            counts.up() == 0
+        };
+        none_left.then(|| run.clock.now())
+    }
+
+    fn has_cycles(&self) -> bool {
+        matches!((self.load)(1), Load::Cycle { .. })
     }
 
     fn leg(&self, run: &mut Run, stretch: &Stretch) -> Result<LegCost, String> {
@@ -250,6 +271,7 @@ impl Outcome {
     pub(super) fn report(&self, scenario: &'static str, setup: Setup) -> Report {
         let mut report = Report::new(scenario, setup, &self.tally, self.warnings.clone());
         report.interrupted_after_s = self.interrupted.map(|at| at.since(Time::ZERO).as_secs_f64());
+        report.deserted_after_s = self.deserted.map(|at| at.since(Time::ZERO).as_secs_f64());
         report.measured_s = self.legs.first().map(|leg| leg.measured.as_secs_f64());
         report
     }
