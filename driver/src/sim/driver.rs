@@ -123,6 +123,11 @@ impl SimDriver {
         !is_woken && self.patience.is_none_or(|most| passed < most)
     }
 
+    /// How long the caller of the last [`Driver::wait`] wants to be kept at most if nothing comes; `None` is for ever.
+    pub const fn sleep_max(&self) -> Option<Duration> {
+        self.patience
+    }
+
     /// The kernel's part of a wait: carries out what was queued, and learns what has come.
     fn enter(&mut self) {
         let net = self.net.clone();

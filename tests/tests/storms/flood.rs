@@ -2,10 +2,11 @@
 
 use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
-use protocol::Time;
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::{Error, Time};
 
+use crate::reconnect::Distant;
 use crate::settings::{HANDSHAKES_PER_TURN, SERVER};
 use crate::shape::{STRANGERS, Shape};
 use crate::world::World;
@@ -75,8 +76,31 @@ fn a_hello_more_than_may_wait_is_told_to_come_back_even_where_nobody_is_a_strang
     assert_eq!(counters.strangers_evicted.get(), 0);
 }
 
+#[test]
+fn strangers_that_dawdle_push_each_other_out_and_hold_no_more_than_they_may() {
+    let mut world = World::quiet(Shape::plain(1, 0, 1));
+    let mut crowd: Vec<Distant> = Vec::new();
+    let mut came = 0;
+    for _ in 0..400 {
+        if crowd.len() < STRANGERS && came < 40 {
+            came += 1;
+            let mut client = Distant::dial(&world, came);
+            client.dawdles = true;
+            crowd.push(client);
+        }
+        world.step();
+        crowd.retain_mut(|client| client.step(&world, 0));
+    }
+    let counters = &world.counters[0];
+    let pushed_out = counters.errors.of(Error::PartialEvicted).get();
+    let gone = pushed_out + counters.strangers_evicted.get();
+    assert!(pushed_out > 20, "{pushed_out} were pushed out");
+    assert_eq!(gone + crowd.len() as u64, came, "and are gone");
+    assert!(world.workers[0].census().stranger_bytes > 0);
+}
+
 /// A hello as anybody who knows the gateway's key can make it.
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let server = StaticKey::from_secret(SERVER).public();
     let dial = Dial {
         server: &server,

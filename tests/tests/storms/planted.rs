@@ -65,6 +65,11 @@ impl Planted {
         self.inner.inner().chunks_out()
     }
 
+    /// How long the worker wants to sleep at most.
+    pub(crate) fn sleep_max(&mut self) -> Option<Duration> {
+        self.inner.inner().sleep_max()
+    }
+
     /// Whether the worker, so long after it began to wait, would still be asleep.
     pub(crate) fn sleeps(&mut self, passed: Duration) -> bool {
         self.inner.inner().sleeps(passed)

@@ -6,6 +6,7 @@ use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
 use protocol::Time;
 use protocol::buffer::{Input, Rest};
+use protocol::limits::RECORD_LEN_MAX_UNAUTHENTICATED;
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame};
@@ -25,6 +26,8 @@ pub(crate) struct Distant {
     unsent: VecDeque<u8>,
     /// What has come, and when it may be read.
     come: VecDeque<(u64, Vec<u8>)>,
+    /// Whether it begins a long record instead of saying who it is, and never ends it.
+    pub(crate) dawdles: bool,
 }
 
 impl Distant {
@@ -45,7 +48,14 @@ impl Distant {
         let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
         let from = Peer::Tcp(CLIENT.into());
         let socket = world.net.connect(&world.front, from, Buffers { send: 512, receive: 512 });
-        Self { socket, machine, rest: Rest::default(), unsent: hello.into(), come: VecDeque::new() }
+        Self {
+            socket,
+            machine,
+            rest: Rest::default(),
+            unsent: hello.into(),
+            come: VecDeque::new(),
+            dawdles: false,
+        }
     }
 
     /// Whether it is still there. It leaves when it is let in, so that there are places.
@@ -65,7 +75,13 @@ impl Distant {
                 Ok(Some(_)) | Err(_) => return false,
             }
             if self.machine.is_open() && !was_open {
-                self.authenticate(number);
+                if self.dawdles {
+                    let len = RECORD_LEN_MAX_UNAUTHENTICATED as u16;
+                    self.unsent.extend(len.to_be_bytes());
+                    self.unsent.extend(vec![0; usize::from(len) - 1]);
+                } else {
+                    self.authenticate(number);
+                }
             }
         }
         matches!(self.socket.state(), State::Open | State::Connecting)

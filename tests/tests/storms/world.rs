@@ -319,7 +319,8 @@ impl World {
 
     /// Whoever has letters is woken, as soon as the ring arrives.
     fn assert_not_forgotten(&mut self, at: usize) {
-        let letters = self.workers[at].census().letters;
+        let Census { letters, hailed, marked, .. } = self.workers[at].census();
+        assert_eq!((hailed, marked), (0, 0), "worker {at} sleeps, and has hellos or ends left over");
         let steps = &mut self.slept_over[at];
         *steps = if letters == 0 { 0 } else { *steps + 1 };
         assert!(*steps <= self.ring_steps_max, "worker {at} sleeps, and has {letters} letters");
