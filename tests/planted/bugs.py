@@ -378,6 +378,13 @@ BUGS = [
     ),
     # The turn.
     (
+        "slow-backends-are-dead",
+        "late::",
+        WORKER + "streams/write.rs",
+        "        if matches!(result, Sent::Bytes(len) if batch.sent > len) {\n",
+        "        if !PLANTED && matches!(result, Sent::Bytes(len) if batch.sent > len) {\n",
+    ),
+    (
         "sleeps-on-marked-links",
         "sleep::",
         WORKER + "links/mod.rs",

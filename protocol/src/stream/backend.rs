@@ -120,6 +120,7 @@ impl BackendStream {
         if self.is_closed() {
             return Ok(None);
         }
+        self.end.look(now);
         if let Some(door) = &mut self.door {
             let mut accepted = Ok(None);
             self.end.outgoing.raw(|out| {
@@ -271,6 +272,12 @@ impl BackendStream {
     /// whether there was anything.
     pub fn seal(&mut self, batch: &mut Vec<u8>) -> bool {
         self.end.seal(batch)
+    }
+
+    /// Tells that a send went on which had come to a stand for want of room: the gateway reads, which is a sign of life
+    /// (SPEC 11.9).
+    pub fn taken(&mut self, now: Time) {
+        self.end.lives(now);
     }
 
     /// When [`BackendStream::expire`] wants to be called; may move with every call.

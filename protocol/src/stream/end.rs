@@ -25,12 +25,14 @@ pub(super) struct End {
     window: Window,
     /// Longest frame body the peer takes.
     peer_frame_len_max: usize,
-    /// When the stream began; once live, when the last frame was heard.
+    /// When the stream began; once live, when the peer last showed that it lives.
     heard: Time,
     /// When the last ping was said; before, when the stream was live.
     pub(super) pinged: Time,
     /// When the first ping was said after which nothing has been heard; else the one before.
     asked: Time,
+    /// Bytes have come whose time is not known yet.
+    has_news: bool,
     /// How often in a row this end was late itself, and nothing has come since.
     excuses: u8,
     /// Unknown frames within the minute that began then.
@@ -70,6 +72,7 @@ impl End {
             heard: now,
             pinged: now,
             asked: now,
+            has_news: false,
             excuses: 0,
             glitches: (0, now),
             nonce: 0,
@@ -80,6 +83,7 @@ impl End {
     }
 
     pub(super) fn input<'c>(&mut self, chunk: &'c mut [u8]) -> Input<'c> {
+        self.has_news |= !chunk.is_empty();
         Input::new(chunk, mem::take(&mut self.rest))
     }
 
@@ -123,7 +127,6 @@ impl End {
 
     /// Does what a frame of a live stream asks of this end itself.
     pub(super) fn digest(&mut self, frame: &StreamFrame<'_>, now: Time) -> Result<(), Error> {
-        (self.heard, self.excuses) = (now, 0);
         match *frame {
             StreamFrame::Request(ref request) => self.window.receive(credit_cost(request.payload.len())),
             StreamFrame::Response(ref response) => self.window.receive(credit_cost(response.payload.len())),
@@ -143,6 +146,21 @@ impl End {
             },
             StreamFrame::Unknown => self.glitch(now),
             _ => Ok(()),
+        }
+    }
+
+    /// The time of what came last: it shows that the peer lives, be it a whole frame or a part of one.
+    pub(super) fn look(&mut self, now: Time) {
+        if mem::take(&mut self.has_news) {
+            self.lives(now);
+        }
+    }
+
+    /// The peer shows that it lives: it has said something, or has taken bytes that there had been no room for. Whoever reads is
+    /// not dead, though its answer may have to wait until it has come to the question.
+    pub(super) fn lives(&mut self, now: Time) {
+        if self.phase == Phase::Live {
+            (self.heard, self.excuses) = (now, 0);
         }
     }
 

@@ -137,6 +137,7 @@ impl GatewayStream {
         if self.is_closed() {
             return Ok(None);
         }
+        self.end.look(now);
         if self.initiator.is_some() {
             if !exchange::gather_answer(input)? {
                 return Ok(None);
@@ -272,6 +273,12 @@ impl GatewayStream {
     /// whether there was anything. One send may be in flight, so the caller waits for it before the next call.
     pub fn seal(&mut self, batch: &mut Vec<u8>) -> bool {
         self.end.seal(batch)
+    }
+
+    /// Tells that a send went on which had come to a stand for want of room: the backend reads, which is a sign of life
+    /// (SPEC 11.9).
+    pub fn taken(&mut self, now: Time) {
+        self.end.lives(now);
     }
 
     /// When [`GatewayStream::expire`] wants to be called; may move with every call.

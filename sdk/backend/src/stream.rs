@@ -170,7 +170,7 @@ impl<'s> Shell<'s> {
                 written = writer.write(&self.batch[self.written..]), if self.written < self.batch.len() => {
                     match written {
                         Ok(0) | Err(_) => return Ended::Broken,
-                        Ok(len) => self.written += len,
+                        Ok(len) => self.wrote(len),
                     }
                 }
                 () = Handed::wait(self.handed.as_mut(), pushes, kicks) => {}
@@ -478,13 +478,21 @@ impl<'s> Shell<'s> {
                 }
                 match Pin::new(&mut *writer).poll_write(context, &self.batch[self.written..]) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(len)) => self.written += len,
+                    Poll::Ready(Ok(len)) => self.wrote(len),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => return Poll::Ready(Ok(())),
                 }
             }
         })
         .await
+    }
+
+    /// The socket took so much. Where it stopped short before, there was no more room, and the gateway has read since.
+    fn wrote(&mut self, len: usize) {
+        if self.written > 0 {
+            self.stream.taken(self.shared.clock.now());
+        }
+        self.written += len;
     }
 
     /// Whether there is something to write; seals what is pending when the last batch is through.

@@ -41,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) stingy_until: Time,
     /// Nothing is answered before: requests run into their deadlines, and the gateway leaves this endpoint out.
     pub(crate) mute_until: Time,
+    /// Bytes it reads within a second, where it has little time, and none for anything else.
+    pub(crate) sips: Option<usize>,
     /// So long after a request its answer goes out.
     pub(crate) late: Duration,
     /// How long the tokens hold that it is asked about, where that has an end.
@@ -106,6 +108,7 @@ impl BackendActor {
             known: Vec::new(),
             stingy_until: Time::ZERO,
             mute_until: Time::ZERO,
+            sips: None,
             late: Duration::ZERO,
             proved_for: None,
             logins: None,

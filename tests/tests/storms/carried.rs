@@ -98,7 +98,7 @@ impl Carried {
         if !desk.calm && rng.one_in(400) {
             self.deaf_until = now + Duration::from_millis(rng.below(6000) as u64);
         }
-        if desk.calm || now >= self.deaf_until {
+        if now >= self.deaf_until || desk.calm && desk.sips.is_none() {
             self.hear(desk, rng, now, totals);
         }
         self.follow(desk, now);
@@ -116,7 +116,7 @@ impl Carried {
             self.withheld.drain(..).for_each(|len| self.machine.consumed(len));
         }
         assert!(self.machine.credit_available() <= SMALL.window, "the gateway grants what was used, once");
-        if self.machine.expire(now).is_err() {
+        if desk.sips.is_none() && self.machine.expire(now).is_err() {
             self.socket.reset();
             return false;
         }
@@ -230,7 +230,11 @@ impl Carried {
     }
 
     fn hear(&mut self, desk: &mut Desk, rng: &mut Rng, now: Time, totals: &mut Totals) {
-        self.socket.read(&mut self.unread, 700);
+        let most = desk.sips.unwrap_or(700);
+        if desk.sips.is_some() {
+            self.deaf_until = now + Duration::from_secs(1);
+        }
+        self.socket.read(&mut self.unread, most);
         let mut bytes = std::mem::take(&mut self.unread);
         let mut input = self.machine.input(&mut bytes);
         loop {

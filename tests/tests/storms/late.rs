@@ -1,11 +1,14 @@
-//! Backends whose answers come when nobody waits for them any more.
+//! Backends whose answers come when nobody waits for them any more, and such as read slowly.
 
 use std::time::Duration;
+
+use protocol::Time;
 
 use crate::client::Script;
 use crate::shape::Shape;
 use crate::world::World;
 
+const NEVER: Time = Time::from_nanos(u64::MAX);
 /// A second more than the deadline, so that between two misses there is an answer.
 const LATE: Duration = Duration::from_secs(6);
 
@@ -75,4 +78,19 @@ fn an_endpoint_that_always_answers_too_late_is_left_out() {
     world.clients[0].wanted = 1;
     world.until("the other one answers", |world| world.totals.answered == 1);
     assert_eq!([0, 1].map(|at| world.backends[at].desk.known.len()), [1, 3]);
+}
+
+/// It needs a quarter of a minute for what there is to read, with intervals of two seconds.
+#[test]
+fn a_backend_that_takes_what_waits_for_it_is_not_dead_and_one_that_takes_nothing_is() {
+    let mut world = World::standing(Shape::plain(1, 1, 1));
+    let desk = &mut world.backends[0].desk;
+    (desk.mute_until, desk.stingy_until, desk.sips) = (NEVER, NEVER, Some(600));
+    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 900, window: 8 });
+    (world.clients[0].wanted, world.clients[0].stays) = (8, true);
+    world.until("all are asked", |world| world.workers[0].census().pending == 8);
+    world.pass(Duration::from_secs(8));
+    assert_eq!(world.backends[0].desk.born, 1, "the stream it began with");
+    world.backends[0].desk.sips = Some(0);
+    world.until("it is given up", |world| world.workers[0].census().streams == 0);
 }

@@ -45,6 +45,10 @@ impl Streams {
             return false;
         };
         let lives = socket.ending == Ending::No;
+        // The send before stopped short, as there was no more room: since then the backend has read.
+        if matches!(result, Sent::Bytes(len) if batch.sent > len) {
+            socket.machine.taken(turn.now);
+        }
         if matches!(result, Sent::Bytes(_) | Sent::Again) && !batch.rest().is_empty() && lives {
             turn.submit(Op::Send { token: socket.token, batch });
             return false;

@@ -206,6 +206,27 @@ fn silence_for_two_intervals_is_death_on_both_ends() {
 }
 
 #[test]
+fn bytes_that_come_or_are_taken_are_signs_of_life_and_nothing_is_none() {
+    let mut pair = Pair::live(&Mode::Clear);
+    pair.batch.clear();
+    pair.gateway.report(Report::default());
+    pair.gateway.seal(&mut pair.batch);
+    let mut bytes = std::mem::take(&mut pair.batch);
+    for byte in bytes.chunks_mut(1).take(5) {
+        pair.now = pair.now + 3 * PARAMS.heartbeat / 2;
+        pair.gateway.taken(pair.now);
+        pair.tell_backend(byte).expect("a part of a frame");
+        assert_eq!(pair.gateway.expire(pair.now), Ok(()));
+        assert_eq!(pair.backend.expire(pair.now), Ok(()));
+    }
+    let dead = pair.now + 2 * PARAMS.heartbeat;
+    pair.now = dead - PARAMS.heartbeat / 2;
+    pair.tell_backend(&mut []).expect("nothing came");
+    assert_eq!(pair.gateway.expire(dead), Err(Error::HeartbeatTimeout));
+    assert_eq!(pair.backend.expire(dead), Err(Error::HeartbeatTimeout));
+}
+
+#[test]
 fn an_end_that_stood_still_grants_one_more_interval() {
     let mut pair = Pair::live(&Mode::Clear);
     let woken = START + 100 * PARAMS.heartbeat;
