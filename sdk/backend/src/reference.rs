@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::Refusal;
 use protocol::wire::stream::StreamRequest;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::gateway::{Gateway, Push, PushError, Target};
 use crate::listen::{Listen, Security};
@@ -53,6 +54,19 @@ pub fn run(
     })
 }
 
+/// Over when SIGTERM or SIGINT comes: for [`run`], whose runtime it needs.
+pub async fn asked_to_stop() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
 /// The service without a place, to be bound with other numbers.
 #[must_use]
 pub fn service() -> Builder {
@@ -64,36 +78,43 @@ pub fn service() -> Builder {
         .events(move |event, gateway| ear.hear(&event, gateway))
 }
 
-/// Who is linked, and through which streams.
+/// Who is linked, for each stream by itself: one that ends takes its users with it, and neither its end nor the growth of a
+/// table takes long enough to let the others wait, with however many users there are.
 #[derive(Default)]
-struct Online(Mutex<HashMap<Bytes, Vec<Place>>>);
+struct Online(Mutex<HashMap<u64, Stream>>);
 
-/// One link of a user.
-struct Place {
+/// A stream, and how many links of each user are behind it.
+struct Stream {
     gateway: Gateway,
-    link: u64,
+    links: HashMap<Bytes, usize>,
 }
 
 impl Online {
     fn hear(&self, event: &Event<'_>, gateway: &Gateway) {
         match event {
+            Event::Opened => {
+                let stream = Stream { gateway: gateway.clone(), links: HashMap::new() };
+                self.lock().insert(gateway.id(), stream);
+            }
             Event::LinkOpened(opened) => {
-                let place = Place { gateway: gateway.clone(), link: opened.link };
-                self.lock().entry(Bytes::copy_from_slice(opened.user)).or_default().push(place);
+                if let Some(stream) = self.lock().get_mut(&gateway.id()) {
+                    *stream.links.entry(Bytes::copy_from_slice(opened.user)).or_default() += 1;
+                }
             }
             Event::LinkClosed(closed) => {
                 let mut online = self.lock();
-                let Some(places) = online.get_mut(closed.user) else { return };
-                places.retain(|place| (place.gateway.id(), place.link) != (gateway.id(), closed.link));
-                if places.is_empty() {
-                    online.remove(closed.user);
+                let Some(stream) = online.get_mut(&gateway.id()) else { return };
+                let Some(links) = stream.links.get_mut(closed.user) else { return };
+                *links -= 1;
+                if *links == 0 {
+                    stream.links.remove(closed.user);
                 }
             }
-            Event::Closed(_) => self.lock().retain(|_, places| {
-                places.retain(|place| place.gateway.id() != gateway.id());
-                !places.is_empty()
-            }),
-            Event::Opened | Event::LinkDetached(_) | Event::Report(_) | Event::KickUnknown(_) => {}
+            Event::Closed(_) => {
+                let ended = self.lock().remove(&gateway.id());
+                drop(ended);
+            }
+            Event::LinkDetached(_) | Event::Report(_) | Event::KickUnknown(_) => {}
         }
     }
 
@@ -128,18 +149,20 @@ impl Online {
         push: impl Fn(&Gateway) -> Result<(), PushError>,
     ) -> Result<bool, PushError> {
         let online = self.lock();
-        let Some(places) = online.get(user.as_bytes()) else { return Ok(false) };
         let (mut delivered, mut failed) = (false, None);
-        for (index, place) in places.iter().enumerate() {
-            let boot_id = place.gateway.boot_id();
-            if !places[..index].iter().any(|earlier| earlier.gateway.boot_id() == boot_id) {
-                match push(&place.gateway) {
-                    Ok(()) => delivered = true,
-                    // Its links are gone with it.
-                    Err(PushError::Closed) => {}
-                    Err(error) => failed = Some(error),
-                }
+        let mut asked = Vec::new();
+        for stream in online.values().filter(|stream| stream.links.contains_key(user.as_bytes())) {
+            let boot_id = stream.gateway.boot_id();
+            if asked.contains(&boot_id) {
+                continue;
             }
+            match push(&stream.gateway) {
+                Ok(()) => delivered = true,
+                // Its links are gone with it.
+                Err(PushError::Closed) => continue,
+                Err(error) => failed = Some(error),
+            }
+            asked.push(boot_id);
         }
         match failed {
             Some(error) if !delivered => Err(error),
@@ -147,7 +170,7 @@ impl Online {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Bytes, Vec<Place>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Stream>> {
         // Every change is one call that does not panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
