@@ -1,4 +1,4 @@
-//! The documents tell the truth: every file they name is there, docs/ARCHITECTURE.md names every file of the worker, and the
+//! The documents tell the truth: every file that they or comments name is there, docs/ARCHITECTURE.md names every file of the worker, and the
 //! folders say what is in them.
 
 use std::collections::BTreeSet;
@@ -12,11 +12,52 @@ const ROOMS: [&str; 8] =
 
 #[test]
 fn every_file_the_documents_name_is_there() {
-    let documents = ["README.md", "docs/ARCHITECTURE.md", "docs/PERFORMANCE.md"];
-    let named: Vec<(&str, String)> =
-        documents.iter().flat_map(|name| named_in(name).into_iter().map(move |path| (*name, path))).collect();
+    let documents = documents();
+    let named: Vec<(&str, String)> = documents
+        .iter()
+        .flat_map(|name| named_in(name).into_iter().map(move |path| (name.as_str(), path)))
+        .collect();
     assert!(named.len() > 40, "the documents name files: {named:?}");
     let missing: Vec<_> = named.iter().filter(|(_, path)| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "files that are not there: {missing:#?}");
+}
+
+#[test]
+fn every_link_in_the_documents_leads_to_a_file() {
+    let documents = documents();
+    let links: Vec<(&str, String)> = documents
+        .iter()
+        .flat_map(|name| links_in(name).into_iter().map(move |link| (name.as_str(), link)))
+        .collect();
+    assert!(links.len() > 10, "the documents link to files: {links:?}");
+    let lead = |(document, link): &&(&str, String)| {
+        let folder = root().join(document).parent().expect("a document lies in a folder").to_owned();
+        folder.join(link.split('#').next().unwrap_or_default()).exists()
+    };
+    let broken: Vec<_> = links.iter().filter(|link| !lead(link)).collect();
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+}
+
+#[test]
+fn every_source_file_a_comment_names_is_there() {
+    let files: Vec<PathBuf> = ["rs", "toml", "sh", "py"].into_iter().flat_map(files_of_ours).collect();
+    let names: BTreeSet<_> = files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let mut seen = 0;
+    let mut missing = Vec::new();
+    for path in &files {
+        let text = fs::read_to_string(path).expect("sources are text");
+        for line in text.lines().filter(|line| line.trim_start().starts_with(['/', '#'])) {
+            for word in line.split('`').skip(1).step_by(2).filter(|word| is_source(word)) {
+                seen += 1;
+                let named = expanded(word);
+                let is_there = |name: &String| names.contains(name.rsplit('/').next().unwrap_or_default());
+                if !named.iter().all(is_there) {
+                    missing.push(format!("{}: {word}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 10, "comments name files");
     assert!(missing.is_empty(), "files that are not there: {missing:#?}");
 }
 
@@ -62,13 +103,51 @@ fn table() -> impl Iterator<Item = String> {
     section.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
+/// Whether a word of a document is the name of a Rust source file.
+fn is_source(word: &str) -> bool {
+    word.ends_with(".rs") && !word.contains([' ', '<', '*'])
+}
+
+/// All documents, as paths from the root.
+fn documents() -> Vec<String> {
+    let found = files_of_ours("md");
+    let from_root = |path: &PathBuf| path.strip_prefix(root()).expect("below the root").display().to_string();
+    found.iter().map(from_root).collect()
+}
+
+/// All files with this ending but those of builds, of foreign environments and of hidden folders.
+fn files_of_ours(ending: &str) -> Vec<PathBuf> {
+    let mut waiting = vec![root().to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = waiting.pop() {
+        for path in entries(&folder) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|own| own == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Where the links of a document to other files lead.
+fn links_in(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(document)).expect("the document exists");
+    let text: String = text.split("```").step_by(2).collect();
+    let ends = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let ends = ends.map(|(link, _)| link).filter(|link| !link.contains(' '));
+    ends.filter(|link| !link.starts_with('#') && !link.contains("://")).map(str::to_owned).collect()
+}
+
 /// Paths from the root of everything in backticks in a document that looks like a source file.
 fn named_in(document: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(document)).expect("the document exists");
     // Every other piece is a fenced block.
     let text: String = text.split("```").step_by(2).collect();
-    let words =
-        text.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs") && !word.contains(' '));
+    let words = text.split('`').skip(1).step_by(2).filter(|word| is_source(word));
     words.flat_map(expanded).map(|path| from_root(&path)).collect()
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use protocol::hex;
 
 use super::print::print;
-use crate::config::{Config, Key, Secret, Takes};
+use crate::config::{Config, Key, Secret};
 use crate::control::{Exit, remedy, tell};
 
 /// Makes a private key and prints its public half.
@@ -59,9 +59,12 @@ fn key_file(secret: &Secret) -> (String, String) {
     )
 }
 
+/// What is true of every key.
+const HEAD: &str = "Every change takes effect at the next start: this version cannot reload its config.\n\n";
+
 /// Every key of the config file.
 pub(super) fn reference() -> String {
-    let mut text = String::new();
+    let mut text = HEAD.to_owned();
     for (table, keys) in Config::keys() {
         match table {
             "" => {}
@@ -84,17 +87,13 @@ fn explain(text: &mut String, key: &Key) {
         ("", false) => "absent".to_owned(),
         (default, _) => format!("default {}", default.replace('\'', "\"")),
     };
-    let takes = match key.takes {
-        // This version cannot reload.
-        Takes::Live | Takes::Restart => "restart",
-    };
     let bounds = key.bounds.first().map_or(String::new(), |bounds| {
         format!("; {} to {}", (key.show)(*bounds.start()), (key.show)(*bounds.end()))
     });
     let Key { name, doc, written, memory, .. } = key;
     let written = writeln!(
         text,
-        "{name}  ({default}{bounds}; {takes})\n   {}\n    write {written}; memory: {memory}",
+        "{name}  ({default}{bounds})\n   {}\n    write {written}; memory: {memory}",
         doc.trim_end()
     );
     written.expect("a string takes everything");
@@ -118,13 +117,22 @@ mod tests {
         let text = reference();
         for (_, keys) in Config::keys() {
             for key in keys {
-                assert!(
-                    text.contains(&format!("\n{}  (", key.name)) || text.starts_with(key.name),
-                    "{}",
-                    key.name
-                );
+                assert!(text.contains(&format!("\n{}  (", key.name)), "{}", key.name);
             }
         }
-        assert!(text.contains("frame_len_max  (default \"64KiB\"; 4KiB to 1MiB; restart)"));
+        assert!(text.contains("frame_len_max  (default \"64KiB\"; 4KiB to 1MiB)"));
+    }
+
+    #[test]
+    fn the_reference_says_once_and_for_every_key_that_a_change_takes_a_start() {
+        let text = reference();
+        let (first, rest) = text.split_once("\n\n").expect("a head");
+        assert_eq!(
+            first,
+            "Every change takes effect at the next start: this version cannot reload its config."
+        );
+        for word in ["restart", "reload", "live)"] {
+            assert!(!rest.contains(word), "a key of its own mind: {word}");
+        }
     }
 }

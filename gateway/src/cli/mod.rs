@@ -78,11 +78,14 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// The reference service of `dev`; ends with its standard input.
-    #[command(hide = true, name = crate::control::SERVICE_VERB)]
+    /// A service with the routes "echo" and "chat", to try a gateway with; `dev` starts one by itself.
+    #[command(name = crate::control::SERVICE_VERB)]
     ReferenceService {
         /// The Unix socket to listen on.
         socket: PathBuf,
+        /// End when standard input does.
+        #[arg(long, hide = true)]
+        until_input_ends: bool,
     },
 }
 
@@ -155,7 +158,7 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Token { config } => token(&config),
         Verb::Doctor { config } => doctor_verb(config.as_deref()),
         Verb::Status { socket, json } => status::status(&socket, json),
-        Verb::ReferenceService { socket } => reference_service(&socket),
+        Verb::ReferenceService { socket, until_input_ends } => reference_service(&socket, until_input_ends),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Tables of the file: each key is declared once, with its kind, default, bounds and documentation, and from
-//! that come the struct, the reader, the messages and `gateway check --keys`.
+//! that come the struct, the reader, the messages and `gateway keys`.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -10,12 +10,13 @@ use super::former::{FORMER, plain};
 use super::problem::{Problem, nearest};
 use super::value::Kind;
 
-/// When a changed key takes effect.
+/// What a change of a key asks of a process by the key's nature. This version cannot reload its config, so that every
+/// change takes a restart, and nobody is told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// At a reload.
+    /// The value alone: nothing is bound, sized or started from it.
     Live,
-    /// At the next start.
+    /// A new process: memory, threads or sockets are made from it at the start.
     Restart,
 }
 
@@ -36,7 +37,7 @@ pub struct Key {
     pub show: fn(u64) -> String,
     /// Whether the file must give it.
     pub required: bool,
-    /// When a change takes effect.
+    /// What a change asks for.
     pub takes: Takes,
     /// The memory it can cost at worst.
     pub memory: &'static str,

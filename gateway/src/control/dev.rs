@@ -19,6 +19,8 @@ use crate::config::{Checked, Config, Development, DevelopmentToken, Level, SOCKE
 
 /// The verb by which this binary starts itself as the reference service; followed by the socket's path.
 pub const SERVICE_VERB: &str = "reference-service";
+/// The option with which it ends with its standard input.
+const SERVICE_TIED: &str = "--until-input-ends";
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +148,7 @@ struct Service {
 impl Service {
     fn start(socket: &Path) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg(SERVICE_VERB)
+            .args([SERVICE_VERB, SERVICE_TIED])
             .arg(socket)
             .stdin(Stdio::piped())
             // Ctrl-C in the terminal is for the gateway, which ends the service last.
@@ -184,19 +186,13 @@ impl Drop for Service {
     }
 }
 
-/// Runs the reference service on a Unix socket until standard input ends.
+/// Runs the reference service on a Unix socket until it is asked to stop. `tied`: it ends with its standard input as well,
+/// which is how it ends with the process that started it.
 #[must_use]
-pub fn reference_service(socket: &Path) -> Exit {
-    let watched = std::thread::Builder::new().name("parent-watch".to_owned()).spawn(|| {
-        let mut byte = [0];
-        while io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
-        std::process::exit(0);
-    });
-    if let Err(error) = watched {
-        tell(Level::Error, &format!("the reference service: {error}"));
-        return Exit::Start;
-    }
-    match serve(socket) {
+pub fn reference_service(socket: &Path, tied: bool) -> Exit {
+    let watched = std::thread::Builder::new().name("parent-watch".to_owned());
+    let watched = if tied { watched.spawn(end_with_input).map(drop) } else { Ok(()) };
+    match watched.and_then(|()| serve(socket, tied)) {
         Ok(()) => Exit::Clean,
         Err(error) => {
             tell(Level::Error, &format!("the reference service on {}: {error}", socket.display()));
@@ -205,10 +201,24 @@ pub fn reference_service(socket: &Path) -> Exit {
     }
 }
 
-fn serve(socket: &Path) -> io::Result<()> {
+fn end_with_input() {
+    let mut byte = [0];
+    while io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
+    std::process::exit(0);
+}
+
+fn serve(socket: &Path, tied: bool) -> io::Result<()> {
     let listen = backend::Listen::Unix(socket.to_owned());
-    // Ended by the watch on standard input, never by itself.
-    backend::reference::run(&listen, backend::Security::Clear, |_| Ok(()), std::future::pending())
+    let ready = |place: &backend::Listen| {
+        if !tied {
+            tell(
+                Level::Info,
+                &format!("the reference service serves routes \"echo\" and \"chat\" on {place}"),
+            );
+        }
+        Ok(())
+    };
+    backend::reference::run(&listen, backend::Security::Clear, ready, backend::reference::asked_to_stop())
 }
 
 /// What is printed when everything runs: lines to paste.

@@ -1,6 +1,8 @@
 //! The life of the process: how it starts, what `dev` puts together, how it ends, and its exit codes.
 
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 
 use backend::reference;
 use protocol::CloseCode;
@@ -104,4 +106,20 @@ fn every_failure_to_start_has_its_exit_code() {
     assert_eq!(code(&["fly"]).0, Some(2));
     assert_eq!(code(&["doctor"]).0, Some(0));
     assert!(code(&["--version"]).1.contains(env!("CARGO_PKG_VERSION")));
+}
+
+/// As a shell starts it behind a prompt: there is no input it could read.
+#[test]
+fn a_reference_service_without_input_serves_until_it_is_asked_to_stop() {
+    let Some(folder) = Folder::new() else { return };
+    let socket = folder.file("service.sock");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.args(["reference-service", path(&socket)]).stdin(Stdio::null());
+    for signal in ["TERM", "INT"] {
+        let mut service = Process::start(&mut command);
+        wait_until("it listens", || UnixStream::connect(&socket).is_ok());
+        service.signal(signal);
+        assert!(service.ended().success(), "{signal}");
+        assert!(!socket.exists(), "it takes its socket with it");
+    }
 }

@@ -12,7 +12,6 @@ use backend::protocol::noise::{PublicKey, StaticKey};
 use backend::reference;
 use backend::{Listen, Security};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Serves the routes "echo" and "chat" to gateways.
 #[derive(Debug, Parser)]
@@ -60,7 +59,7 @@ fn run(line: Line) -> io::Result<()> {
         writeln!(io::stdout(), "listening on {place}")?;
         line.ready_file.as_ref().map_or(Ok(()), |path| write_ready(path, place, key))
     };
-    reference::run(&line.listen, security, ready, asked_to_stop())
+    reference::run(&line.listen, security, ready, reference::asked_to_stop())
 }
 
 /// Written beside its place and renamed, so that a reader finds it whole or not at all.
@@ -76,19 +75,6 @@ fn write_ready(path: &Path, place: &Listen, key: Option<String>) -> io::Result<(
         _ = fs::remove_file(beside);
     }
     written
-}
-
-/// Ends with SIGTERM or SIGINT.
-async fn asked_to_stop() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals end the process by themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }
 
 fn private_key(path: &Path) -> io::Result<StaticKey> {

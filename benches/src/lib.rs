@@ -1,1 +1,0 @@
-//! Placeholder until the first step of this room lands.
