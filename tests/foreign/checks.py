@@ -14,7 +14,7 @@ from wire import CODES, REASONS
 UNKNOWN = b"\xf2\x07\x03abc"  # a frame of kind 126
 
 
-class NotRun(Exception):
+class LeftOut(Exception):
     """The test has nothing to look at here; the reason is printed."""
 
 
@@ -58,7 +58,7 @@ class Target:
         tickets = client.login(self.token, b"foreign", device).tickets
         client.close()
         if not tickets:
-            raise NotRun("the gateway gives no tickets")
+            raise LeftOut("the gateway gives no tickets")
         return device, tickets
 
 
@@ -130,8 +130,8 @@ def run(target, only, *modules):
         start = time.monotonic()
         try:
             function(target)
-        except NotRun as reason:
-            print(f"NOT RUN: {function.__name__}: {reason}", flush=True)
+        except LeftOut as reason:
+            print(f"left out: {function.__name__}: {reason}", flush=True)
             continue
         except Exception:
             failed += 1

@@ -15,7 +15,7 @@ import chat
 import checks
 import test_hello
 import wire
-from checks import UNKNOWN, NotRun, Target, a_device, expect, expect_close, expect_silence, named, test
+from checks import UNKNOWN, LeftOut, Target, a_device, expect, expect_close, expect_silence, named, test
 from client import Closed, Installation, Pins
 from wire import CODES, REFUSALS, link
 
@@ -395,13 +395,34 @@ def an_unknown_route_is_refused(target):
 
 
 @test
+def two_open_requests_of_one_id_are_both_answered(target):
+    client = target.login()
+    request = client.request_frame("echo", b"twice")
+    client.send(request, request)
+    for _ in range(2):
+        response = client.wait_for("response")
+        expect("the id", response.id == request.request.id)
+        expect("answered", (response.outcome, response.payload) == (link.ANSWERED, b"twice"))
+    client.close()
+
+
+@test
+def what_stands_before_an_error_is_answered(target):
+    """All of it in one segment."""
+    client = target.login()
+    client.send_plain(wire.framed(link.Frame(ping=link.Ping(nonce=7))) + b"\0")
+    expect("the pong first", client.wait_for("pong").nonce == 7)
+    expect_close(client, "malformed")
+
+
+@test
 def a_request_above_the_whole_grant_is_too_large(target):
     """A gateway that grants what the longest frame costs never has to say so."""
     client = target.login()
     grant = client.welcome.grant_bytes
     above = client.request_frame("echo", bytes(grant - 63))
     if len(above.SerializeToString()) > client.frame_len_max_up:
-        raise NotRun("the grant is longer than a frame")
+        raise LeftOut("the grant is longer than a frame")
     client.send(above)
     response = client.wait_for("response")
     got = response.outcome, response.code
@@ -413,7 +434,7 @@ def a_request_above_the_whole_grant_is_too_large(target):
 @test
 def a_second_login_of_the_device_replaces_the_first(target):
     if target.is_loopback:
-        raise NotRun("the loopback gateway has no claims")
+        raise LeftOut("the loopback gateway has no claims")
     device = a_device()
     first, second = target.connect(), target.connect()
     first.login(target.token, b"foreign", device)
@@ -432,7 +453,7 @@ def a_client_learns_the_keys_of_its_server(target):
     expect("the server's own list", [pin.key for pin in app.pins.keys] == [target.key])
     expect("suites are said", app.pins.keys[0].suites == target.suites)
     if not app.tickets:
-        raise NotRun("the gateway gives no tickets")
+        raise LeftOut("the gateway gives no tickets")
     app.pins.keys.append(link.ServerKey(key=stranger))
     client = app.open(target.token, b"foreign")
     client.close()
@@ -445,7 +466,7 @@ def a_client_with_a_bad_ticket_makes_a_full_handshake_at_once(target):
     app = Installation(target.address, Pins(target.key), a_device())
     app.open(target.token, b"foreign").close()
     if not app.tickets:
-        raise NotRun("the gateway gives no tickets")
+        raise LeftOut("the gateway gives no tickets")
     for field in ("ticket", "psk"):
         suite, ticket, came = app.tickets[0]
         broken = link.Ticket(ticket=ticket.ticket, psk=ticket.psk, expires_ms=ticket.expires_ms)
@@ -464,7 +485,7 @@ def two_people_chat_as_the_document_says(target):
     client.login(target.token, f"alice-{name}".encode(), a_device())
     first = chat.send(client, f"bob-{name}", "hello")
     if first == "refused: no_route":
-        raise NotRun("the gateway has no route to a reference service")
+        raise LeftOut("the gateway has no route to a reference service")
     expect(f"nobody there, got {first}", first == "not online")
     links = [target.connect() for _ in range(2)]
     for link_of_bob in links:

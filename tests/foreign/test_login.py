@@ -49,6 +49,7 @@ def a_token_of_3584_bytes_reaches_the_backend(stage):
 def a_refusal_reaches_the_client_as_it_is(stage):
     for code, retry_after_ms, stay_away in (
         (99, 0, False),
+        (CODES["normal"], 0, False),
         (99, 12_345, True),
         (CODES["banned"], 0, True),
         (CODES["device_refused"], 7, False),
