@@ -61,11 +61,11 @@ mod tests {
     #[test]
     fn a_fingerprint_is_remembered_until_enough_others_came() {
         let mut filter = ReplayFilter::new(2);
-        assert!(!filter.contains(1));
+        assert!(!filter.contains(1) && filter.is_empty());
         for fingerprint in [1, 2, 1] {
             filter.insert(fingerprint);
         }
-        assert!(filter.contains(1) && filter.contains(2) && filter.len() == 2);
+        assert!(filter.contains(1) && filter.contains(2) && filter.len() == 2 && !filter.is_empty());
         filter.insert(3);
         assert!(!filter.contains(1) && filter.contains(2) && filter.contains(3));
     }

@@ -143,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_one_user_is_bounded_with_the_least_room_too() {
+        let (mut revoked, start) = (Revocations::new(1), Time::ZERO);
+        assert!(revoked.is_empty());
+        for turn in 0..10_u32 {
+            revoked.insert(user(1), UnixMillis(5), start + Duration::from_millis(turn.into()));
+            assert!(!revoked.is_empty() && revoked.order.len() <= 2);
+        }
+    }
+
+    #[test]
     fn over_the_bound_the_oldest_is_forgotten_and_that_is_counted() {
         let (mut revoked, start) = (Revocations::new(2), Time::ZERO);
         (1..=3).for_each(|number| revoked.insert(user(number), UnixMillis(5), start));

@@ -128,6 +128,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_makes_room_before_anybody_has_to_go() {
+        let mut stones = Tombstones::new(2, Duration::from_secs(600));
+        stones.insert(name(1), at(0));
+        stones.insert(name(2), at(500));
+        stones.insert(name(3), at(600));
+        assert!(!stones.is_empty());
+        assert_eq!((stones.len(), stones.evicted()), (2, 0));
+        stones.insert(name(4), at(2000));
+        assert_eq!((stones.len(), stones.evicted()), (1, 0));
+    }
+
+    #[test]
     fn over_the_bound_the_oldest_goes() {
         let mut stones = Tombstones::new(2, Duration::from_secs(600));
         for number in 1..=3 {

@@ -239,7 +239,7 @@ mod tests {
     fn an_answer_finds_its_request_once() {
         let mut pending = table();
         let call = pending.insert(request(0, 1, 5)).expect("there is room");
-        assert_ne!(call.0, 0);
+        assert!(call.0 != 0 && !pending.is_empty());
         assert_eq!(pending.take(StreamIndex(1), call), Some(request(0, 1, 5)));
         assert_eq!(pending.take(StreamIndex(1), call), None);
         let next = pending.insert(request(0, 1, 6)).expect("there is room");

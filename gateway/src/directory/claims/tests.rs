@@ -59,7 +59,7 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
     assert_eq!(links(&claims, "alice", Some("desk")), [2]);
     assert!(links(&claims, "alice", Some("watch")).is_empty());
     assert!(links(&claims, "carol", None).is_empty());
-    assert_eq!((claims.len(), claims.users()), (3, 2));
+    assert_eq!((claims.len(), claims.users(), claims.is_empty()), (3, 2, false));
 }
 
 #[test]

@@ -133,6 +133,17 @@ fn an_overloaded_endpoint_is_passed_over_unless_a_key_asks_for_order() {
     assert_eq!(routes.choose(CHAT, user(1), calm), Ok(at_home));
 }
 
+/// As many as a quarter more than the average, this request counted.
+#[test]
+fn an_endpoint_is_overloaded_from_a_quarter_more_than_its_share_on() {
+    let routes = ready(2, Balance::User);
+    let at_home = routes.choose(CHAT, user(1), idle).expect("all are ready");
+    for (has, stays) in [(101, true), (102, false)] {
+        let load = |stream: StreamIndex| if stream == at_home { has } else { 60 };
+        assert_eq!(routes.choose(CHAT, user(1), load) == Ok(at_home), stays, "{has} beside 60");
+    }
+}
+
 #[test]
 fn a_key_goes_where_its_hash_says_or_where_its_last_request_still_is() {
     let mut routes = ready(4, Balance::Key);
