@@ -58,3 +58,19 @@ impl Sub<Duration> for Time {
 /// outside is wall time (tokens, tickets, reports); everything that waits uses [`Time`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_counted_from_the_origin_and_end_nowhere_else() {
+        let moment = Time::ZERO + Duration::from_micros(2_999_999);
+        assert_eq!((moment.as_nanos(), moment.as_millis()), (2_999_999_000, 2_999));
+        assert_eq!(Time::from_nanos(moment.as_nanos()), moment);
+        assert_eq!(moment.since(Time::ZERO + Duration::from_secs(1)), Duration::from_micros(1_999_999));
+        assert_eq!(Time::ZERO.since(moment), Duration::ZERO);
+        assert_eq!(moment - Duration::from_secs(3), Time::ZERO);
+        assert_eq!(moment + Duration::MAX, Time::from_nanos(u64::MAX));
+    }
+}

@@ -317,6 +317,27 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_itself_may_be_reached_and_each_that_dies_for_it_is_counted() {
+        let mut partials = Partials::new(256);
+        for (owner, evictions) in [(1, 0), (2, 0), (3, 1), (4, 2)] {
+            partials.keep(Place::NONE, owner, rest(40)).unwrap();
+            assert_eq!(partials.evictions(), evictions, "with {owner}");
+        }
+        assert_eq!(partials.bytes(), 256);
+    }
+
+    #[test]
+    fn a_long_buffer_of_up_to_twice_its_length_is_not_moved() {
+        for (capacity, kept) in [(100_000, 100_000), (100_001, 50_000)] {
+            let mut partials = Partials::new(1 << 20);
+            let mut long = Rest { sealed: Vec::with_capacity(capacity), ..Rest::default() };
+            long.sealed.resize(50_000, 1);
+            partials.keep(Place::NONE, 1, long).unwrap();
+            assert_eq!(partials.bytes(), kept);
+        }
+    }
+
+    #[test]
     fn what_is_left_of_something_long_does_not_keep_its_buffer() {
         let mut partials = Partials::new(1 << 20);
         let mut place = partials.keep(Place::NONE, 1, rest(60_000)).unwrap();
@@ -364,5 +385,11 @@ mod tests {
         );
         let shelved: usize = partials.shelves.by_size.iter().flatten().map(Vec::capacity).sum();
         assert_eq!(shelved, Shelves::BYTES_MAX);
+        // What is taken from a shelf makes room on it.
+        let places: Vec<Place> =
+            (0..300).map(|owner| partials.keep(Place::NONE, owner, rest(8000)).unwrap()).collect();
+        assert_eq!(partials.shelves.bytes, 0);
+        places.into_iter().for_each(|place| partials.release(place));
+        assert_eq!(partials.shelves.bytes, Shelves::BYTES_MAX);
     }
 }
