@@ -2,6 +2,7 @@
 
 mod breaches;
 mod conversations;
+mod params;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
