@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 use prost::bytes::Bytes;
 use protocol::Error;
-use protocol::wire::frame::{Auth, Close, Frame, Outcome, Ping, Push, Request, Response};
+use protocol::wire::frame::{Auth, Close, Frame, Outcome, Ping, Push, Request, Response, is_pad};
 use protocol::wire::proto::link::{self as proto, frame::Kind};
 use protocol::wire::varint;
 
@@ -229,4 +229,32 @@ fn a_field_out_of_its_bounds_is_refused_by_name() {
 
 fn bytes(slice: &[u8]) -> Bytes {
     Bytes::copy_from_slice(slice)
+}
+
+/// Other encoders than prost may write a field that says nothing.
+#[test]
+fn an_outcome_of_zero_may_be_written_out() {
+    for (number, outcome) in
+        [(0, Outcome::Answered), (1, Outcome::Refused), (2, Outcome::Unknown), (9, Outcome::Unknown)]
+    {
+        let mut framed = Vec::new();
+        Frame::Response(Response { id: [7; 16], ..Response::default() }).encode(&mut framed);
+        let mut body = framed[1..].to_vec();
+        body.extend([2 << 3, number]);
+        body[1] += 2;
+        let Ok(Frame::Response(response)) = Frame::decode(&body) else { panic!("a response") };
+        assert_eq!((response.id, response.outcome), ([7; 16], outcome));
+    }
+}
+
+#[test]
+fn a_pad_is_told_from_everything_else() {
+    let mut framed = Vec::new();
+    Frame::Pad { zeros: &[0; 3] }.encode(&mut framed);
+    let pad = &framed[1..];
+    assert!(is_pad(pad));
+    assert!(!is_pad(&pad[..pad.len() - 1]), "it ends too early");
+    framed.clear();
+    Frame::Ping(Ping::default()).encode(&mut framed);
+    assert!(!is_pad(&framed[1..]) && !is_pad(&[]));
 }

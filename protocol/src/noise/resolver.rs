@@ -149,10 +149,6 @@ impl types::Hash for Hash {
         out[..32].copy_from_slice(self.0.clone().finish().as_ref());
     }
 
-    fn hmac(&mut self, key: &[u8], data: &[u8], out: &mut [u8]) {
-        out[..32].copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref());
-    }
-
     /// The same as snow's own, but the key derived in the middle is expanded once and not three times.
     fn hkdf(
         &mut self,

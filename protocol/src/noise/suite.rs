@@ -253,6 +253,12 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_proved_by_all_but_the_suites_of_tickets() {
+        assert!(Suite::ALL.into_iter().all(|suite| suite.proves_server() != suite.is_ticket()));
+        assert!(Suite::ALL.into_iter().any(Suite::is_ticket));
+    }
+
+    #[test]
     fn suites_of_streams_have_no_bit() {
         let streams = Suite::ALL.into_iter().filter(|suite| suite.is_stream());
         assert!(streams.clone().count() == 2 && streams.map(Suite::bit).all(|bit| bit == 0));

@@ -199,6 +199,22 @@ fn rotation_to_an_accepted_or_the_same_key_keeps_one_of_it() {
 }
 
 #[test]
+fn keys_end_in_the_order_of_their_ends_and_each_is_kept_once() {
+    let mut keys = made([1; 32], NOW);
+    for (key, hours) in [(2, 5), (3, 2), (4, 9), (5, 5), (3, 7)] {
+        keys.accept([key; 32], after(hours));
+    }
+    let kept =
+        |keys: &TicketKeys| keys.opening.iter().map(|(key, until)| (key.id, *until)).collect::<Vec<_>>();
+    let expected =
+        [(2, 5), (5, 5), (3, 7), (4, 9)].map(|(key, hours)| (GroupKey::new([key; 32]).id, after(hours)));
+    assert_eq!(kept(&keys), expected);
+    assert_eq!(keys.deadline(), Some(after(5)));
+    keys.expire(after(5));
+    assert_eq!(kept(&keys), expected[2..]);
+}
+
+#[test]
 fn keeps_a_bounded_number_of_keys() {
     let mut keys = made([0; 32], NOW);
     for byte in 1..100 {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::PREAMBLE_LEN;
+use crate::limits::{PREAMBLE_LEN, WORKER_MAX};
 use crate::noise::preamble::{Hello, Preamble, VERSIONS};
 use crate::noise::{Gate, KeyId, Suites};
 use crate::wire::proto::stream as proto;
@@ -66,6 +66,9 @@ fn a_hello_out_of_bounds_is_refused() {
         Some(Error::Field("boot_id"))
     );
     assert_eq!(refused(proto::Hello { gateway: "g".repeat(65), ..hello() }), Some(Error::Field("gateway")));
+    assert_eq!(refused(proto::Hello { gateway: "g".repeat(64), ..hello() }), None);
+    assert_eq!(refused(proto::Hello { worker: WORKER_MAX + 1, ..hello() }), Some(Error::Field("worker")));
+    assert_eq!(refused(proto::Hello { worker: WORKER_MAX, ..hello() }), None);
     assert_eq!(refused(proto::Hello { frame_len_max: 4095, ..hello() }), Some(Error::Field("frame_len_max")));
     assert_eq!(refused(proto::Hello { credit: 8319, ..hello() }), Some(Error::Field("credit")));
     assert_eq!(refused(proto::Hello { credit: 8320, ..hello() }), None, "two of the longest frames");
@@ -81,6 +84,8 @@ fn a_ready_out_of_bounds_is_refused() {
         refused(proto::Ready { instance: [1; 65][..].into(), ..ready() }),
         Some(Error::Field("instance"))
     );
+    assert_eq!(refused(proto::Ready { instance: [1; 64][..].into(), ..ready() }), None);
+    assert_eq!(refused(proto::Ready { routes: vec!["r".into(); 64], ..ready() }), None);
     assert_eq!(
         refused(proto::Ready { routes: vec!["r".into(); 65], ..ready() }),
         Some(Error::Field("routes"))

@@ -219,6 +219,12 @@ fn bytes_that_come_or_are_taken_are_signs_of_life_and_nothing_is_none() {
         assert_eq!(pair.gateway.expire(pair.now), Ok(()));
         assert_eq!(pair.backend.expire(pair.now), Ok(()));
     }
+    for _ in 0..3 {
+        pair.now = pair.now + 3 * PARAMS.heartbeat / 2;
+        pair.gateway.taken(pair.now);
+        pair.backend.taken(pair.now);
+        assert_eq!((pair.gateway.expire(pair.now), pair.backend.expire(pair.now)), (Ok(()), Ok(())));
+    }
     let dead = pair.now + 2 * PARAMS.heartbeat;
     pair.now = dead - PARAMS.heartbeat / 2;
     pair.tell_backend(&mut []).expect("nothing came");
@@ -351,6 +357,61 @@ fn a_handshake_is_not_cut_short_by_an_end_that_is_late() {
         assert_eq!(pair.backend.expire(granted), Err(Error::HandshakeTimeout), "and not for ever");
         pair.settle();
         assert!(pair.gateway.is_ready() && pair.backend.is_live());
+    }
+}
+
+#[test]
+fn a_peer_that_never_introduces_itself_is_left_by_an_end_that_is_always_late() {
+    let mut pair = Pair::new(&Mode::Clear);
+    for excuse in 0..8 {
+        pair.now = pair.now + 2 * PARAMS.handshake_deadline;
+        assert_eq!(
+            (pair.gateway.expire(pair.now), pair.backend.expire(pair.now)),
+            (Ok(()), Ok(())),
+            "{excuse}"
+        );
+    }
+    pair.now = pair.now + 2 * PARAMS.handshake_deadline;
+    assert_eq!(pair.gateway.expire(pair.now), Err(Error::HandshakeTimeout));
+    assert_eq!(pair.backend.expire(pair.now), Err(Error::HandshakeTimeout));
+}
+
+#[test]
+fn nothing_is_asked_before_there_is_anybody_to_ask() {
+    let mut pair = Pair::new(&Mode::Clear);
+    let hello = pair.gateway.pending();
+    pair.now = START + PARAMS.handshake_deadline - Duration::from_millis(1);
+    assert_eq!(pair.gateway.expire(pair.now), Ok(()));
+    assert_eq!(pair.gateway.pending(), hello, "no ping");
+}
+
+#[test]
+fn what_waits_and_what_is_unknown_is_told() {
+    let mut pair = Pair::live(&Mode::Clear);
+    assert_eq!((pair.backend.pending(), pair.backend.glitches()), (0, 0));
+    pair.backend.report_ack(1);
+    let one = pair.backend.pending();
+    pair.backend.report_ack(2);
+    assert!(one > 1 && pair.backend.pending() > one);
+    // A frame of no known kind: number 15 on one byte.
+    for unknown in 1..=3 {
+        pair.tell_backend(&mut [0, 4, 3, 0xfa, 0x7f, 0]).expect("a glitch");
+        assert_eq!(pair.backend.glitches(), unknown);
+    }
+}
+
+#[test]
+fn a_request_is_too_large_from_the_first_byte_on_that_the_backend_does_not_take() {
+    let pair = Pair::live(&Mode::Clear);
+    let request = |payload| StreamRequest { call: 1, route: "echo", payload, ..Default::default() };
+    let payload = vec![0; PARAMS.frame_len_max];
+    let fits = |len: usize| {
+        let frame = StreamFrame::Request(request(&payload[..len]));
+        frame.payload_body_len().is_some_and(|body| body <= PARAMS.frame_len_max)
+    };
+    assert!(fits(0) && !fits(payload.len()));
+    for len in 0..payload.len() {
+        assert_eq!(pair.gateway.is_too_large(&request(&payload[..len])), !fits(len), "{len}");
     }
 }
 
