@@ -13,10 +13,19 @@ pub const BUFFER_LEN_MAX: usize = 1 << SHELF_LAST;
 /// Recycled buffers. See the [module documentation](self).
 #[derive(Debug)]
 pub struct Pool {
-    shelves: [Vec<Vec<u8>>; SHELVES],
+    shelves: [Shelf; SHELVES],
     idle_bytes: usize,
     idle_bytes_max: usize,
     counters: Counters,
+}
+
+/// Buffers of one capacity. One that has grown while it was lent comes back to a larger shelf than its own: no more are kept
+/// than were ever wanted from there at a time, or a shelf from which nobody takes would fill up.
+#[derive(Debug, Default)]
+struct Shelf {
+    idle: Vec<Vec<u8>>,
+    lent: usize,
+    most_lent: usize,
 }
 
 /// What a pool has done since it was built; each field only grows.
@@ -37,7 +46,7 @@ impl Pool {
     #[must_use]
     pub fn new(idle_bytes_max: usize) -> Self {
         Self {
-            shelves: std::array::from_fn(|_| Vec::new()),
+            shelves: std::array::from_fn(|_| Shelf::default()),
             idle_bytes: 0,
             idle_bytes_max,
             counters: Counters::default(),
@@ -55,6 +64,8 @@ impl Pool {
             // Ones, because zeroed memory may come from the kernel untouched.
             let mut buffer = vec![1; len];
             buffer.clear();
+            let shelf = self.shelf(len);
+            shelf.most_lent = shelf.most_lent.max(shelf.idle.len() + 1);
             self.shelve(buffer);
         }
     }
@@ -63,11 +74,14 @@ impl Pool {
     pub fn take(&mut self, len: usize) -> Vec<u8> {
         self.counters.taken += 1;
         let len = capacity_for(len);
-        if len <= BUFFER_LEN_MAX
-            && let Some(buffer) = self.shelves[(len.ilog2() - SHELF_FIRST) as usize].pop()
-        {
-            self.idle_bytes -= len;
-            return buffer;
+        if len <= BUFFER_LEN_MAX {
+            let shelf = self.shelf(len);
+            shelf.lent += 1;
+            shelf.most_lent = shelf.most_lent.max(shelf.lent);
+            if let Some(buffer) = shelf.idle.pop() {
+                self.idle_bytes -= len;
+                return buffer;
+            }
         }
         self.counters.allocated += 1;
         Vec::with_capacity(len)
@@ -86,13 +100,17 @@ impl Pool {
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         self.counters.given += 1;
         let capacity = buffer.capacity();
-        let fits = (BUFFER_LEN_MIN..=BUFFER_LEN_MAX).contains(&capacity) && capacity.is_power_of_two();
-        if fits && self.idle_bytes + capacity <= self.idle_bytes_max {
-            buffer.clear();
-            self.shelve(buffer);
-        } else {
-            self.counters.freed += 1;
+        if (BUFFER_LEN_MIN..=BUFFER_LEN_MAX).contains(&capacity) && capacity.is_power_of_two() {
+            let has_room = self.idle_bytes + capacity <= self.idle_bytes_max;
+            let shelf = self.shelf(capacity);
+            shelf.lent = shelf.lent.saturating_sub(1);
+            if has_room && shelf.idle.len() < shelf.most_lent {
+                buffer.clear();
+                self.shelve(buffer);
+                return;
+            }
         }
+        self.counters.freed += 1;
     }
 
     /// Bytes of capacity that lie on the shelves.
@@ -110,7 +128,11 @@ impl Pool {
     /// Puts a buffer where requests of its capacity find it.
     fn shelve(&mut self, buffer: Vec<u8>) {
         self.idle_bytes += buffer.capacity();
-        self.shelves[(buffer.capacity().ilog2() - SHELF_FIRST) as usize].push(buffer);
+        self.shelf(buffer.capacity()).idle.push(buffer);
+    }
+
+    fn shelf(&mut self, capacity: usize) -> &mut Shelf {
+        &mut self.shelves[(capacity.ilog2() - SHELF_FIRST) as usize]
     }
 }
 
@@ -206,6 +228,21 @@ mod tests {
         assert_eq!((pool.idle_bytes(), pool.counters().allocated), (0, 0));
     }
 
+    #[test]
+    fn no_more_are_kept_of_a_size_than_were_wanted_of_it_at_a_time() {
+        let mut pool = Pool::new(1 << 20);
+        for _ in 0..100 {
+            let mut buffer = pool.take(BUFFER_LEN_MIN);
+            buffer.resize(BUFFER_LEN_MIN + 1, 1);
+            pool.give(buffer);
+        }
+        assert_eq!(pool.idle_bytes(), 0, "all of them have grown, and nobody asks for larger ones");
+        let lent = [0; 3].map(|_| pool.take(2 * BUFFER_LEN_MIN));
+        lent.into_iter().for_each(|buffer| pool.give(buffer));
+        (0..5).for_each(|_| pool.give(Vec::with_capacity(2 * BUFFER_LEN_MIN)));
+        assert_eq!(pool.idle_bytes(), 3 * 2 * BUFFER_LEN_MIN);
+    }
+
     proptest! {
         #[test]
         fn has_room_stays_under_its_cap_and_counts_right(
@@ -225,7 +262,7 @@ mod tests {
                     pool.give(buffer);
                 }
                 prop_assert!(pool.idle_bytes() <= cap);
-                let idle: usize = pool.shelves.iter().flatten().map(Vec::capacity).sum();
+                let idle: usize = pool.shelves.iter().flat_map(|shelf| &shelf.idle).map(Vec::capacity).sum();
                 prop_assert_eq!(pool.idle_bytes(), idle);
                 let counters = pool.counters();
                 prop_assert_eq!(counters.taken - counters.given, lent.len() as u64);
