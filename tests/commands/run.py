@@ -155,9 +155,6 @@ def try_it(readme, picture):
             sys.exit(f"dev does not print this line of the README: {line}")
         terminal.start(line, f"(you are {terminal.name};", BUILD)
         terminal.typed = line
-    if picture:
-        # Nobody is offline in a picture.
-        time.sleep(2)
     # Both are linked when each has an answer; the first lines may find the other one offline.
     say_until(alice, "bob: hello", bob, "alice: hello")
     say_until(bob, "alice: hi, how are you?", alice, "bob: hi, how are you?")
