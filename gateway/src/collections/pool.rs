@@ -237,6 +237,12 @@ mod tests {
             pool.give(buffer);
         }
         assert_eq!(pool.idle_bytes(), 0, "all of them have grown, and nobody asks for larger ones");
+        for _ in 0..10 {
+            let buffer = pool.take(2 * BUFFER_LEN_MIN);
+            pool.give(buffer);
+        }
+        (0..5).for_each(|_| pool.give(Vec::with_capacity(2 * BUFFER_LEN_MIN)));
+        assert_eq!(pool.idle_bytes(), 2 * BUFFER_LEN_MIN, "one after the other");
         let lent = [0; 3].map(|_| pool.take(2 * BUFFER_LEN_MIN));
         lent.into_iter().for_each(|buffer| pool.give(buffer));
         (0..5).for_each(|_| pool.give(Vec::with_capacity(2 * BUFFER_LEN_MIN)));
