@@ -54,18 +54,8 @@ fn returning(bound_key: Option<[u8; 32]>) -> Pair {
     let ticket = keys.issue(&identity(key.public().key_id(), bound_key), &[1; 16]).expect("it fits");
     let suites = Suites::from_bits(all_suites().bits() | Suite::Nnpsk0AesGcm.bit());
     pair.acceptor = Acceptor::new(key, suites, &[], Some(keys));
-    let server = pair.acceptor.public();
-    let dial = Dial {
-        server: &server,
-        gate: &Gate::new(&server),
-        suite: Suite::Nnpsk0AesGcm,
-        better: Suites::NONE,
-        served: Suites::NONE,
-        device_key: None,
-        ticket: Some((&ticket, &PSK)),
-    };
-    pair.hello.clear();
-    pair.client = ClientLink::dial(&dial, [4; 32], Time::ZERO, &mut pair.hello).expect("it fits the suite");
+    pair.suite = Suite::Nnpsk0AesGcm;
+    pair.redial(Suites::NONE, Some((&ticket, &PSK)));
     pair
 }
 

@@ -1,0 +1,164 @@
+//! Frames as the generated structs they stand for.
+
+use prost::bytes::Bytes;
+
+use super::super::*;
+use crate::wire::proto::stream as proto;
+use proto::frame::Kind;
+
+/// A frame as the generated struct it stands for.
+pub(super) fn as_generated(frame: &StreamFrame<'_>) -> Option<Kind> {
+    let b = Bytes::copy_from_slice;
+    Some(match *frame {
+        StreamFrame::Request(r) => Kind::Request(proto::Request {
+            call: r.call,
+            link: r.link,
+            id: b(&r.id),
+            user: b(r.user),
+            device: b(r.device),
+            route: r.route.into(),
+            key: b(r.key),
+            payload: b(r.payload),
+            deadline_ms: r.deadline_ms,
+            trace: r.trace,
+            again: r.again,
+            session: b(r.session),
+            realm: r.realm.into(),
+        }),
+        StreamFrame::Response(r) => Kind::Response(proto::Response {
+            call: r.call,
+            status: r.status,
+            payload: b(r.payload),
+            refused: r.refused,
+            retry_after_ms: r.retry_after_ms,
+            trace: r.trace,
+        }),
+        StreamFrame::Push(p) => Kind::Push(proto::Push {
+            number: p.number,
+            link: p.link,
+            user: b(p.user),
+            room: b(p.room),
+            device: b(p.device),
+            id: b(p.id),
+            payload: b(p.payload),
+            class: p.class,
+            realm: p.realm.into(),
+            ..proto::Push::default()
+        }),
+        StreamFrame::Credit { bytes } => Kind::Credit(proto::Credit { bytes }),
+        StreamFrame::Ping { nonce } => Kind::Ping(proto::Ping { nonce }),
+        StreamFrame::Pong { nonce } => Kind::Pong(proto::Pong { nonce }),
+        StreamFrame::Report(r) => Kind::Report(proto::Report {
+            number: r.number,
+            outcome: i32::from(r.outcome as u8),
+            reason: r.reason,
+            ..proto::Report::default()
+        }),
+        StreamFrame::ReportAck { report } => Kind::ReportAck(proto::ReportAck { report }),
+        StreamFrame::Pad { zeros } => Kind::Pad(proto::Pad { zeros: b(zeros) }),
+        StreamFrame::Draining { deadline_ms } => Kind::Draining(proto::Draining { deadline_ms }),
+        StreamFrame::LinkOpened(_)
+        | StreamFrame::LinkClosed(_)
+        | StreamFrame::Authenticate(_)
+        | StreamFrame::AuthResult(_)
+        | StreamFrame::Kick(_)
+        | StreamFrame::Close(_) => presence_as_generated(frame),
+        StreamFrame::Rare(rare, inner) => rare_as_generated(rare, inner).unwrap(),
+        StreamFrame::Flawed(_) | StreamFrame::Unknown => return None,
+    })
+}
+
+fn presence_as_generated(frame: &StreamFrame<'_>) -> Kind {
+    let b = Bytes::copy_from_slice;
+    match *frame {
+        StreamFrame::LinkOpened(l) => Kind::LinkOpened(proto::LinkOpened {
+            link: l.link,
+            user: b(l.user),
+            device: b(l.device),
+            session: b(l.session),
+            address: b(l.address),
+            port: l.port,
+            suite: l.suite,
+            login_ms: l.login_ms,
+            agent: l.agent.into(),
+            link_epoch: l.link_epoch,
+            origin_suite: l.origin_suite,
+            peer_key: b(l.peer_key),
+            class: l.class,
+            realm: l.realm.into(),
+        }),
+        StreamFrame::LinkClosed(l) => Kind::LinkClosed(proto::LinkClosed {
+            link: l.link,
+            user: b(l.user),
+            device: b(l.device),
+            session: b(l.session),
+            code: l.code,
+            link_epoch: l.link_epoch,
+        }),
+        StreamFrame::Authenticate(a) => Kind::Authenticate(proto::Authenticate {
+            call: a.call,
+            link: a.link,
+            token: b(a.token),
+            device: b(a.device),
+            user: b(a.user),
+            handshake: b(a.handshake),
+            peer_key: b(a.peer_key),
+            suite: a.suite,
+            address: b(a.address),
+            deadline_ms: a.deadline_ms,
+            signature: b(a.signature),
+            class: a.class,
+            realm: a.realm.into(),
+        }),
+        StreamFrame::AuthResult(a) => Kind::AuthResult(proto::AuthResult {
+            call: a.call,
+            accepted: a.accepted,
+            user: b(a.user),
+            expires_ms: a.expires_ms,
+            code: a.code,
+            retry_after_ms: a.retry_after_ms,
+            do_not_reconnect: a.do_not_reconnect,
+            class: a.class,
+            limit_class: a.limit_class.into(),
+            capabilities: a.capabilities,
+            ticket_ms: a.ticket_ms,
+            no_tickets: a.no_tickets,
+            bound_key: b(a.bound_key),
+            login: b(a.login),
+        }),
+        StreamFrame::Kick(k) => Kind::Kick(proto::Kick {
+            link: k.link,
+            user: b(k.user),
+            device: b(k.device),
+            code: k.code,
+            do_not_reconnect: k.do_not_reconnect,
+            revoke: k.revoke,
+            realm: k.realm.into(),
+        }),
+        StreamFrame::Close(c) => {
+            Kind::Close(proto::Close { code: c.code, retry_after_ms: c.retry_after_ms, text: c.text.into() })
+        }
+        ref other => panic!("{} is not about a link", other.name()),
+    }
+}
+
+fn rare_as_generated(rare: Rare, inner: &[u8]) -> Result<Kind, Error> {
+    Ok(match rare {
+        Rare::LinkDetached => Kind::LinkDetached(Rare::decode(inner)?),
+        Rare::Hello => Kind::Hello(Rare::decode(inner)?),
+        Rare::Ready => Kind::Ready(Rare::decode(inner)?),
+        Rare::Ban => Kind::Ban(Rare::decode(inner)?),
+        Rare::Join => Kind::Join(Rare::decode(inner)?),
+        Rare::Leave => Kind::Leave(Rare::decode(inner)?),
+        Rare::EndSession => Kind::EndSession(Rare::decode(inner)?),
+        Rare::LinkResumed => Kind::LinkResumed(Rare::decode(inner)?),
+        Rare::Unban => Kind::Unban(Rare::decode(inner)?),
+        Rare::Throttle => Kind::Throttle(Rare::decode(inner)?),
+        Rare::Announced => Kind::Announced(Rare::decode(inner)?),
+        Rare::RoomResult => Kind::RoomResult(Rare::decode(inner)?),
+        Rare::RoomAsk => Kind::RoomAsk(Rare::decode(inner)?),
+        Rare::RoomAnswer => Kind::RoomAnswer(Rare::decode(inner)?),
+        Rare::RoomEvents => Kind::RoomEvents(Rare::decode(inner)?),
+        Rare::RoomCount => Kind::RoomCount(Rare::decode(inner)?),
+    })
+}
