@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use client::{Client, Config, Credentials, Error, Pushes, State};
+use client::{Client, Config, Credentials, Error, Outcome, Pushes, State};
 use protocol::buffer::{Input, Rest};
 use protocol::limits::RECORD_LEN_MAX_UPLINK;
 use protocol::link::{Acceptor, Rules, ServerLink};
@@ -383,4 +383,14 @@ pub(crate) async fn failure(client: &Client) -> Error {
         }
         State::Up(_) | State::Connecting { after: None } => unreachable!("not waited for"),
     }
+}
+
+/// A request that goes its way while the test does something else.
+pub(crate) fn spawn(client: &Client, payload: &'static [u8]) -> tokio::task::JoinHandle<Outcome> {
+    let client = client.clone();
+    tokio::spawn(async move { client.request("echo", b"", payload).await })
+}
+
+pub(crate) fn answered(payload: &[u8]) -> Outcome {
+    Outcome::Answered { status: 0, payload: payload.to_vec().into() }
 }

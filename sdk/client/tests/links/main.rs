@@ -3,3 +3,4 @@
 mod attacks;
 mod gateway;
 mod link;
+mod redial;
