@@ -12,6 +12,7 @@ mod credit;
 mod devices;
 mod flood;
 mod held;
+mod idle;
 mod innocent;
 mod late;
 mod leaving;

@@ -24,6 +24,9 @@ const PARAMS: Params = Params {
     pending_bytes_max: 1 << 20,
 };
 
+/// What a socket takes at a time in which the gateway reads slowly.
+const PIECE: usize = 1024;
+
 fn shared() -> Shared {
     let mut service = Service::default();
     let echo = |request: &StreamRequest<'_>, _: &Gateway, answer: &mut Answer| {
@@ -46,6 +49,11 @@ fn shared() -> Shared {
 fn gateway() -> GatewayStream {
     let introduction = Introduction { boot_id: [1; 16], gateway: "g".into(), worker: 0 };
     GatewayStream::new(&Mode::Clear, PARAMS, introduction, [2; 32], Time::ZERO).unwrap()
+}
+
+fn request(call: u64, payload: &[u8]) -> StreamRequest<'_> {
+    let (link, id, user, device) = (1, [1; 16], b"u", b"d");
+    StreamRequest { call, link, id, user, device, route: "echo", payload, ..StreamRequest::default() }
 }
 
 /// What the gateway wants to send.
@@ -141,16 +149,7 @@ async fn what_waits_unread_is_read_before_a_gateway_is_given_up() {
 
     let ready = until(&mut far, &mut gateway, |event| event == ToGateway::Ready).await;
     assert_eq!(ready, Some(()));
-    let request = StreamRequest {
-        call: 1,
-        link: 1,
-        id: [1; 16],
-        user: b"u",
-        device: b"d",
-        route: "echo",
-        ..Default::default()
-    };
-    gateway.request(&request).unwrap();
+    gateway.request(&request(1, b"")).unwrap();
     kernel.lock().unwrap().last = sealed(&mut gateway);
     let answered = until(&mut far, &mut gateway, |event| matches!(event, ToGateway::Response(_))).await;
     assert_eq!(answered, Some(()), "the request was there in time");
@@ -160,4 +159,38 @@ async fn what_waits_unread_is_read_before_a_gateway_is_given_up() {
     // Nothing comes any more, and the backend hangs up.
     assert_eq!(until(&mut far, &mut gateway, |_| false).await, None);
     task.abort();
+}
+
+#[tokio::test]
+async fn a_gateway_that_takes_what_it_is_told_is_not_given_up_and_one_that_takes_nothing_is() {
+    let (mut shared, mut gateway) = (shared(), gateway());
+    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    shared.service.ear = Some(Box::new(move |event, _| {
+        if let Event::Closed(how) = event {
+            ends.send(how).unwrap();
+        }
+    }));
+    let (near, mut far) = tokio::io::duplex(PIECE);
+    let (reader, writer) = tokio::io::split(near);
+    let (_stop, stopped) = watch::channel(false);
+    let task =
+        tokio::spawn(async move { serve(reader, writer, &shared, Newcomer::default(), stopped).await });
+    far.write_all(&sealed(&mut gateway)).await.unwrap();
+    assert_eq!(until(&mut far, &mut gateway, |event| event == ToGateway::Ready).await, Some(()));
+    for call in 1..=16 {
+        gateway.request(&request(call, &[0; 4000])).unwrap();
+    }
+    far.write_all(&sealed(&mut gateway)).await.unwrap();
+
+    // From now on the gateway says nothing. It reads a piece at a time of 64 KiB of answers, for twice as long as silence may be.
+    let mut piece = [0; PIECE];
+    for _ in 0..12 {
+        tokio::time::sleep(PARAMS.heartbeat / 3).await;
+        let len = far.read(&mut piece).await.unwrap();
+        assert!(len > 0, "{:?}", ended.try_recv());
+    }
+    assert!(ended.try_recv().is_err(), "it reads");
+    // And then nothing more.
+    assert_eq!(ended.recv().await, Some(Ended::Breach(Error::HeartbeatTimeout)));
+    task.await.unwrap();
 }
