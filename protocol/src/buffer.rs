@@ -373,6 +373,7 @@ mod tests {
         assert_eq!(input.hold(CLEAR, &mut open, |_| false, |plain| Ok(plain.len() >= 2)), Ok(true));
         let mut tail = records(&[b"e"]);
         let rest = input.into_rest();
+        assert_eq!(rest.len(), 2 + 3 * 4, "one record that is open, three that are not");
         let mut input = Input::new(&mut tail, rest);
         let mut got = Vec::new();
         while let Some(span) = input.next_frame(CLEAR, &mut open).unwrap() {

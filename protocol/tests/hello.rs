@@ -129,11 +129,20 @@ fn only_a_busy_server_can_ask_for_time_and_for_a_minute_at_most() {
 }
 
 #[test]
+fn a_reason_is_known_by_its_number() {
+    let known =
+        (0..=u8::MAX).filter_map(|number| Rejection::from_number(number).map(|reason| (number, reason)));
+    assert!(known.clone().all(|(number, reason)| reason as u8 == number));
+    assert_eq!(known.count(), 5);
+}
+
+#[test]
 fn what_is_used_has_to_be_offered() {
     let link = preamble(Suite::NkAesGcm.byte(), 0);
     assert!(link.offers_what_it_uses());
     assert!(!Preamble { suites: Suites::of(&[Suite::IkAesGcm]), ..link }.offers_what_it_uses());
     assert!(!Preamble { versions: 0xfd, ..link }.offers_what_it_uses());
+    assert!(!Preamble { version: 8, ..link }.offers_what_it_uses(), "eight bits offer versions 0 to 7");
     let stream = Preamble { suites: Suites::NONE, ..preamble(Suite::KkAesGcm.byte(), 4) };
     assert!(stream.offers_what_it_uses());
     assert!(!Preamble { suites: link.suites, ..stream }.offers_what_it_uses(), "streams negotiate no suite");

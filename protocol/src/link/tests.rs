@@ -347,7 +347,12 @@ fn a_client_that_was_talked_down_notices() {
 fn nothing_may_follow_message_1() {
     let mut pair = Pair::new(Suite::NkChaChaPoly);
     pair.hello.push(0);
-    assert_eq!(pair.hail(&mut Vec::new()), Err(Error::Early));
+    // All in one chunk, and with the end of message 1 in the second.
+    for piece in [usize::MAX, pair.hello.len() - 3] {
+        pair.piece = piece;
+        assert_eq!(pair.hail(&mut Vec::new()), Err(Error::Early));
+        pair.server = ServerLink::new(Time::ZERO);
+    }
 }
 
 #[test]

@@ -28,6 +28,19 @@ fn a_link_opens_authenticates_and_lives_one_after_the_other() {
     assert!(pair.server.identity().is_none() && !pair.server.owns_ticket(&[]));
 }
 
+#[test]
+fn message_2_may_stand_behind_other_bytes_of_a_batch() {
+    let mut pair = Pair::new(Suite::NkChaChaPoly);
+    assert_eq!(pair.hail(&mut Vec::new()), Ok(true));
+    let hello = pair.partials[0].take(pair.places[0]).expect("it was kept");
+    let mut batch = b"before".to_vec();
+    let (acceptor, now) = (&pair.acceptor, pair.now);
+    pair.server.handshake(hello.gathered(), acceptor, [5; 32], now, NOW, &mut batch).expect("it opens");
+    assert!(batch.starts_with(b"before"));
+    assert_eq!(pair.deliver_down(&batch[6..]), Ok(Vec::new()));
+    assert!(pair.client.is_open());
+}
+
 fn identity(key: KeyId, bound_key: Option<[u8; 32]>) -> Identity {
     Identity {
         psk: Zeroizing::new(PSK),

@@ -291,7 +291,8 @@ fn a_dead_peer_is_found_by_an_end_that_is_always_late() {
     let mut pair = Pair::live(&Mode::Clear);
     // Half an interval late each time.
     let died = (1..100).find(|turn| pair.gateway.expire(START + turn * 3 * PARAMS.heartbeat / 2).is_err());
-    assert!(died.is_some_and(|turn| turn <= 12), "{died:?}");
+    // The first turn comes before the deadline, and eight are excused.
+    assert_eq!(died, Some(10));
 }
 
 /// Timers are coarse. Were that an excuse, nobody who is dead would ever be found.
