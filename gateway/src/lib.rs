@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod admission;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod collections;

@@ -16,6 +16,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use driver::{Doorbells, Endpoint, ListenOptions, Uring};
+use gateway::admission::lists::Lists;
 use gateway::clock::Clock;
 use gateway::collections::HashKey;
 use gateway::config::{Config, Development, DevelopmentToken, Machine, Secret};
@@ -270,6 +271,7 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
         mailbox,
         hash: HashKey::new(HASH),
         group: HashKey::new([2; 16]),
+        lists: Lists::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),
     }

@@ -5,6 +5,42 @@ WORKER = "gateway/src/worker/"
 UPSTREAM = "gateway/src/upstream/"
 
 BUGS = [
+    # Lists of addresses.
+    (
+        "the-door-is-open",
+        "banned::",
+        WORKER + "door/mod.rs",
+        "        !is_denied\n",
+        "        !is_denied || PLANTED\n",
+    ),
+    (
+        "whoever-is-in-stays",
+        "banned::",
+        WORKER + "door/mod.rs",
+        "        self.next = Some(0);\n",
+        "        self.next = (!PLANTED).then_some(0);\n",
+    ),
+    (
+        "a-slice-forgets-the-rest",
+        "banned::",
+        WORKER + "door/mod.rs",
+        "        self.next = (end < slots_used).then_some(end);\n",
+        "        self.next = (end < slots_used && !PLANTED).then_some(end);\n",
+    ),
+    (
+        "links-to-look-at-do-not-keep-awake",
+        "banned::",
+        WORKER + "door/mod.rs",
+        "        self.next.is_some()\n",
+        "        self.next.is_some() && !PLANTED\n",
+    ),
+    (
+        "a-ban-never-ends",
+        "banned::",
+        "gateway/src/admission/lists/mod.rs",
+        "        let denied = automatic.max(self.bans.cover(address, now))",
+        "        let denied = automatic.max(self.bans.cover(address, if PLANTED { Time::ZERO } else { now }))",
+    ),
     # Strangers, hellos and places.
     (
         "handshake-budget-never-spent",

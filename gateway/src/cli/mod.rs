@@ -1,5 +1,6 @@
 //! The command line: `gateway VERB …`. Each verb is a function that ends in an exit code.
 
+mod bans;
 mod keys;
 mod print;
 mod status;
@@ -77,6 +78,27 @@ enum Verb {
         /// In JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Let nobody in from an address or a block, and end the links from there.
+    Ban {
+        #[command(flatten)]
+        asked: bans::Asked,
+        #[command(flatten)]
+        whom: bans::Whom,
+        #[command(flatten)]
+        terms: bans::Terms,
+    },
+    /// End exactly this ban.
+    Unban {
+        #[command(flatten)]
+        asked: bans::Asked,
+        #[command(flatten)]
+        whom: bans::Whom,
+    },
+    /// List the bans in force.
+    Bans {
+        #[command(flatten)]
+        asked: bans::Asked,
     },
     /// A service with the routes "echo" and "chat", to try a gateway with; `dev` starts one by itself.
     #[command(name = crate::control::SERVICE_VERB)]
@@ -158,6 +180,9 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Token { config } => token(&config),
         Verb::Doctor { config } => doctor_verb(config.as_deref()),
         Verb::Status { socket, json } => status::status(&socket, json),
+        Verb::Ban { asked, whom, terms } => status::put(&asked.socket, &bans::set(&asked, &whom, &terms)),
+        Verb::Unban { asked, whom } => status::put(&asked.socket, &bans::lift(&asked, &whom)),
+        Verb::Bans { asked } => status::put(&asked.socket, &bans::list(&asked)),
         Verb::ReferenceService { socket, until_input_ends } => reference_service(&socket, until_input_ends),
     }
 }
@@ -242,11 +267,12 @@ fn read_config(file: &Path, overrides: Overrides) -> Result<Checked<Config>, Exi
     })?;
     let show = |problems: &Problems| tell_as_it_is(&problems.to_string());
     // Files named in the config are meant relative to it, wherever the gateway was started.
-    let beside = |path: &Path| read_key_file(&file.parent().unwrap_or(Path::new("")).join(path));
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let beside = |path: &Path| read_key_file(&folder.join(path));
     match load(&name, &text, overrides, &machine(), &beside) {
         Ok((config, warnings)) => {
             show(&warnings);
-            Ok(config)
+            Ok(config.beside(folder))
         }
         Err(problems) => {
             show(&problems);

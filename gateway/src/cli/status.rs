@@ -7,7 +7,12 @@ use crate::config::Level;
 use crate::control::{Exit, ask, tell};
 
 pub(super) fn status(socket: &Path, json: bool) -> Exit {
-    match ask(socket, if json { "status --json\n" } else { "status\n" }) {
+    put(socket, if json { "status --json\n" } else { "status\n" })
+}
+
+/// Sends a line to a gateway and prints what it answers.
+pub(super) fn put(socket: &Path, line: &str) -> Exit {
+    match ask(socket, line) {
         Ok(answer) => print(&answer),
         Err(reason) => {
             tell(Level::Error, &reason);

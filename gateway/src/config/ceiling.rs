@@ -29,6 +29,9 @@ const HELLO_BYTES: u64 = 32;
 const REVOCATION_BYTES: u64 = 128;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
 const LETTER_BYTES: u64 = 128 + 4096 / 16;
+/// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, as the former one is
+/// freed when the last worker has the next.
+const BAN_BYTES: u64 = 600;
 /// Buffers of one admin connection.
 const ADMIN_BYTES: u64 = 72 << 10;
 
@@ -91,6 +94,7 @@ impl Ceiling {
                 ),
             ),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
+            ("bans", wide(config.lists.bans).saturating_mul(BAN_BYTES)),
             ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];

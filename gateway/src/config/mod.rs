@@ -35,7 +35,7 @@ pub use next_key::{NEXT_KEYS_MAX, NextKey};
 pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
-pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Log, Receive, Requests};
+pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Lists, Log, Receive, Requests};
 pub use socket::{SOCKET_PATH_MAX, beside};
 pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};
 
@@ -48,6 +48,18 @@ impl<T> Deref for Checked<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl Checked<Config> {
+    /// With the paths of its lists meant relative to this folder.
+    #[must_use]
+    pub fn beside(mut self, folder: &Path) -> Self {
+        let Lists { allow, deny, journal, .. } = &mut self.0.lists;
+        for path in allow.iter_mut().chain(deny).chain(journal) {
+            *path = folder.join(&path);
+        }
+        self
     }
 }
 
@@ -68,6 +80,12 @@ pub fn load(
         Some(config) if !problems.fatal() => Ok((Checked(config), problems)),
         _ => Err(problems),
     }
+}
+
+/// A time as it is given on a command line, such as `30s`, `1h` or `7d`; `None` if it is none.
+#[must_use]
+pub fn parse_span(text: &str) -> Option<std::time::Duration> {
+    value::span(text)
 }
 
 /// What a gateway for development is made of.

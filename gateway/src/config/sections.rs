@@ -204,6 +204,23 @@ section! {
 }
 
 section! {
+    /// Which addresses may come in. Of all blocks that hold an address, the one with the longest prefix decides; of equally
+    /// long ones, the one that denies.
+    pub Lists {
+        /// Files of addresses that are let in without being counted: one address or block a line, behind it `until` and a day
+        /// if it is to end, and behind # whatever you like.
+        allow: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block";
+        /// Files of addresses that are not let in, written like those of `allow`.
+        deny: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block";
+        /// Folder of the journal in which bans are kept that are set while the gateway runs. It has to be there, and is this
+        /// gateway's alone. Absent: such bans are forgotten when the gateway ends.
+        journal: Option<PathBuf> as Optional<File> = "", Restart, "none";
+        /// Bans that may be set while the gateway runs.
+        bans: usize as Count = "65536" in 16..=1_048_576, Restart, "600 B each";
+    }
+}
+
+section! {
     /// How often clients show that they live.
     pub Heartbeat {
         /// Shortest interval a client may choose.

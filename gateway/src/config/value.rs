@@ -132,6 +132,12 @@ impl Kind for ShortSpan {
     }
 }
 
+/// A time as it is given on a command line: with the units of the file, or in days.
+pub(super) fn span(text: &str) -> Option<Duration> {
+    let units = [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    with_unit(&DeValue::String(text.into()), &units).ok().map(Duration::from_millis)
+}
+
 fn with_unit(value: &DeValue<'_>, units: &[(&str, u64)]) -> Result<u64, String> {
     let text = match value {
         DeValue::String(text) => text.as_ref(),

@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 use protocol::hex;
 
 use super::{Exit, Options, Ready, Signals, Workers, cannot_use, machine, run, tell, tell_as_it_is};
+use crate::admission::lists::Lists;
+use crate::clock::Clock;
 use crate::config::{Checked, Config, Development, DevelopmentToken, Level, SOCKET_PATH_MAX, Secret};
 
 /// The verb by which this binary starts itself as the reference service; followed by the socket's path.
@@ -36,7 +38,7 @@ pub struct DevOptions {
 /// Runs a gateway for development until a signal ends it.
 pub fn dev<S>(options: DevOptions, signals: Signals, spawn: S) -> Exit
 where
-    S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
+    S: FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String>,
 {
     // Before anything is left behind that a failed start would have to clean up.
     if let Err(blocked) = driver::probe() {

@@ -77,7 +77,7 @@ pub(super) fn answer(request: &Request<'_>, snapshot: &Snapshot<'_>) -> Vec<u8> 
         }
         "/healthz" => ("200 OK", plain, "alive\n".to_owned()),
         "/readyz" => match snapshot.not_ready() {
-            None => ("200 OK", plain, "ready\n".to_owned()),
+            None => ("200 OK", plain, snapshot.ready()),
             Some(reason) => ("503 Service Unavailable", plain, format!("not ready: {reason}\n")),
         },
         "/status" => ("200 OK", "application/json", format!("{}\n", snapshot.json())),
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_gateway_that_stops_is_alive_but_not_ready() {
         with_snapshot(|snapshot| {
-            let stopping = Snapshot { stopping: true, ..*snapshot };
+            let stopping = Snapshot { stopping: true, bans_read_only: None, ..*snapshot };
             let request = |path| Request { head_only: false, path, accept: "" };
             assert!(answer(&request("/readyz"), &stopping).starts_with(b"HTTP/1.1 503 "));
             assert!(answer(&request("/healthz"), &stopping).starts_with(b"HTTP/1.1 200 "));

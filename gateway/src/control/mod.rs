@@ -5,6 +5,7 @@
 
 mod addresses;
 mod ask;
+mod bans;
 mod dev;
 mod endpoints;
 mod exit;
@@ -43,12 +44,14 @@ pub use ready::Ready;
 pub use signals::Signals;
 pub use sockets::Sockets;
 pub use trial::{Trial, try_out};
-pub use workers::{Progress, UntilEnded, Workers};
+pub use workers::{Progress, TellLists, UntilEnded, Workers};
 
+use self::bans::Keeper;
 use self::endpoints::Endpoints;
 use self::fullness::Fullness;
 use self::ready::ReadyFile;
 use self::serve::State;
+use crate::admission::lists::Lists;
 use crate::clock::Clock;
 use crate::config::{Checked, Config, Level, Secret};
 
@@ -70,7 +73,7 @@ pub type WhenReady = Box<dyn FnOnce(&Ready) + Send>;
 /// everything that can fail without them.
 pub fn run<S>(config: Checked<Config>, options: Options, signals: Signals, spawn: S) -> Exit
 where
-    S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
+    S: FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String>,
 {
     set_level(config.log.level);
     // tokio-uring panics where io_uring is forbidden, so this comes before its runtime.
@@ -100,17 +103,26 @@ fn cannot_start(reason: &str) -> Exit {
 
 async fn live<S>(config: Arc<Checked<Config>>, options: Options, mut signals: Signals, spawn: S) -> Exit
 where
-    S: FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String>,
+    S: FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String>,
 {
+    let clock = Clock::start();
+    let opened = match bans::open(&config.lists, clock.now(), clock.unix()) {
+        Ok(opened) => opened,
+        Err(reason) => return cannot_start(&reason),
+    };
+    opened.warning.iter().for_each(|warning| tell(Level::Warning, warning));
     let sockets = match bind(&config, &mut signals).await {
         Ok(sockets) => sockets,
         Err(exit) => return exit,
     };
-    let mut workers = match spawn(&config) {
+    let mut workers = match spawn(&config, clock, opened.lists()) {
         Ok(workers) => workers,
         Err(reason) => return cannot_start(&reason),
     };
-    let state = Rc::new(State::new(Arc::clone(&config), &workers, Clock::start()));
+    let tell_lists = std::mem::replace(&mut workers.tell_lists, Box::new(|_, _| true));
+    let keeper = Rc::new(Keeper::new(opened, tell_lists, workers.counters.len(), clock));
+    tokio_uring::spawn(Rc::clone(&keeper).tend());
+    let state = Rc::new(State::new(Arc::clone(&config), &workers, keeper, clock));
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.
     let _admin_file = match serve::start(sockets, &state) {

@@ -11,6 +11,7 @@ use protocol::UnixMillis;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::bans::{self, Keeper};
 use super::places::{Places, Seat};
 use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
@@ -28,6 +29,7 @@ pub(super) struct State {
     progress: Arc<Progress>,
     addresses: Vec<SocketAddr>,
     ceiling: Ceiling,
+    keeper: Rc<Keeper>,
     clock: Clock,
     started: UnixMillis,
     /// Whether the gateway is on its way out.
@@ -37,13 +39,19 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(config: Arc<Checked<Config>>, workers: &Workers, clock: Clock) -> Self {
+    pub(super) fn new(
+        config: Arc<Checked<Config>>,
+        workers: &Workers,
+        keeper: Rc<Keeper>,
+        clock: Clock,
+    ) -> Self {
         Self {
             ceiling: Ceiling::of(&config),
             config,
             counters: workers.counters.clone(),
             progress: Arc::clone(&workers.progress),
             addresses: workers.listeners.clone(),
+            keeper,
             clock,
             started: clock.unix(),
             stopping: Cell::new(false),
@@ -62,6 +70,8 @@ impl State {
             addresses: &self.addresses,
             counters: &self.counters,
             ceiling: &self.ceiling,
+            bans: self.keeper.count(),
+            bans_read_only: self.keeper.broken(),
             places: [("http", &self.http), ("admin", &self.admin)],
         }
     }
@@ -145,14 +155,14 @@ async fn serve_admin(listener: UnixListener, uid: u32, state: Rc<State>) {
         match listener.accept().await {
             Ok((mut stream, _)) => {
                 // The file's rights say the same; a file can be moved or its rights be changed, credentials can't.
-                let allowed = stream.peer_cred().is_ok_and(|peer| peer.uid() == uid || peer.uid() == 0);
-                if !allowed {
+                let peer = stream.peer_cred().map(|peer| peer.uid());
+                let Some(asker) = peer.ok().filter(|&asker| asker == uid || asker == 0) else {
                     let _ = stream.try_write(STRANGER);
                     continue;
-                }
+                };
                 let place = Place::take(&state, |state| &state.admin);
                 tokio_uring::spawn(async move {
-                    if place.until_over(talk_admin(&mut stream, &place)).await {
+                    if place.until_over(talk_admin(&mut stream, asker, &place)).await {
                         let _ = stream.try_write(BUSY);
                     }
                 });
@@ -187,7 +197,7 @@ async fn talk_http(stream: &mut TcpStream, place: &Place) -> io::Result<()> {
     stream.shutdown().await
 }
 
-async fn talk_admin(stream: &mut UnixStream, place: &Place) -> io::Result<()> {
+async fn talk_admin(stream: &mut UnixStream, uid: u32, place: &Place) -> io::Result<()> {
     let mut line = Vec::with_capacity(128);
     while !line.contains(&b'\n') {
         let room = (LINE_LEN_MAX - line.len()) as u64;
@@ -199,12 +209,21 @@ async fn talk_admin(stream: &mut UnixStream, place: &Place) -> io::Result<()> {
     let end = line.iter().position(|byte| *byte == b'\n');
     let text = end.and_then(|end| std::str::from_utf8(&line[..end]).ok());
     let answer = match text {
-        Some(text) => verbs::answer(text, &place.state.snapshot()),
+        Some(text) => answer(text, uid, &place.state).await,
         None => format!("error: send one line of UTF-8, at most {LINE_LEN_MAX} bytes\n"),
     };
     place.answers();
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// The answer to one line of the user of the system with this number.
+async fn answer(line: &str, uid: u32, state: &State) -> String {
+    match bans::parse(line) {
+        None => verbs::answer(line, &state.snapshot()),
+        Some(Ok((wish, json))) => bans::answer(wish, json, uid, Rc::clone(&state.keeper), state.clock).await,
+        Some(Err(wrong)) => format!("error: {wrong}\n{}", bans::HELP),
+    }
 }
 
 /// After a failed accept (no descriptors left): trying again at once would spin.

@@ -29,6 +29,10 @@ pub(super) struct Snapshot<'s> {
     pub(super) counters: &'s [Arc<Counters>],
     /// The sum of all limits.
     pub(super) ceiling: &'s Ceiling,
+    /// How many bans there are.
+    pub(super) bans: usize,
+    /// Why none can be set or lifted, if so.
+    pub(super) bans_read_only: Option<String>,
     /// The connections at the sockets of the control thread, by name.
     pub(super) places: [(&'static str, &'s Places); 2],
 }
@@ -51,6 +55,16 @@ impl Snapshot<'_> {
         let full = (0..self.config.listeners.len()).filter(|at| is_full(self.config, self.counters, *at));
         named.extend(full.map(|at| fullness::describe(self.config, self.counters, at)));
         (!named.is_empty()).then(|| named.join("; "))
+    }
+
+    /// That new clients are welcome, and what an operator has to see to all the same.
+    pub(super) fn ready(&self) -> String {
+        match &self.bans_read_only {
+            None => "ready\n".to_owned(),
+            Some(why) => {
+                format!("ready; bans can neither be set nor lifted: {why}; start the gateway again\n")
+            }
+        }
     }
 
     /// A route without a stream, and why its endpoints have none.
@@ -122,6 +136,8 @@ pub(super) mod tests {
             addresses: &["127.0.0.1:7400", "[::1]:7401"].map(|address| address.parse().unwrap()),
             counters: &counters,
             ceiling: &ceiling,
+            bans: 0,
+            bans_read_only: None,
             places: [("http", &Places::default()), ("admin", &Places::default())],
         });
     }

@@ -12,6 +12,7 @@ use protocol::noise::ticket::TicketKeys;
 
 use super::settings::settings;
 use super::{Progress, Workers};
+use crate::admission::lists::Lists;
 use crate::clock::Clock;
 use crate::collections::HashKey;
 use crate::config::{Checked, Config, Core, Listener, Secret};
@@ -22,8 +23,8 @@ use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Vacancy, Worker
 ///
 /// # Errors
 /// One line: what could not be made, and why.
-pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
-    let process = Process::new(config)?;
+pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Result<Workers, String> {
+    let process = Process::new(config, clock, lists)?;
     let progress = Arc::new(Progress::default());
     let mut workers = Workers {
         listeners: process.addresses,
@@ -31,6 +32,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
         progress: Arc::clone(&progress),
         stop: Box::new(|| {}),
         rotate_tickets: None,
+        tell_lists: Box::new(|_, _| true),
         threads: Vec::new(),
     };
     let mut bells = Vec::new();
@@ -48,6 +50,7 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
             mailbox,
             posts: posts.clone(),
             secrets: process.secrets.clone(),
+            lists: process.lists.clone(),
             vacancy: Arc::clone(&process.vacancy),
             clock: process.clock,
         };
@@ -75,6 +78,14 @@ pub fn spawn(config: &Arc<Checked<Config>>) -> Result<Workers, String> {
         workers.rotate_tickets =
             Some(Box::new(move |key| tell_all(&bells, || Letter::TicketKey(key.clone()))));
     }
+    let doors = bells.clone();
+    // A worker that has not started reads no lists, and keeps the process from going on.
+    workers.tell_lists = Box::new(move |worker, lists| {
+        let Some((post, waker)) = doors.get(worker) else { return true };
+        let sent = post.send(Letter::Lists(lists)).is_ok();
+        waker.wake();
+        sent
+    });
     workers.stop = Box::new(move || tell_all(&bells, || Letter::Stop));
     Ok(workers)
 }
@@ -102,6 +113,7 @@ struct Process {
     mailboxes: Vec<Mailbox>,
     doorbells: Doorbells,
     secrets: Secrets,
+    lists: Lists,
     vacancy: Arc<Vacancy>,
     clock: Clock,
 }
@@ -127,10 +139,9 @@ impl Secrets {
 }
 
 impl Process {
-    fn new(config: &Config) -> Result<Self, String> {
+    fn new(config: &Config, clock: Clock, lists: Lists) -> Result<Self, String> {
         let cores = config.cores.len();
         let (addresses, listeners) = listen(config)?;
-        let clock = Clock::start();
         let mut tickets = config.tickets.clone();
         if tickets.is_empty() {
             tickets.push(Secret::new(random()?));
@@ -143,6 +154,7 @@ impl Process {
                 .collect(),
             doorbells: Doorbells::new(cores as u32),
             secrets: Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets },
+            lists,
             vacancy: Arc::new(Vacancy::new(config.listeners.len())),
             clock,
         })
@@ -190,6 +202,7 @@ struct Start {
     mailbox: Mailbox,
     posts: Vec<Post>,
     secrets: Secrets,
+    lists: Lists,
     vacancy: Arc<Vacancy>,
     clock: Clock,
 }
@@ -221,6 +234,7 @@ impl Start {
             counters: self.counters,
             mailbox: self.mailbox,
             posts: self.posts,
+            lists: self.lists,
             vacancy: self.vacancy,
             hash: self.secrets.hash,
             // Fixed, so that all gateways agree; it protects nothing.

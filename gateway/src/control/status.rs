@@ -23,6 +23,8 @@ impl Snapshot<'_> {
             "listen": self.addresses[0].to_string(),
             "listeners": self.listeners().collect::<Vec<_>>(),
             "memory_ceiling_bytes": self.ceiling.user(),
+            "bans": self.bans,
+            "bans_read_only": self.bans_read_only,
             "endpoints": self.endpoints().collect::<Vec<_>>(),
             "totals": numbers(&self.totals()),
             "workers": self.workers().collect::<Vec<_>>(),
@@ -94,6 +96,9 @@ impl Snapshot<'_> {
             writeln!(text, "{name:<36} {:>16}{reason}", format!("{open} of {all} open{left_out}"))
                 .expect("a string takes everything");
         }
+        let read_only =
+            self.bans_read_only.as_ref().map_or(String::new(), |why| format!(", read-only: {why}"));
+        writeln!(text, "{:<36} {:>16}{read_only}", "bans", self.bans).expect("a string takes everything");
         for (metric, sample) in Counters::METRICS.iter().zip(self.totals()) {
             let mut line = |name: &str, number: u64| {
                 if number != 0 || metric.form == Form::Gauge {

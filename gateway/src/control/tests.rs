@@ -39,8 +39,8 @@ const STILLBORN: &str = "no ring for it";
 /// Threads that serve at once and end when they are told to, or with `failure`.
 fn idle_workers(
     failure: Option<&'static str>,
-) -> impl FnOnce(&Arc<Checked<Config>>) -> Result<Workers, String> {
-    move |config| {
+) -> impl FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String> {
+    move |config, _, _| {
         let progress = Arc::new(Progress::default());
         let told = Arc::new((Mutex::new(false), Condvar::new()));
         let mut threads = Vec::new();
@@ -74,6 +74,7 @@ fn idle_workers(
             progress,
             stop,
             rotate_tickets: None,
+            tell_lists: Box::new(|_, _| true),
             threads,
         })
     }
@@ -209,7 +210,8 @@ fn what_cannot_be_bound_keeps_the_gateway_from_starting() {
     }
     let folder = folder("taken");
     let _other = std::os::unix::net::UnixListener::bind(folder.join("admin.sock")).unwrap();
-    let spawn = |_: &Arc<Checked<Config>>| -> Result<Workers, String> { panic!("nothing may be started") };
+    let spawn =
+        |_: &Arc<Checked<Config>>, _, _| -> Result<Workers, String> { panic!("nothing may be started") };
     let (_signals, heard) = signals::tests::sent();
     assert_eq!(run(config(&folder), Options::default(), heard, spawn), Exit::Start);
     fs::remove_dir_all(&folder).unwrap();

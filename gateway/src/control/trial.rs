@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::addresses::{self, Refused};
 use super::ask::Running;
-use super::sockets;
+use super::{bans, sockets};
+use crate::clock::Clock;
 use crate::config::Config;
 
 /// What was found.
@@ -36,6 +37,7 @@ pub fn try_out(config: &Config) -> Trial {
     }
     http.into_iter().for_each(|refused| trial.note(refused, running.at_http.as_ref()));
     socket.into_iter().for_each(|refused| trial.note(refused, running.at_socket.as_ref()));
+    trial.obstacles.extend(bans::try_out(&config.lists, Clock::start().unix()).err());
     for endpoint in &config.endpoints {
         if let driver::Endpoint::Unix(path) = &endpoint.address
             && let Some(what) = oddity(path)

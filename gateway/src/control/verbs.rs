@@ -1,5 +1,6 @@
 //! The admin socket's language: one line in, text or JSON out, then the end.
 
+use super::bans;
 use super::metrics::{Exposition, render};
 use super::snapshot::Snapshot;
 
@@ -19,10 +20,14 @@ pub(super) fn answer(line: &str, snapshot: &Snapshot<'_>) -> String {
         ["status"] => snapshot.text(),
         ["status", "--json"] => format!("{}\n", snapshot.json()),
         ["metrics"] => render(snapshot, Exposition::OpenMetrics),
-        ["help"] => HELP.to_owned(),
-        [] => format!("error: empty line\n{HELP}"),
-        [verb, ..] => format!("error: no such verb: {}\n{HELP}", verb.escape_debug()),
+        ["help"] => help(),
+        [] => format!("error: empty line\n{}", help()),
+        [verb, ..] => format!("error: no such verb: {}\n{}", verb.escape_debug(), help()),
     }
+}
+
+fn help() -> String {
+    format!("{HELP}{}", bans::HELP)
 }
 
 #[cfg(test)]

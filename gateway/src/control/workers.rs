@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 
+use crate::admission::lists::Lists;
 use crate::config::Secret;
 use crate::counters::Counters;
 
@@ -60,6 +61,9 @@ impl Drop for UntilEnded {
     }
 }
 
+/// Hands one worker, by index, lists of addresses; whether its queue had room for them. Must not block.
+pub type TellLists = Box<dyn Fn(usize, Lists) -> bool + Send>;
+
 /// The workers of a running gateway.
 pub struct Workers {
     /// The addresses they listen on, by listener of the config; ports are the real ones.
@@ -72,6 +76,8 @@ pub struct Workers {
     pub stop: Box<dyn Fn() + Send>,
     /// Hands all of them a new key to seal tickets with; `None` when the keys come from the config.
     pub rotate_tickets: Option<Box<dyn Fn(Secret) + Send>>,
+    /// Hands one of them the lists of addresses that are in force.
+    pub tell_lists: TellLists,
     /// Their threads; an error says in one line what the worker died of.
     pub threads: Vec<JoinHandle<Result<(), String>>>,
 }

@@ -1,12 +1,13 @@
 //! A core's worker: everything one thread holds, and its turn.
 //!
 //! ```text
-//! wait → learn completions → bury → letters → bury → let time pass → bury → handshakes within budget → bury → flush once
+//! wait → learn completions → bury → letters → look at links → bury → let time pass → bury → handshakes within budget → bury → flush once
 //! ```
 //!
 //! [`Worker`] is the thin shell over a [`Driver`]: completions come in as values, operations leave in a queue, and nothing
 //! below knows a driver. What a worker holds are its parts, in the order of the way of a message:
 //!
+//! * `door` — who may come in, by address;
 //! * `slots` — whose a socket is: a link's or a stream's; accepts;
 //! * `links` — client links: hello, records, frames, end;
 //! * `identity` — who a client is: token, ticket, verdict;
@@ -23,6 +24,7 @@
 
 mod acceptors;
 mod census;
+mod door;
 mod flows;
 mod identity;
 mod learned;
@@ -96,6 +98,7 @@ impl<D: Driver> Worker<D> {
         }
         parts.bury();
         parts.read_letters();
+        parts.look_at_links();
         parts.bury();
         // Nothing is overdue that is already here, in the driver or in a letter.
         parts.expire(learned.until());

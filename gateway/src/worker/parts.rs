@@ -10,6 +10,7 @@ use protocol::{Time, UnixMillis};
 
 use super::acceptors::Acceptors;
 use super::census::Census;
+use super::door::Door;
 use super::identity::Judge;
 use super::links::Links;
 use super::post::Letters;
@@ -25,6 +26,8 @@ use super::turn::Turn;
 pub(super) struct Parts {
     /// Lent to the others.
     pub(super) turn: Turn,
+    /// Who may come in, by address.
+    pub(super) door: Door,
     /// Whose sockets are.
     pub(super) slots: Slots,
     /// Client links.
@@ -45,6 +48,7 @@ impl Parts {
     pub(super) fn new(settings: Settings, with: Surroundings, now: Time) -> Self {
         let acceptors = Acceptors::new(with.acceptors);
         Self {
+            door: Door::new(with.lists),
             slots: Slots::new(&settings, with.vacancy),
             links: Links::new(&settings, with.hash, now),
             identity: Judge::new(&settings, acceptors, with.group),
@@ -65,7 +69,10 @@ impl Parts {
 
     /// How long the driver may wait; `None` without a deadline, zero when work is left over from this turn.
     pub(super) fn time_left(&mut self) -> Option<Duration> {
-        let has_work = !self.turn.ops.is_empty() || self.links.has_work() || self.streams.has_work();
+        let has_work = !self.turn.ops.is_empty()
+            || self.door.has_work()
+            || self.links.has_work()
+            || self.streams.has_work();
         if has_work || !self.letters.may_sleep() {
             return Some(Duration::ZERO);
         }

@@ -112,11 +112,20 @@ pub struct Budgets {
     pub deadlines: u32,
     /// Links that a backend which has come back is told of.
     pub announcements: u32,
+    /// Links that are looked at since the lists of addresses have changed.
+    pub listed: u32,
 }
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self { completions: 2048, letters: 4096, ends: 1024, deadlines: 4096, announcements: 1024 }
+        Self {
+            completions: 2048,
+            letters: 4096,
+            ends: 1024,
+            deadlines: 4096,
+            announcements: 1024,
+            listed: 1024,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use protocol::link::Acceptor;
 use super::post::{Mailbox, Post};
 use super::turn::Random;
 use super::vacancy::Vacancy;
+use crate::admission::lists::Lists;
 use crate::collections::HashKey;
 use crate::counters::Counters;
 
@@ -25,6 +26,8 @@ pub struct Surroundings {
     pub hash: HashKey,
     /// Key of the hashes that all gateways of a group agree on: where users are placed, what logins are called.
     pub group: HashKey,
+    /// Who may come in, by address.
+    pub lists: Lists,
     /// Which workers have a place left.
     pub vacancy: Arc<Vacancy>,
     /// Fresh randomness.

@@ -13,6 +13,7 @@ use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::{Time, UnixMillis};
 
 use super::*;
+use crate::admission::lists::Lists;
 use crate::collections::HashKey;
 use crate::counters::Counters;
 
@@ -66,6 +67,7 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
         posts: vec![post.clone()],
         hash: HashKey::new([1; 16]),
         group: HashKey::new([2; 16]),
+        lists: Lists::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|bytes| bytes.fill(7)),
     };

@@ -2,6 +2,7 @@
 
 mod advice;
 mod backends;
+mod banned;
 mod client;
 mod cores;
 mod cut;

@@ -60,6 +60,12 @@ impl Stage {
     pub(crate) fn replace_gateway(&mut self, settings: &str) {
         self.gateway.signal("TERM");
         assert!(self.gateway.ended().success());
+        self.restart_gateway(settings);
+    }
+
+    /// Starts a gateway in development mode in the place of one that has ended.
+    pub(crate) fn restart_gateway(&mut self, settings: &str) {
+        let _old = std::fs::remove_file(self.folder.file("ready.json"));
         let (gateway, target) = self.folder.gateway(&format!("auth.mode = 'development'\n{settings}"));
         self.gateway = gateway;
         self.target = Target { token: self.folder.token(), ..target };

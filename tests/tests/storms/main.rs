@@ -5,6 +5,7 @@
 //! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
 
 mod backend;
+mod banned;
 mod blunder;
 mod carried;
 mod client;

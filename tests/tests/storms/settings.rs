@@ -41,7 +41,8 @@ pub(crate) const NEXT_GROUP: [u8; 32] = [5; 32];
 /// The time of day when a storm begins, far enough from zero for tickets of long ago.
 pub(crate) const WALL: u64 = 1_000_000_000_000;
 /// What a brief turn does.
-const BRIEF: Budgets = Budgets { completions: 3, letters: 2, ends: 2, deadlines: 2, announcements: 3 };
+const BRIEF: Budgets =
+    Budgets { completions: 3, letters: 2, ends: 2, deadlines: 2, announcements: 3, listed: 3 };
 /// The time a hello may take where that is long.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Where clients connect from.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use driver::sim::{Buffers, Config, Faults, Net, Rng, SimDriver};
 use driver::{Endpoint, PoolSize};
 use driver::{Fault, Plan};
+use gateway::admission::lists::Lists;
 use gateway::collections::HashKey;
 use gateway::config::Secret;
 use gateway::counters::Counters;
@@ -124,6 +125,7 @@ impl World {
                 posts: posts.clone(),
                 hash,
                 group: HashKey::new([6; 16]),
+                lists: Lists::default(),
                 vacancy: Arc::clone(&vacancy),
                 random: Box::new(move |out| random.fill(out)),
             };

@@ -5,16 +5,17 @@ use toml::de::DeTable;
 use crate::config::section::{Key, Reader, Section};
 use crate::config::sections::{
     Admin, AuthKeys, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits, ListenerKeys,
-    Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
+    Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
 
-const TABLES: [(&str, &[Key]); 16] = [
+const TABLES: [(&str, &[Key]); 17] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
     ("keys", KeyFiles::KEYS),
     ("suites", SuiteKeys::KEYS),
     ("limits", Limits::KEYS),
+    ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
     ("ring", RingKeys::KEYS),
     ("receive", Receive::KEYS),
@@ -40,6 +41,7 @@ pub(super) struct Tables {
     pub(super) keys: KeyFiles,
     pub(super) suites: SuiteKeys,
     pub(super) limits: Limits,
+    pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
     pub(super) ring: RingKeys,
     pub(super) receive: Receive,
@@ -62,6 +64,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let keys = reader.table(root, "keys");
     let suites = reader.table(root, "suites");
     let limits = reader.table(root, "limits");
+    let lists = reader.table(root, "lists");
     let heartbeat = reader.table(root, "heartbeat");
     let ring = reader.table(root, "ring");
     let receive = reader.table(root, "receive");
@@ -79,6 +82,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         keys: keys?,
         suites: suites?,
         limits: limits?,
+        lists: lists?,
         heartbeat: heartbeat?,
         ring: ring?,
         receive: receive?,

@@ -29,6 +29,7 @@ impl Parts {
             Letter::End { link, farewell } => self.end_own(link, farewell),
             Letter::Push(parcel) => self.push_letter(parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::Lists(lists) => self.take_lists(lists),
             Letter::TicketKey(key) => self.identity.rotate_tickets(&key, self.turn.wall),
             Letter::Stop => self.stop(),
         }

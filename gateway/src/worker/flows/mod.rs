@@ -9,6 +9,7 @@
 //! * `presence` — backends learn of links that open and close;
 //! * `kick` — links and users that a backend ends;
 //! * `letter` — what other workers want: the one match over letters;
+//! * `lists` — lists of addresses change;
 //! * `time` — deadlines of everything;
 //! * `end` — the marked are buried: the only place where anything ends.
 //!
@@ -19,6 +20,7 @@ mod end;
 mod event;
 mod kick;
 mod letter;
+mod lists;
 mod login;
 mod presence;
 mod push;

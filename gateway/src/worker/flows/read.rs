@@ -1,6 +1,8 @@
 //! A client's frames: the one match over their kinds.
 
-use driver::{Listener, Peer, Token};
+use std::net::IpAddr;
+
+use driver::{Listener, Op, Peer, Token};
 use protocol::Refusal;
 use protocol::wire::frame::{Frame, Ping};
 
@@ -11,6 +13,9 @@ impl Parts {
     /// A connection came.
     pub(in crate::worker) fn accepted(&mut self, token: Token, listener: Listener, peer: Peer) {
         let has_place = self.slots.accepted(&self.turn, listener);
+        if !self.door.lets_in(&self.turn, address_of(peer)) {
+            return self.turn.submit(Op::Close { token });
+        }
         self.links.accepted(&mut self.turn, token, listener, peer, self.identity.acceptors());
         if !has_place {
             self.links.mark(token, Cause::Silent);
@@ -68,5 +73,13 @@ impl Parts {
         let wanted = (ping.heartbeat_ms != 0).then_some(ping.heartbeat_ms);
         let heartbeat = wanted.map(|wanted| self.turn.settings.heartbeat.choose(wanted));
         self.links.pong(&mut self.turn, token, ping.nonce, heartbeat);
+    }
+}
+
+/// The address of a peer that has one.
+fn address_of(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Tcp(address) => Some(address.ip()),
+        Peer::Unix => None,
     }
 }

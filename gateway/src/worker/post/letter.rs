@@ -2,6 +2,7 @@
 
 use protocol::{Undelivered, UnixMillis};
 
+use crate::admission::lists::Lists;
 use crate::collections::Identity;
 use crate::config::Secret;
 use crate::directory::claims::{Claim, Claimed};
@@ -44,6 +45,8 @@ pub enum Letter {
         /// Why.
         reason: Undelivered,
     },
+    /// From control: these lists of addresses are in force.
+    Lists(Lists),
     /// From control: seal tickets with this key from now on.
     TicketKey(Secret),
     /// From control: close all links and streams, then stop.

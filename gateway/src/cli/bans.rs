@@ -1,0 +1,99 @@
+//! `ban`, `unban` and `bans`: one line to the admin socket, the answer to standard output.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::admission::lists::{Block, REASON_LEN_MAX};
+use crate::config::parse_span;
+
+/// Where a running gateway is asked, and how it is to answer.
+#[derive(Debug, clap::Args)]
+pub(super) struct Asked {
+    /// Its admin socket: `admin` of the ready file.
+    #[arg(long)]
+    pub(super) socket: PathBuf,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Whom a ban concerns.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whom {
+    /// An address or a block, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48.
+    #[arg(long, value_parser = block)]
+    ip: Block,
+}
+
+/// For how long, and why.
+#[derive(Debug, clap::Args)]
+pub(super) struct Terms {
+    /// For how long, such as 30m, 1h or 7d; until it is lifted if absent.
+    #[arg(long = "for", value_parser = span)]
+    time: Option<Duration>,
+    /// Why, for whoever looks at the list of bans.
+    #[arg(long, default_value = "", value_parser = reason)]
+    reason: String,
+}
+
+fn block(text: &str) -> Result<Block, String> {
+    text.parse().map_err(|no_block| format!("it is {no_block}"))
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    parse_span(text)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "it is no time; write 90s, 30m, 1h or 7d".to_owned())
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    let fits = text.len() <= REASON_LEN_MAX && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("write at most {REASON_LEN_MAX} bytes in one line")) }
+}
+
+/// `bans`.
+pub(super) fn list(asked: &Asked) -> String {
+    format!("bans{}\n", json(asked))
+}
+
+/// `ban`.
+pub(super) fn set(asked: &Asked, whom: &Whom, terms: &Terms) -> String {
+    let time = terms.time.map_or(String::new(), |time| format!(" for {}ms", time.as_millis()));
+    let reason = if terms.reason.is_empty() { String::new() } else { format!(" reason {}", terms.reason) };
+    format!("ban{} ip {}{time}{reason}\n", json(asked), whom.ip)
+}
+
+/// `unban`.
+pub(super) fn lift(asked: &Asked, whom: &Whom) -> String {
+    format!("unban{} ip {}\n", json(asked), whom.ip)
+}
+
+fn json(asked: &Asked) -> &'static str {
+    if asked.json { " --json" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_command_line_says_is_one_line_that_a_gateway_reads() {
+        let asked = Asked { socket: "s".into(), json: true };
+        let plain = Asked { socket: "s".into(), json: false };
+        let whom = Whom { ip: block("192.0.2.7/24").unwrap() };
+        let terms = Terms { time: Some(span("1h").unwrap()), reason: "floods, twice".to_owned() };
+        assert_eq!(
+            set(&asked, &whom, &terms),
+            "ban --json ip 192.0.2.0/24 for 3600000ms reason floods, twice\n"
+        );
+        let terms = Terms { time: None, reason: String::new() };
+        assert_eq!(set(&plain, &whom, &terms), "ban ip 192.0.2.0/24\n");
+        assert_eq!(
+            (list(&plain), lift(&asked, &whom)),
+            ("bans\n".to_owned(), "unban --json ip 192.0.2.0/24\n".to_owned())
+        );
+        assert!(
+            reason("a\nban ip ::/0").is_err() && reason(&"x".repeat(201)).is_err() && span("0s").is_err()
+        );
+    }
+}

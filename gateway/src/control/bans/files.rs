@@ -1,0 +1,114 @@
+//! Files of addresses that an operator keeps: one block a line.
+//!
+//! ```text
+//! # our own offices
+//! 198.51.100.0/24
+//! 2001:db8:7::/48    until 2027-03-01            # the branch that moves
+//! 203.0.113.9        until 2026-12-01T18:00:00Z
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use protocol::{Time, UnixMillis};
+
+use super::record::moment;
+use crate::admission::lists::{Block, NEVER, Prefixes};
+use crate::calendar::Day;
+
+/// Reads files into one list.
+///
+/// # Errors
+/// One line: which file and which line of it, what is wrong, and what would be right.
+pub(super) fn read(paths: &[PathBuf], now: Time, wall: UnixMillis) -> Result<Prefixes, String> {
+    let mut entries = Vec::new();
+    for path in paths {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            format!("{shown}: {error}; write one address or block a line into a file there, or take it out of [lists]")
+        })?;
+        parse(path, &text, now, wall, &mut entries)?;
+    }
+    Ok(entries.into_iter().collect())
+}
+
+fn parse(
+    path: &Path,
+    text: &str,
+    now: Time,
+    wall: UnixMillis,
+    entries: &mut Vec<(Block, Time)>,
+) -> Result<(), String> {
+    // An editor of another system may have put a mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (number, line) in (1..).zip(text.lines()) {
+        let content = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = content.split_whitespace().collect();
+        let wrong = |reason: &str| format!("{}:{number}: {reason}", path.display());
+        let end = match words.as_slice() {
+            [] => continue,
+            [_] => NEVER,
+            [_, "until", day] => {
+                let Day(until) = day.parse().map_err(|_| wrong(&no_day(day)))?;
+                moment(Some(until), now, wall)
+            }
+            _ => {
+                return Err(wrong(
+                    "write a block, and behind it nothing but `until` and a day, or # and a remark",
+                ));
+            }
+        };
+        let block = words[0]
+            .parse()
+            .map_err(|no_block| wrong(&format!("\"{}\" is {no_block}", words[0].escape_debug())))?;
+        entries.push((block, end));
+    }
+    Ok(())
+}
+
+fn no_day(day: &str) -> String {
+    format!(
+        "\"{}\" is no day; write 2027-03-01, or 2027-03-01T18:00:00Z for a time of it",
+        day.escape_debug()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Time = Time::from_nanos(7);
+    /// The first of January 2026.
+    const WALL: UnixMillis = UnixMillis(1_767_225_600_000);
+
+    fn parsed(text: &str) -> Result<Vec<(Block, Time)>, String> {
+        let mut entries = Vec::new();
+        parse(Path::new("deny.txt"), text, NOW, WALL, &mut entries).map(|()| entries)
+    }
+
+    #[test]
+    fn blocks_stand_one_a_line_with_an_end_and_a_remark_if_wanted() {
+        let text = "\u{feff}# all of them\r\n\r\n192.0.2.7\n  ::ffff:198.51.100.9/120 # near\n2001:db8::/32 until 2026-01-02#far\n";
+        let entry = |block: &str, end| (block.parse::<Block>().unwrap(), end);
+        let expected = [
+            entry("192.0.2.7", NEVER),
+            entry("198.51.100.0/24", NEVER),
+            entry("2001:db8::/32", NOW + Duration::from_secs(86_400)),
+        ];
+        assert_eq!(parsed(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
+        for (text, words) in [
+            ("\n192.0.2.300", ["deny.txt:2: \"192.0.2.300\" is no address", "192.0.2.0/24"]),
+            ("192.0.2.7 until later", ["deny.txt:1: \"later\" is no day", "2027-03-01"]),
+            ("192.0.2.7 until", ["deny.txt:1: write a block", "until"]),
+            ("192.0.2.7, 192.0.2.8", ["deny.txt:1: write a block", "# and a remark"]),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+}

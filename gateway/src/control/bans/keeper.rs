@@ -1,0 +1,300 @@
+//! Keeps the lists of addresses of a running gateway: carries changes out, writes them down, and tells all workers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Time, UnixMillis};
+use tokio::sync::{Mutex, Notify, oneshot};
+
+use super::files;
+use super::folder::{Folder, SystemFolder};
+use super::journal::{DAMAGED, FILE, Found, Journal, Refused};
+use crate::admission::lists::{Ban, Bans, Lists, Prefixes, Subject};
+use crate::clock::Clock;
+use crate::config;
+use crate::control::workers::TellLists;
+
+/// The bans, with or without a file.
+#[derive(Debug)]
+enum Store {
+    Lasting(Journal<SystemFolder>),
+    /// They are gone when the process is.
+    Fleeting(Bans),
+}
+
+/// What is to be changed.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A ban is set.
+    Set(Subject, Ban),
+    /// A ban is lifted.
+    Lift(Subject),
+}
+
+/// What there is before the workers start.
+pub(crate) struct Opened {
+    store: Store,
+    lists: Lists,
+    /// What the operator should know of the journal.
+    pub(crate) warning: Option<String>,
+}
+
+/// Reads the files and the journal that the config names.
+///
+/// # Errors
+/// One line: what can't be read or written, and what to do.
+pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Result<Opened, String> {
+    let allow = Arc::new(files::read(&config.allow, now, wall)?);
+    let deny = Arc::new(files::read(&config.deny, now, wall)?);
+    let (store, found) = match &config.journal {
+        None => (Store::Fleeting(Bans::new(config.bans)), Found::default()),
+        Some(folder) => {
+            let opened = Journal::open(SystemFolder::new(folder), config.bans, COMPACT_MIN, now, wall);
+            let (journal, found) = opened.map_err(|error| no_journal(folder, &error))?;
+            (Store::Lasting(journal), found)
+        }
+    };
+    let warning = (found.damaged > 0).then(|| {
+        format!(
+            "{} bytes of {FILE} were damaged; what else it held is in force, and {DAMAGED} has a copy of it",
+            found.damaged
+        )
+    });
+    let lists = Lists { allow, deny, ..lists_of(store.bans()) };
+    Ok(Opened { store, lists, warning })
+}
+
+/// Whether all of it could be read and written, without changing anything.
+///
+/// # Errors
+/// As of [`open`].
+pub(crate) fn try_out(config: &config::Lists, wall: UnixMillis) -> Result<(), String> {
+    files::read(&config.allow, Time::ZERO, wall)?;
+    files::read(&config.deny, Time::ZERO, wall)?;
+    let Some(path) = &config.journal else { return Ok(()) };
+    let mut folder = SystemFolder::new(path);
+    let tried = folder.read(FILE).and_then(|_| folder.append(TRIAL, b"")).and_then(|()| folder.remove(TRIAL));
+    tried.map_err(|error| no_journal(path, &error))
+}
+
+fn no_journal(folder: &Path, error: &io::Error) -> String {
+    let shown = folder.display();
+    format!(
+        "{shown}: {error}; `journal` of [lists] names a folder that is there and that this user may write to"
+    )
+}
+
+impl Opened {
+    /// What the workers begin with.
+    pub(crate) fn lists(&self) -> Lists {
+        self.lists.clone()
+    }
+}
+
+impl Store {
+    const fn bans(&self) -> &Bans {
+        match self {
+            Self::Lasting(journal) => journal.bans(),
+            Self::Fleeting(bans) => bans,
+        }
+    }
+
+    /// Carries a change out; whether anything has changed.
+    fn change(&mut self, change: Change, now: Time) -> Result<bool, Refused> {
+        match (self, change) {
+            (Self::Lasting(journal), Change::Set(subject, ban)) => {
+                journal.set(subject, ban, now).map(|()| true)
+            }
+            (Self::Lasting(journal), Change::Lift(subject)) => journal.lift(&subject),
+            (Self::Fleeting(bans), Change::Set(subject, ban)) => {
+                bans.set(subject, ban, now).map(|()| true).map_err(Refused::Full)
+            }
+            (Self::Fleeting(bans), Change::Lift(subject)) => Ok(bans.lift(&subject)),
+        }
+    }
+
+    fn broken(&self) -> Option<String> {
+        match self {
+            Self::Lasting(journal) => journal.broken().map(str::to_owned),
+            Self::Fleeting(_) => None,
+        }
+    }
+
+    fn forget_ended(&mut self, now: Time) {
+        match self {
+            Self::Lasting(journal) => _ = journal.forget_ended(now),
+            Self::Fleeting(bans) => _ = bans.forget_ended(now),
+        }
+    }
+}
+
+/// The lists of a running gateway.
+pub(crate) struct Keeper {
+    /// Away while a change is being written.
+    store: Mutex<Option<Store>>,
+    lists: RefCell<Lists>,
+    tell: TellLists,
+    workers: usize,
+    /// Workers whose queue had no room for the lists in force.
+    owed: RefCell<BTreeSet<usize>>,
+    /// Lists that a worker may still hold: whoever lets go of one last frees it, and that is to be this thread.
+    former: RefCell<Vec<Arc<Prefixes>>>,
+    /// Whether bans have changed since the workers were told.
+    is_stale: Cell<bool>,
+    published: Cell<Time>,
+    left_over: Notify,
+    broken: RefCell<Option<String>>,
+    lasting: bool,
+    count: Cell<usize>,
+    clock: Clock,
+}
+
+impl Keeper {
+    /// Keeps what was opened, and tells it by `tell` to so many workers.
+    pub(crate) fn new(opened: Opened, tell: TellLists, workers: usize, clock: Clock) -> Self {
+        let Opened { store, lists, .. } = opened;
+        Self {
+            lasting: matches!(store, Store::Lasting(_)),
+            count: Cell::new(store.bans().len()),
+            broken: RefCell::new(store.broken()),
+            store: Mutex::new(Some(store)),
+            lists: RefCell::new(lists),
+            tell,
+            workers,
+            owed: RefCell::default(),
+            former: RefCell::default(),
+            is_stale: Cell::new(false),
+            published: Cell::new(Time::ZERO),
+            left_over: Notify::new(),
+            clock,
+        }
+    }
+
+    /// Carries a change out, and says whether anything has changed. When this returns, it lasts, and every worker has been
+    /// told or will be as soon as it has room. It is carried out even if nobody waits for it any more.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing has changed then.
+    pub(crate) async fn change(self: Rc<Self>, change: Change) -> Result<bool, Refused> {
+        let (told, answer) = oneshot::channel();
+        tokio_uring::spawn(async move {
+            let result = self.carry_out(change).await;
+            // Whoever has asked may be gone.
+            _ = told.send(result);
+        });
+        answer.await.expect("the task ends by telling")
+    }
+
+    async fn carry_out(&self, change: Change) -> Result<bool, Refused> {
+        let now = self.clock.now();
+        let mut place = self.store.lock().await;
+        let mut store = place.take().expect("it is put back before the lock is given up");
+        // Writing waits for the disk, and this thread has others to answer.
+        let work = tokio::task::spawn_blocking(move || {
+            let result = store.change(change, now);
+            (store, result)
+        });
+        let (store, result) = work.await.expect("it does not panic, and the runtime stands");
+        self.count.set(store.bans().len());
+        *self.broken.borrow_mut() = store.broken();
+        if let Ok(true) = result {
+            self.changed(store.bans());
+        }
+        *place = Some(store);
+        result
+    }
+
+    /// All bans in force, in the order of their subjects.
+    pub(crate) async fn bans(&self) -> Vec<(Subject, Ban)> {
+        let now = self.clock.now();
+        let mut place = self.store.lock().await;
+        let Some(store) = place.as_mut() else { return Vec::new() };
+        store.forget_ended(now);
+        self.count.set(store.bans().len());
+        store.bans().iter().map(|(subject, ban)| (subject.clone(), ban.clone())).collect()
+    }
+
+    /// How many bans there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Whether they outlast this process.
+    pub(crate) const fn is_lasting(&self) -> bool {
+        self.lasting
+    }
+
+    /// Why none can be set or lifted any more, if so.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
+    }
+
+    /// Does what could not be done at once, a moment later: lists change once for many changes that come together, workers
+    /// that had no room are told again, and lists that nobody holds any more are freed.
+    pub(crate) async fn tend(self: Rc<Self>) {
+        loop {
+            self.left_over.notified().await;
+            tokio::time::sleep(PAUSE).await;
+            if self.is_stale.get() {
+                let place = self.store.lock().await;
+                self.publish(place.as_ref().expect("it is put back before the lock is given up").bans());
+            }
+            let owed = std::mem::take(&mut *self.owed.borrow_mut());
+            self.tell(owed.into_iter());
+            self.former.borrow_mut().retain(|list| Arc::strong_count(list) > 1);
+            if !self.owed.borrow().is_empty() || !self.former.borrow().is_empty() {
+                self.left_over.notify_one();
+            }
+        }
+    }
+
+    /// The bans have changed. The first change of many reaches the workers at once, and the others together.
+    fn changed(&self, bans: &Bans) {
+        self.is_stale.set(true);
+        if self.clock.now() >= self.published.get() + PAUSE {
+            self.publish(bans);
+        }
+        self.left_over.notify_one();
+    }
+
+    fn publish(&self, bans: &Bans) {
+        let Lists { bans, automatic, .. } = lists_of(bans);
+        let mut lists = self.lists.borrow_mut();
+        let former =
+            [std::mem::replace(&mut lists.bans, bans), std::mem::replace(&mut lists.automatic, automatic)];
+        drop(lists);
+        self.former.borrow_mut().extend(former);
+        self.is_stale.set(false);
+        self.published.set(self.clock.now());
+        self.tell(0..self.workers);
+    }
+
+    fn tell(&self, workers: impl Iterator<Item = usize>) {
+        let lists = self.lists.borrow().clone();
+        let mut owed = self.owed.borrow_mut();
+        owed.extend(workers.filter(|worker| !(self.tell)(*worker, lists.clone())));
+    }
+}
+
+/// The lists of what was set at run time.
+fn lists_of(bans: &Bans) -> Lists {
+    Lists {
+        bans: Arc::new(bans.prefixes(false)),
+        automatic: Arc::new(bans.prefixes(true)),
+        ..Lists::default()
+    }
+}
+
+/// Made to see whether one can be made.
+const TRIAL: &str = "bans.journal.trial";
+
+/// So short a journal is not worth writing anew.
+const COMPACT_MIN: u64 = 64 << 10;
+
+/// Changes that come within this time reach the workers together.
+const PAUSE: Duration = Duration::from_millis(100);

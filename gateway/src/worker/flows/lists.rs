@@ -1,0 +1,31 @@
+//! Lists of addresses change: whoever is on them and in has to leave.
+
+use std::time::Duration;
+
+use protocol::CloseCode;
+
+use crate::admission::lists::{Lists, NEVER};
+use crate::worker::links::Cause;
+use crate::worker::parts::Parts;
+use crate::worker::settings::Farewell;
+
+impl Parts {
+    /// Other lists are in force. The former ones go back to control, which frees them.
+    pub(super) fn take_lists(&mut self, lists: Lists) {
+        self.door.replace(lists);
+    }
+
+    /// Looks at a slice of those who are in.
+    pub(in crate::worker) fn look_at_links(&mut self) {
+        let Self { door, links, turn, .. } = self;
+        for slot in door.slice(turn, links.slots_used()) {
+            let Some(token) = links.in_slot(slot) else { continue };
+            let Some(peer) = links.peer(token) else { continue };
+            let Some(until) = door.sends_out(turn, peer.ip()) else { continue };
+            let for_good = until == NEVER;
+            let retry_after = if for_good { Duration::ZERO } else { until.since(turn.now) };
+            let code = CloseCode::Banned.number();
+            links.mark(token, Cause::Close(Farewell { code, retry_after, do_not_reconnect: for_good }));
+        }
+    }
+}
