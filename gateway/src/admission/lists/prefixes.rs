@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use prefix_trie::{Prefix, PrefixMap, PrefixSet};
 use protocol::Time;
 
 use super::block::Block;
@@ -20,12 +20,11 @@ pub struct Cover {
     pub end: Time,
 }
 
-/// A set of blocks that never changes: whoever wants another one builds it and lets it take this one's place. About 12
-/// bytes of memory per block in a list of a million.
+/// A set of blocks that never changes: whoever wants another one builds it and lets it take this one's place.
 #[derive(Clone, Debug, Default)]
 pub struct Prefixes {
-    v4: PrefixMap<Ipv4Net, Time>,
-    v6: PrefixMap<Ipv6Net, Time>,
+    v4: Family<Ipv4Net>,
+    v6: Family<Ipv6Net>,
 }
 
 impl Prefixes {
@@ -33,14 +32,8 @@ impl Prefixes {
     #[must_use]
     pub fn cover(&self, address: IpAddr, now: Time) -> Option<Cover> {
         match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let live = self.v4.cover(&address.into()).filter(|&(_, &end)| now < end);
-                live.last().map(|(net, &end)| Cover { len: net.prefix_len(), end })
-            }
-            IpAddr::V6(address) => {
-                let live = self.v6.cover(&address.into()).filter(|&(_, &end)| now < end);
-                live.last().map(|(net, &end)| Cover { len: net.prefix_len(), end })
-            }
+            IpAddr::V4(address) => self.v4.cover(&address.into(), now),
+            IpAddr::V6(address) => self.v6.cover(&address.into(), now),
         }
     }
 
@@ -59,7 +52,7 @@ impl Prefixes {
     /// Bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.v4.mem_size() + self.v6.mem_size()
+        self.v4.bytes() + self.v6.bytes()
     }
 }
 
@@ -68,13 +61,69 @@ impl FromIterator<(Block, Time)> for Prefixes {
     fn from_iter<I: IntoIterator<Item = (Block, Time)>>(blocks: I) -> Self {
         let mut prefixes = Self::default();
         for (block, end) in blocks {
-            let known = match block {
-                Block::V4(net) => prefixes.v4.entry(net).or_insert(end),
-                Block::V6(net) => prefixes.v6.entry(net).or_insert(end),
-            };
-            *known = end.max(*known);
+            match block {
+                Block::V4(net) => prefixes.v4.insert(net, end),
+                Block::V6(net) => prefixes.v6.insert(net, end),
+            }
         }
         prefixes
+    }
+}
+
+/// The blocks of one family of addresses. Most of a long list never end, and what has no end costs no memory for one and
+/// no look at it.
+#[derive(Clone, Debug)]
+struct Family<P: Prefix> {
+    lasting: PrefixSet<P>,
+    ending: PrefixMap<P, Time>,
+}
+
+impl<P: Prefix> Default for Family<P> {
+    fn default() -> Self {
+        Self { lasting: PrefixSet::new(), ending: PrefixMap::new() }
+    }
+}
+
+impl<P: Prefix> Family<P> {
+    fn insert(&mut self, net: P, end: Time) {
+        if end == NEVER {
+            self.lasting.insert(net);
+        } else {
+            let known = self.ending.entry(net).or_insert(end);
+            *known = end.max(*known);
+        }
+    }
+
+    fn cover(&self, address: &P, now: Time) -> Option<Cover> {
+        self.lasting(address).max(self.ending(address, now))
+    }
+
+    fn lasting(&self, address: &P) -> Option<Cover> {
+        if self.lasting.is_empty() {
+            return None;
+        }
+        self.lasting.get_lpm(address).map(|block| Cover { len: block.prefix_len(), end: NEVER })
+    }
+
+    fn ending(&self, address: &P, now: Time) -> Option<Cover> {
+        if self.ending.is_empty() {
+            return None;
+        }
+        // To visit all that hold it takes longer than to find the longest, and that one has seldom ended.
+        let (longest, &end) = self.ending.get_lpm(address)?;
+        if now < end {
+            return Some(Cover { len: longest.prefix_len(), end });
+        }
+        let live = self.ending.cover(address).filter(|&(_, &end)| now < end);
+        live.last().map(|(block, &end)| Cover { len: block.prefix_len(), end })
+    }
+
+    fn len(&self) -> usize {
+        self.lasting.len() + self.ending.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.lasting.mem_size() + self.ending.mem_size()
     }
 }
 
