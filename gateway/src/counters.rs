@@ -102,7 +102,8 @@ counters! {
     link_places_left: Gauge, "Places for links that are left.";
     links_turned_away: Counter, "Connections closed at once, since no worker had a place for them.";
     links_denied: Counter, "Connections closed at once, since a list denies their address.";
-    links_banned: Counter, "Links ended because a list has come to deny their address.";
+    links_banned: Counter, "Links ended because a list has come to deny their address or user.";
+    users_denied: Counter, "Logins refused, since a list denies their user.";
     accept_failures: Counter, "Accepts that the kernel refused.";
     links_lost: Counter, "Links whose peer ended or broke them without a close frame.";
     links_closed: Counter, "Links whose socket was closed, for whatever reason.";

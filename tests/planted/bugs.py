@@ -14,6 +14,20 @@ BUGS = [
         "        !is_denied || PLANTED\n",
     ),
     (
+        "banned-users-log-in",
+        "banned::",
+        WORKER + "door/mod.rs",
+        "        turn.counters.users_denied.add(until.is_some().into());\n        until\n",
+        "        turn.counters.users_denied.add(until.is_some().into());\n        until.filter(|_| !PLANTED)\n",
+    ),
+    (
+        "banned-users-stay",
+        "banned::",
+        WORKER + "door/mod.rs",
+        "        let until = of_address.max(of_user);\n",
+        "        let until = if PLANTED { of_address } else { of_address.max(of_user) };\n",
+    ),
+    (
         "whoever-is-in-stays",
         "banned::",
         WORKER + "door/mod.rs",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::admission::lists::{Block, REASON_LEN_MAX};
+use crate::admission::lists::{Block, NoUser, REASON_LEN_MAX, UserId};
 use crate::config::parse_span;
 
 /// Where a running gateway is asked, and how it is to answer.
@@ -19,10 +19,22 @@ pub(super) struct Asked {
 
 /// Whom a ban concerns.
 #[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
 pub(super) struct Whom {
     /// An address or a block, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48.
     #[arg(long, value_parser = block)]
-    ip: Block,
+    ip: Option<Block>,
+    /// A user's id; what can't be typed in one word as hex: and its bytes.
+    #[arg(long, value_parser = user)]
+    user: Option<UserId>,
+}
+
+impl Whom {
+    fn words(&self) -> String {
+        let ip = self.ip.as_ref().map(|block| format!("ip {block}"));
+        ip.or(self.user.as_ref().map(|user| format!("user {user}")))
+            .expect("the command line has one of them")
+    }
 }
 
 /// For how long, and why.
@@ -38,6 +50,12 @@ pub(super) struct Terms {
 
 fn block(text: &str) -> Result<Block, String> {
     text.parse().map_err(|no_block| format!("it is {no_block}"))
+}
+
+fn user(text: &str) -> Result<UserId, String> {
+    // Whatever the shell gave is the id itself, unless it says that it is hexadecimal.
+    let user = if text.starts_with("hex:") { text.parse().ok() } else { UserId::of(text.as_bytes()) };
+    user.ok_or_else(|| format!("it is {NoUser}"))
 }
 
 fn span(text: &str) -> Result<Duration, String> {
@@ -60,12 +78,12 @@ pub(super) fn list(asked: &Asked) -> String {
 pub(super) fn set(asked: &Asked, whom: &Whom, terms: &Terms) -> String {
     let time = terms.time.map_or(String::new(), |time| format!(" for {}ms", time.as_millis()));
     let reason = if terms.reason.is_empty() { String::new() } else { format!(" reason {}", terms.reason) };
-    format!("ban{} ip {}{time}{reason}\n", json(asked), whom.ip)
+    format!("ban{} {}{time}{reason}\n", json(asked), whom.words())
 }
 
 /// `unban`.
 pub(super) fn lift(asked: &Asked, whom: &Whom) -> String {
-    format!("unban{} ip {}\n", json(asked), whom.ip)
+    format!("unban{} {}\n", json(asked), whom.words())
 }
 
 fn json(asked: &Asked) -> &'static str {
@@ -80,7 +98,9 @@ mod tests {
     fn what_the_command_line_says_is_one_line_that_a_gateway_reads() {
         let asked = Asked { socket: "s".into(), json: true };
         let plain = Asked { socket: "s".into(), json: false };
-        let whom = Whom { ip: block("192.0.2.7/24").unwrap() };
+        let whom = Whom { ip: block("192.0.2.7/24").ok(), user: None };
+        let eve = Whom { ip: None, user: user("e v e").ok() };
+        assert_eq!(lift(&plain, &eve), "unban user hex:6520762065\n");
         let terms = Terms { time: Some(span("1h").unwrap()), reason: "floods, twice".to_owned() };
         assert_eq!(
             set(&asked, &whom, &terms),

@@ -79,7 +79,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Let nobody in from an address or a block, and end the links from there.
+    /// Let nobody in from an address or a block, or not this user, and end the links there are.
     Ban {
         #[command(flatten)]
         asked: bans::Asked,

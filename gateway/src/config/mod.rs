@@ -55,8 +55,9 @@ impl Checked<Config> {
     /// With the paths of its lists meant relative to this folder.
     #[must_use]
     pub fn beside(mut self, folder: &Path) -> Self {
-        let Lists { allow, deny, journal, .. } = &mut self.0.lists;
-        for path in allow.iter_mut().chain(deny).chain(journal) {
+        let Lists { allow, deny, allow_users, deny_users, journal, .. } = &mut self.0.lists;
+        let files = [allow, deny, allow_users, deny_users].into_iter().flatten();
+        for path in files.chain(journal) {
             *path = folder.join(&path);
         }
         self

@@ -212,6 +212,10 @@ section! {
         allow: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block";
         /// Files of addresses that are not let in, written like those of `allow`.
         deny: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block";
+        /// Files of users, one id a line: if there are any, nobody else may log in.
+        allow_users: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 100 B for each user";
+        /// Files of users who may not log in.
+        deny_users: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 100 B for each user";
         /// Folder of the journal in which bans are kept that are set while the gateway runs. It has to be there, and is this
         /// gateway's alone. Absent: such bans are forgotten when the gateway ends.
         journal: Option<PathBuf> as Optional<File> = "", Restart, "none";

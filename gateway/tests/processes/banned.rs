@@ -132,3 +132,32 @@ fn without_a_journal_a_ban_says_that_it_does_not_last() {
     dev.signal("TERM");
     assert!(dev.ended().success());
 }
+
+#[test]
+fn a_banned_user_is_told_so_and_where_some_are_allowed_nobody_else_gets_in() {
+    let Some((mut stage, settings, admin)) = stage("") else { return };
+    let banned = Heard::Close(CloseCode::Banned.number());
+    let is_close = |heard: &Heard| matches!(heard, Heard::Close(_));
+    let [mut alice, mut bob] = ["alice", "bob"].map(|user| Client::login(&stage.target, user));
+    let said = verb(&admin, &["ban", "--user", "alice", "--reason", "spam"]);
+    assert_eq!(said, "user alice until it is lifted: spam\n");
+    assert_eq!(alice.hear_one(is_close), banned);
+    assert_eq!(refused(&stage.target, "alice").hear_one(is_close), banned);
+    bob.request("echo", b"?");
+    bob.wait_until_answered();
+    assert_eq!(verb(&admin, &["unban", "--user", "alice"]), "user alice is not banned any more\n");
+    wait_until("it may come again", || refused(&stage.target, "alice").hear_one(|_| true) == Heard::Welcome);
+
+    let settings = format!("{settings}lists.allow_users = ['deny.txt']\n");
+    std::fs::write(stage.file("deny.txt"), "bob # and nobody else\n").expect("a folder of the test");
+    stage.replace_gateway(&settings);
+    assert_eq!(refused(&stage.target, "alice").hear_one(is_close), banned);
+    Client::login(&stage.target, "bob");
+}
+
+/// A client that has said who it is, whatever comes of it.
+fn refused(target: &Target, user: &str) -> Client {
+    let mut client = Client::connect(target);
+    client.say_who(user, &target.token);
+    client
+}

@@ -71,6 +71,11 @@ impl Stage {
         self.target = Target { token: self.folder.token(), ..target };
     }
 
+    /// A file of the gateway's folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.file(name)
+    }
+
     /// Gives the gateway another private key, from when it is replaced.
     pub(crate) fn rekey(&self, name: &str) {
         std::fs::copy(self.folder.file(name), self.folder.file("server.key")).expect("a folder of the test");

@@ -1,11 +1,11 @@
-//! Addresses that are banned while links from there are in, on their way in, and about to come.
+//! Addresses and users that are banned while links from there are in, on their way in, and about to come.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
-use gateway::admission::lists::{Lists, NEVER, Prefixes};
+use gateway::admission::lists::{Lists, NEVER, Prefixes, Users};
 use gateway::worker::Letter;
 use protocol::{CloseCode, Time};
 
@@ -28,7 +28,10 @@ fn world() -> World {
 
 fn tell(world: &World, blocks: &[(&str, Time)]) {
     let bans: Prefixes = blocks.iter().map(|&(block, end)| (block.parse().expect("a block"), end)).collect();
-    let lists = Lists { bans: Arc::new(bans), ..Lists::default() };
+    tell_lists(world, &Lists { bans: Arc::new(bans), ..Lists::default() });
+}
+
+fn tell_lists(world: &World, lists: &Lists) {
     for (worker, post) in (0..).zip(&world.posts) {
         post.send(Letter::Lists(lists.clone())).expect("there is room");
         world.net.ring(worker);
@@ -89,4 +92,31 @@ fn a_ban_that_is_lifted_lets_them_in_at_once_and_one_of_others_touches_nobody() 
     world.until("they are back", |world| world.totals.answered == 2 * LINKS as u64);
     world.pass(Duration::from_secs(1));
     assert_eq!(links(&world), LINKS, "{CLIENT:?} is not on the list");
+}
+
+#[test]
+fn a_banned_user_leaves_and_is_refused_before_it_is_anybody_and_the_others_stay() {
+    let mut world = world();
+    let end = world.now + Duration::from_secs(6);
+    let bans = [("user3", end), ("user5", end), ("nobody", NEVER)];
+    let bans = bans.map(|(user, end)| (user.parse().expect("an id"), end)).into_iter().collect();
+    let users = Users { bans: Arc::new(bans), ..Users::default() };
+    tell_lists(&world, &Lists { users, ..Lists::default() });
+    world.until("they have left", |world| links(world) == LINKS - 2);
+    assert_eq!(world.totals.closes.iter().collect::<Vec<_>>(), [&CloseCode::Banned]);
+    world.clients.iter_mut().for_each(|client| client.wanted = 1);
+    while world.now + Duration::from_millis(500) < end {
+        world.step();
+        let sessions: usize = world.workers.iter().map(|worker| worker.census().claims).sum();
+        assert!(sessions <= LINKS - 2, "nobody is told of a login that was refused");
+    }
+    assert_eq!(world.totals.answered, 2 * LINKS as u64 - 2);
+    assert!(sum(&world, |counters| counters.users_denied.get()) >= 2);
+    assert_eq!(sum(&world, |counters| counters.links_banned.get()), 2);
+    world.until("the bans are over", |world| world.now >= end);
+    // What they had sent behind their logins is lost.
+    for client in [3, 5] {
+        world.clients[client].wanted = 1;
+    }
+    world.until("they are back", |world| world.totals.answered == 2 * LINKS as u64);
 }

@@ -7,6 +7,7 @@ use protocol::{Time, UnixMillis};
 
 use super::block::Block;
 use super::prefixes::Prefixes;
+use super::users::{Ends, UserId};
 
 /// Whom a ban concerns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +15,7 @@ pub enum Subject {
     /// All addresses of a block.
     Addresses(Block),
     /// A user, by id.
-    User(Box<[u8]>),
+    User(UserId),
 }
 
 /// Who has set a ban.
@@ -163,12 +164,25 @@ impl Bans {
     /// The addresses of those that the gateway has set by itself, or of all others.
     #[must_use]
     pub fn prefixes(&self, automatic: bool) -> Prefixes {
-        let of_kind = self.bans.iter().filter(|(_, ban)| (ban.by == Author::Gateway) == automatic);
-        let blocks = of_kind.filter_map(|(subject, ban)| match subject {
+        let block = |(subject, ban): (&Subject, &Ban)| match subject {
             Subject::Addresses(block) => Some((*block, ban.end)),
             Subject::User(_) => None,
-        });
-        blocks.collect()
+        };
+        self.of_kind(automatic).filter_map(block).collect()
+    }
+
+    /// The users of the same.
+    #[must_use]
+    pub fn users(&self, automatic: bool) -> Ends {
+        let user = |(subject, ban): (&Subject, &Ban)| match subject {
+            Subject::User(user) => Some((user.clone(), ban.end)),
+            Subject::Addresses(_) => None,
+        };
+        self.of_kind(automatic).filter_map(user).collect()
+    }
+
+    fn of_kind(&self, automatic: bool) -> impl Iterator<Item = (&Subject, &Ban)> {
+        self.bans.iter().filter(move |(_, ban)| (ban.by == Author::Gateway) == automatic)
     }
 }
 
@@ -238,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn addresses_go_to_the_lists_by_who_has_set_them_and_users_to_none() {
+    fn addresses_and_users_go_to_their_lists_by_who_has_set_them() {
         let mut bans = Bans::new(9);
         bans.set(subject("192.0.2.0/24"), operator(at(5)), at(0)).unwrap();
         bans.set(subject("2001:db8::/64"), ban(Author::Gateway, at(6)), at(0)).unwrap();
-        bans.set(Subject::User((*b"eve").into()), operator(NEVER), at(0)).unwrap();
+        bans.set(Subject::User("eve".parse().unwrap()), operator(NEVER), at(0)).unwrap();
         let v4: IpAddr = "192.0.2.7".parse().unwrap();
         let v6: IpAddr = "2001:db8::1".parse().unwrap();
         let covers = |automatic, now| {
@@ -250,6 +264,8 @@ mod tests {
         };
         assert_eq!((covers(false, at(4)), covers(true, at(4))), ([Some(24), None], [None, Some(64)]));
         assert_eq!(covers(false, at(5)), [None, None]);
+        let users = |automatic| bans.users(automatic).into_iter().collect::<Vec<_>>();
+        assert_eq!((users(false), users(true)), (vec![("eve".parse().unwrap(), NEVER)], Vec::new()));
         assert_eq!(bans.next_end(), Some(at(5)));
         assert!(bans.forget_ended(at(5)) && !bans.forget_ended(at(5)) && bans.len() == 2);
         assert!(

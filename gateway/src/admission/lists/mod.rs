@@ -1,4 +1,4 @@
-//! Which addresses are let in without being counted, and which not at all.
+//! Which addresses are let in without being counted, and which not at all; and which users may log in.
 //!
 //! | live block that holds the address | what it is |
 //! |---|---|
@@ -7,6 +7,8 @@
 //! | of `deny`, `bans` or `automatic` | denied |
 //! | of both sides | what the longer prefix says; denied where both are equally long |
 //!
+//! Users are denied by a list or a ban; where a list allows some, nobody else may log in.
+//!
 //! `block` is one block of addresses, `prefixes` a set of them. A set never changes: another one takes its place, so a
 //! lookup takes no lock, and a worker's view is of one moment. `bans` is the book of those that are set at run time, from
 //! which control makes the sets.
@@ -14,6 +16,7 @@
 mod bans;
 mod block;
 mod prefixes;
+mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use protocol::Time;
 pub use self::bans::{Author, Ban, Bans, Full, REASON_LEN_MAX, Subject};
 pub use self::block::{Block, NoBlock};
 pub use self::prefixes::{Cover, NEVER, Prefixes};
+pub use self::users::{Ends, NoUser, UserId, Users};
 
 /// What the lists say of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub enum Standing {
     Denied(Time),
 }
 
-/// All lists of addresses, as they are at a moment.
+/// All lists, as they are at a moment.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
     /// The operator's files of those who are let in.
@@ -46,6 +50,8 @@ pub struct Lists {
     pub bans: Arc<Prefixes>,
     /// Bans that the gateway has set by itself. They let nobody in and end no link that stands.
     pub automatic: Arc<Prefixes>,
+    /// The same of users.
+    pub users: Users,
 }
 
 impl Lists {

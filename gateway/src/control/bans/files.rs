@@ -1,4 +1,4 @@
-//! Files of addresses that an operator keeps: one block a line.
+//! Files that an operator keeps of addresses or of users: one block or one id a line.
 //!
 //! ```text
 //! # our own offices
@@ -7,36 +7,42 @@
 //! 203.0.113.9        until 2026-12-01T18:00:00Z
 //! ```
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use protocol::{Time, UnixMillis};
 
 use super::record::moment;
-use crate::admission::lists::{Block, NEVER, Prefixes};
+use crate::admission::lists::NEVER;
 use crate::calendar::Day;
 
-/// Reads files into one list.
+/// Who is listed in some files, each with the end.
 ///
 /// # Errors
 /// One line: which file and which line of it, what is wrong, and what would be right.
-pub(super) fn read(paths: &[PathBuf], now: Time, wall: UnixMillis) -> Result<Prefixes, String> {
+pub(super) fn read<S: FromStr<Err: Display>>(
+    paths: &[PathBuf],
+    now: Time,
+    wall: UnixMillis,
+) -> Result<Vec<(S, Time)>, String> {
     let mut entries = Vec::new();
     for path in paths {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            format!("{shown}: {error}; write one address or block a line into a file there, or take it out of [lists]")
+            format!("{shown}: {error}; write one entry a line into a file there, or take it out of [lists]")
         })?;
         parse(path, &text, now, wall, &mut entries)?;
     }
-    Ok(entries.into_iter().collect())
+    Ok(entries)
 }
 
-fn parse(
+fn parse<S: FromStr<Err: Display>>(
     path: &Path,
     text: &str,
     now: Time,
     wall: UnixMillis,
-    entries: &mut Vec<(Block, Time)>,
+    entries: &mut Vec<(S, Time)>,
 ) -> Result<(), String> {
     // An editor of another system may have put a mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -53,14 +59,14 @@ fn parse(
             }
             _ => {
                 return Err(wrong(
-                    "write a block, and behind it nothing but `until` and a day, or # and a remark",
+                    "write one entry, and behind it nothing but `until` and a day, or # and a remark",
                 ));
             }
         };
-        let block = words[0]
+        let who = words[0]
             .parse()
-            .map_err(|no_block| wrong(&format!("\"{}\" is {no_block}", words[0].escape_debug())))?;
-        entries.push((block, end));
+            .map_err(|nobody| wrong(&format!("\"{}\" is {nobody}", words[0].escape_debug())))?;
+        entries.push((who, end));
     }
     Ok(())
 }
@@ -77,6 +83,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::admission::lists::Block;
 
     const NOW: Time = Time::from_nanos(7);
     /// The first of January 2026.
@@ -104,8 +111,8 @@ mod tests {
         for (text, words) in [
             ("\n192.0.2.300", ["deny.txt:2: \"192.0.2.300\" is no address", "192.0.2.0/24"]),
             ("192.0.2.7 until later", ["deny.txt:1: \"later\" is no day", "2027-03-01"]),
-            ("192.0.2.7 until", ["deny.txt:1: write a block", "until"]),
-            ("192.0.2.7, 192.0.2.8", ["deny.txt:1: write a block", "# and a remark"]),
+            ("192.0.2.7 until", ["deny.txt:1: write one entry", "until"]),
+            ("192.0.2.7, 192.0.2.8", ["deny.txt:1: write one entry", "# and a remark"]),
         ] {
             let error = parsed(text).unwrap_err();
             assert!(words.iter().all(|word| error.contains(word)), "{error}");

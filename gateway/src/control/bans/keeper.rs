@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify, oneshot};
 use super::files;
 use super::folder::{Folder, SystemFolder};
 use super::journal::{DAMAGED, FILE, Found, Journal, Refused};
-use crate::admission::lists::{Ban, Bans, Lists, Prefixes, Subject};
+use crate::admission::lists::{Ban, Bans, Block, Ends, Lists, Prefixes, Subject, UserId, Users};
 use crate::clock::Clock;
 use crate::config;
 use crate::control::workers::TellLists;
@@ -49,8 +49,14 @@ pub(crate) struct Opened {
 /// # Errors
 /// One line: what can't be read or written, and what to do.
 pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Result<Opened, String> {
-    let allow = Arc::new(files::read(&config.allow, now, wall)?);
-    let deny = Arc::new(files::read(&config.deny, now, wall)?);
+    let prefixes =
+        |paths| files::read(paths, now, wall).map(|entries| Arc::new(Prefixes::from_iter(entries)));
+    let (allow, deny) = (prefixes(&config.allow)?, prefixes(&config.deny)?);
+    let deny_users = Arc::new(ends(files::read(&config.deny_users, now, wall)?));
+    let allow_users = match config.allow_users.as_slice() {
+        [] => None,
+        paths => Some(Arc::new(ends(files::read(paths, now, wall)?))),
+    };
     let (store, found) = match &config.journal {
         None => (Store::Fleeting(Bans::new(config.bans)), Found::default()),
         Some(folder) => {
@@ -65,7 +71,9 @@ pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Resul
             found.damaged
         )
     });
-    let lists = Lists { allow, deny, ..lists_of(store.bans()) };
+    let set = lists_of(store.bans());
+    let users = Users { allow: allow_users, deny: deny_users, ..set.users };
+    let lists = Lists { allow, deny, users, ..set };
     Ok(Opened { store, lists, warning })
 }
 
@@ -74,8 +82,12 @@ pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Resul
 /// # Errors
 /// As of [`open`].
 pub(crate) fn try_out(config: &config::Lists, wall: UnixMillis) -> Result<(), String> {
-    files::read(&config.allow, Time::ZERO, wall)?;
-    files::read(&config.deny, Time::ZERO, wall)?;
+    for paths in [&config.allow, &config.deny] {
+        files::read::<Block>(paths, Time::ZERO, wall)?;
+    }
+    for paths in [&config.allow_users, &config.deny_users] {
+        files::read::<UserId>(paths, Time::ZERO, wall)?;
+    }
     let Some(path) = &config.journal else { return Ok(()) };
     let mut folder = SystemFolder::new(path);
     let tried = folder.read(FILE).and_then(|_| folder.append(TRIAL, b"")).and_then(|()| folder.remove(TRIAL));
@@ -143,7 +155,7 @@ pub(crate) struct Keeper {
     /// Workers whose queue had no room for the lists in force.
     owed: RefCell<BTreeSet<usize>>,
     /// Lists that a worker may still hold: whoever lets go of one last frees it, and that is to be this thread.
-    former: RefCell<Vec<Arc<Prefixes>>>,
+    former: RefCell<Vec<Lists>>,
     /// Whether bans have changed since the workers were told.
     is_stale: Cell<bool>,
     published: Cell<Time>,
@@ -246,7 +258,7 @@ impl Keeper {
             }
             let owed = std::mem::take(&mut *self.owed.borrow_mut());
             self.tell(owed.into_iter());
-            self.former.borrow_mut().retain(|list| Arc::strong_count(list) > 1);
+            self.former.borrow_mut().retain(|former| Arc::strong_count(&former.bans) > 1);
             if !self.owed.borrow().is_empty() || !self.former.borrow().is_empty() {
                 self.left_over.notify_one();
             }
@@ -263,12 +275,13 @@ impl Keeper {
     }
 
     fn publish(&self, bans: &Bans) {
-        let Lists { bans, automatic, .. } = lists_of(bans);
+        let Lists { bans, automatic, users, .. } = lists_of(bans);
         let mut lists = self.lists.borrow_mut();
-        let former =
-            [std::mem::replace(&mut lists.bans, bans), std::mem::replace(&mut lists.automatic, automatic)];
+        let former = lists.clone();
+        (lists.bans, lists.automatic) = (bans, automatic);
+        (lists.users.bans, lists.users.automatic) = (users.bans, users.automatic);
         drop(lists);
-        self.former.borrow_mut().extend(former);
+        self.former.borrow_mut().push(former);
         self.is_stale.set(false);
         self.published.set(self.clock.now());
         self.tell(0..self.workers);
@@ -283,11 +296,23 @@ impl Keeper {
 
 /// The lists of what was set at run time.
 fn lists_of(bans: &Bans) -> Lists {
-    Lists {
-        bans: Arc::new(bans.prefixes(false)),
-        automatic: Arc::new(bans.prefixes(true)),
-        ..Lists::default()
+    let users = Users {
+        bans: Arc::new(bans.users(false)),
+        automatic: Arc::new(bans.users(true)),
+        ..Users::default()
+    };
+    let [bans, automatic] = [false, true].map(|automatic| Arc::new(bans.prefixes(automatic)));
+    Lists { bans, automatic, users, ..Lists::default() }
+}
+
+/// Of a user who is listed twice, the later end counts.
+fn ends(entries: Vec<(UserId, Time)>) -> Ends {
+    let mut ends = Ends::new();
+    for (user, end) in entries {
+        let known = ends.entry(user).or_insert(end);
+        *known = end.max(*known);
     }
+    ends
 }
 
 /// Made to see whether one can be made.

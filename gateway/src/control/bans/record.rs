@@ -4,7 +4,7 @@
 //!   length (4 bytes, little-endian) · first 8 bytes of SHA-256 of length and body · body (JSON)
 //! ```
 
-use protocol::{Time, UnixMillis, hex};
+use protocol::{Time, UnixMillis};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ impl Record {
         };
         let mut value = match subject {
             Subject::Addresses(block) => json!({ "ip": block.to_string() }),
-            Subject::User(user) => json!({ "user": hex::encode(user) }),
+            Subject::User(user) => json!({ "user": user.to_string() }),
         };
         if let Some(ban) = ban {
             value["until"] = ban.until.map_or(Value::Null, |until| until.0.into());
@@ -71,7 +71,7 @@ impl Record {
     fn from_json(value: &Value, now: Time, wall: UnixMillis) -> Option<Self> {
         let subject = match (&value["ip"], &value["user"]) {
             (Value::String(block), Value::Null) => Subject::Addresses(block.parse().ok()?),
-            (Value::Null, Value::String(user)) => Subject::User(hex::decode(user)?.into()),
+            (Value::Null, Value::String(user)) => Subject::User(user.parse().ok()?),
             _ => return None,
         };
         if value["since"].is_null() {
@@ -126,11 +126,11 @@ mod tests {
             Record::Set(block("192.0.2.0/24"), ban(Author::Operator(1000), None)),
             Record::Set(block("2001:db8::/48"), ban(Author::Gateway, Some(UnixMillis(1_300_000)))),
             Record::Set(
-                Subject::User(vec![0, 255].into()),
+                Subject::User("hex:00ff".parse().unwrap()),
                 ban(Author::Backend("mail".into()), Some(UnixMillis(0))),
             ),
             Record::Lifted(block("192.0.2.0/24")),
-            Record::Lifted(Subject::User((*b"eve").into())),
+            Record::Lifted(Subject::User("eve".parse().unwrap())),
         ]
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::keeper::{Change, Keeper};
 use super::record::moment;
-use crate::admission::lists::{Author, Ban, Block, REASON_LEN_MAX, Subject};
+use crate::admission::lists::{Author, Ban, REASON_LEN_MAX, Subject};
 use crate::calendar::Day;
 use crate::clock::Clock;
 use crate::config::{Level, parse_span};
@@ -21,15 +21,15 @@ pub(crate) enum Wish {
     /// All bans.
     List,
     /// A new ban: for how long, and why.
-    Set { block: Block, time: Option<Duration>, reason: String },
+    Set { whom: Subject, time: Option<Duration>, reason: String },
     /// No ban any more.
-    Lift { block: Block },
+    Lift { whom: Subject },
 }
 
 /// How they are written.
 pub(crate) const HELP: &str = "bans [--json]    all bans in force\n\
-                               ban [--json] ip BLOCK [for TIME] [reason TEXT]    no links from there, and none that stand\n\
-                               unban [--json] ip BLOCK    the end of exactly this ban\n";
+                               ban [--json] ip BLOCK|user ID [for TIME] [reason TEXT]    no links of those, and none that stand\n\
+                               unban [--json] ip BLOCK|user ID    the end of exactly this ban\n";
 
 /// Reads a line; whether the answer is to be JSON. `None` if it is not about bans.
 ///
@@ -47,11 +47,11 @@ pub(crate) fn parse(line: &str) -> Option<Result<(Wish, bool), String>> {
     let wish = match verb {
         "bans" if rest.trim().is_empty() => Ok(Wish::List),
         "bans" => Err("write bans, or bans --json".to_owned()),
-        "unban" => block(rest).and_then(|(block, rest)| {
+        "unban" => subject(rest).and_then(|(whom, rest)| {
             if rest.trim().is_empty() {
-                Ok(Wish::Lift { block })
+                Ok(Wish::Lift { whom })
             } else {
-                Err("write unban ip BLOCK".to_owned())
+                Err("write unban ip BLOCK, or unban user ID".to_owned())
             }
         }),
         _ => ban(rest),
@@ -60,7 +60,7 @@ pub(crate) fn parse(line: &str) -> Option<Result<(Wish, bool), String>> {
 }
 
 fn ban(rest: &str) -> Result<Wish, String> {
-    let (block, mut rest) = block(rest)?;
+    let (whom, mut rest) = subject(rest)?;
     let mut time = None;
     if let ("for", behind) = split_word(rest) {
         let (text, behind) = split_word(behind);
@@ -71,21 +71,24 @@ fn ban(rest: &str) -> Result<Wish, String> {
     let reason = match split_word(rest) {
         ("", _) => "",
         ("reason", text) => text.trim(),
-        _ => return Err("write ban ip BLOCK for TIME reason TEXT".to_owned()),
+        _ => return Err("write ban ip BLOCK for TIME reason TEXT, or ban user ID and the same".to_owned()),
     };
     if reason.len() > REASON_LEN_MAX || reason.chars().any(char::is_control) {
         return Err(format!("a reason has at most {REASON_LEN_MAX} bytes and no control characters"));
     }
-    Ok(Wish::Set { block, time, reason: reason.to_owned() })
+    Ok(Wish::Set { whom, time, reason: reason.to_owned() })
 }
 
-fn block(rest: &str) -> Result<(Block, &str), String> {
-    let ("ip", rest) = split_word(rest) else { return Err("write ip and an address or a block".to_owned()) };
+fn subject(rest: &str) -> Result<(Subject, &str), String> {
+    let (kind, rest) = split_word(rest);
     let (text, rest) = split_word(rest);
-    match text.parse() {
-        Ok(block) => Ok((block, rest)),
-        Err(no_block) => Err(format!("\"{}\" is {no_block}", text.escape_debug())),
-    }
+    let wrong = |no: &dyn std::fmt::Display| format!("\"{}\" is {no}", text.escape_debug());
+    let subject = match kind {
+        "ip" => text.parse().map(Subject::Addresses).map_err(|no| wrong(&no)),
+        "user" => text.parse().map(Subject::User).map_err(|no| wrong(&no)),
+        _ => Err("write ip and an address or a block, or user and an id".to_owned()),
+    };
+    subject.map(|subject| (subject, rest))
 }
 
 /// The first word, and what is behind it.
@@ -102,14 +105,13 @@ pub(crate) async fn answer(wish: Wish, json: bool, uid: u32, keeper: Rc<Keeper>,
             let bans = keeper.bans().await;
             if json { format!("{}\n", list_json(&bans, lasting)) } else { list(&bans, lasting) }
         }
-        Wish::Set { block, time, reason } => {
+        Wish::Set { whom, time, reason } => {
             let (now, since) = (clock.now(), clock.unix());
             let until = time.map(|time| UnixMillis(since.0.saturating_add(millis(time))));
             let ban = Ban { end: moment(until, now, since), until, since, by: Author::Operator(uid), reason };
-            let subject = Subject::Addresses(block);
-            let audit = format!("user {uid} bans {}", sentence(&subject, &ban));
-            let said = if json { described(&subject, &ban).to_string() } else { sentence(&subject, &ban) };
-            match keeper.change(Change::Set(subject, ban)).await {
+            let audit = format!("the operator with user id {uid} bans {}", sentence(&whom, &ban));
+            let said = if json { described(&whom, &ban).to_string() } else { sentence(&whom, &ban) };
+            match keeper.change(Change::Set(whom, ban)).await {
                 Ok(_) => {
                     tell(Level::Info, &audit);
                     let note = if lasting || json { "" } else { FLEETING };
@@ -118,20 +120,19 @@ pub(crate) async fn answer(wish: Wish, json: bool, uid: u32, keeper: Rc<Keeper>,
                 Err(refused) => format!("error: {refused}\n"),
             }
         }
-        Wish::Lift { block } => match keeper.change(Change::Lift(Subject::Addresses(block))).await {
-            Ok(true) => {
-                tell(Level::Info, &format!("user {uid} lifts the ban of {block}"));
-                if json {
-                    format!("{}\n", json!({ "ip": block.to_string() }))
-                } else {
-                    format!("{block} is not banned any more\n")
+        Wish::Lift { whom } => {
+            let (name, json_name) = (name(&whom), named(&whom));
+            match keeper.change(Change::Lift(whom)).await {
+                Ok(true) => {
+                    tell(Level::Info, &format!("the operator with user id {uid} lifts the ban of {name}"));
+                    if json { format!("{json_name}\n") } else { format!("{name} is not banned any more\n") }
                 }
+                Ok(false) => format!(
+                    "error: {name} is not banned; `bans` lists what is, and a block within one is none of its own\n"
+                ),
+                Err(refused) => format!("error: {refused}\n"),
             }
-            Ok(false) => format!(
-                "error: {block} is not banned; `bans` lists what is, and a block within one is none of its own\n"
-            ),
-            Err(refused) => format!("error: {refused}\n"),
-        },
+        }
     }
 }
 
@@ -145,7 +146,14 @@ fn millis(time: Duration) -> u64 {
 fn name(subject: &Subject) -> String {
     match subject {
         Subject::Addresses(block) => block.to_string(),
-        Subject::User(user) => format!("user {}", user.escape_ascii()),
+        Subject::User(user) => format!("user {user}"),
+    }
+}
+
+fn named(subject: &Subject) -> Value {
+    match subject {
+        Subject::Addresses(block) => json!({ "ip": block.to_string() }),
+        Subject::User(user) => json!({ "user": user.to_string() }),
     }
 }
 
@@ -185,10 +193,7 @@ fn list_json(bans: &[(Subject, Ban)], lasting: bool) -> Value {
 }
 
 fn described(subject: &Subject, ban: &Ban) -> Value {
-    let mut value = match subject {
-        Subject::Addresses(block) => json!({ "ip": block.to_string() }),
-        Subject::User(user) => json!({ "user": String::from_utf8_lossy(user) }),
-    };
+    let mut value = named(subject);
     value["until_unix_ms"] = ban.until.map_or(Value::Null, |until| until.0.into());
     value["since_unix_ms"] = ban.since.0.into();
     value["reason"] = ban.reason.as_str().into();
@@ -202,7 +207,7 @@ mod tests {
     use crate::admission::lists::NEVER;
 
     fn set(block: &str, time: Option<Duration>, reason: &str) -> Wish {
-        Wish::Set { block: block.parse().unwrap(), time, reason: reason.to_owned() }
+        Wish::Set { whom: Subject::Addresses(block.parse().unwrap()), time, reason: reason.to_owned() }
     }
 
     #[test]
@@ -218,7 +223,12 @@ mod tests {
                 false,
             ),
             ("ban --json ip ::1 reason for 1h", set("::1", None, "for 1h"), true),
-            ("unban --json ip 192.0.2.7/24", Wish::Lift { block: "192.0.2.0/24".parse().unwrap() }, true),
+            (
+                "unban --json ip 192.0.2.7/24",
+                Wish::Lift { whom: Subject::Addresses("192.0.2.0/24".parse().unwrap()) },
+                true,
+            ),
+            ("unban user alice", Wish::Lift { whom: Subject::User("alice".parse().unwrap()) }, false),
         ] {
             assert_eq!(parse(line), Some(Ok((wish, json))), "{line}");
         }
@@ -232,6 +242,7 @@ mod tests {
         for (line, words) in [
             ("ban", "write ip"),
             ("ban 192.0.2.7", "write ip"),
+            ("ban user", "1 to 64 bytes"),
             ("ban ip 192.0.2", "192.0.2.0/24"),
             ("ban ip ::1 for ever", "write 90s"),
             ("ban ip ::1 for 0s", "write 90s"),
@@ -252,12 +263,15 @@ mod tests {
         let ban = |by, until| Ban { end: NEVER, until, since: UnixMillis(0), by, reason: "junk".to_owned() };
         let bans = [
             (Subject::Addresses("192.0.2.0/24".parse().unwrap()), ban(Author::Operator(7), None)),
-            (Subject::User((*b"eve\n").into()), ban(Author::Gateway, Some(UnixMillis(1_767_225_600_000)))),
+            (
+                Subject::User("hex:657665".parse().unwrap()),
+                ban(Author::Gateway, Some(UnixMillis(1_767_225_600_000))),
+            ),
         ];
         let text = list(&bans, false);
         for words in [
             "192.0.2.0/24 until it is lifted: junk\n    since 1970-01-01T00:00:00Z by user 7 of this machine\n",
-            "user eve\\n until 2026-01-01T00:00:00Z: junk\n",
+            "user eve until 2026-01-01T00:00:00Z: junk\n",
             "they are forgotten when the gateway ends",
         ] {
             assert!(text.contains(words), "{text}");
@@ -273,7 +287,7 @@ mod tests {
         );
         assert_eq!(
             (&json["bans"][1]["user"], &json["bans"][1]["by"]),
-            (&json!("eve\n"), &json!("this gateway"))
+            (&json!("eve"), &json!("this gateway"))
         );
         assert_eq!(json["lasting"], true);
     }

@@ -1,4 +1,5 @@
-//! Who may come in, by address, before anything is spent on a connection; and who has to leave since the lists have changed.
+//! Who may come in: by address, before anything is spent on a connection, and by user, when that is known; and who has to
+//! leave since the lists have changed.
 //!
 //! The lists come from control, whole: this part takes them, judges newcomers by them, and goes over the links that are in,
 //! a slice per turn, so that nobody stands still for a ban.
@@ -33,6 +34,13 @@ impl Door {
         !is_denied
     }
 
+    /// Until when a user may not log in, if so; that is counted.
+    pub(super) fn refuses(&self, turn: &Turn, user: &[u8]) -> Option<Time> {
+        let until = self.lists.users.at_the_door(user, turn.now);
+        turn.counters.users_denied.add(until.is_some().into());
+        until
+    }
+
     /// Other lists are in force from now on. Everybody who is in is looked at again, from the first slot on.
     pub(super) fn replace(&mut self, lists: Lists) {
         self.lists = lists;
@@ -47,15 +55,16 @@ impl Door {
         first..end
     }
 
-    /// Until when a link from there has to leave, if it has to; that is counted.
-    pub(super) fn sends_out(&self, turn: &Turn, address: IpAddr) -> Option<Time> {
-        match self.lists.inside(address, turn.now) {
-            Standing::Denied(until) => {
-                turn.counters.links_banned.add(1);
-                Some(until)
-            }
+    /// Until when a link from there, of this user if that is known, has to leave, if it has to; that is counted.
+    pub(super) fn sends_out(&self, turn: &Turn, address: IpAddr, user: Option<&[u8]>) -> Option<Time> {
+        let of_address = match self.lists.inside(address, turn.now) {
+            Standing::Denied(until) => Some(until),
             Standing::Allowed | Standing::Unlisted => None,
-        }
+        };
+        let of_user = user.and_then(|user| self.lists.users.inside(user, turn.now));
+        let until = of_address.max(of_user);
+        turn.counters.links_banned.add(until.is_some().into());
+        until
     }
 
     /// Whether there are links left to look at.
@@ -69,7 +78,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::admission::lists::{NEVER, Prefixes};
+    use crate::admission::lists::{NEVER, Prefixes, Users};
     use crate::worker::settings::{Budgets, Settings};
 
     fn lists(denied: &str) -> Lists {
@@ -87,9 +96,20 @@ mod tests {
         let (turn, door) = (turn(), Door::new(lists("192.0.2.0/24")));
         assert!(!door.lets_in(&turn, Some("192.0.2.7".parse().unwrap())));
         assert!(door.lets_in(&turn, Some("198.51.100.7".parse().unwrap())) && door.lets_in(&turn, None));
-        assert_eq!(door.sends_out(&turn, "::ffff:192.0.2.7".parse().unwrap()), Some(NEVER));
-        assert_eq!(door.sends_out(&turn, "198.51.100.7".parse().unwrap()), None);
+        assert_eq!(door.sends_out(&turn, "::ffff:192.0.2.7".parse().unwrap(), None), Some(NEVER));
+        assert_eq!(door.sends_out(&turn, "198.51.100.7".parse().unwrap(), Some(b"alice")), None);
         assert_eq!((turn.counters.links_denied.get(), turn.counters.links_banned.get()), (1, 1));
+    }
+
+    #[test]
+    fn a_denied_user_is_refused_and_counted_and_has_to_leave_wherever_it_is() {
+        let deny = Arc::new([("eve".parse().unwrap(), NEVER)].into_iter().collect());
+        let users = Users { deny, ..Users::default() };
+        let (turn, door) = (turn(), Door::new(Lists { users, ..Lists::default() }));
+        assert_eq!([door.refuses(&turn, b"eve"), door.refuses(&turn, b"alice")], [Some(NEVER), None]);
+        let near = "198.51.100.7".parse().unwrap();
+        assert_eq!([b"eve", b"bob"].map(|user| door.sends_out(&turn, near, Some(user))), [Some(NEVER), None]);
+        assert_eq!((turn.counters.users_denied.get(), turn.counters.links_banned.get()), (1, 1));
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::worker::post::Letter;
 use crate::worker::sessions::NotBegun;
 use crate::worker::settings::{self, Farewell, Settings};
 
+use super::lists::banned;
+
 impl Parts {
     /// The first frame of a link, or a refresh.
     pub(super) fn auth(&mut self, token: Token, auth: &Auth<'_>) {
@@ -122,6 +124,10 @@ impl Parts {
         match begun {
             Ok(session) => {
                 self.links.attach(token, session);
+                let user = self.sessions.get(session).map(Session::user);
+                if let Some(until) = user.and_then(|user| self.door.refuses(&self.turn, user)) {
+                    return self.refuse_auth(token, banned(until, self.turn.now));
+                }
                 if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
                     self.letters.send(&self.turn, owner, Letter::Claim(claim));
                 }
