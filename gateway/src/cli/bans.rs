@@ -1,4 +1,4 @@
-//! `ban`, `unban` and `bans`: one line to the admin socket, the answer to standard output.
+//! `ban`, `unban`, `bans` and `kick`: one line to the admin socket, the answer to standard output.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +35,23 @@ impl Whom {
         ip.or(self.user.as_ref().map(|user| format!("user {user}")))
             .expect("the command line has one of them")
     }
+}
+
+/// Whose links end, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Kicked {
+    /// The user's id; what can't be typed in one word as hex: and its bytes.
+    #[arg(long, value_parser = user)]
+    user: UserId,
+    /// Only the link of this device, written like a user.
+    #[arg(long, value_parser = user, conflicts_with = "revoke")]
+    device: Option<UserId>,
+    /// Make the user's logins up to now worthless, and the tickets that came of them: it needs a fresh token.
+    #[arg(long)]
+    revoke: bool,
+    /// Tell the client not to come back by itself.
+    #[arg(long)]
+    stay_away: bool,
 }
 
 /// For how long, and why.
@@ -86,6 +103,14 @@ pub(super) fn lift(asked: &Asked, whom: &Whom) -> String {
     format!("unban{} {}\n", json(asked), whom.words())
 }
 
+/// `kick`.
+pub(super) fn kick(asked: &Asked, kick: &Kicked) -> String {
+    let device = kick.device.as_ref().map_or(String::new(), |device| format!(" device {device}"));
+    let revoke = if kick.revoke { " revoke" } else { "" };
+    let stay_away = if kick.stay_away { " stay-away" } else { "" };
+    format!("kick{} user {}{device}{revoke}{stay_away}\n", json(asked), kick.user)
+}
+
 fn json(asked: &Asked) -> &'static str {
     if asked.json { " --json" } else { "" }
 }
@@ -106,6 +131,9 @@ mod tests {
             set(&asked, &whom, &terms),
             "ban --json ip 192.0.2.0/24 for 3600000ms reason floods, twice\n"
         );
+        let kicked =
+            Kicked { user: user("eve").unwrap(), device: user("x").ok(), revoke: false, stay_away: true };
+        assert_eq!(kick(&plain, &kicked), "kick user eve device x stay-away\n");
         let terms = Terms { time: None, reason: String::new() };
         assert_eq!(set(&plain, &whom, &terms), "ban ip 192.0.2.0/24\n");
         assert_eq!(

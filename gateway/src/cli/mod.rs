@@ -95,6 +95,13 @@ enum Verb {
         #[command(flatten)]
         whom: bans::Whom,
     },
+    /// End the links of a user, or of one of its devices.
+    Kick {
+        #[command(flatten)]
+        asked: bans::Asked,
+        #[command(flatten)]
+        kick: bans::Kicked,
+    },
     /// List the bans in force.
     Bans {
         #[command(flatten)]
@@ -182,6 +189,7 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Status { socket, json } => status::status(&socket, json),
         Verb::Ban { asked, whom, terms } => status::put(&asked.socket, &bans::set(&asked, &whom, &terms)),
         Verb::Unban { asked, whom } => status::put(&asked.socket, &bans::lift(&asked, &whom)),
+        Verb::Kick { asked, kick } => status::put(&asked.socket, &bans::kick(&asked, &kick)),
         Verb::Bans { asked } => status::put(&asked.socket, &bans::list(&asked)),
         Verb::ReferenceService { socket, until_input_ends } => reference_service(&socket, until_input_ends),
     }

@@ -11,6 +11,7 @@ mod endpoints;
 mod exit;
 mod fullness;
 mod http;
+mod kick;
 mod log;
 mod machine;
 mod metrics;
@@ -38,6 +39,7 @@ use protocol::noise::ticket::TICKET_KEY_ROTATION;
 pub use ask::ask;
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use exit::Exit;
+pub use kick::{Kick, KickUser};
 pub use log::{Writer, set_level, tell, tell_as_it_is};
 pub use machine::{machine, read_key_file};
 pub use ready::Ready;
@@ -120,9 +122,10 @@ where
         Err(reason) => return cannot_start(&reason),
     };
     let tell_lists = std::mem::replace(&mut workers.tell_lists, Box::new(|_, _| true));
+    let kick_user = std::mem::replace(&mut workers.kick_user, Box::new(|_, _| false));
     let keeper = Rc::new(Keeper::new(opened, tell_lists, workers.counters.len(), clock));
     tokio_uring::spawn(Rc::clone(&keeper).tend());
-    let state = Rc::new(State::new(Arc::clone(&config), &workers, keeper, clock));
+    let state = Rc::new(State::new(Arc::clone(&config), &workers, keeper, kick_user, clock));
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.
     let _admin_file = match serve::start(sockets, &state) {

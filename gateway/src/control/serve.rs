@@ -12,12 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bans::{self, Keeper};
+use super::kick::KickUser;
 use super::places::{Places, Seat};
 use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
 use super::verbs::LINE_LEN_MAX;
 use super::workers::{Progress, Workers};
-use super::{http, verbs};
+use super::{http, kick, verbs};
 use crate::clock::Clock;
 use crate::config::{Ceiling, Checked, Config};
 use crate::counters::Counters;
@@ -30,6 +31,7 @@ pub(super) struct State {
     addresses: Vec<SocketAddr>,
     ceiling: Ceiling,
     keeper: Rc<Keeper>,
+    kick_user: KickUser,
     clock: Clock,
     started: UnixMillis,
     /// Whether the gateway is on its way out.
@@ -43,6 +45,7 @@ impl State {
         config: Arc<Checked<Config>>,
         workers: &Workers,
         keeper: Rc<Keeper>,
+        kick_user: KickUser,
         clock: Clock,
     ) -> Self {
         Self {
@@ -52,6 +55,7 @@ impl State {
             progress: Arc::clone(&workers.progress),
             addresses: workers.listeners.clone(),
             keeper,
+            kick_user,
             clock,
             started: clock.unix(),
             stopping: Cell::new(false),
@@ -219,6 +223,13 @@ async fn talk_admin(stream: &mut UnixStream, uid: u32, place: &Place) -> io::Res
 
 /// The answer to one line of the user of the system with this number.
 async fn answer(line: &str, uid: u32, state: &State) -> String {
+    match kick::parse(line) {
+        None => {}
+        Some(Ok((kick, json))) => {
+            return kick::answer(&kick, json, uid, state.clock.unix(), &state.kick_user);
+        }
+        Some(Err(wrong)) => return format!("error: {wrong}\n{}", kick::HELP),
+    }
     match bans::parse(line) {
         None => verbs::answer(line, &state.snapshot()),
         Some(Ok((wish, json))) => bans::answer(wish, json, uid, Rc::clone(&state.keeper), state.clock).await,

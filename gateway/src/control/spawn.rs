@@ -4,19 +4,22 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use driver::{Doorbells, Endpoint, ListenOptions, PoolSize, RingConfig, Uring, Waker};
-use protocol::UnixMillis;
 use protocol::link::Acceptor;
 use protocol::noise::ticket::TicketKeys;
+use protocol::{CloseCode, UnixMillis};
 
 use super::settings::settings;
-use super::{Progress, Workers};
+use super::{KickUser, Progress, Workers};
 use crate::admission::lists::Lists;
 use crate::clock::Clock;
 use crate::collections::HashKey;
 use crate::config::{Checked, Config, Core, Listener, Secret};
 use crate::counters::Counters;
+use crate::directory::owner_of;
+use crate::worker::settings::Farewell;
 use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Vacancy, Worker};
 
 /// Starts one thread per core of the config.
@@ -33,6 +36,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         stop: Box::new(|| {}),
         rotate_tickets: None,
         tell_lists: Box::new(|_, _| true),
+        kick_user: Box::new(|_, _| true),
         threads: Vec::new(),
     };
     let mut bells = Vec::new();
@@ -86,8 +90,25 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         waker.wake();
         sent
     });
+    workers.kick_user = kick_user(bells.clone(), process.secrets.hash);
     workers.stop = Box::new(move || tell_all(&bells, || Letter::Stop));
     Ok(workers)
+}
+
+/// Kicks by a letter to the user's owner, as a backend does.
+fn kick_user(bells: Vec<(Post, Waker)>, hash: HashKey) -> KickUser {
+    Box::new(move |kick, now| {
+        let user = hash.identity(kick.user.bytes());
+        let owner = owner_of(user, bells.len() as u32);
+        let Some((post, waker)) = bells.get(owner as usize) else { return false };
+        let code = CloseCode::Kicked.number();
+        let farewell = Farewell { code, retry_after: Duration::ZERO, do_not_reconnect: kick.stay_away };
+        let device = kick.device.as_ref().map(|device| hash.identity(device.bytes()));
+        let revoked = kick.revoke.then_some(now);
+        let sent = post.send(Letter::EndUser { user, device, farewell, revoked }).is_ok();
+        waker.wake();
+        sent
+    })
 }
 
 /// Sends every worker that has started a letter. A full mailbox is read by a worker that is awake; it is tried again

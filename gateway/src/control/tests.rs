@@ -75,6 +75,7 @@ fn idle_workers(
             stop,
             rotate_tickets: None,
             tell_lists: Box::new(|_, _| true),
+            kick_user: Box::new(|_, _| true),
             threads,
         })
     }

@@ -1,8 +1,8 @@
 //! The admin socket's language: one line in, text or JSON out, then the end.
 
-use super::bans;
 use super::metrics::{Exposition, render};
 use super::snapshot::Snapshot;
+use super::{bans, kick};
 
 /// Longest line a client of the admin socket may send, its end included.
 pub(super) const LINE_LEN_MAX: usize = 1024;
@@ -27,7 +27,7 @@ pub(super) fn answer(line: &str, snapshot: &Snapshot<'_>) -> String {
 }
 
 fn help() -> String {
-    format!("{HELP}{}", bans::HELP)
+    format!("{HELP}{}{}", bans::HELP, kick::HELP)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 
+use super::kick::KickUser;
 use crate::admission::lists::Lists;
 use crate::config::Secret;
 use crate::counters::Counters;
@@ -78,6 +79,8 @@ pub struct Workers {
     pub rotate_tickets: Option<Box<dyn Fn(Secret) + Send>>,
     /// Hands one of them the lists of addresses that are in force.
     pub tell_lists: TellLists,
+    /// Ends the links of a user.
+    pub kick_user: KickUser,
     /// Their threads; an error says in one line what the worker died of.
     pub threads: Vec<JoinHandle<Result<(), String>>>,
 }

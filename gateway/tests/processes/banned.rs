@@ -161,3 +161,26 @@ fn refused(target: &Target, user: &str) -> Client {
     client.say_who(user, &target.token);
     client
 }
+
+#[test]
+fn an_operator_kicks_a_user_and_makes_what_it_came_in_with_worthless() {
+    let Some((stage, _, admin)) = stage("") else { return };
+    let is_close = |heard: &Heard| matches!(heard, Heard::Close(_));
+    let kicked = Heard::Close(CloseCode::Kicked.number());
+    let [mut alice, mut bob] = ["alice", "bob"].map(|user| Client::login(&stage.target, user));
+    let ticket = alice.tickets.pop().expect("it was given some");
+    assert_eq!(verb(&admin, &["kick", "--user", "alice"]), "whatever links user alice has end now\n");
+    assert_eq!(alice.hear_one(is_close), kicked);
+    let mut alice =
+        Client::resume(&stage.target, "alice", &ticket).expect("a kick alone leaves tickets good");
+    let ticket = alice.tickets.pop().expect("and others come of it");
+    let said = verb(&admin, &["kick", "--user", "alice", "--revoke", "--json"]);
+    assert!(said.contains("\"revoked\":true"), "{said}");
+    assert_eq!(alice.hear_one(is_close), kicked);
+    let mut alice = Client::dial(&stage.target, Some(&ticket)).expect("its seal is good");
+    alice.say_who("alice", "");
+    assert_eq!(alice.hear_one(is_close), Heard::Close(CloseCode::AuthFailed.number()));
+    Client::login(&stage.target, "alice");
+    bob.request("echo", b"?");
+    bob.wait_until_answered();
+}
