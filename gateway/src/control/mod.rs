@@ -48,7 +48,7 @@ pub use sockets::Sockets;
 pub use trial::{Trial, try_out};
 pub use workers::{Progress, TellLists, UntilEnded, Workers};
 
-use self::bans::Keeper;
+use self::bans::{Keeper, Opened};
 use self::endpoints::Endpoints;
 use self::fullness::Fullness;
 use self::ready::ReadyFile;
@@ -108,15 +108,11 @@ where
     S: FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String>,
 {
     let clock = Clock::start();
-    let opened = match bans::open(&config.lists, clock.now(), clock.unix()) {
-        Ok(opened) => opened,
-        Err(reason) => return cannot_start(&reason),
-    };
-    opened.warning.iter().for_each(|warning| tell(Level::Warning, warning));
-    let sockets = match bind(&config, &mut signals).await {
-        Ok(sockets) => sockets,
+    let (sockets, opened) = match bind(&config, clock, &mut signals).await {
+        Ok(bound) => bound,
         Err(exit) => return exit,
     };
+    opened.warning.iter().for_each(|warning| tell(Level::Warning, warning));
     let mut workers = match spawn(&config, clock, opened.lists()) {
         Ok(workers) => workers,
         Err(reason) => return cannot_start(&reason),
@@ -144,15 +140,19 @@ where
     if exit == Exit::Clean { stopped } else { exit }
 }
 
-/// Binds the two sockets of the control thread, once the addresses for clients can be had. A gateway that was killed holds
-/// its addresses for a moment longer, until the kernel has taken its rings down: that long it is tried again.
-async fn bind(config: &Config, signals: &mut Signals) -> Result<Sockets, Exit> {
+/// Takes what one gateway alone can have: the two sockets of the control thread, once the addresses for clients can be had, and the
+/// journal of bans. A gateway that was killed holds its addresses for a moment longer, until the kernel has taken its rings
+/// down: that long it is tried again.
+async fn bind(config: &Config, clock: Clock, signals: &mut Signals) -> Result<(Sockets, Opened), Exit> {
     let mut tries = 0;
     loop {
         let refused = match addresses::refused(config).next() {
             Some((_, refused)) => refused,
             None => match Sockets::bind(&config.admin) {
-                Ok(sockets) => return Ok(sockets),
+                Ok(sockets) => match bans::open(&config.lists, clock.now(), clock.unix()) {
+                    Ok(opened) => return Ok((sockets, opened)),
+                    Err(refused) => refused,
+                },
                 Err(refused) => refused,
             },
         };

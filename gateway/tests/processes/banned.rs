@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use protocol::CloseCode;
 
@@ -81,6 +82,30 @@ fn is_turned_away_at_once(target: &Target) -> bool {
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         Ok(_) => true,
     }
+}
+
+#[test]
+fn a_journal_has_one_gateway_at_a_time() {
+    let Some((mut stage, settings, admin)) = stage("") else { return };
+    verb(&admin, &["ban", "--ip", "192.0.2.7"]);
+    let other = settings.replace("/admin.sock", "/other.sock");
+    let config = stage.write_config(&format!("auth.mode = 'development'\n{other}"));
+    let ready = stage.file("other.json");
+    let mut second = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    second.args(["run", "--config", path(&config), "--ready-file", path(&ready)]).stderr(Stdio::piped());
+    let mut second = Process::start(&mut second);
+    let said = second.said();
+    said.wait_for("another gateway keeps its bans there; trying again");
+    // What the first one is told meanwhile lasts, and the second one has it.
+    verb(&admin, &["ban", "--ip", "192.0.2.8"]);
+    stage.gateway.signal("KILL");
+    stage.gateway.ended();
+    Target::read(&ready);
+    let listed = verb(&admin.replace("/admin.sock", "/other.sock"), &["bans"]);
+    assert!(listed.contains("192.0.2.7/32") && listed.contains("192.0.2.8/32"), "{listed}");
+    second.signal("TERM");
+    assert!(second.ended().success());
+    assert!(said.whole().contains("ready on"));
 }
 
 #[test]

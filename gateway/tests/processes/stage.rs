@@ -76,6 +76,11 @@ impl Stage {
         self.folder.file(name)
     }
 
+    /// Writes another config into the gateway's folder.
+    pub(crate) fn write_config(&self, settings: &str) -> PathBuf {
+        self.folder.write_config(settings)
+    }
+
     /// Gives the gateway another private key, from when it is replaced.
     pub(crate) fn rekey(&self, name: &str) {
         std::fs::copy(self.folder.file(name), self.folder.file("server.key")).expect("a folder of the test");

@@ -25,18 +25,35 @@ pub(crate) trait Folder {
 
 /// A folder of the system. Files in it are the owner's alone: they name addresses and users.
 #[derive(Debug)]
-pub(crate) struct SystemFolder(PathBuf);
+pub(crate) struct SystemFolder {
+    path: PathBuf,
+    /// Locked for as long as this is there, and given up by the system when the process dies.
+    _lock: Option<File>,
+}
 
 impl SystemFolder {
-    /// This folder, which is there.
-    pub(crate) fn new(path: &Path) -> Self {
-        Self(path.to_owned())
+    /// This folder, which is there, for this process alone.
+    ///
+    /// # Errors
+    /// Of the kind `WouldBlock` where another process has it.
+    pub(crate) fn take(path: &Path) -> io::Result<Self> {
+        let lock = OpenOptions::new().append(true).create(true).mode(0o600).open(path.join(LOCK))?;
+        lock.try_lock()?;
+        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
+    }
+
+    /// The same, to look around in it whoever has it.
+    pub(crate) fn visit(path: &Path) -> Self {
+        Self { path: path.to_owned(), _lock: None }
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 }
+
+/// Whose lock says that a process has the folder. It is never removed: another one could have it open by then.
+const LOCK: &str = "bans.journal.lock";
 
 impl Folder for SystemFolder {
     fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -71,6 +88,6 @@ impl Folder for SystemFolder {
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        File::open(&self.path)?.sync_all()
     }
 }

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +15,11 @@ use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::files;
 use super::folder::{Folder, SystemFolder};
-use super::journal::{DAMAGED, FILE, Found, Journal, Refused};
+use super::journal::{self, DAMAGED, FILE, Found, Journal};
 use crate::admission::lists::{Ban, Bans, Block, Ends, Lists, Prefixes, Subject, UserId, Users};
 use crate::clock::Clock;
 use crate::config;
+use crate::control::addresses::Refused;
 use crate::control::workers::TellLists;
 
 /// The bans, with or without a file.
@@ -47,20 +50,20 @@ pub(crate) struct Opened {
 /// Reads the files and the journal that the config names.
 ///
 /// # Errors
-/// One line: what can't be read or written, and what to do.
-pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Result<Opened, String> {
-    let prefixes =
-        |paths| files::read(paths, now, wall).map(|entries| Arc::new(Prefixes::from_iter(entries)));
+/// What can't be read or written, and what to do; and whether another process has the journal.
+pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Result<Opened, Refused> {
+    let prefixes = |paths| read(paths, now, wall).map(|entries| Arc::new(Prefixes::from_iter(entries)));
     let (allow, deny) = (prefixes(&config.allow)?, prefixes(&config.deny)?);
-    let deny_users = Arc::new(ends(files::read(&config.deny_users, now, wall)?));
+    let deny_users = Arc::new(ends(read(&config.deny_users, now, wall)?));
     let allow_users = match config.allow_users.as_slice() {
         [] => None,
-        paths => Some(Arc::new(ends(files::read(paths, now, wall)?))),
+        paths => Some(Arc::new(ends(read(paths, now, wall)?))),
     };
     let (store, found) = match &config.journal {
         None => (Store::Fleeting(Bans::new(config.bans)), Found::default()),
         Some(folder) => {
-            let opened = Journal::open(SystemFolder::new(folder), config.bans, COMPACT_MIN, now, wall);
+            let taken = SystemFolder::take(folder);
+            let opened = taken.and_then(|taken| Journal::open(taken, config.bans, COMPACT_MIN, now, wall));
             let (journal, found) = opened.map_err(|error| no_journal(folder, &error))?;
             (Store::Lasting(journal), found)
         }
@@ -89,16 +92,31 @@ pub(crate) fn try_out(config: &config::Lists, wall: UnixMillis) -> Result<(), St
         files::read::<UserId>(paths, Time::ZERO, wall)?;
     }
     let Some(path) = &config.journal else { return Ok(()) };
-    let mut folder = SystemFolder::new(path);
+    let mut folder = SystemFolder::visit(path);
     let tried = folder.read(FILE).and_then(|_| folder.append(TRIAL, b"")).and_then(|()| folder.remove(TRIAL));
-    tried.map_err(|error| no_journal(path, &error))
+    tried.map_err(|error| no_journal(path, &error).reason)
 }
 
-fn no_journal(folder: &Path, error: &io::Error) -> String {
-    let shown = folder.display();
-    format!(
-        "{shown}: {error}; `journal` of [lists] names a folder that is there and that this user may write to"
-    )
+fn read<S: FromStr<Err: Display>>(
+    paths: &[PathBuf],
+    now: Time,
+    wall: UnixMillis,
+) -> Result<Vec<(S, Time)>, Refused> {
+    let refused = |reason: String| Refused { in_use: false, cause: reason.clone(), reason };
+    files::read(paths, now, wall).map_err(refused)
+}
+
+fn no_journal(folder: &Path, error: &io::Error) -> Refused {
+    let in_use = error.kind() == io::ErrorKind::WouldBlock;
+    let cause = match in_use {
+        true => format!("{}: another gateway keeps its bans there", folder.display()),
+        false => format!("{}: {error}", folder.display()),
+    };
+    let fix = match in_use {
+        true => "end it, or give each a folder of its own as `journal` of [lists]",
+        false => "`journal` of [lists] names a folder that is there and that this user may write to",
+    };
+    Refused { in_use, reason: format!("{cause}; {fix}"), cause }
 }
 
 impl Opened {
@@ -117,14 +135,14 @@ impl Store {
     }
 
     /// Carries a change out; whether anything has changed.
-    fn change(&mut self, change: Change, now: Time) -> Result<bool, Refused> {
+    fn change(&mut self, change: Change, now: Time) -> Result<bool, journal::Refused> {
         match (self, change) {
             (Self::Lasting(journal), Change::Set(subject, ban)) => {
                 journal.set(subject, ban, now).map(|()| true)
             }
             (Self::Lasting(journal), Change::Lift(subject)) => journal.lift(&subject),
             (Self::Fleeting(bans), Change::Set(subject, ban)) => {
-                bans.set(subject, ban, now).map(|()| true).map_err(Refused::Full)
+                bans.set(subject, ban, now).map(|()| true).map_err(journal::Refused::Full)
             }
             (Self::Fleeting(bans), Change::Lift(subject)) => Ok(bans.lift(&subject)),
         }
@@ -191,8 +209,8 @@ impl Keeper {
     /// told or will be as soon as it has room. It is carried out even if nobody waits for it any more.
     ///
     /// # Errors
-    /// [`Refused`]; nothing has changed then.
-    pub(crate) async fn change(self: Rc<Self>, change: Change) -> Result<bool, Refused> {
+    /// [`journal::Refused`]; nothing has changed then.
+    pub(crate) async fn change(self: Rc<Self>, change: Change) -> Result<bool, journal::Refused> {
         let (told, answer) = oneshot::channel();
         tokio_uring::spawn(async move {
             let result = self.carry_out(change).await;
@@ -202,7 +220,7 @@ impl Keeper {
         answer.await.expect("the task ends by telling")
     }
 
-    async fn carry_out(&self, change: Change) -> Result<bool, Refused> {
+    async fn carry_out(&self, change: Change) -> Result<bool, journal::Refused> {
         let now = self.clock.now();
         let mut place = self.store.lock().await;
         let mut store = place.take().expect("it is put back before the lock is given up");

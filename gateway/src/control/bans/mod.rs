@@ -15,5 +15,5 @@ mod keeper;
 mod record;
 mod verbs;
 
-pub(super) use keeper::{Keeper, open, try_out};
+pub(super) use keeper::{Keeper, Opened, open, try_out};
 pub(super) use verbs::{HELP, answer, parse};
