@@ -66,6 +66,9 @@ fn with_room_in_the_process_everybody_is_served() {
     assert_eq!(open(&sockets), all);
     let away: u64 = world.counters.iter().map(|counters| counters.links_turned_away.get()).sum();
     assert_eq!(away, 5);
+    // They were nobody: no place among links or strangers, from which they might have pushed somebody out.
+    let accepted: u64 = world.counters.iter().map(|counters| counters.links_accepted.get()).sum();
+    assert_eq!(accepted, all as u64);
     // Somebody leaves, wherever that is, and the next one finds the place.
     sockets.truncate(all);
     drop(sockets.swap_remove(all / 2));

@@ -269,6 +269,7 @@ impl Keeper {
     pub(crate) async fn tend(self: Rc<Self>) {
         loop {
             self.left_over.notified().await;
+            // Nothing is waited for here: what comes within this time is to be told at once.
             tokio::time::sleep(PAUSE).await;
             if self.is_stale.get() {
                 let place = self.store.lock().await;
@@ -341,3 +342,97 @@ const COMPACT_MIN: u64 = 64 << 10;
 
 /// Changes that come within this time reach the workers together.
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as Lock;
+
+    use super::*;
+    use crate::admission::lists::{Author, NEVER, Standing};
+
+    /// What each worker was told last; the second one has no room at first.
+    struct Told {
+        lists: [Option<Lists>; 2],
+        has_room: bool,
+        times: u32,
+    }
+
+    fn keeper(told: &Arc<Lock<Told>>) -> Rc<Keeper> {
+        let opened = Opened { store: Store::Fleeting(Bans::new(9)), lists: Lists::default(), warning: None };
+        let told = Arc::clone(told);
+        let tell = Box::new(move |worker: usize, lists| {
+            let mut told = told.lock().unwrap();
+            told.times += 1;
+            let takes = worker == 0 || told.has_room;
+            if takes {
+                told.lists[worker] = Some(lists);
+            }
+            takes
+        });
+        Rc::new(Keeper::new(opened, tell, 2, Clock::start()))
+    }
+
+    fn ban(number: u8) -> Change {
+        let ban = Ban {
+            end: NEVER,
+            until: None,
+            since: UnixMillis(0),
+            by: Author::Operator(0),
+            reason: String::new(),
+        };
+        Change::Set(Subject::Addresses(format!("192.0.2.{number}").parse().unwrap()), ban)
+    }
+
+    fn denies(lists: Option<&Lists>, number: u8) -> bool {
+        let address = format!("192.0.2.{number}").parse().unwrap();
+        lists.is_some_and(|lists| matches!(lists.inside(address, Time::ZERO), Standing::Denied(_)))
+    }
+
+    /// Until it is so, or somebody is given up.
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..600 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(PAUSE / 2).await;
+        }
+        panic!("never: {what}");
+    }
+
+    #[test]
+    fn every_worker_learns_of_every_change_and_lists_nobody_holds_are_freed_here() {
+        if let Err(blocked) = driver::probe() {
+            eprintln!("NOT RUN: {}", blocked.cause);
+            return;
+        }
+        let told = Arc::new(Lock::new(Told { lists: [None, None], has_room: false, times: 0 }));
+        let keeper = keeper(&told);
+        tokio_uring::start(async {
+            tokio_uring::spawn(Rc::clone(&keeper).tend());
+            for number in 1..=8 {
+                assert!(keeper.clone().change(ban(number)).await.unwrap());
+            }
+            let knows = |worker: usize| denies(told.lock().unwrap().lists[worker].as_ref(), 8);
+            until("the first worker knows all of it", || knows(0)).await;
+            assert!(
+                !knows(1) && told.lock().unwrap().times < 16,
+                "those that come together are told together"
+            );
+            told.lock().unwrap().has_room = true;
+            until("the second one does, too", || knows(1)).await;
+            until("nothing is left over", || keeper.former.borrow().is_empty()).await;
+            // A worker still holds the lists of before, so this thread does not let go of them.
+            let held = told.lock().unwrap().lists[0].clone();
+            assert!(keeper.clone().change(ban(9)).await.unwrap());
+            until("both know", || {
+                [0, 1].iter().all(|at| denies(told.lock().unwrap().lists[*at].as_ref(), 9))
+            })
+            .await;
+            tokio::time::sleep(3 * PAUSE).await;
+            assert_eq!(keeper.former.borrow().len(), 1);
+            drop(held);
+            until("nothing is left over", || keeper.former.borrow().is_empty()).await;
+            assert_eq!((keeper.count(), keeper.bans().await.len()), (9, 9));
+        });
+    }
+}

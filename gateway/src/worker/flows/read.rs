@@ -13,13 +13,11 @@ impl Parts {
     /// A connection came.
     pub(in crate::worker) fn accepted(&mut self, token: Token, listener: Listener, peer: Peer) {
         let has_place = self.slots.accepted(&self.turn, listener);
-        if !self.door.lets_in(&self.turn, address_of(peer)) {
+        // Whoever can't stay takes no place among the strangers, from which it might push somebody out.
+        if !has_place || !self.door.lets_in(&self.turn, address_of(peer)) {
             return self.turn.submit(Op::Close { token });
         }
         self.links.accepted(&mut self.turn, token, listener, peer, self.identity.acceptors());
-        if !has_place {
-            self.links.mark(token, Cause::Silent);
-        }
     }
 
     /// Bytes arrived on a link.
