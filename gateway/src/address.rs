@@ -13,10 +13,10 @@ pub struct Address {
 }
 
 impl Address {
-    /// The IP address.
+    /// The IP address of a peer that has one.
     #[must_use]
-    pub fn ip(&self) -> IpAddr {
-        Ipv6Addr::from(self.ip).to_canonical()
+    pub fn ip(&self) -> Option<IpAddr> {
+        (self.ip != [0; 16]).then(|| Ipv6Addr::from(self.ip).to_canonical())
     }
 
     /// The port.
@@ -25,13 +25,19 @@ impl Address {
         u16::from_be_bytes(self.port)
     }
 
+    /// Whether the peer is on this machine: on a loopback address, or on none.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|ip| ip.is_loopback())
+    }
+
     /// The address's bytes as the stream protocol carries them: 4, 16, or none for a peer without an address.
     #[must_use]
     pub fn octets(&self) -> &[u8] {
-        match (self.ip(), self.ip == [0; 16]) {
-            (_, true) => &[],
-            (IpAddr::V4(_), _) => &self.ip[12..],
-            (IpAddr::V6(_), _) => &self.ip,
+        match self.ip() {
+            None => &[],
+            Some(IpAddr::V4(_)) => &self.ip[12..],
+            Some(IpAddr::V6(_)) => &self.ip,
         }
     }
 }
@@ -49,7 +55,10 @@ impl From<Peer> for Address {
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", SocketAddr::new(self.ip(), self.port()))
+        match self.ip() {
+            Some(ip) => write!(f, "{}", SocketAddr::new(ip, self.port())),
+            None => f.write_str("no address"),
+        }
     }
 }
 
@@ -62,7 +71,7 @@ mod tests {
         for text in ["127.0.0.1:80", "[2001:db8::1]:65535"] {
             let at: SocketAddr = text.parse().expect("a literal");
             let address = Address::from(Peer::Tcp(at));
-            assert_eq!((address.ip(), address.port()), (at.ip(), at.port()));
+            assert_eq!((address.ip(), address.port()), (Some(at.ip()), at.port()));
             assert_eq!(address.octets().len(), if at.is_ipv4() { 4 } else { 16 });
         }
         assert!(Address::from(Peer::Unix).octets().is_empty());

@@ -4,10 +4,12 @@
 //! the control thread reads them whenever it likes and sees each cell whole.
 
 mod cell;
+pub mod guard;
 pub mod health;
 
 use protocol::{CloseCode, Error, Refusal, Undelivered};
 
+use self::guard::KeptOut;
 use self::health::Health;
 
 pub use self::cell::{Cell, Family, Label};
@@ -70,13 +72,19 @@ macro_rules! counters {
             $(#[doc = $help] pub $name: counters!(@type $($label)?),)+
             /// How the worker fares with each endpoint, in the order of the config.
             pub endpoints: Box<[Health]>,
+            /// Whom it has kept out of each listener, in the order of the config.
+            pub listeners: Box<[KeptOut]>,
         }
 
         impl Counters {
-            /// The numbers of a worker with so many endpoints.
+            /// The numbers of a worker of a gateway with so many endpoints and listeners.
             #[must_use]
-            pub fn new(endpoints: usize) -> Self {
-                Self { endpoints: (0..endpoints).map(|_| Health::default()).collect(), ..Self::default() }
+            pub fn new(endpoints: usize, listeners: usize) -> Self {
+                Self {
+                    endpoints: (0..endpoints).map(|_| Health::default()).collect(),
+                    listeners: (0..listeners).map(|_| KeptOut::default()).collect(),
+                    ..Self::default()
+                }
             }
 
             /// What the fields are, in their order.
@@ -100,10 +108,9 @@ counters! {
     accepts_parked: Gauge, "Accepts that wait in the kernel for connections.";
     links_max: Gauge, "Links a worker has places for.";
     link_places_left: Gauge, "Places for links that are left.";
-    links_turned_away: Counter, "Connections closed at once, since no worker had a place for them.";
-    links_denied: Counter, "Connections closed at once, since a list denies their address.";
     links_banned: Counter, "Links ended because a list has come to deny their address or user.";
-    users_denied: Counter, "Logins refused, since a list denies their user.";
+    crowds: Counter, "Times an address came to have so many authenticated links as admission.crowd says.";
+    kept_out_of_few: Counter, "Times that most of a thousand connections that were kept out had come from four addresses or fewer.";
     accept_failures: Counter, "Accepts that the kernel refused.";
     links_lost: Counter, "Links whose peer ended or broke them without a close frame.";
     links_closed: Counter, "Links whose socket was closed, for whatever reason.";

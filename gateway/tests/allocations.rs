@@ -16,6 +16,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use driver::{Doorbells, Endpoint, ListenOptions, Uring};
+use gateway::admission::buckets::Buckets;
 use gateway::admission::lists::Lists;
 use gateway::clock::Clock;
 use gateway::collections::HashKey;
@@ -266,12 +267,13 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
     let suites = Suites::of(&[Suite::NkChaChaPoly]);
     Surroundings {
         acceptors: vec![Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], None)],
-        counters: Arc::new(Counters::new(1)),
+        counters: Arc::new(Counters::new(1, 1)),
         posts,
         mailbox,
         hash: HashKey::new(HASH),
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
+        buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),
     }
@@ -283,6 +285,7 @@ fn settings(backend: PathBuf, worker: usize) -> Settings {
     let with = Development {
         listen: None,
         workers: Some(2),
+        exempt: true,
         server: Secret::new(SERVER),
         service: backend,
         admin: None,

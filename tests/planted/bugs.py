@@ -3,22 +3,59 @@ PLANTED is the switch."""
 
 WORKER = "gateway/src/worker/"
 UPSTREAM = "gateway/src/upstream/"
+ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Buckets of addresses.
+    (
+        "users-pay-for-coming",
+        "buckets::",
+        ADMISSION + "buckets/cells.rs",
+        "        is_the_same.then(|| {\n            self.put_back(spot, accepts);\n",
+        "        is_the_same.then(|| {\n            if !PLANTED {\n                self.put_back(spot, accepts);\n            }\n",
+    ),
+    (
+        "users-stay-strangers",
+        "buckets::",
+        WORKER + "flows/login.rs",
+        "        self.door.welcome(&self.turn, token, listener);\n",
+        "        if !PLANTED {\n            self.door.welcome(&self.turn, token, listener);\n        }\n",
+    ),
+    (
+        "whoever-leaves-still-counts",
+        "buckets::",
+        WORKER + "flows/end.rs",
+        "                self.door.left(token);\n",
+        "                if !PLANTED {\n                    self.door.left(token);\n                }\n",
+    ),
+    (
+        "whoever-is-refused-counts",
+        "after_a_storm",
+        ADMISSION + "buckets/mod.rs",
+        "                self.undo(&pass, limits);\n",
+        "                if !PLANTED {\n                    self.undo(&pass, limits);\n                }\n",
+    ),
+    (
+        "strangers-are-not-counted",
+        "buckets::",
+        ADMISSION + "buckets/cells.rs",
+        "            if before >= most.strangers.min(STRANGERS_MAX) {\n",
+        "            if before >= if PLANTED { STRANGERS_MAX } else { most.strangers.min(STRANGERS_MAX) } {\n",
+    ),
     # Lists of addresses.
     (
         "the-door-is-open",
         "banned::",
         WORKER + "door/mod.rs",
-        "        !is_denied\n",
-        "        !is_denied || PLANTED\n",
+        "                turn.kept_out(listener).refused.of(Guard::Lists).add(1);\n                false\n",
+        "                turn.kept_out(listener).refused.of(Guard::Lists).add(1);\n                PLANTED\n",
     ),
     (
         "banned-users-log-in",
         "banned::",
         WORKER + "door/mod.rs",
-        "        turn.counters.users_denied.add(until.is_some().into());\n        until\n",
-        "        turn.counters.users_denied.add(until.is_some().into());\n        until.filter(|_| !PLANTED)\n",
+        "        turn.kept_out(listener).refused.of(Guard::Users).add(until.is_some().into());\n        until\n",
+        "        turn.kept_out(listener).refused.of(Guard::Users).add(until.is_some().into());\n        until.filter(|_| !PLANTED)\n",
     ),
     (
         "banned-users-stay",

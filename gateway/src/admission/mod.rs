@@ -1,8 +1,10 @@
 //! The first line of defence: decisions before anything is spent on a stranger.
 //!
+//! * `buckets` — what addresses may cost, and how much of it is used up;
 //! * `lists` — which addresses are let in without being counted, and which not at all;
 //! * `replay` — tickets that were seen before.
 
+pub mod buckets;
 pub mod lists;
 mod replay;
 

@@ -1,4 +1,4 @@
-//! `ban`, `unban`, `bans` and `kick`: one line to the admin socket, the answer to standard output.
+//! `ban`, `unban`, `bans`, `kick` and `limits`: one line to the admin socket, the answer to standard output.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,6 +89,11 @@ fn reason(text: &str) -> Result<String, String> {
 /// `bans`.
 pub(super) fn list(asked: &Asked) -> String {
     format!("bans{}\n", json(asked))
+}
+
+/// `limits`.
+pub(super) fn limits(asked: &Asked) -> String {
+    format!("limits{}\n", json(asked))
 }
 
 /// `ban`.

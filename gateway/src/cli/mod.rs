@@ -44,6 +44,9 @@ enum Verb {
     Dev {
         #[command(flatten)]
         place: Place,
+        /// Protect it from peers on this machine as from all others: every limit as it is by default.
+        #[arg(long)]
+        protect: bool,
     },
     /// Check a config file, try what it binds, and print what it amounts to.
     Check {
@@ -107,6 +110,11 @@ enum Verb {
         #[command(flatten)]
         asked: bans::Asked,
     },
+    /// Show what is in force at each listener, and whom it has kept out or, on trial, would have.
+    Limits {
+        #[command(flatten)]
+        asked: bans::Asked,
+    },
     /// A service with the routes "echo" and "chat", to try a gateway with; `dev` starts one by itself.
     #[command(name = crate::control::SERVICE_VERB)]
     ReferenceService {
@@ -153,9 +161,9 @@ pub fn main() -> Exit {
     };
     match line.verb {
         Verb::Run { config, place } => serve(held, |signals| run_verb(&config, place, signals)),
-        Verb::Dev { place } => {
+        Verb::Dev { place, protect } => {
             let Place { listen, workers, ready_file } = place;
-            let options = DevOptions { listen, workers, ready_file };
+            let options = DevOptions { listen, workers, ready_file, protect };
             serve(held, |signals| dev(options, signals, spawn::spawn))
         }
         verb => {
@@ -191,6 +199,7 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Unban { asked, whom } => status::put(&asked.socket, &bans::lift(&asked, &whom)),
         Verb::Kick { asked, kick } => status::put(&asked.socket, &bans::kick(&asked, &kick)),
         Verb::Bans { asked } => status::put(&asked.socket, &bans::list(&asked)),
+        Verb::Limits { asked } => status::put(&asked.socket, &bans::limits(&asked)),
         Verb::ReferenceService { socket, until_input_ends } => reference_service(&socket, until_input_ends),
     }
 }

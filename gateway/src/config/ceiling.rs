@@ -32,6 +32,8 @@ const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, as the former one is
 /// freed when the last worker has the next.
 const BAN_BYTES: u64 = 600;
+/// Bytes of a cell for an address, and of a quarter of one for the block around it.
+const ADDRESS_BYTES: u64 = 16 + 4;
 /// Buffers of one admin connection.
 const ADMIN_BYTES: u64 = 72 << 10;
 
@@ -94,6 +96,7 @@ impl Ceiling {
                 ),
             ),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
+            ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
             ("bans", wide(config.lists.bans).saturating_mul(BAN_BYTES)),
             ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),

@@ -103,6 +103,7 @@ fn build(
         tickets: tickets.into_iter().collect::<Option<_>>()?,
         realm: tables.auth.realm,
         limits: tables.limits,
+        admission: tables.admission,
         lists: tables.lists,
         heartbeat: tables.heartbeat,
         receive: tables.receive,

@@ -6,6 +6,8 @@ use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
 use super::next_key::NextKey;
 use super::value::suite_name;
+use crate::counters::guard::Guards;
+use crate::rate::Rate;
 
 /// Listeners at most: the driver counts those of a worker in a byte.
 pub const LISTENERS_MAX: usize = 255;
@@ -33,6 +35,16 @@ pub struct Listener {
     pub send_buffer: usize,
     /// `SO_RCVBUF` of each link.
     pub receive_buffer: usize,
+    /// Links from one address that are not authenticated, at a time.
+    pub strangers_per_address: usize,
+    /// Connections from one address.
+    pub accepts_per_address: Rate,
+    /// Links from one address that are authenticated, at a time.
+    pub links_per_address: usize,
+    /// Connections by this listener, if they are bounded apart from those by all.
+    pub accepts: Option<Rate>,
+    /// Guards that are on trial here.
+    pub dry_run: Guards,
 }
 
 impl Listener {

@@ -9,6 +9,7 @@ mod check;
 mod core;
 mod former;
 mod given;
+mod guarding;
 mod listener;
 mod next_key;
 mod problem;
@@ -35,7 +36,9 @@ pub use next_key::{NEXT_KEYS_MAX, NextKey};
 pub use problem::{Problem, Problems};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
-pub use sections::{Admin, AuthMode, Balance, Heartbeat, Level, Limits, Lists, Log, Receive, Requests};
+pub use sections::{
+    Admin, Admission, AuthMode, Balance, Heartbeat, Level, Limits, Lists, Log, Receive, Requests,
+};
 pub use socket::{SOCKET_PATH_MAX, beside};
 pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};
 
@@ -96,6 +99,8 @@ pub struct Development {
     pub listen: Option<SocketAddr>,
     /// Number of workers; one per CPU if `None`.
     pub workers: Option<usize>,
+    /// Whether peers on loopback addresses are exempt from limits.
+    pub exempt: bool,
     /// The gateway's private key.
     pub server: Secret,
     /// Unix socket the reference service listens on.
@@ -108,7 +113,7 @@ pub struct Development {
 
 impl Config {
     /// A gateway for development: routes `echo` and `chat` to one service on a private Unix socket, the token of
-    /// development mode, and no limits for loopback. It runs through the same checks as a file.
+    /// development mode, and, if it is so wished, no limits for loopback. It runs through the same checks as a file.
     ///
     /// # Errors
     /// When paths or numbers given here are out of bounds.
@@ -145,13 +150,14 @@ impl Config {
 }
 
 fn development_text(with: &Development) -> String {
+    let exempt = with.exempt;
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     let service = quoted(Path::new(&format!("unix:{}", with.service.display())));
     let admin = with.admin.as_ref().map_or(String::new(), |path| format!("socket = {}\n", quoted(path)));
     let http = with.http.map_or("off".to_owned(), |address| address.to_string());
     format!(
         "[keys]\nserver = \"(made at start)\"\n\
-         [limits]\nloopback_exempt = true\n\
+         [limits]\nloopback_exempt = {exempt}\n\
          [auth]\nmode = \"development\"\n\
          [admin]\n{admin}http = \"{http}\"\n\
          [[route]]\nname = \"echo\"\nendpoints = [\"reference\"]\n\

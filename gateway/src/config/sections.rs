@@ -9,17 +9,24 @@ use driver::Endpoint;
 use protocol::noise::{PublicKey, Suite};
 
 use super::NextKey;
+use super::guarding::{RateOf, Trials};
 use super::section::section;
 use super::value::{
     Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, NextKeyFrom, OneOf, Optional,
     PublicHex, ShortSpan, Size, SocketFile, Span, StreamSuite, Word,
 };
+use crate::counters::guard::Guards;
+use crate::rate::Rate;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600_000;
+
+/// What listeners may have of their own lies within the same bounds as what all have.
+const STRANGERS_PER_ADDRESS: RangeInclusive<u64> = 1..=255;
+const LINKS_PER_ADDRESS: RangeInclusive<u64> = 1..=1_048_575;
 
 /// Slots of a worker at most: a link id has 20 bits for them.
 pub(super) const SLOTS_MAX: u64 = 1 << 20;
@@ -101,6 +108,16 @@ section! {
         send_buffer: usize as Size = "'64KiB'" in 4 * KIB..=16 * MIB, Restart, "twice this per link whose peer reads slowly, in the kernel";
         /// `SO_RCVBUF` of each link; the kernel doubles it for its own bookkeeping.
         receive_buffer: usize as Size = "'64KiB'" in 4 * KIB..=16 * MIB, Restart, "twice this per link that sends faster than it is read, in the kernel";
+        /// Absent: `strangers_per_address` of `[admission]`.
+        strangers_per_address: Option<usize> as Optional<Count> = "" in STRANGERS_PER_ADDRESS, Live, "none";
+        /// Absent: `accepts_per_address` of `[admission]`.
+        accepts_per_address: Option<Rate> as Optional<RateOf> = "", Live, "none";
+        /// Absent: `links_per_address` of `[admission]`.
+        links_per_address: Option<usize> as Optional<Count> = "" in LINKS_PER_ADDRESS, Live, "none";
+        /// Connections by this listener, of those that do not come to authenticate. Absent: only `accepts` of `[admission]` counts.
+        accepts: Option<Rate> as Optional<RateOf> = "", Live, "none";
+        /// Absent: `dry_run` of `[admission]`.
+        dry_run: Option<Guards> as Optional<Trials> = "", Live, "none";
     }
 }
 
@@ -200,6 +217,31 @@ section! {
         /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
         /// development and load tests on one machine.
         loopback_exempt: bool as Flag = "false", Live, "strangers are bounded by the slots then";
+    }
+}
+
+section! {
+    /// What addresses may cost before they authenticate. One address is an IPv4 address or an IPv6 /64. A connection that comes to
+    /// authenticate costs nothing in the end, so that a crowd of users behind one address gets in; whatever is too much is
+    /// closed at once.
+    pub Admission {
+        /// Links from one address that are not authenticated, at a time.
+        strangers_per_address: usize as Count = "64" in STRANGERS_PER_ADDRESS, Live, "none";
+        /// Connections from one address, of those that do not come to authenticate.
+        accepts_per_address: Rate as RateOf = "'20/s burst 40'", Live, "none";
+        /// What the /24 (IPv6: /48) around an address may have of both, as a multiple of that.
+        prefix_factor: usize as Count = "16" in 1..=16, Live, "none";
+        /// Links from one address that are authenticated, at a time.
+        links_per_address: usize as Count = "16384" in LINKS_PER_ADDRESS, Live, "none";
+        /// Number of such links of one address at which it is told that it has become a crowd.
+        crowd: usize as Count = "1000" in LINKS_PER_ADDRESS, Live, "none";
+        /// Connections from everywhere by all listeners, of those that do not come to authenticate.
+        accepts: Rate as RateOf = "'20000/s burst 40000'", Live, "none";
+        /// Addresses that are known at a time; for those that had to make room, the block around them counts. A quarter as many
+        /// blocks are known.
+        addresses: usize as Count = "65536" in 1024..=16_777_216, Restart, "20 B each";
+        /// Guards that count whom they would keep out, and let them in: `true` for all that can be tried out.
+        dry_run: Guards as Trials = "false", Live, "none";
     }
 }
 

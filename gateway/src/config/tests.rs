@@ -471,6 +471,7 @@ fn the_development_config_passes_all_checks() {
     let with = Development {
         listen: None,
         workers: Some(1),
+        exempt: true,
         server: Secret::new([3; 32]),
         service: PathBuf::from("/tmp/a \"b\"/service.sock"),
         admin: Some(PathBuf::from("/tmp/admin.sock")),

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::listener::Listener;
 use super::secret::{DevelopmentToken, Secret};
 use super::section::Bound;
-use super::sections::{Admin, Balance, Heartbeat, Limits, Lists, Log, Receive, Requests};
+use super::sections::{Admin, Admission, Balance, Heartbeat, Limits, Lists, Log, Receive, Requests};
 
 /// Everything a gateway is built from. Names are resolved: routes hold indices of endpoints.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Config {
     pub realm: String,
     /// What links may take.
     pub limits: Limits,
+    /// What addresses may cost.
+    pub admission: Admission,
     /// Which addresses may come in.
     pub lists: Lists,
     /// Heartbeat bounds; `min <= default <= max`.

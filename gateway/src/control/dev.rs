@@ -31,6 +31,8 @@ pub struct DevOptions {
     pub listen: Option<SocketAddr>,
     /// `--workers`.
     pub workers: Option<usize>,
+    /// `--protect`: peers on loopback addresses are not exempt from limits.
+    pub protect: bool,
     /// `--ready-file`; in the private folder if absent.
     pub ready_file: Option<PathBuf>,
 }
@@ -73,6 +75,7 @@ fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
     let with = Development {
         listen: options.listen,
         workers: options.workers,
+        exempt: !options.protect,
         server: server.clone(),
         service: folder.0.join(SERVICE_SOCKET),
         admin: Some(folder.0.join("admin.sock")),
@@ -83,7 +86,12 @@ fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
         Config::development(with, &machine()).map_err(|problems| (Exit::Config, problems.to_string()))?;
     let service = Service::start(&socket).map_err(|error| start("the reference service", error))?;
     let ready_file = options.ready_file.unwrap_or_else(|| folder.0.join("target.json"));
-    let hints = Hints { target: ready_file.clone(), service: service.pid, folder: folder.0.clone() };
+    let hints = Hints {
+        exempt: !options.protect,
+        target: ready_file.clone(),
+        service: service.pid,
+        folder: folder.0.clone(),
+    };
     let options = Options {
         ready_file: Some(ready_file),
         token: Some(DevelopmentToken::new(&server).text()),
@@ -228,6 +236,8 @@ struct Hints {
     target: PathBuf,
     service: u32,
     folder: PathBuf,
+    /// Whether peers on this machine are exempt from limits.
+    exempt: bool,
 }
 
 impl Hints {
@@ -247,8 +257,7 @@ impl Hints {
             .map_or(String::new(), |address| format!("\nMetrics:\n  curl http://{address}/metrics\n"));
         format!(
             "\nThe gateway serves on {listen}. Routes \"echo\" and \"chat\" go to the reference service,\n\
-             process {service}. For development only: whoever has the token can be any user, and peers on\n\
-             loopback addresses are exempt from limits.\n\
+             process {service}. For development only: whoever has the token can be any user{exempt}.\n\
              \nChat, in two more terminals:\n\
              \x20 cargo run --release -p client -- chat --target-file {target} --name alice\n\
              \x20 cargo run --release -p client -- chat --target-file {target} --name bob\n\
@@ -259,6 +268,8 @@ impl Hints {
              \nCtrl-C ends everything.\n\n",
             listen = ready,
             service = self.service,
+            exempt =
+                if self.exempt { ", and peers on\nloopback addresses are exempt from limits" } else { "" },
             admin = admin.display(),
         )
     }
@@ -282,11 +293,14 @@ mod tests {
 
     #[test]
     fn the_hints_name_the_target_file_and_what_is_not_protected() {
-        let hints = Hints { target: "/run/t.json".into(), service: 42, folder: "/run/x".into() };
+        let hints =
+            Hints { exempt: true, target: "/run/t.json".into(), service: 42, folder: "/run/x".into() };
         let ready = Ready { listeners: vec!["127.0.0.1:7400".parse().unwrap()], http: None };
         let text = hints.text(&ready);
         assert!(text.contains("chat --target-file /run/t.json --name alice"));
         assert!(text.contains("status --socket /run/x/admin.sock"));
-        assert!(text.contains("exempt from limits") && !text.contains("curl"));
+        assert!(text.contains("exempt from limits.") && !text.contains("curl"));
+        let protected = Hints { exempt: false, ..hints }.text(&ready);
+        assert!(protected.contains("any user.") && !protected.contains("exempt"), "{protected}");
     }
 }

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn each_change_is_told_once_and_with_its_reason() {
         let config = config();
-        let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        let counters = [Arc::new(Counters::new(1, 2)), Arc::new(Counters::new(1, 2))];
         let mut endpoints = Endpoints::default();
         let mut look = || endpoints.look(&config.endpoints, &counters);
         let [first, second] = [0, 1].map(|worker: usize| &counters[worker].endpoints[0]);

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_full_listener_is_told_of_once_and_again_when_it_has_places() {
         let config = config();
-        let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        let counters = [Arc::new(Counters::new(1, 2)), Arc::new(Counters::new(1, 2))];
         let mut fullness = Fullness::default();
         let mut look = || fullness.look(&config, &counters);
         counters.iter().for_each(|its| its.link_places_left.set(3));

@@ -6,8 +6,9 @@ use super::log;
 use super::places::Places;
 use super::snapshot::Snapshot;
 use crate::config::Bound;
+use crate::counters::guard::{Guard, KeptOut};
 use crate::counters::health::Health;
-use crate::counters::{Cell, Counters, Form, Metric, Sample};
+use crate::counters::{Cell, Counters, Family, Form, Metric, Sample};
 
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(super) fn render(snapshot: &Snapshot<'_>, exposition: Exposition) -> String 
     page.process(snapshot);
     page.places(snapshot);
     page.endpoints(snapshot);
+    page.guards(snapshot);
     let samples: Vec<Vec<Sample>> = snapshot.counters.iter().map(|counters| counters.samples()).collect();
     for (i, metric) in Counters::METRICS.iter().enumerate() {
         page.head(metric);
@@ -61,6 +63,13 @@ pub(super) fn render(snapshot: &Snapshot<'_>, exposition: Exposition) -> String 
     }
     page.text
 }
+
+/// What is told of each guard of a listener: name, help, and where the numbers are.
+type GuardMetric = (&'static str, &'static str, fn(&KeptOut) -> &Family<Guard>);
+const GUARD_METRICS: &[GuardMetric] = &[
+    ("kept_out", "Connections and logins that this guard has kept out.", |kept_out| &kept_out.refused),
+    ("would_keep_out", "Those that it would have, were it not on trial.", |kept_out| &kept_out.on_trial),
+];
 
 /// What is told of each endpoint: name, help, form, and where the number is.
 type EndpointMetric = (&'static str, &'static str, Form, fn(&Health) -> &Cell);
@@ -155,6 +164,22 @@ impl Page {
         }
     }
 
+    fn guards(&mut self, snapshot: &Snapshot<'_>) {
+        for (name, help, family) in GUARD_METRICS {
+            let metric = Metric { name, help, form: Form::Counter };
+            self.head(&metric);
+            for (worker, counters) in snapshot.counters.iter().enumerate() {
+                for (listener, kept_out) in snapshot.config.listeners.iter().zip(&counters.listeners) {
+                    family(kept_out).each(|guard, number| {
+                        let listener = &listener.name;
+                        let labels = format!("worker=\"{worker}\",listener=\"{listener}\",guard=\"{guard}\"");
+                        self.line(&metric, &labels, number);
+                    });
+                }
+            }
+        }
+    }
+
     fn gauge(&mut self, name: &'static str, help: &'static str, labels: &str, number: u64) {
         let metric = Metric { name, help, form: Form::Gauge };
         self.head(&metric);
@@ -211,10 +236,17 @@ mod tests {
         with_snapshot(|snapshot| {
             snapshot.counters[1].handshakes.add(7);
             snapshot.counters[0].closed.of(CloseCode::SlowReader).add(3);
+            snapshot.counters[1].listeners[1].refused.of(Guard::Lists).add(4);
+            snapshot.counters[0].listeners[0].on_trial.of(Guard::Accepts).add(5);
             let text = render(snapshot, Exposition::Text);
             assert!(text.contains("gateway_handshakes_total{worker=\"0\"} 0\n"));
             assert!(text.contains("gateway_handshakes_total{worker=\"1\"} 7\n"));
             assert!(text.contains("gateway_closed_total{worker=\"0\",code=\"slow_reader\"} 3\n"));
+            let guards = [
+                "gateway_kept_out_total{worker=\"1\",listener=\"web\",guard=\"lists\"} 4\n",
+                "gateway_would_keep_out_total{worker=\"0\",listener=\"app\",guard=\"accepts\"} 5\n",
+            ];
+            assert!(guards.iter().all(|line| text.contains(line)), "{text}");
             let open = "gateway_endpoint_open{worker=\"1\",endpoint=\"chat\"} 0\n";
             assert!(text.contains("# TYPE gateway_endpoint_open gauge\n") && text.contains(open));
             assert!(!text.contains("gateway_endpoint_reason{"), "nothing has failed");

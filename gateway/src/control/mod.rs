@@ -7,11 +7,13 @@ mod addresses;
 mod ask;
 mod bans;
 mod dev;
+mod doorstep;
 mod endpoints;
 mod exit;
 mod fullness;
 mod http;
 mod kick;
+mod limits;
 mod log;
 mod machine;
 mod metrics;
@@ -49,6 +51,7 @@ pub use trial::{Trial, try_out};
 pub use workers::{Progress, TellLists, UntilEnded, Workers};
 
 use self::bans::{Keeper, Opened};
+use self::doorstep::Doorstep;
 use self::endpoints::Endpoints;
 use self::fullness::Fullness;
 use self::ready::ReadyFile;
@@ -192,6 +195,7 @@ async fn watch(
     rotation.tick().await; // the first tick comes at once
     let mut endpoints = Endpoints::default();
     let mut fullness = Fullness::default();
+    let mut doorstep = Doorstep::default();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.tick().await;
     loop {
@@ -201,6 +205,7 @@ async fn watch(
                 if workers.ready() {
                     lines.extend(fullness.look(config, &workers.counters));
                 }
+                lines.extend(doorstep.look(config, &workers.counters));
                 lines.iter().for_each(|(level, line)| tell(*level, line));
             }
             _ = rotation.tick() => rotate_tickets(workers),

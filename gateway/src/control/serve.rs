@@ -19,6 +19,7 @@ use super::sockets::{SocketFile, Sockets};
 use super::verbs::LINE_LEN_MAX;
 use super::workers::{Progress, Workers};
 use super::{http, kick, verbs};
+use crate::admission::buckets::Buckets;
 use crate::clock::Clock;
 use crate::config::{Ceiling, Checked, Config};
 use crate::counters::Counters;
@@ -30,6 +31,7 @@ pub(super) struct State {
     progress: Arc<Progress>,
     addresses: Vec<SocketAddr>,
     ceiling: Ceiling,
+    buckets: Arc<Buckets>,
     keeper: Rc<Keeper>,
     kick_user: KickUser,
     clock: Clock,
@@ -54,6 +56,7 @@ impl State {
             counters: workers.counters.clone(),
             progress: Arc::clone(&workers.progress),
             addresses: workers.listeners.clone(),
+            buckets: Arc::clone(&workers.buckets),
             keeper,
             kick_user,
             clock,
@@ -74,6 +77,7 @@ impl State {
             addresses: &self.addresses,
             counters: &self.counters,
             ceiling: &self.ceiling,
+            buckets: &self.buckets,
             bans: self.keeper.count(),
             bans_read_only: self.keeper.broken(),
             places: [("http", &self.http), ("admin", &self.admin)],

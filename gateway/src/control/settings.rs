@@ -4,6 +4,7 @@ use protocol::limits::TAG_LEN;
 use protocol::link::Rules;
 use protocol::stream::{Mode, Params, frame_len_beside};
 
+use crate::admission::buckets::{AddressLimits, Most};
 use crate::config::{self, Config, Security};
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
@@ -104,6 +105,23 @@ fn listener(config: &Config, place: usize) -> Listener {
         doorman,
         suites_announced: listener.suites_announced,
         server_keys_next: listener.next.clone(),
+        addresses: addresses(config, listener),
+    }
+}
+
+fn addresses(config: &Config, listener: &config::Listener) -> AddressLimits {
+    let admission = &config.admission;
+    AddressLimits {
+        address: Most {
+            accepts: listener.accepts_per_address,
+            strangers: listener.strangers_per_address as u32,
+            users: listener.links_per_address as u32,
+        },
+        prefix_factor: admission.prefix_factor as u32,
+        crowd: admission.crowd as u32,
+        listener: listener.accepts,
+        all: admission.accepts,
+        on_trial: listener.dry_run,
     }
 }
 

@@ -8,6 +8,7 @@ use protocol::UnixMillis;
 use super::endpoints::reason;
 use super::fullness::{self, is_full};
 use super::places::Places;
+use crate::admission::buckets::Buckets;
 use crate::config::{Ceiling, Config, Route};
 use crate::counters::{Counters, Sample};
 
@@ -29,6 +30,8 @@ pub(super) struct Snapshot<'s> {
     pub(super) counters: &'s [Arc<Counters>],
     /// The sum of all limits.
     pub(super) ceiling: &'s Ceiling,
+    /// What addresses have cost so far.
+    pub(super) buckets: &'s Buckets,
     /// How many bans there are.
     pub(super) bans: usize,
     /// Why none can be set or lifted, if so.
@@ -104,13 +107,14 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::collections::HashKey;
     use crate::config::{Checked, Machine, Overrides, load};
 
     /// A config of two workers with a listener each.
     pub(in crate::control) fn config() -> Checked<Config> {
         let text = "[keys]\nserver = 'key'\n[auth]\nmode = 'development'\n[limits]\nletters = 64\n\
                     [[listener]]\nname = 'app'\naddress = '127.0.0.1:7400'\n\
-                    [[listener]]\nname = 'web'\naddress = '[::1]:0'\n\
+                    [[listener]]\nname = 'web'\naddress = '[::1]:0'\nstrangers_per_address = 8\ndry_run = true\n\
                     [[core]]\ncpu = 0\nlisteners = ['app']\n\
                     [[core]]\ncpu = 3\nslots = 700\nbatch_wait = '50us'\nlisteners = ['app', 'web']\n\
                     [[route]]\nname = 'chat'\nendpoints = ['chat']\n\
@@ -122,7 +126,7 @@ pub(super) mod tests {
 
     /// A gateway with it, and a stream on one of its workers.
     pub(in crate::control) fn with_snapshot(look: impl FnOnce(&Snapshot<'_>)) {
-        let counters = [Arc::new(Counters::new(1)), Arc::new(Counters::new(1))];
+        let counters = [Arc::new(Counters::new(1, 2)), Arc::new(Counters::new(1, 2))];
         counters.iter().for_each(|its| its.link_places_left.set(1));
         counters[0].endpoints[0].opened();
         let config = config();
@@ -136,6 +140,7 @@ pub(super) mod tests {
             addresses: &["127.0.0.1:7400", "[::1]:7401"].map(|address| address.parse().unwrap()),
             counters: &counters,
             ceiling: &ceiling,
+            buckets: &Buckets::new(64, 2, HashKey::new([3; 16])),
             bans: 0,
             bans_read_only: None,
             places: [("http", &Places::default()), ("admin", &Places::default())],

@@ -13,6 +13,7 @@ use protocol::{CloseCode, UnixMillis};
 
 use super::settings::settings;
 use super::{KickUser, Progress, Workers};
+use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
 use crate::clock::Clock;
 use crate::collections::HashKey;
@@ -32,6 +33,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
     let mut workers = Workers {
         listeners: process.addresses,
         counters: Vec::new(),
+        buckets: Arc::clone(&process.buckets),
         progress: Arc::clone(&progress),
         stop: Box::new(|| {}),
         rotate_tickets: None,
@@ -43,7 +45,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
     let mut mailboxes = process.mailboxes;
     let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
     for ((index, listeners), mailbox) in process.listeners.into_iter().enumerate().zip(mailboxes.drain(..)) {
-        let counters = Arc::new(Counters::new(config.endpoints.len()));
+        let counters = Arc::new(Counters::new(config.endpoints.len(), config.listeners.len()));
         workers.counters.push(Arc::clone(&counters));
         let start = Start {
             index: index as u32,
@@ -55,6 +57,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
             posts: posts.clone(),
             secrets: process.secrets.clone(),
             lists: process.lists.clone(),
+            buckets: Arc::clone(&process.buckets),
             vacancy: Arc::clone(&process.vacancy),
             clock: process.clock,
         };
@@ -135,6 +138,7 @@ struct Process {
     doorbells: Doorbells,
     secrets: Secrets,
     lists: Lists,
+    buckets: Arc<Buckets>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
 }
@@ -167,6 +171,8 @@ impl Process {
         if tickets.is_empty() {
             tickets.push(Secret::new(random()?));
         }
+        let secrets = Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets };
+        let buckets = Buckets::new(config.admission.addresses, config.listeners.len(), secrets.hash);
         Ok(Self {
             addresses,
             listeners,
@@ -174,8 +180,9 @@ impl Process {
                 .map(|_| Mailbox::new(config.limits.letters, config.limits.letter_bytes))
                 .collect(),
             doorbells: Doorbells::new(cores as u32),
-            secrets: Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets },
+            secrets,
             lists,
+            buckets: Arc::new(buckets),
             vacancy: Arc::new(Vacancy::new(config.listeners.len())),
             clock,
         })
@@ -224,6 +231,7 @@ struct Start {
     posts: Vec<Post>,
     secrets: Secrets,
     lists: Lists,
+    buckets: Arc<Buckets>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
 }
@@ -256,6 +264,7 @@ impl Start {
             mailbox: self.mailbox,
             posts: self.posts,
             lists: self.lists,
+            buckets: self.buckets,
             vacancy: self.vacancy,
             hash: self.secrets.hash,
             // Fixed, so that all gateways agree; it protects nothing.

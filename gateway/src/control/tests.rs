@@ -10,6 +10,8 @@ use std::sync::{Condvar, Mutex};
 use driver::signals::Signal;
 
 use super::*;
+use crate::admission::buckets::Buckets;
+use crate::collections::HashKey;
 use crate::config::{Development, Machine, Secret};
 use crate::counters::Counters;
 
@@ -25,6 +27,7 @@ fn config(folder: &std::path::Path) -> Checked<Config> {
     let with = Development {
         listen: Some("127.0.0.1:0".parse().unwrap()),
         workers: Some(2),
+        exempt: true,
         server: Secret::new([5; 32]),
         service: folder.join("service.sock"),
         admin: Some(folder.join("admin.sock")),
@@ -63,12 +66,16 @@ fn idle_workers(
             *told.0.lock().unwrap() = true;
             told.1.notify_all();
         });
-        let counters: Vec<_> =
-            config.cores.iter().map(|_| Arc::new(Counters::new(config.endpoints.len()))).collect();
+        let counters: Vec<_> = config
+            .cores
+            .iter()
+            .map(|_| Arc::new(Counters::new(config.endpoints.len(), config.listeners.len())))
+            .collect();
         counters[1].links.set(17);
         counters[1].link_places_left.set(1);
         counters[1].endpoints[0].opened();
         Ok(Workers {
+            buckets: Arc::new(Buckets::new(64, config.listeners.len(), HashKey::new([1; 16]))),
             listeners: vec!["127.0.0.1:9".parse().unwrap()],
             counters,
             progress,

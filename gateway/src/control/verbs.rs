@@ -2,13 +2,14 @@
 
 use super::metrics::{Exposition, render};
 use super::snapshot::Snapshot;
-use super::{bans, kick};
+use super::{bans, kick, limits};
 
 /// Longest line a client of the admin socket may send, its end included.
 pub(super) const LINE_LEN_MAX: usize = 1024;
 
 const HELP: &str = "status           the gateway's state for a person\n\
                     status --json    the same for a script\n\
+                    limits [--json]  what is in force at each listener, and whom it has kept out\n\
                     metrics          all numbers, in OpenMetrics\n\
                     help             this text\n";
 
@@ -19,6 +20,8 @@ pub(super) fn answer(line: &str, snapshot: &Snapshot<'_>) -> String {
     match words.as_slice() {
         ["status"] => snapshot.text(),
         ["status", "--json"] => format!("{}\n", snapshot.json()),
+        ["limits"] => limits::text(snapshot),
+        ["limits", "--json"] => format!("{}\n", limits::json(snapshot)),
         ["metrics"] => render(snapshot, Exposition::OpenMetrics),
         ["help"] => help(),
         [] => format!("error: empty line\n{}", help()),

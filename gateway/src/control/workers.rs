@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::Notify;
 
 use super::kick::KickUser;
+use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
 use crate::config::Secret;
 use crate::counters::Counters;
@@ -71,6 +72,8 @@ pub struct Workers {
     pub listeners: Vec<SocketAddr>,
     /// Each worker's numbers, in order.
     pub counters: Vec<Arc<Counters>>,
+    /// What addresses have cost them so far.
+    pub buckets: Arc<Buckets>,
     /// How far they are.
     pub progress: Arc<Progress>,
     /// Asks all of them to close their links and end. Must not block.

@@ -48,7 +48,7 @@ impl Parts {
     pub(super) fn new(settings: Settings, with: Surroundings, now: Time) -> Self {
         let acceptors = Acceptors::new(with.acceptors);
         Self {
-            door: Door::new(with.lists),
+            door: Door::new(with.lists, with.buckets),
             slots: Slots::new(&settings, with.vacancy),
             links: Links::new(&settings, with.hash, now),
             identity: Judge::new(&settings, acceptors, with.group),

@@ -9,6 +9,7 @@ use protocol::link::Rules;
 use protocol::noise::Suites;
 use protocol::stream::{Mode, Params};
 
+use crate::admission::buckets::AddressLimits;
 use crate::config::{DevelopmentToken, NextKey};
 use crate::session::Grant;
 use crate::upstream::route::Route;
@@ -142,12 +143,18 @@ pub struct Listener {
     pub suites_announced: Suites,
     /// Server keys that clients are to accept beside the present one, each from its time on.
     pub server_keys_next: Vec<NextKey>,
+    /// What addresses may cost here.
+    pub addresses: AddressLimits,
 }
 
 #[cfg(test)]
 impl Settings {
     /// A worker of 64 slots with the development token, without backends, for the tests of a part.
     pub(super) fn small() -> Self {
+        use crate::admission::buckets::Most;
+        use crate::counters::guard::Guards;
+        use crate::rate::Rate;
+
         let seconds = Duration::from_secs;
         Self {
             worker: 0,
@@ -198,6 +205,14 @@ impl Settings {
                 doorman: 0,
                 suites_announced: Suites::NONE,
                 server_keys_next: Vec::new(),
+                addresses: AddressLimits {
+                    address: Most { accepts: Rate::new(1, seconds(1), 1000), strangers: 1000, users: 1000 },
+                    prefix_factor: 4,
+                    crowd: 100,
+                    listener: None,
+                    all: Rate::new(1, seconds(1), 10_000),
+                    on_trial: Guards::NONE,
+                },
             }],
             handshakes_waiting_max: 4,
             revocations_max: 4,

@@ -8,6 +8,7 @@ use protocol::link::Acceptor;
 use super::post::{Mailbox, Post};
 use super::turn::Random;
 use super::vacancy::Vacancy;
+use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
 use crate::collections::HashKey;
 use crate::counters::Counters;
@@ -28,6 +29,8 @@ pub struct Surroundings {
     pub group: HashKey,
     /// Who may come in, by address.
     pub lists: Lists,
+    /// What addresses have cost so far.
+    pub buckets: Arc<Buckets>,
     /// Which workers have a place left.
     pub vacancy: Arc<Vacancy>,
     /// Fresh randomness.

@@ -13,6 +13,7 @@ use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::{Time, UnixMillis};
 
 use super::*;
+use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
 use crate::collections::HashKey;
 use crate::counters::Counters;
@@ -62,12 +63,13 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
     let suites = Suites::of(&[Suite::NkChaChaPoly]);
     let with = Surroundings {
         acceptors: vec![Acceptor::new(StaticKey::from_secret([9; 32]), suites, &[], None)],
-        counters: Arc::new(Counters::new(settings.endpoints.len())),
+        counters: Arc::new(Counters::new(settings.endpoints.len(), settings.listeners.len())),
         mailbox,
         posts: vec![post.clone()],
         hash: HashKey::new([1; 16]),
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
+        buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|bytes| bytes.fill(7)),
     };
@@ -85,8 +87,8 @@ fn turn(worker: &mut Worker<Script>) -> bool {
 
 /// Lets so many links in.
 fn accept(worker: &mut Worker<Script>, links: u32) {
-    let peer = Peer::Tcp(([192, 0, 2, 1], 1000).into());
     for slot in 0..links {
+        let peer = Peer::Tcp((std::net::Ipv4Addr::from(slot << 8), 1000).into());
         turn(worker); // parks
         let accepted = Completion::Accepted { listener: Listener(0), token: token(slot), peer };
         worker.driver.told.push_back(accepted);

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use driver::Op;
+use driver::{Listener, Op};
 use protocol::{Time, UnixMillis};
 
 use super::settings::Settings;
 use crate::collections::Pool;
 use crate::counters::Counters;
+use crate::counters::guard::KeptOut;
 use crate::id::LinkId;
 use crate::upstream::StreamIndex;
 
@@ -58,6 +59,11 @@ impl Turn {
         self.ops.push_back(op);
     }
 
+    /// Whom the worker has kept out of one of its listeners.
+    pub(super) fn kept_out(&self, listener: Listener) -> &KeptOut {
+        &self.counters.listeners[self.settings.listeners[usize::from(listener.0)].place]
+    }
+
     /// Fresh random bytes.
     pub(super) fn random<const LEN: usize>(&mut self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
@@ -86,7 +92,7 @@ impl fmt::Debug for Turn {
 impl Turn {
     /// A turn for the tests of a part: at time zero, with a random source that counts.
     pub(super) fn of(settings: Settings) -> Self {
-        let counters = Arc::new(Counters::new(settings.endpoints.len()));
+        let counters = Arc::new(Counters::new(settings.endpoints.len(), settings.listeners.len()));
         let mut next = 0_u8;
         let random = move |bytes: &mut [u8]| {
             for byte in bytes {

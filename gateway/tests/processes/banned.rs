@@ -54,8 +54,8 @@ fn a_ban_ends_links_keeps_others_out_and_outlasts_a_kill() {
     );
     assert!(is_turned_away(&stage.target));
     wait_until("both are counted", || {
-        let counted = |name| stage.target.metric(name);
-        counted("gateway_links_banned_total") == 1 && counted("gateway_links_denied_total") == 1
+        let kept_out = stage.target.sum("gateway_kept_out_total", "guard=\"lists\"");
+        stage.target.metric("gateway_links_banned_total") == 1 && kept_out == 1
     });
 
     stage.gateway.signal("KILL");

@@ -38,7 +38,7 @@ fn with_room_in_the_process_every_client_is_served_and_without_it_is_told_at_onc
         late.set_read_timeout(Some(PATIENCE)).expect("more than zero");
         assert!(matches!(late.read(&mut [0; 1]), Ok(0) | Err(_)), "closed at once, and not after a minute");
     }
-    wait_until("they are counted", || target.metric("gateway_links_turned_away_total") == 3);
+    wait_until("they are counted", || target.sum("gateway_kept_out_total", "guard=\"places\"") == 3);
 
     drop(clients.swap_remove(clients.len() / 2));
     wait_until("its place is free", || target.metric("gateway_link_places_left") == 1);

@@ -9,6 +9,7 @@ mod cut;
 mod delegated;
 mod forbidden;
 mod full;
+mod guarded;
 mod keys;
 mod large;
 mod life;

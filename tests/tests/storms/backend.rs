@@ -59,6 +59,8 @@ pub(crate) struct Desk {
     pub(crate) orders: VecDeque<Order>,
     pub(crate) greets: bool,
     pub(crate) ordered: bool,
+    /// Whether users come from other addresses than those they have.
+    pub(crate) roaming: bool,
     pub(crate) kicks: bool,
 }
 
@@ -118,6 +120,7 @@ impl BackendActor {
             orders: VecDeque::new(),
             greets: false,
             ordered: false,
+            roaming: false,
             kicks: false,
         };
         Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new(), away: false }

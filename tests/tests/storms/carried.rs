@@ -17,7 +17,7 @@ use crate::Totals;
 use crate::backend::{Desk, Order, SMALL};
 use crate::blunder;
 use crate::client::DEVICES;
-use crate::settings::{CLIENT, wall};
+use crate::settings::{PORT, address_of, wall};
 
 pub(crate) struct Carried {
     /// No other stream has it.
@@ -247,7 +247,12 @@ impl Carried {
                     assert!(!desk.ordered || !there, "opened before the former one was closed");
                     let before = self.present.insert(opened.link, opened.user.to_vec());
                     assert_eq!(before, None, "a link opens once on a stream");
-                    assert_eq!((opened.address, opened.port), (&CLIENT.0[..], u32::from(CLIENT.1)));
+                    assert!(
+                        desk.roaming || opened.address == address_of(opened.user),
+                        "{:?}",
+                        opened.address
+                    );
+                    assert_eq!(opened.port, u32::from(PORT));
                     assert!(DEVICES.iter().any(|device| device.as_bytes() == opened.device));
                     let device = (opened.user.to_vec(), opened.device.to_vec());
                     self.devices.insert(opened.link, device);

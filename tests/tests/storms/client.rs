@@ -17,7 +17,7 @@ use protocol::{CloseCode, Error, Refusal, Time};
 use crate::Totals;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
-use crate::settings::{CLIENT, GRANT, SERVER, token, wall};
+use crate::settings::{GRANT, PORT, SERVER, address_of, token, wall};
 use crate::shape::{ROUTES, Shape};
 use crate::wallet::{Ticket, Use, Wallet};
 
@@ -209,7 +209,7 @@ impl Client {
         let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
         self.rng.fill(&mut ephemeral);
         let machine = ClientLink::dial(&dial, ephemeral, now, &mut unsent).expect("the keys fit the suite");
-        let from = Peer::Tcp(CLIENT.into());
+        let from = Peer::Tcp((address_of(self.name.as_bytes()), PORT).into());
         let socket = net.connect(&self.place, from, Buffers { send: 256, receive: 256 });
         Link {
             socket,

@@ -7,6 +7,7 @@
 mod backend;
 mod banned;
 mod blunder;
+mod buckets;
 mod carried;
 mod client;
 mod credit;

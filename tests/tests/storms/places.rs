@@ -3,6 +3,8 @@
 use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
 
+use gateway::counters::guard::Guard;
+
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -64,7 +66,8 @@ fn with_room_in_the_process_everybody_is_served() {
     sockets.extend(fill(&mut world, 5));
     (0..50).for_each(|_| world.step());
     assert_eq!(open(&sockets), all);
-    let away: u64 = world.counters.iter().map(|counters| counters.links_turned_away.get()).sum();
+    let away: u64 =
+        world.counters.iter().map(|counters| counters.listeners[0].refused.of(Guard::Places).get()).sum();
     assert_eq!(away, 5);
     // They were nobody: no place among links or strangers, from which they might have pushed somebody out.
     let accepted: u64 = world.counters.iter().map(|counters| counters.links_accepted.get()).sum();

@@ -11,7 +11,7 @@ use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame};
 
-use crate::settings::{CLIENT, HANDSHAKES_PER_TURN, SERVER, token};
+use crate::settings::{HANDSHAKES_PER_TURN, PORT, SERVER, address_of, token};
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -28,10 +28,17 @@ pub(crate) struct Distant {
     come: VecDeque<(u64, Vec<u8>)>,
     /// Whether it begins a long record instead of saying who it is, and never ends it.
     pub(crate) dawdles: bool,
+    /// Whether it was let in.
+    pub(crate) is_in: bool,
 }
 
 impl Distant {
     pub(crate) fn dial(world: &World, number: u64) -> Self {
+        let user = format!("user{number}");
+        Self::dial_from(world, number, address_of(user.as_bytes()))
+    }
+
+    pub(crate) fn dial_from(world: &World, number: u64, address: [u8; 4]) -> Self {
         let server = StaticKey::from_secret(SERVER).public();
         let dial = Dial {
             server: &server,
@@ -46,7 +53,7 @@ impl Distant {
         let mut ephemeral = [8; 32];
         ephemeral[..8].copy_from_slice(&number.to_le_bytes());
         let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
-        let from = Peer::Tcp(CLIENT.into());
+        let from = Peer::Tcp((address, PORT).into());
         let socket = world.net.connect(&world.front, from, Buffers { send: 512, receive: 512 });
         Self {
             socket,
@@ -55,6 +62,7 @@ impl Distant {
             unsent: hello.into(),
             come: VecDeque::new(),
             dawdles: false,
+            is_in: false,
         }
     }
 
@@ -72,7 +80,11 @@ impl Distant {
             let mut input = Input::new(&mut bytes, std::mem::take(&mut self.rest));
             match self.machine.receive(&mut input, Time::ZERO) {
                 Ok(None) => self.rest = input.into_rest(),
-                Ok(Some(_)) | Err(_) => return false,
+                Ok(Some(frame)) => {
+                    self.is_in = matches!(frame, Frame::Welcome(_));
+                    return false;
+                }
+                Err(_) => return false,
             }
             if self.machine.is_open() && !was_open {
                 if self.dawdles {

@@ -17,7 +17,7 @@ use protocol::stream::Access;
 use protocol::{Time, UnixMillis};
 
 use crate::backend::SMALL;
-use crate::shape::{STRANGERS, Scarce, Shape, name_of};
+use crate::shape::{Costs, STRANGERS, Scarce, Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
@@ -45,8 +45,8 @@ const BRIEF: Budgets =
     Budgets { completions: 3, letters: 2, ends: 2, deadlines: 2, announcements: 3, listed: 3 };
 /// The time a hello may take where that is long.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// Where clients connect from.
-pub(crate) const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
+/// The port clients connect from.
+pub(crate) const PORT: u16 = 1000;
 pub(crate) const GRANT: usize = 8;
 /// About the least: twice what one link may have left over.
 pub(crate) const PARTIAL_BYTES_MAX: usize = 16_400;
@@ -94,18 +94,34 @@ fn backends(shape: &Shape) -> String {
     routes.map(route).into_iter().chain((0..shape.backends).map(name_of).map(endpoint)).collect()
 }
 
+/// Table `[admission]`.
+const fn costs(costs: Costs) -> &'static str {
+    match costs {
+        Costs::Whatever => {
+            "strangers_per_address = 255\naccepts_per_address = \"1000000/s\"\naccepts = \"1000000/s\"\n"
+        }
+        Costs::Default => "",
+        Costs::Little => {
+            "strangers_per_address = 3\naccepts_per_address = \"4/s burst 5\"\nprefix_factor = 2\n\
+             accepts = \"30/s burst 20\"\n"
+        }
+    }
+}
+
 /// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
 pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     let auth = if shape.delegated { DELEGATED } else { "mode = \"development\"" };
     let Shape { workers, scarce, .. } = *shape;
     let text = format!(
         "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
+         [admission]\n{}\
          [heartbeat]\nmin = \"1s\"\nmax = \"60s\"\ndefault = \"20s\"\n\
          [limits]\nframe_len_max = \"4KiB\"\nhandshakes_per_turn = {HANDSHAKES_PER_TURN}\nglitches = 10\ndevices = 4\n\
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
          [upstream]\nkey = \"key\"\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\
          {}",
+        costs(shape.costs),
         backends(shape)
     );
     let machine = Machine { cpus: vec![0], open_files: shape.slots.max(64).into(), memory: 0 };
@@ -159,6 +175,12 @@ pub(crate) fn acceptor(shape: &Shape) -> Acceptor {
     let tickets = shape.tickets.then(|| TicketKeys::new(GROUP, REALM, UnixMillis(WALL)));
     let suites = if shape.tickets { TICKET_SUITES } else { SUITES };
     Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], tickets)
+}
+
+/// Where a user connects from: some are neighbours of others.
+pub(crate) fn address_of(user: &[u8]) -> [u8; 4] {
+    let sum = user.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    [10, 0, (sum % 3) as u8, (sum / 3 % 3) as u8]
 }
 
 /// The time of day.

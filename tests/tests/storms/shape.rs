@@ -33,12 +33,25 @@ pub(crate) struct Shape {
     pub(crate) brief: bool,
     /// Whether a hello may take minutes.
     pub(crate) patient: bool,
+    /// What addresses may cost.
+    pub(crate) costs: Costs,
     /// Whether peers on this machine are no strangers.
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
     pub(crate) scarce: Option<Scarce>,
     /// Bytes of requests a link may have in flight.
     pub(crate) grant_bytes: u32,
+}
+
+/// What addresses may cost before they authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Costs {
+    /// As much as can be.
+    Whatever,
+    /// What they may by default.
+    Default,
+    /// Less than clients that break and come back would like, and few addresses are known at a time.
+    Little,
 }
 
 /// The bounds on what waits for clients, one of them small in a seed, so that each is seen to hold.
@@ -82,6 +95,7 @@ impl Shape {
             mad: rng.one_in(4),
             brief: rng.one_in(3),
             patient: false,
+            costs: if rng.one_in(3) { Costs::Little } else { Costs::Whatever },
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
             grant_bytes: GRANT_BYTES,
@@ -106,6 +120,7 @@ impl Shape {
             mad: false,
             brief: false,
             patient: false,
+            costs: Costs::Whatever,
             exempt: false,
             scarce: None,
             grant_bytes: GRANT_BYTES,

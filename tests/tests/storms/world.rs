@@ -6,6 +6,7 @@ use std::time::Duration;
 use driver::sim::{Buffers, Config, Faults, Net, Rng, SimDriver};
 use driver::{Endpoint, PoolSize};
 use driver::{Fault, Plan};
+use gateway::admission::buckets::Buckets;
 use gateway::admission::lists::Lists;
 use gateway::collections::HashKey;
 use gateway::config::Secret;
@@ -23,13 +24,15 @@ use crate::settings::{
     HANDSHAKES_PER_TURN, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX,
     acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
 };
-use crate::shape::{ROUTES, Shape, name_of};
+use crate::shape::{Costs, ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
 
 /// The buffer that one frame to a client takes here: the bound on what waits is looked at behind each of them.
 const FRAME_MAX: usize = 4096;
 /// Bytes of the pushes among a worker's letters; more than the longest one.
 const LETTER_BYTES_MAX: usize = 4096;
+/// Addresses that are known at a time where that matters: few, so that some have to make room.
+const ADDRESSES: usize = 4;
 /// Steps a seed may take before it counts as stuck.
 const STEPS_MAX: u64 = 60_000;
 /// Steps with faults.
@@ -49,6 +52,7 @@ pub(crate) struct World {
     pub(crate) workers: Vec<Worker<Planted>>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) posts: Vec<Post>,
+    pub(crate) buckets: Arc<Buckets>,
     /// A worker that stands still.
     pub(crate) frozen: Option<usize>,
     /// Since when each worker waits, while it does.
@@ -107,8 +111,11 @@ impl World {
             (0..shape.workers).map(|_| Mailbox::new(shape.letters, LETTER_BYTES_MAX)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
         let hash = HashKey::new([5; 16]);
-        let counters: Vec<_> = (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends))).collect();
+        let counters: Vec<_> =
+            (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends, 1))).collect();
         let vacancy = Arc::new(Vacancy::new(1));
+        let addresses = if shape.costs == Costs::Little { ADDRESSES } else { 1024 * ADDRESSES };
+        let buckets = Arc::new(Buckets::new(addresses, 1, hash));
         let build = |(index, mailbox)| {
             let config = Config {
                 slots: shape.slots,
@@ -126,6 +133,7 @@ impl World {
                 hash,
                 group: HashKey::new([6; 16]),
                 lists: Lists::default(),
+                buckets: Arc::clone(&buckets),
                 vacancy: Arc::clone(&vacancy),
                 random: Box::new(move |out| random.fill(out)),
             };
@@ -150,6 +158,7 @@ impl World {
             now: Time::ZERO,
             calm: false,
             posts,
+            buckets,
             frozen: None,
             waits: vec![None; shape.workers],
             slept_over: vec![0; shape.workers],
@@ -364,6 +373,9 @@ impl World {
     }
 
     fn assert_nothing_left(&self) {
+        for census in self.buckets.census() {
+            assert_eq!((census.strangers, census.users), (0, 0), "nobody is there: {census:?}");
+        }
         for (index, worker) in self.workers.iter().enumerate() {
             let streams = self.backends.len();
             assert_eq!(worker.census(), Census { streams, ..Census::default() }, "worker {index}");

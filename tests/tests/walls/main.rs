@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use source::{Source, items_of_worker};
 
 /// The parts, each a folder with a `mod.rs`.
-const PARTS: &[&str] = &["slots", "links", "identity", "sessions", "requests", "streams", "post"];
+const PARTS: &[&str] = &["door", "slots", "links", "identity", "sessions", "requests", "streams", "post"];
 
 /// What joins the parts.
 const FLOWS: &str = "flows";
@@ -32,6 +32,15 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("post", "Parcel", "a push between workers"),
     ("post", "Sender", "where a push came from, carried back with its report"),
 ];
+
+#[test]
+fn every_part_is_held_to_the_walls() {
+    let entries = fs::read_dir(worker()).expect("the worker has a folder").flatten();
+    let folders = entries.filter(|entry| entry.path().join("mod.rs").exists());
+    let mut unknown: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    unknown.retain(|name| name != FLOWS && !PARTS.contains(&name.as_str()));
+    assert!(unknown.is_empty(), "parts that are missing here: {unknown:?}");
+}
 
 #[test]
 fn no_field_reaches_outside_its_part() {

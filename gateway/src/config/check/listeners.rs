@@ -90,6 +90,7 @@ fn listener(
         let fix = "name at least one suite, or remove the key".to_owned();
         reader.error(&format!("{path}.suites"), "no client could connect".to_owned(), fix);
     }
+    let admission = &tables.admission;
     Some(Listener {
         name: keys.name.clone(),
         address: keys.address,
@@ -101,6 +102,11 @@ fn listener(
         backlog: keys.backlog,
         send_buffer: keys.send_buffer,
         receive_buffer: keys.receive_buffer,
+        strangers_per_address: keys.strangers_per_address.unwrap_or(admission.strangers_per_address),
+        accepts_per_address: keys.accepts_per_address.unwrap_or(admission.accepts_per_address),
+        links_per_address: keys.links_per_address.unwrap_or(admission.links_per_address),
+        accepts: keys.accepts,
+        dry_run: keys.dry_run.unwrap_or(admission.dry_run),
     })
 }
 

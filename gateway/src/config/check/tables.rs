@@ -4,17 +4,18 @@ use toml::de::DeTable;
 
 use crate::config::section::{Key, Reader, Section};
 use crate::config::sections::{
-    Admin, AuthKeys, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits, ListenerKeys,
-    Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
+    Admin, Admission, AuthKeys, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits,
+    ListenerKeys, Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
 
-const TABLES: [(&str, &[Key]); 17] = [
+const TABLES: [(&str, &[Key]); 18] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
     ("keys", KeyFiles::KEYS),
     ("suites", SuiteKeys::KEYS),
     ("limits", Limits::KEYS),
+    ("admission", Admission::KEYS),
     ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
     ("ring", RingKeys::KEYS),
@@ -41,6 +42,7 @@ pub(super) struct Tables {
     pub(super) keys: KeyFiles,
     pub(super) suites: SuiteKeys,
     pub(super) limits: Limits,
+    pub(super) admission: Admission,
     pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
     pub(super) ring: RingKeys,
@@ -64,6 +66,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let keys = reader.table(root, "keys");
     let suites = reader.table(root, "suites");
     let limits = reader.table(root, "limits");
+    let admission = reader.table(root, "admission");
     let lists = reader.table(root, "lists");
     let heartbeat = reader.table(root, "heartbeat");
     let ring = reader.table(root, "ring");
@@ -82,6 +85,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         keys: keys?,
         suites: suites?,
         limits: limits?,
+        admission: admission?,
         lists: lists?,
         heartbeat: heartbeat?,
         ring: ring?,

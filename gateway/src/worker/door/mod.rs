@@ -2,42 +2,72 @@
 //! leave since the lists have changed.
 //!
 //! The lists come from control, whole: this part takes them, judges newcomers by them, and goes over the links that are in,
-//! a slice per turn, so that nobody stands still for a ban.
+//! a slice per turn, so that nobody stands still for a ban. `guests` counts those who come in in the buckets that all workers
+//! share.
+
+mod guests;
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
+use driver::{Listener, Token};
 use protocol::Time;
 
+use self::guests::Guests;
+use crate::address::Address;
+use crate::admission::buckets::Buckets;
 use crate::admission::lists::{Lists, Standing};
+use crate::counters::guard::Guard;
 use crate::worker::turn::Turn;
 
-/// The lists in force, and how far the links that are in were looked at.
-#[derive(Debug, Default)]
+/// The lists in force, and how far the links that are in were looked at; and where those are counted who came in.
+#[derive(Debug)]
 pub(super) struct Door {
     lists: Lists,
+    guests: Guests,
     /// The first slot that was not looked at yet.
     next: Option<u32>,
 }
 
 impl Door {
-    /// With the lists of the start.
-    pub(super) fn new(lists: Lists) -> Self {
-        Self { lists, next: None }
+    /// With the lists of the start, and the buckets that all workers share.
+    pub(super) fn new(lists: Lists, buckets: Arc<Buckets>) -> Self {
+        Self { lists, guests: Guests::new(buckets), next: None }
     }
 
-    /// Whether a connection from there may come in; if not, it is counted. A peer without an address may.
-    pub(super) fn lets_in(&self, turn: &Turn, address: Option<IpAddr>) -> bool {
-        let denied = |address| matches!(self.lists.at_the_door(address, turn.now), Standing::Denied(_));
-        let is_denied = address.is_some_and(denied);
-        turn.counters.links_denied.add(is_denied.into());
-        !is_denied
+    /// Whether a connection from there may come in; if so, it is counted until it has [left](Self::left), and if not, by whom
+    /// it is kept out. A peer without an address may come, and so may one of this machine where they are exempt; neither is
+    /// counted, and nor is one that is on a list of those who are let in.
+    pub(super) fn lets_in(&mut self, turn: &Turn, token: Token, listener: Listener, from: Address) -> bool {
+        let Some(address) = from.ip() else { return true };
+        match self.lists.at_the_door(address, turn.now) {
+            Standing::Denied(_) => {
+                turn.kept_out(listener).refused.of(Guard::Lists).add(1);
+                false
+            }
+            Standing::Allowed => true,
+            Standing::Unlisted => {
+                turn.settings.loopback_exempt && from.is_local()
+                    || self.guests.come(turn, token, listener, address)
+            }
+        }
     }
 
-    /// Until when a user may not log in, if so; that is counted.
-    pub(super) fn refuses(&self, turn: &Turn, user: &[u8]) -> Option<Time> {
+    /// Somebody who came in is a user: what it has cost comes back.
+    pub(super) fn welcome(&mut self, turn: &Turn, token: Token, listener: Listener) {
+        self.guests.welcome(turn, token, listener);
+    }
+
+    /// Somebody who came in has left: its slot is free.
+    pub(super) fn left(&mut self, token: Token) {
+        self.guests.left(token);
+    }
+
+    /// Until when a user may not log in by this listener, if so; that is counted.
+    pub(super) fn refuses(&self, turn: &Turn, listener: Listener, user: &[u8]) -> Option<Time> {
         let until = self.lists.users.at_the_door(user, turn.now);
-        turn.counters.users_denied.add(until.is_some().into());
+        turn.kept_out(listener).refused.of(Guard::Users).add(until.is_some().into());
         until
     }
 
@@ -56,11 +86,16 @@ impl Door {
     }
 
     /// Until when a link from there, of this user if that is known, has to leave, if it has to; that is counted.
-    pub(super) fn sends_out(&self, turn: &Turn, address: IpAddr, user: Option<&[u8]>) -> Option<Time> {
-        let of_address = match self.lists.inside(address, turn.now) {
+    pub(super) fn sends_out(
+        &self,
+        turn: &Turn,
+        address: Option<IpAddr>,
+        user: Option<&[u8]>,
+    ) -> Option<Time> {
+        let of_address = address.and_then(|address| match self.lists.inside(address, turn.now) {
             Standing::Denied(until) => Some(until),
             Standing::Allowed | Standing::Unlisted => None,
-        };
+        });
         let of_user = user.and_then(|user| self.lists.users.inside(user, turn.now));
         let until = of_address.max(of_user);
         turn.counters.links_banned.add(until.is_some().into());
@@ -75,15 +110,33 @@ impl Door {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::net::SocketAddr;
+
+    use driver::Peer;
 
     use super::*;
     use crate::admission::lists::{NEVER, Prefixes, Users};
+    use crate::collections::HashKey;
     use crate::worker::settings::{Budgets, Settings};
 
     fn lists(denied: &str) -> Lists {
         let deny: Prefixes = [(denied.parse().unwrap(), NEVER)].into_iter().collect();
         Lists { deny: Arc::new(deny), ..Lists::default() }
+    }
+
+    const BY: Listener = Listener(0);
+
+    fn door(lists: Lists) -> Door {
+        Door::new(lists, Arc::new(Buckets::new(64, 1, HashKey::new([1; 16]))))
+    }
+
+    fn lets_in(door: &mut Door, turn: &Turn, from: &str) -> bool {
+        let from = Peer::Tcp(SocketAddr::new(from.parse().unwrap(), 4000));
+        door.lets_in(turn, Token { slot: 0, generation: 1 }, BY, from.into())
+    }
+
+    fn kept_out(turn: &Turn, guard: Guard) -> u64 {
+        turn.kept_out(BY).refused.of(guard).get()
     }
 
     fn turn() -> Turn {
@@ -93,28 +146,53 @@ mod tests {
 
     #[test]
     fn whoever_is_denied_is_counted_and_a_peer_without_an_address_may_come() {
-        let (turn, door) = (turn(), Door::new(lists("192.0.2.0/24")));
-        assert!(!door.lets_in(&turn, Some("192.0.2.7".parse().unwrap())));
-        assert!(door.lets_in(&turn, Some("198.51.100.7".parse().unwrap())) && door.lets_in(&turn, None));
-        assert_eq!(door.sends_out(&turn, "::ffff:192.0.2.7".parse().unwrap(), None), Some(NEVER));
-        assert_eq!(door.sends_out(&turn, "198.51.100.7".parse().unwrap(), Some(b"alice")), None);
-        assert_eq!((turn.counters.links_denied.get(), turn.counters.links_banned.get()), (1, 1));
+        let (turn, mut door) = (turn(), door(lists("192.0.2.0/24")));
+        assert!(!lets_in(&mut door, &turn, "192.0.2.7") && lets_in(&mut door, &turn, "198.51.100.7"));
+        assert!(door.lets_in(&turn, Token { slot: 1, generation: 1 }, BY, Peer::Unix.into()));
+        assert_eq!(door.sends_out(&turn, "::ffff:192.0.2.7".parse().ok(), None), Some(NEVER));
+        assert_eq!(door.sends_out(&turn, "198.51.100.7".parse().ok(), Some(b"alice")), None);
+        assert_eq!(door.sends_out(&turn, None, Some(b"alice")), None);
+        assert_eq!((kept_out(&turn, Guard::Lists), turn.counters.links_banned.get()), (1, 1));
+    }
+
+    /// Lists come before buckets: whoever is allowed needs none, and whoever is denied touches none.
+    #[test]
+    fn only_those_who_are_on_no_list_and_not_exempt_are_counted() {
+        let settings = Settings { loopback_exempt: true, ..Settings::small() };
+        let mut turn = Turn::of(settings);
+        turn.settings.listeners[0].addresses.address.strangers = 2;
+        let allow = Arc::new([("192.0.2.1/32".parse().unwrap(), NEVER)].into_iter().collect());
+        let mut door = door(Lists { allow, ..lists("192.0.2.2/32") });
+        let let_in =
+            |door: &mut Door, turn: &Turn, from| (0..9).filter(|_| lets_in(door, turn, from)).count();
+        let counts = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "127.0.0.1", "::1"]
+            .map(|from| let_in(&mut door, &turn, from));
+        assert_eq!(counts, [9, 0, 2, 9, 9]);
+        assert_eq!((kept_out(&turn, Guard::Lists), kept_out(&turn, Guard::StrangersPerAddress)), (9, 7));
+        // The list is taken back: what was denied has used up nothing.
+        door.replace(Lists::default());
+        assert_eq!(let_in(&mut door, &turn, "192.0.2.2"), 2);
+        turn.settings.loopback_exempt = false;
+        assert_eq!(let_in(&mut door, &turn, "127.0.0.1"), 2);
     }
 
     #[test]
     fn a_denied_user_is_refused_and_counted_and_has_to_leave_wherever_it_is() {
         let deny = Arc::new([("eve".parse().unwrap(), NEVER)].into_iter().collect());
         let users = Users { deny, ..Users::default() };
-        let (turn, door) = (turn(), Door::new(Lists { users, ..Lists::default() }));
-        assert_eq!([door.refuses(&turn, b"eve"), door.refuses(&turn, b"alice")], [Some(NEVER), None]);
-        let near = "198.51.100.7".parse().unwrap();
+        let (turn, door) = (turn(), door(Lists { users, ..Lists::default() }));
+        assert_eq!(
+            [b"eve" as &[u8], b"alice"].map(|user| door.refuses(&turn, BY, user)),
+            [Some(NEVER), None]
+        );
+        let near = "198.51.100.7".parse().ok();
         assert_eq!([b"eve", b"bob"].map(|user| door.sends_out(&turn, near, Some(user))), [Some(NEVER), None]);
-        assert_eq!((turn.counters.users_denied.get(), turn.counters.links_banned.get()), (1, 1));
+        assert_eq!((kept_out(&turn, Guard::Users), turn.counters.links_banned.get()), (1, 1));
     }
 
     #[test]
     fn after_a_change_everybody_is_looked_at_once_a_slice_at_a_time() {
-        let (turn, mut door) = (turn(), Door::default());
+        let (turn, mut door) = (turn(), door(Lists::default()));
         assert_eq!((door.slice(&turn, 10), door.has_work()), (0..0, false));
         door.replace(lists("192.0.2.0/24"));
         assert!(door.has_work());

@@ -61,7 +61,10 @@ impl Parts {
     /// A socket is closed: its slot is free for the next tenant.
     pub(in crate::worker) fn closed(&mut self, token: Token) {
         match self.slots.closed(token) {
-            Tenant::Link => self.links.closed(&mut self.turn, token),
+            Tenant::Link => {
+                self.links.closed(&mut self.turn, token);
+                self.door.left(token);
+            }
             Tenant::Stream(stream) => self.streams.closed(&mut self.turn, stream, token),
         }
     }

@@ -124,8 +124,10 @@ impl Parts {
         match begun {
             Ok(session) => {
                 self.links.attach(token, session);
-                let user = self.sessions.get(session).map(Session::user);
-                if let Some(until) = user.and_then(|user| self.door.refuses(&self.turn, user)) {
+                let known = self.links.listener(token).zip(self.sessions.get(session));
+                let refuses =
+                    |(by, session): (_, &Session)| self.door.refuses(&self.turn, by, session.user());
+                if let Some(until) = known.and_then(refuses) {
                     return self.refuse_auth(token, banned(until, self.turn.now));
                 }
                 if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
@@ -189,6 +191,7 @@ impl Parts {
         self.turn.counters.authentications.add(1);
         self.links.welcome(&mut self.turn, token, heartbeat, |out| frame::encode_welcome(&welcome, out));
         welcome.wipe();
+        self.door.welcome(&self.turn, token, listener);
         if let Some(end) = end {
             self.links.expires(&self.turn, token, end);
         }

@@ -1,11 +1,10 @@
 //! A client's frames: the one match over their kinds.
 
-use std::net::IpAddr;
-
 use driver::{Listener, Op, Peer, Token};
 use protocol::Refusal;
 use protocol::wire::frame::{Frame, Ping};
 
+use crate::address::Address;
 use crate::worker::links::{Cause, Heard};
 use crate::worker::parts::Parts;
 
@@ -13,8 +12,9 @@ impl Parts {
     /// A connection came.
     pub(in crate::worker) fn accepted(&mut self, token: Token, listener: Listener, peer: Peer) {
         let has_place = self.slots.accepted(&self.turn, listener);
+        let peer = Address::from(peer);
         // Whoever can't stay takes no place among the strangers, from which it might push somebody out.
-        if !has_place || !self.door.lets_in(&self.turn, address_of(peer)) {
+        if !has_place || !self.door.lets_in(&self.turn, token, listener, peer) {
             return self.turn.submit(Op::Close { token });
         }
         self.links.accepted(&mut self.turn, token, listener, peer, self.identity.acceptors());
@@ -71,13 +71,5 @@ impl Parts {
         let wanted = (ping.heartbeat_ms != 0).then_some(ping.heartbeat_ms);
         let heartbeat = wanted.map(|wanted| self.turn.settings.heartbeat.choose(wanted));
         self.links.pong(&mut self.turn, token, ping.nonce, heartbeat);
-    }
-}
-
-/// The address of a peer that has one.
-fn address_of(peer: Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Tcp(address) => Some(address.ip()),
-        Peer::Unix => None,
     }
 }

@@ -1,11 +1,12 @@
 //! A socket was accepted: a place in the table, a place among the strangers, the first receive.
 
-use driver::{Listener, Peer, Token};
+use driver::{Listener, Token};
 use protocol::link::ServerLink;
 
 use super::Links;
 use super::cause::Cause;
 use super::link::{Link, Stranger};
+use crate::address::Address;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -16,15 +17,15 @@ impl Links {
         turn: &mut Turn,
         token: Token,
         listener: Listener,
-        peer: Peer,
+        peer: Address,
         acceptors: &Acceptors,
     ) {
         turn.counters.links_accepted.add(1);
-        self.table.insert(Link::new(token, listener, peer.into(), ServerLink::new(turn.now)));
+        self.table.insert(Link::new(token, listener, peer, ServerLink::new(turn.now)));
         if self.stopping {
             return self.mark(token, Cause::Silent);
         }
-        if !(turn.settings.loopback_exempt && is_local(&peer)) {
+        if !(turn.settings.loopback_exempt && peer.is_local()) {
             self.note_stranger(turn, token, acceptors);
         }
         self.schedule(turn, token);
@@ -57,13 +58,5 @@ impl Links {
         let Some(link) = table.living(token).filter(|link| link.stranger != Stranger::No) else { return };
         link.stranger = Stranger::Greeted;
         strangers.greeted(token, turn.settings.strangers_max, |token| table.standing(token));
-    }
-}
-
-/// Whether a peer is on this machine.
-fn is_local(peer: &Peer) -> bool {
-    match peer {
-        Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
-        Peer::Unix => true,
     }
 }

@@ -124,7 +124,7 @@ impl Rig {
 
     fn accept_from(&mut self, slot: u32, listener: Listener, peer: Peer) -> Token {
         self.absorb();
-        self.links.accepted(&mut self.turn, at(slot), listener, peer, &self.acceptors);
+        self.links.accepted(&mut self.turn, at(slot), listener, peer.into(), &self.acceptors);
         at(slot)
     }
 

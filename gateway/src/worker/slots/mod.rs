@@ -22,6 +22,7 @@ use super::settings::Settings;
 use super::turn::Turn;
 use super::vacancy::Vacancy;
 use crate::counters::Counters;
+use crate::counters::guard::Guard;
 use crate::upstream::StreamIndex;
 
 /// The sockets of one worker: how many there are, whose they are, and how many more may come.
@@ -62,7 +63,7 @@ impl Slots {
         self.parked.ended(listener);
         self.taken += 1;
         if !has_place {
-            turn.counters.links_turned_away.add(1);
+            turn.kept_out(listener).refused.of(Guard::Places).add(1);
         }
         has_place
     }
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!(asked(&mut slots, &mut turn), ["park 0"]);
         assert!(!slots.accepted(&turn, FIRST), "it is one of the reserve");
         assert_eq!(
-            (asked(&mut slots, &mut turn), turn.counters.links_turned_away.get()),
+            (asked(&mut slots, &mut turn), turn.kept_out(FIRST).refused.of(Guard::Places).get()),
             (vec!["park 0".to_owned()], 1)
         );
         // Somebody leaves.

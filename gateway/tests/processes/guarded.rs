@@ -1,0 +1,77 @@
+//! A gateway that is protected from peers on its own machine as from all others, with every limit as it is by default.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+
+use crate::client::Client;
+use crate::stage::{Folder, PATIENCE, Process, Stage, Target, gateway, path, wait_until};
+
+/// Connections that are there to stay are silent; the others are closed at once.
+fn flood(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    (0..count).map(|_| TcpStream::connect(address).expect("the kernel takes it")).collect()
+}
+
+fn is_closed(socket: &mut TcpStream) -> bool {
+    socket.set_read_timeout(Some(PATIENCE)).expect("more than zero");
+    socket.set_nonblocking(true).expect("it can be set");
+    !matches!(socket.read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// What `limits` says of one guard of the only listener: its value, and whom it has kept out and would have.
+fn limit(admin: &str, guard: &str) -> (String, u64, u64) {
+    let done = gateway(&["limits", "--json", "--socket", admin]);
+    let told: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let limits = told["listeners"][0]["limits"].as_array().expect("a list");
+    let limit = limits.iter().find(|limit| limit["guard"] == guard).expect("each guard is there");
+    let number = |name: &str| limit[name].as_u64().expect("a number");
+    (limit["value"].as_str().expect("a text").to_owned(), number("kept_out"), number("would_keep_out"))
+}
+
+#[test]
+fn a_flood_from_one_address_is_kept_out_and_others_get_in() {
+    let Some(folder) = Folder::new() else { return };
+    let ready = folder.file("ready.json");
+    let mut dev = Process::gateway(&["dev", "--protect", "--listen", "[::]:0", "--ready-file", path(&ready)]);
+    let mut target = Target::read(&ready);
+    let written: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&ready).expect("it is there")).expect("JSON");
+    let admin = written["admin"].as_str().expect("dev has one").to_owned();
+    let port = target.address.port();
+    // The same machine, over IPv4 and IPv6: two addresses.
+    let mut strangers = flood(([127, 0, 0, 1], port).into(), 300);
+    wait_until("they are kept out", || {
+        let [(_, often, _), (_, many, _)] =
+            ["accepts_per_address", "strangers_per_address"].map(|guard| limit(&admin, guard));
+        often + many >= 300 - 64
+    });
+    wait_until("they are closed", || {
+        strangers.retain_mut(|socket| !is_closed(socket));
+        strangers.len() <= 64
+    });
+    assert!(strangers.len() >= 40, "{} stay", strangers.len());
+    target.address = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port));
+    for user in 0..100 {
+        let mut client = Client::login(&target, &format!("user{user}"));
+        client.request("echo", b"?");
+        client.wait_until_answered();
+    }
+    assert_eq!(limit(&admin, "strangers_per_address").0, "64");
+    assert_eq!(limit(&admin, "accepts_per_address").0, "20/s burst 40");
+    let text = gateway(&["limits", "--socket", &admin]).stdout;
+    assert!(String::from_utf8_lossy(&text).contains("listener clients\n"));
+    dev.signal("TERM");
+    assert!(dev.ended().success());
+}
+
+#[test]
+fn on_trial_everybody_gets_in_and_it_is_told_who_would_not_have() {
+    let settings = "admission.dry_run = true\nadmission.strangers_per_address = 10\nadmin.socket = ";
+    let Some(folder) = Folder::new() else { return };
+    let admin = path(&folder.file("admin.sock")).to_owned();
+    let stage = Stage::set_in(folder, &format!("{settings}'{admin}'\n"));
+    let mut strangers = flood(stage.target.address, 30);
+    wait_until("they are counted", || limit(&admin, "strangers_per_address") == ("10".to_owned(), 0, 20));
+    assert!(strangers.iter_mut().all(|socket| !is_closed(socket)));
+    assert_eq!(stage.target.sum("gateway_would_keep_out_total", "guard=\"strangers_per_address\""), 20);
+    Client::login(&stage.target, "alice");
+}
