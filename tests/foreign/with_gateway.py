@@ -223,6 +223,10 @@ tickets = ["tickets.key"]
 allowed = ["NK_ChaChaPoly", "IK_ChaChaPoly", "IK_AESGCM", "NNpsk0_ChaChaPoly", "NNpsk0_AESGCM"]
 leaving = ["IK_AESGCM"]
 
+[admission]
+# All clients are of one address, and some are many who prove nothing.
+strangers_per_address = 255
+accepts_per_address = "100000/s"
 [limits]
 handshakes_per_turn = 1
 handshakes_waiting = 16
