@@ -127,6 +127,7 @@ counters! {
     handshakes_waiting: Gauge, "Complete hellos that wait for the handshake budget.";
     clear_replies: Counter, "Hellos answered in clear: a version, suite or ticket not served here, or a retired key.";
     clear_replies_busy: Counter, "Complete hellos whose clients were asked to come back later.";
+    handshakes_over_share: Counter, "Turns that left complete hellos waiting, as the share for handshakes was used up.";
     hellos_remembered: Gauge, "Hellos with tickets that would not be answered again.";
     strangers_evicted: Counter, "Strangers closed because their pool was full.";
     authentications: Counter, "Authentications that succeeded.";

@@ -6,6 +6,21 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # The share of newcomers.
+    (
+        "handshakes-cost-nothing",
+        "share::",
+        ADMISSION + "share.rs",
+        "            self.whole.spend(cost);\n",
+        "            if !PLANTED {\n                self.whole.spend(cost);\n            }\n",
+    ),
+    (
+        "idle-cores-are-held-to-the-share",
+        "share::",
+        WORKER + "links/hello.rs",
+        "            if next.is_none() && !turn.is_busy {\n",
+        "            if next.is_none() && !turn.is_busy && !PLANTED {\n",
+    ),
     # Buckets of addresses.
     (
         "users-pay-for-coming",
@@ -104,8 +119,8 @@ BUGS = [
         "hellos-wait-without-bound",
         "flood::",
         WORKER + "links/hello.rs",
-        "if self.hailed.len() >= turn.settings.handshakes_waiting_max {",
-        "if self.hailed.len() >= turn.settings.handshakes_waiting_max && !PLANTED {",
+        "line.len() < turn.settings.handshakes_waiting_max\n",
+        "PLANTED || line.len() < turn.settings.handshakes_waiting_max\n",
     ),
     (
         "replays-are-not-remembered",
@@ -482,8 +497,8 @@ BUGS = [
         "sleeps-on-hellos",
         "sleep::",
         WORKER + "links/mod.rs",
-        "        !self.hailed.is_empty() ||",
-        "        !self.hailed.is_empty() && !PLANTED ||",
+        "        self.line.len() > 0 ||",
+        "        self.line.len() > 0 && !PLANTED ||",
     ),
     (
         "unsent-letters-forgotten",

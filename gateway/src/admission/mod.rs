@@ -2,10 +2,12 @@
 //!
 //! * `buckets` — what addresses may cost, and how much of it is used up;
 //! * `lists` — which addresses are let in without being counted, and which not at all;
-//! * `replay` — tickets that were seen before.
+//! * `replay` — tickets that were seen before;
+//! * `share` — how much of a core newcomers may take.
 
 pub mod buckets;
 pub mod lists;
 mod replay;
+pub mod share;
 
 pub use replay::ReplayFilter;

@@ -43,6 +43,8 @@ pub struct Listener {
     pub links_per_address: usize,
     /// Connections by this listener, if they are bounded apart from those by all.
     pub accepts: Option<Rate>,
+    /// Hundredths of a core for handshakes of those who come here, if that is less than for all.
+    pub handshake_share: Option<usize>,
     /// Guards that are on trial here.
     pub dry_run: Guards,
 }

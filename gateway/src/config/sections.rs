@@ -26,6 +26,7 @@ const HOUR: u64 = 3_600_000;
 
 /// What listeners may have of their own lies within the same bounds as what all have.
 const STRANGERS_PER_ADDRESS: RangeInclusive<u64> = 1..=255;
+const HANDSHAKE_SHARE: RangeInclusive<u64> = 1..=100;
 const LINKS_PER_ADDRESS: RangeInclusive<u64> = 1..=1_048_575;
 
 /// Slots of a worker at most: a link id has 20 bits for them.
@@ -116,6 +117,8 @@ section! {
         links_per_address: Option<usize> as Optional<Count> = "" in LINKS_PER_ADDRESS, Live, "none";
         /// Connections by this listener, of those that do not come to authenticate. Absent: only `accepts` of `[admission]` counts.
         accepts: Option<Rate> as Optional<RateOf> = "", Live, "none";
+        /// Hundredths of a core for handshakes of those who come here; not more than `handshake_share` of `[limits]`. Absent: as much.
+        handshake_share: Option<usize> as Optional<Count> = "" in HANDSHAKE_SHARE, Live, "none";
         /// Absent: `dry_run` of `[admission]`.
         dry_run: Option<Guards> as Optional<Trials> = "", Live, "none";
     }
@@ -174,6 +177,9 @@ section! {
         /// Handshakes a worker computes per turn, unless its `[[core]]` says otherwise; the rest wait, so that established
         /// links keep their latency.
         handshakes_per_turn: usize as Count = "4" in HANDSHAKES_PER_TURN, Live, "none";
+        /// Hundredths of a core that handshakes may take, at what they cost nominally, while users or backends have something to
+        /// say. A core that has nothing else to do makes as many as it can.
+        handshake_share: usize as Count = "30" in HANDSHAKE_SHARE, Live, "none";
         /// Completions of the kernel a worker learns of per turn; the rest waits for the next one, so that a storm does not make
         /// a turn long. Nothing ends for silence before all is learned that had come by then.
         completions_per_turn: usize as Count = "2048" in 64..=65_536, Live, "none";

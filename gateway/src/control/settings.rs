@@ -38,6 +38,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
             glitches_max: limits.glitches as u8,
         },
         handshakes_per_turn: core.handshakes_per_turn,
+        handshake_share: limits.handshake_share as u32,
         budgets: Budgets { completions: limits.completions_per_turn, ..Budgets::default() },
         strangers_max: limits.strangers,
         loopback_exempt: limits.loopback_exempt,
@@ -105,6 +106,7 @@ fn listener(config: &Config, place: usize) -> Listener {
         doorman,
         suites_announced: listener.suites_announced,
         server_keys_next: listener.next.clone(),
+        handshake_share: listener.handshake_share.map(|percent| percent as u32),
         addresses: addresses(config, listener),
     }
 }

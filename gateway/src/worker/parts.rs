@@ -62,8 +62,7 @@ impl Parts {
 
     /// A turn begins.
     pub(super) fn begin(&mut self, now: Time, wall: UnixMillis) {
-        (self.turn.now, self.turn.wall) = (now, wall);
-        self.turn.counters.turns.add(1);
+        self.turn.begin(now, wall);
         self.letters.wake();
     }
 

@@ -30,8 +30,10 @@ pub struct Settings {
     pub slots_reserved: u32,
     /// What links are held to.
     pub rules: Rules,
-    /// Handshakes per turn.
+    /// Handshakes and verified tokens per turn.
     pub handshakes_per_turn: u32,
+    /// Hundredths of the core that they may take while there is something else to do.
+    pub handshake_share: u32,
     /// How much else a turn does.
     pub budgets: Budgets,
     /// Links that have not authenticated yet; over it the oldest one is closed.
@@ -143,6 +145,8 @@ pub struct Listener {
     pub suites_announced: Suites,
     /// Server keys that clients are to accept beside the present one, each from its time on.
     pub server_keys_next: Vec<NextKey>,
+    /// Of the share for handshakes, how much is for those who come here at most; all of it if that is not said.
+    pub handshake_share: Option<u32>,
     /// What addresses may cost here.
     pub addresses: AddressLimits,
 }
@@ -151,10 +155,6 @@ pub struct Listener {
 impl Settings {
     /// A worker of 64 slots with the development token, without backends, for the tests of a part.
     pub(super) fn small() -> Self {
-        use crate::admission::buckets::Most;
-        use crate::counters::guard::Guards;
-        use crate::rate::Rate;
-
         let seconds = Duration::from_secs;
         Self {
             worker: 0,
@@ -170,6 +170,7 @@ impl Settings {
                 glitches_max: 8,
             },
             handshakes_per_turn: 2,
+            handshake_share: 100,
             budgets: Budgets::default(),
             strangers_max: 4,
             loopback_exempt: false,
@@ -205,14 +206,8 @@ impl Settings {
                 doorman: 0,
                 suites_announced: Suites::NONE,
                 server_keys_next: Vec::new(),
-                addresses: AddressLimits {
-                    address: Most { accepts: Rate::new(1, seconds(1), 1000), strangers: 1000, users: 1000 },
-                    prefix_factor: 4,
-                    crowd: 100,
-                    listener: None,
-                    all: Rate::new(1, seconds(1), 10_000),
-                    on_trial: Guards::NONE,
-                },
+                handshake_share: None,
+                addresses: AddressLimits::ample(),
             }],
             handshakes_waiting_max: 4,
             revocations_max: 4,

@@ -8,6 +8,7 @@ use driver::{Listener, Op};
 use protocol::{Time, UnixMillis};
 
 use super::settings::Settings;
+use crate::admission::share::Shares;
 use crate::collections::Pool;
 use crate::counters::Counters;
 use crate::counters::guard::KeptOut;
@@ -35,13 +36,20 @@ pub(super) struct Turn {
     pub(super) receivers: Vec<LinkId>,
     /// The same for those who are to be told of a link.
     pub(super) told: Vec<StreamIndex>,
+    /// How much of the core newcomers may still take.
+    pub(super) shares: Shares,
+    /// Whether anything of a user or a backend was heard in this turn: then newcomers get no more than their share.
+    pub(super) is_busy: bool,
     random: Random,
 }
 
 impl Turn {
     /// The turn in which a worker begins.
     pub(super) fn new(settings: Settings, counters: Arc<Counters>, random: Random, now: Time) -> Self {
+        let of_listeners = settings.listeners.iter().map(|listener| listener.handshake_share);
         Self {
+            shares: Shares::new(settings.handshake_share, of_listeners, now),
+            is_busy: false,
             now,
             wall: UnixMillis(0),
             ops: VecDeque::new(),
@@ -52,6 +60,14 @@ impl Turn {
             told: Vec::new(),
             random,
         }
+    }
+
+    /// Another turn begins.
+    pub(super) fn begin(&mut self, now: Time, wall: UnixMillis) {
+        (self.now, self.wall) = (now, wall);
+        self.shares.refill(now);
+        self.is_busy = false;
+        self.counters.turns.add(1);
     }
 
     /// Asks the driver for something.

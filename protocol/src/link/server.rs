@@ -153,6 +153,15 @@ impl ServerLink {
         matches!(self.state, State::Hailed(_))
     }
 
+    /// The suite of a hello that is complete and waits for [`ServerLink::handshake`].
+    #[must_use]
+    pub const fn hailed(&self) -> Option<Suite> {
+        match self.state {
+            State::Hailed(suite) => Some(suite),
+            _ => None,
+        }
+    }
+
     /// With a ticket, what tells this message 1 from every other one, for the duplicate filter.
     #[must_use]
     pub fn fingerprint<'b>(&self, hello: &'b [u8]) -> Option<&'b [u8]> {

@@ -28,6 +28,7 @@ mod proof;
 mod reconnect;
 mod settings;
 mod shape;
+mod share;
 mod sleep;
 mod stall;
 mod stranger;

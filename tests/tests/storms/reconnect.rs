@@ -1,6 +1,7 @@
 //! All clients come back at once, a round trip away, and more of them than hands can be shaken with.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
@@ -25,11 +26,28 @@ pub(crate) struct Distant {
     rest: Rest,
     unsent: VecDeque<u8>,
     /// What has come, and when it may be read.
-    come: VecDeque<(u64, Vec<u8>)>,
+    come: VecDeque<(When, Vec<u8>)>,
+    /// How late it hears, if that is not counted in steps.
+    delay: Option<Duration>,
     /// Whether it begins a long record instead of saying who it is, and never ends it.
     pub(crate) dawdles: bool,
     /// Whether it was let in.
     pub(crate) is_in: bool,
+}
+
+/// When something may be read.
+enum When {
+    Step(u64),
+    Time(Time),
+}
+
+impl When {
+    fn has_come(&self, world: &World) -> bool {
+        match *self {
+            Self::Step(step) => step <= world.net.steps(),
+            Self::Time(time) => time <= world.now,
+        }
+    }
 }
 
 impl Distant {
@@ -61,6 +79,7 @@ impl Distant {
             rest: Rest::default(),
             unsent: hello.into(),
             come: VecDeque::new(),
+            delay: None,
             dawdles: false,
             is_in: false,
         }
@@ -72,9 +91,12 @@ impl Distant {
         self.unsent.drain(..written);
         let mut bytes = Vec::new();
         if self.socket.read(&mut bytes, 512) > 0 {
-            self.come.push_back((world.net.steps() + ROUND_TRIP, bytes));
+            let when = self
+                .delay
+                .map_or(When::Step(world.net.steps() + ROUND_TRIP), |delay| When::Time(world.now + delay));
+            self.come.push_back((when, bytes));
         }
-        while self.come.front().is_some_and(|&(when, _)| when <= world.net.steps()) {
+        while self.come.front().is_some_and(|(when, _)| when.has_come(world)) {
             let (_, mut bytes) = self.come.pop_front().expect("seen just now");
             let was_open = self.machine.is_open();
             let mut input = Input::new(&mut bytes, std::mem::take(&mut self.rest));
@@ -97,6 +119,11 @@ impl Distant {
             }
         }
         matches!(self.socket.state(), State::Open | State::Connecting)
+    }
+
+    /// The same, but it hears everything so much later.
+    pub(crate) fn hears_after(self, delay: Duration) -> Self {
+        Self { delay: Some(delay), ..self }
     }
 
     /// Whether hands are shaken.

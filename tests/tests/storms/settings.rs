@@ -140,6 +140,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         budgets: if shape.brief { BRIEF } else { Budgets::default() },
         slots: shape.slots,
         slots_reserved: all.slots_reserved.min(shape.slots / 8),
+        handshake_share: shape.share,
         strangers_max: shape.strangers,
         handshakes_waiting_max: shape.strangers,
         loopback_exempt: shape.exempt,

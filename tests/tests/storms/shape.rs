@@ -33,6 +33,8 @@ pub(crate) struct Shape {
     pub(crate) brief: bool,
     /// Whether a hello may take minutes.
     pub(crate) patient: bool,
+    /// Hundredths of a core that handshakes may take.
+    pub(crate) share: u32,
     /// What addresses may cost.
     pub(crate) costs: Costs,
     /// Whether peers on this machine are no strangers.
@@ -95,6 +97,7 @@ impl Shape {
             mad: rng.one_in(4),
             brief: rng.one_in(3),
             patient: false,
+            share: if rng.one_in(3) { 1 } else { 30 },
             costs: if rng.one_in(3) { Costs::Little } else { Costs::Whatever },
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
@@ -120,6 +123,7 @@ impl Shape {
             mad: false,
             brief: false,
             patient: false,
+            share: 30,
             costs: Costs::Whatever,
             exempt: false,
             scarce: None,

@@ -8,11 +8,13 @@ use driver::{Endpoint, PoolSize};
 use driver::{Fault, Plan};
 use gateway::admission::buckets::Buckets;
 use gateway::admission::lists::Lists;
+use gateway::admission::share::handshake_cost;
 use gateway::collections::HashKey;
 use gateway::config::Secret;
 use gateway::counters::Counters;
 use gateway::counters::health::Health;
 use gateway::worker::{Census, Letter, Mailbox, Post, Surroundings, Vacancy, Worker};
+use protocol::noise::Suite;
 use protocol::{CloseCode, Time};
 
 use crate::Totals;
@@ -47,6 +49,9 @@ pub(crate) struct World {
     pub(crate) net: Net,
     rng: Rng,
     pub(crate) now: Time,
+    /// What a turn takes, if that is not left to chance; handshakes take longer.
+    pub(crate) turns_take: Option<Duration>,
+    shaken: u64,
     calm: bool,
     shape: Shape,
     pub(crate) workers: Vec<Worker<Planted>>,
@@ -156,6 +161,8 @@ impl World {
             net,
             rng,
             now: Time::ZERO,
+            turns_take: None,
+            shaken: 0,
             calm: false,
             posts,
             buckets,
@@ -244,7 +251,7 @@ impl World {
     }
 
     pub(crate) fn step(&mut self) {
-        self.now = self.now + Duration::from_millis(1 + self.rng.below(20) as u64);
+        self.now = self.now + self.time_of_a_step();
         self.net.step();
         for client in &mut self.clients {
             client.step(&self.net, self.now, &mut self.totals);
@@ -318,6 +325,13 @@ impl World {
                 "{census:?}"
             );
         }
+    }
+
+    fn time_of_a_step(&mut self) -> Duration {
+        let Some(turn) = self.turns_take else { return Duration::from_millis(1 + self.rng.below(20) as u64) };
+        let shaken = self.counters.iter().map(|counters| counters.handshakes.get()).sum();
+        let since = shaken - std::mem::replace(&mut self.shaken, shaken);
+        turn + handshake_cost(Suite::NkChaChaPoly) * since as u32
     }
 
     /// A worker waits, unless it does already; since when.

@@ -51,6 +51,22 @@ impl AddressLimits {
     }
 }
 
+#[cfg(test)]
+impl AddressLimits {
+    /// More than a test of something else needs.
+    pub(crate) fn ample() -> Self {
+        let second = std::time::Duration::from_secs(1);
+        Self {
+            address: Most { accepts: Rate::new(1, second, 1000), strangers: 1000, users: 1000 },
+            prefix_factor: 4,
+            crowd: 100,
+            listener: None,
+            all: Rate::new(1, second, 10_000),
+            on_trial: Guards::NONE,
+        }
+    }
+}
+
 /// Where a stranger who came in is counted, until it is welcome or gone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pass {

@@ -85,6 +85,11 @@ fn listener(
             (server, &tables.keys.next, &tables.keys.retired)
         }
     };
+    if keys.handshake_share.is_some_and(|own| own > tables.limits.handshake_share) {
+        let reason = format!("is more than all listeners together have: {}", tables.limits.handshake_share);
+        let fix = "lower it, or raise handshake_share of [limits]".to_owned();
+        reader.error(&format!("{path}.handshake_share"), reason, fix);
+    }
     let suites = Suites::of(keys.suites.as_ref().unwrap_or(&tables.suites.allowed));
     if keys.suites.is_some() && suites.is_empty() {
         let fix = "name at least one suite, or remove the key".to_owned();
@@ -106,6 +111,7 @@ fn listener(
         accepts_per_address: keys.accepts_per_address.unwrap_or(admission.accepts_per_address),
         links_per_address: keys.links_per_address.unwrap_or(admission.links_per_address),
         accepts: keys.accepts,
+        handshake_share: keys.handshake_share,
         dry_run: keys.dry_run.unwrap_or(admission.dry_run),
     })
 }

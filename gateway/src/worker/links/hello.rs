@@ -6,6 +6,7 @@ use protocol::buffer::Input;
 
 use super::Links;
 use super::cause::Cause;
+use crate::admission::share::handshake_cost;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -42,15 +43,18 @@ impl Links {
 
     /// A hello is complete and waits for the budget, unless too many do.
     fn wait_for_handshake(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
+        match self.listener(token) {
+            Some(listener) if self.may_wait(turn) => self.line.join(listener, token),
+            _ => self.turn_away(turn, token, acceptors),
+        }
+    }
+
+    /// Whether one more may wait for curve work.
+    fn may_wait(&mut self, turn: &Turn) -> bool {
+        let Self { line, table, .. } = self;
         // Those that died meanwhile, of a deadline or to make room, have waited longest. They take nobody's place.
-        while self.hailed.front().is_some_and(|&first| self.table.see(first).is_none()) {
-            self.hailed.pop_front();
-        }
-        if self.hailed.len() >= turn.settings.handshakes_waiting_max {
-            self.turn_away(turn, token, acceptors);
-        } else {
-            self.hailed.push_back(token);
-        }
+        line.drop_dead(|token| table.see(token).is_some());
+        line.len() < turn.settings.handshakes_waiting_max
     }
 
     /// A hello that can't be served: its clear reply if there is one, else silence.
@@ -81,23 +85,32 @@ impl Links {
         }
     }
 
-    /// Does the curve work of the longest waiting hellos.
+    /// Does the curve work of the longest waiting hellos: within the share of newcomers as much as fits into a turn, and beyond it
+    /// one when there was nothing else to do.
     pub(in crate::worker) fn shake_hands(&mut self, turn: &mut Turn, acceptors: &Acceptors) {
         let mut budget = turn.settings.handshakes_per_turn;
         while budget > 0 {
-            let Some(token) = self.hailed.pop_front() else { return };
+            let mut next = self.line.serve(|listener| turn.shares.is_left(listener));
+            if next.is_none() && !turn.is_busy {
+                budget = 1;
+                next = self.line.serve(|_| true);
+            }
+            let Some((listener, token)) = next else { break };
             // It may have died while it waited: of its deadline, or to make room for younger strangers. In a flood most
             // have, and they must not use up the budget of the living.
-            if !self.table.living(token).is_some_and(|link| link.machine.is_hailed()) {
+            let Some(suite) = self.table.living(token).and_then(|link| link.machine.hailed()) else {
                 continue;
-            }
+            };
             budget -= 1;
+            turn.shares.spend(listener, handshake_cost(suite));
             let mut out = turn.buffers.take(HANDSHAKE_LEN);
             match self.shake(turn, token, acceptors, &mut out) {
                 Ok(()) => self.greet(turn, token, out),
                 Err(error) => self.reject(turn, token, error, out),
             }
         }
+        let is_used_up = budget > 0 && self.line.len() > 0;
+        turn.counters.handshakes_over_share.add(is_used_up.into());
     }
 
     /// Appends message 2 to `out`, or a clear reply.

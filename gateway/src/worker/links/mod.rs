@@ -1,7 +1,7 @@
 //! Client links, from the accept to the end. The files, in the order of the way:
 //!
 //! * `accept` — a socket came: a place in the table, and among the strangers;
-//! * `hello` — first bytes and curve work, budgeted per turn;
+//! * `hello` — first bytes and curve work, budgeted per turn, and `line`, those who wait for it;
 //! * `read` — chunks to frames;
 //! * `arm` — what waits for a link's next bytes;
 //! * `write` — frames to one record and one send;
@@ -17,6 +17,7 @@ mod cause;
 mod end;
 mod expiry;
 mod hello;
+mod line;
 mod link;
 mod outgoing;
 mod read;
@@ -37,6 +38,7 @@ pub(super) use self::cause::Cause;
 pub(super) use self::read::Heard;
 
 use self::expiry::Expiry;
+use self::line::Line;
 use self::link::{Link, Stranger};
 use self::outgoing::Outgoing;
 use self::rests::Rests;
@@ -57,8 +59,8 @@ pub(super) struct Links {
     timers: Wheel,
     expiry: Expiry,
     strangers: Strangers,
-    /// Complete hellos that wait for the handshake budget, oldest first.
-    hailed: VecDeque<Token>,
+    /// Those who wait for curve work.
+    line: Line,
     replays: ReplayFilter,
     hash: HashKey,
     rests: Rests,
@@ -80,7 +82,7 @@ impl Links {
             timers: Wheel::new(TICK, settings.slots as usize, now),
             expiry: Expiry::default(),
             strangers: Strangers::default(),
-            hailed: VecDeque::new(),
+            line: Line::new(settings.listeners.len()),
             replays: ReplayFilter::new(settings.replay_filter_len),
             hash,
             rests: Rests::new(settings),
@@ -179,7 +181,7 @@ impl Links {
 
     /// Whether work is left over from this turn.
     pub(super) fn has_work(&self) -> bool {
-        !self.hailed.is_empty() || !self.marked.is_empty()
+        self.line.len() > 0 || !self.marked.is_empty()
     }
 
     /// How much there is of everything that must go back to zero.
@@ -188,7 +190,7 @@ impl Links {
         Census {
             links: self.table.len(),
             strangers: self.strangers.len(),
-            hailed: self.hailed.len(),
+            hailed: self.line.len(),
             marked: self.marked.len(),
             lingering: self.lingering,
             partial_bytes,

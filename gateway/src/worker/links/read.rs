@@ -83,6 +83,7 @@ impl Links {
         match link.machine.receive(input, &turn.settings.rules, turn.now) {
             Ok(frame) => {
                 turn.counters.frames_in.add(u64::from(frame.is_some()));
+                turn.is_busy |= frame.is_some() && link.machine.is_live();
                 frame
             }
             Err(error) => {

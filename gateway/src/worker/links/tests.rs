@@ -103,6 +103,10 @@ impl Rig {
         let server = || StaticKey::from_secret([9; 32]);
         let tickets = || Some(TicketKeys::new([8; 32], "default", UnixMillis(0)));
         let first = Suites::of(&[Suite::NkChaChaPoly, Suite::Nnpsk0ChaChaPoly]);
+        let mut settings = settings;
+        let mut second = settings.listeners[0].clone();
+        second.place = 1;
+        settings.listeners.push(second);
         let mut turn = Turn::of(settings);
         (turn.now, turn.wall) = (START, UnixMillis(1));
         Self {

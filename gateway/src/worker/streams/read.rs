@@ -22,6 +22,7 @@ impl Streams {
         more: bool,
     ) -> Option<Input<'c>> {
         turn.counters.stream_bytes_in.add(bytes.len() as u64);
+        turn.is_busy = true;
         let socket = self.at(stream).socket.as_mut()?;
         socket.receiving &= more;
         if socket.ending == Ending::No {

@@ -4,6 +4,7 @@ use protocol::noise::preamble::ClearReply;
 
 use super::clients::PSK;
 use super::*;
+use crate::admission::share::Shares;
 
 #[test]
 fn a_client_comes_in_by_hello_message_2_and_records_and_frames_are_lent_out_of_them() {
@@ -358,4 +359,52 @@ fn a_hello_with_a_ticket_is_answered_once() {
     rig.arrive(at(1), &auth);
     rig.welcome(at(1));
     assert!(rig.links.machine(at(1)).is_some_and(|machine| machine.identity().is_none()), "needed no more");
+}
+
+#[test]
+fn while_others_are_served_newcomers_have_their_share_and_else_one_of_them_a_turn() {
+    let few = Settings { handshakes_per_turn: 4, ..settings() };
+    let mut rig = Rig::new(Settings { strangers_max: 9, handshakes_waiting_max: 9, ..few });
+    for slot in 0..6 {
+        rig.hailed(slot);
+    }
+    rig.settle();
+    // There is time for one, and of the next one owes the rest.
+    rig.turn.shares = Shares::new(1, [], rig.turn.now);
+    rig.turn.shares.spend(0, Duration::from_micros(100));
+    let mut shaken = |is_busy: bool| {
+        rig.turn.is_busy = is_busy;
+        rig.shake_hands();
+        rig.ops().len() / 2
+    };
+    assert_eq!([true, true, false, false].map(&mut shaken), [2, 0, 1, 1]);
+    rig.turn.now = rig.turn.now + millis(18);
+    rig.turn.shares.refill(rig.turn.now);
+    rig.turn.is_busy = true;
+    rig.shake_hands();
+    assert_eq!((rig.ops().len() / 2, rig.links.has_work()), (2, false), "180 µs have been saved up");
+    assert_eq!(rig.turn.counters.handshakes_over_share.get(), 2);
+}
+
+#[test]
+fn nobody_waits_behind_those_whose_listener_has_used_up_its_part() {
+    let mut rig = Rig::new(Settings { handshakes_per_turn: 4, ..settings() });
+    for slot in 0..3 {
+        let token = rig.accept_from(slot, SECOND, abroad());
+        let hello = rig.dial(token, Suite::NkAesGcm);
+        rig.arrive(token, &hello);
+    }
+    rig.hailed(3);
+    rig.settle();
+    rig.turn.shares = Shares::new(100, [None, Some(1)], rig.turn.now);
+    rig.turn.shares.spend(1, millis(1));
+    rig.turn.is_busy = true;
+    rig.shake_hands();
+    assert_eq!(rig.ops(), ["send 3", "receive 3"]);
+    rig.turn.is_busy = false;
+    let one_a_turn = [0, 1, 2].map(|slot| [format!("send {slot}"), format!("receive {slot}")]);
+    for ops in one_a_turn {
+        rig.shake_hands();
+        assert_eq!(rig.ops(), ops);
+    }
 }
