@@ -4,11 +4,13 @@
 //! the control thread reads them whenever it likes and sees each cell whole.
 
 mod cell;
+pub mod flaw;
 pub mod guard;
 pub mod health;
 
 use protocol::{CloseCode, Error, Refusal, Undelivered};
 
+use self::flaw::Flaw;
 use self::guard::KeptOut;
 use self::health::Health;
 
@@ -133,6 +135,11 @@ counters! {
     authentications: Counter, "Authentications that succeeded.";
     authentications_in_flight: Gauge, "Tokens at a backend that judges them.";
     authentications_failed: Counter, "Authentications that were refused.";
+    tokens_verified: Counter, "Signed tokens whose signature was verified.";
+    tokens_waiting: Gauge, "Signed tokens that wait to be verified.";
+    tokens_remembered: Gauge, "Signed tokens that need not be verified again.";
+    token_flaws: Counter by Flaw, "Signed tokens that were refused for this reason.";
+    tokens_renewed: Counter, "Tokens that prolonged a link.";
     sends_out: Counter, "Sends to clients: the frames of one turn leave in one.";
     bytes_in: Counter, "Bytes received from clients.";
     bytes_out: Counter, "Bytes sent to clients.";

@@ -1,7 +1,7 @@
 //! The access gateway: many encrypted client links in, few streams to the backends out.
 //!
 //! Layers, each importing only from those below it: cli, doctor · control · worker · upstream, directory, session,
-//! admission · config · address, collections, id, clock, counters, rate. Only `clock` reads a clock, only `control` and `worker` name a
+//! identity, admission · config · tokens · address, collections, id, clock, counters, rate. Only `clock` reads a clock, only `control` and `worker` name a
 //! thread, and only `worker` uses a driver's operations.
 
 #![forbid(unsafe_code)]
@@ -18,7 +18,9 @@ pub mod counters;
 pub mod directory;
 pub mod doctor;
 pub mod id;
+pub mod identity;
 pub mod rate;
 pub mod session;
+pub mod tokens;
 pub mod upstream;
 pub mod worker;

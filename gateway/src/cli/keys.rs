@@ -11,6 +11,7 @@ use protocol::hex;
 use super::print::print;
 use crate::config::{Config, Key, Secret};
 use crate::control::{Exit, remedy, tell};
+use crate::tokens::Signer;
 
 /// Makes a private key and prints its public half.
 pub(super) fn keygen(out: Option<&Path>) -> Exit {
@@ -22,6 +23,28 @@ pub(super) fn keygen(out: Option<&Path>) -> Exit {
     let secret = Secret::new(bytes);
     let (text, public) = key_file(&secret);
     let Some(path) = out else { return print(&text) };
+    match write_new(path, &text) {
+        Exit::Clean => print(&format!("{public}\n")),
+        failed => failed,
+    }
+}
+
+/// Makes a key that signs tokens, and prints the key set that verifies them.
+pub(super) fn token_key(path: &Path) -> Exit {
+    let mut seed = [0; 32];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        tell(crate::config::Level::Error, &format!("the system has no randomness: {error}"));
+        return Exit::Failed;
+    }
+    let signer = Signer::new(seed);
+    match write_new(path, &signer.private()) {
+        Exit::Clean => print(&signer.key_set()),
+        failed => failed,
+    }
+}
+
+/// Writes a secret into a file that was not there, and says why not.
+fn write_new(path: &Path, text: &str) -> Exit {
     // create_new: overwriting a gateway's key would lock out every client that pinned it.
     let written = fs::OpenOptions::new()
         .write(true)
@@ -30,17 +53,13 @@ pub(super) fn keygen(out: Option<&Path>) -> Exit {
         .open(path)
         // Half a key is worse than none.
         .and_then(|mut file| file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path))));
-    match written {
-        Ok(()) => print(&format!("{public}\n")),
-        Err(error) => {
-            let fix = match error.kind() {
-                ErrorKind::AlreadyExists => KEPT.to_owned(),
-                _ => remedy::for_making(path, &error),
-            };
-            tell(crate::config::Level::Error, &format!("{}: {error}; {fix}", path.display()));
-            Exit::Failed
-        }
-    }
+    let Err(error) = written else { return Exit::Clean };
+    let fix = match error.kind() {
+        ErrorKind::AlreadyExists => KEPT.to_owned(),
+        _ => remedy::for_making(path, &error),
+    };
+    tell(crate::config::Level::Error, &format!("{}: {error}; {fix}", path.display()));
+    Exit::Failed
 }
 
 const KEPT: &str = "it is kept, as whoever has pinned its key would be locked out: give another --out, or move the file \

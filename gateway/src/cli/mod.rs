@@ -4,6 +4,7 @@ mod bans;
 mod keys;
 mod print;
 mod status;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use clap::{Parser, Subcommand};
 use driver::signals::Held;
 
 use self::print::print;
-use crate::config::{Auth, Ceiling, Checked, Config, Level, Overrides, Problems, load};
+use crate::clock::Clock;
+use crate::config::{Ceiling, Checked, Config, Level, Overrides, Problems, load};
 use crate::control::{
     DevOptions, Exit, Options, Signals, Trial, Writer, dev, machine, read_key_file, reference_service,
     remedy, run, spawn, tell, tell_as_it_is, try_out,
@@ -60,12 +62,18 @@ enum Verb {
         /// File to write, readable by its owner only; standard output if absent. An existing file is kept.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Make a key that signs tokens instead, for tests: write it to this file, and print the key set that verifies
+        /// them.
+        #[arg(long, value_name = "FILE", conflicts_with = "out")]
+        tokens: Option<PathBuf>,
     },
-    /// Print the token of a gateway in development mode.
+    /// Print a token for tests: that of a gateway in development mode, or one that is signed.
     Token {
         /// The config file.
         #[arg(long)]
         config: PathBuf,
+        #[command(flatten)]
+        wanted: token::Wanted,
     },
     /// Look at this machine: what is needed, what was found, and what to do about it.
     Doctor {
@@ -191,8 +199,9 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Run { .. } | Verb::Dev { .. } => unreachable!("those are gateways"),
         Verb::Check { file } => check(&file),
         Verb::Keys => print(&keys::reference()),
-        Verb::Keygen { out } => keys::keygen(out.as_deref()),
-        Verb::Token { config } => token(&config),
+        Verb::Keygen { out: _, tokens: Some(file) } => keys::token_key(&file),
+        Verb::Keygen { out, tokens: None } => keys::keygen(out.as_deref()),
+        Verb::Token { config, wanted } => token_verb(&config, &wanted),
         Verb::Doctor { config } => doctor_verb(config.as_deref()),
         Verb::Status { socket, json } => status::status(&socket, json),
         Verb::Ban { asked, whom, terms } => status::put(&asked.socket, &bans::set(&asked, &whom, &terms)),
@@ -251,15 +260,9 @@ fn counted(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn token(file: &Path) -> Exit {
+fn token_verb(file: &Path, wanted: &token::Wanted) -> Exit {
     match read_config(file, Overrides::default()) {
-        Ok(config) => match &config.auth {
-            Auth::Development { token } => print(&format!("{}\n", token.text())),
-            Auth::Delegated { .. } => {
-                tell(Level::Error, "auth.mode is \"delegated\": tokens come from the backend that decides");
-                Exit::Config
-            }
-        },
+        Ok(config) => token::token(&config, wanted, Clock::start().unix().0),
         Err(exit) => exit,
     }
 }

@@ -13,6 +13,10 @@ pub const LINK_BYTES: u64 = 640 + 48 + 40;
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.
 const AUTH_BYTES: u64 = 192;
+/// Bytes of one token that waits to be verified, with what stands beside it.
+const TOKEN_BYTES: u64 = 4096;
+/// Bytes of one verified token that is remembered: its hash twice, and what it says.
+const REMEMBERED_BYTES: u64 = 512;
 /// Kernel: one established TCP socket without queued bytes, and one armed poll.
 const SOCKET_BYTES: u64 = 3_900 + 320;
 /// Kernel: one entry of a ring's queue of operations, and the request it becomes.
@@ -60,6 +64,9 @@ impl Ceiling {
         let auth = match &config.auth {
             Auth::Development { .. } => 0,
             Auth::Delegated { in_flight_max, .. } => wide(*in_flight_max).saturating_mul(AUTH_BYTES),
+            Auth::Jwt { in_flight_max, remembered, .. } => wide(*in_flight_max)
+                .saturating_mul(TOKEN_BYTES)
+                .saturating_add(wide(*remembered).saturating_mul(REMEMBERED_BYTES)),
         };
         let of_cores = |of: &dyn Fn(&Core) -> u64| -> u64 { config.cores.iter().map(of).sum() };
         let slots = of_cores(&|core| core.slots.into());

@@ -1,6 +1,7 @@
 //! From text to a config: tables first, then names, files and sums across tables.
 
 mod agreement;
+mod auth;
 mod cores;
 mod listeners;
 mod names;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use toml::de::DeTable;
 
 use agreement::check_agreement;
+use auth::auth;
 use cores::cores;
 use listeners::listeners;
 use names::unique;
@@ -22,10 +24,9 @@ pub(super) use tables::keys;
 
 use super::problem::{Problem, nearest};
 use super::section::{Reader, line};
-use super::sections::{AuthMode, EndpointKeys, UpstreamKeys};
+use super::sections::{EndpointKeys, UpstreamKeys};
 use super::{
-    Auth, Bound, Ceiling, Config, Core, DevelopmentToken, Endpoint, Machine, Overrides, ReadFile, Route,
-    Secret, Security, Upstream,
+    Auth, Bound, Ceiling, Config, Core, Endpoint, Machine, Overrides, ReadFile, Route, Security, Upstream,
 };
 
 /// Parses and checks. The config is there if all its parts could be built; whether it may be used depends on the
@@ -94,7 +95,7 @@ fn build(
         Some(path) => secret(reader, "upstream.key", path, read).map(|secret| Some(secret.prepare())),
         None => Some(None),
     };
-    let auth = auth(reader, &tables, server.as_ref());
+    let auth = auth(reader, &tables, server.as_ref(), read);
     let listeners = listeners(reader, &tables, server.as_ref(), overrides, read);
     let upstream = tables.upstream;
     Some(Config {
@@ -239,38 +240,6 @@ fn resolve(reader: &mut Reader<'_>, path: &str, names: &[String], tables: &Table
         found.push(u16::try_from(at).expect("endpoints() refuses more than fit"));
     }
     Some(found)
-}
-
-fn auth(reader: &mut Reader<'_>, tables: &Tables, server: Option<&Secret>) -> Option<Auth> {
-    let keys = &tables.auth;
-    match (keys.mode, &keys.route) {
-        (AuthMode::Development, None) => {
-            server.map(|server| Auth::Development { token: DevelopmentToken::new(server) })
-        }
-        (AuthMode::Development, Some(_)) => {
-            let fix = "remove `route`, or set mode = \"delegated\"".to_owned();
-            reader.error("auth.route", "has no meaning in development mode".to_owned(), fix);
-            None
-        }
-        (AuthMode::Delegated, None) => {
-            let fix = "add `route`: the name of the [[route]] whose backends decide".to_owned();
-            reader.error("auth.mode", "\"delegated\" needs a route".to_owned(), fix);
-            None
-        }
-        (AuthMode::Delegated, Some(route)) => {
-            let known = || tables.routes.iter().map(|route| route.name.as_str());
-            if known().any(|name| name == route) {
-                let (deadline, in_flight_max) = (keys.deadline, keys.in_flight_max);
-                return Some(Auth::Delegated { route: route.clone(), deadline, in_flight_max });
-            }
-            let fix = match nearest(route, known()) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("add a [[route]] with name = \"{route}\""),
-            };
-            reader.error("auth.route", format!("no route is called \"{route}\""), fix);
-            None
-        }
-    }
 }
 
 fn check_sums(reader: &mut Reader<'_>, config: &Config, machine: &Machine) {

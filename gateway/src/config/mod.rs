@@ -55,9 +55,12 @@ impl<T> Deref for Checked<T> {
 }
 
 impl Checked<Config> {
-    /// With the paths of its lists meant relative to this folder.
+    /// With the paths of what is read again while the gateway runs, its lists and the keys of tokens, meant relative to this folder.
     #[must_use]
     pub fn beside(mut self, folder: &Path) -> Self {
+        if let Auth::Jwt { keys, .. } = &mut self.0.auth {
+            *keys = folder.join(&*keys);
+        }
         let Lists { allow, deny, allow_users, deny_users, journal, .. } = &mut self.0.lists;
         let files = [allow, deny, allow_users, deny_users].into_iter().flatten();
         for path in files.chain(journal) {

@@ -13,7 +13,7 @@ use super::guarding::{RateOf, Trials};
 use super::section::section;
 use super::value::{
     Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, NextKeyFrom, OneOf, Optional,
-    PublicHex, ShortSpan, Size, SocketFile, Span, StreamSuite, Word,
+    PublicHex, ShortSpan, Size, SocketFile, Span, StreamSuite, Text, Word,
 };
 use crate::counters::guard::Guards;
 use crate::rate::Rate;
@@ -342,7 +342,8 @@ section! {
 section! {
     /// Who decides whether a token is good.
     pub(super) AuthKeys {
-        /// "development": one shared token, and every client asserts its own user. "delegated": a backend decides.
+        /// "development": one shared token, and every client asserts its own user. "delegated": a backend decides. "jwt": the
+        /// gateway verifies signed tokens (RFC 7519) itself.
         mode: AuthMode as OneOf<AuthMode> = "", Restart, "none";
         /// Name of the users' realm. Nodes that share keys of tickets take each other's tickets only if it is the same: users
         /// of two realms have nothing in common but perhaps their names.
@@ -352,7 +353,20 @@ section! {
         /// Time they have; then the client is told to try later.
         deadline: Duration as Span = "'3s'" in 10..=60 * SECOND, Live, "none";
         /// Authentications under way per worker; over it clients are told to try later.
-        in_flight_max: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "192 B each";
+        in_flight_max: usize as Count = "1024" in 1..=SLOTS_MAX, Restart, "192 B each; 4 KiB each in \"jwt\" mode";
+        /// File with the keys that verify tokens, in "jwt" mode: a JSON Web Key Set (RFC 7517). Algorithms are EdDSA, ES256, RS256
+        /// and HS256, one for each key. When the file changes its keys are in force within two seconds; one with an error changes nothing.
+        keys: Option<PathBuf> as Optional<File> = "", Live, "1 KiB for each key";
+        /// Who must have issued a token (`iss`). Absent: anybody whose key is in the set.
+        issuer: Option<String> as Optional<Text> = "", Restart, "none";
+        /// For whom a token must be (`aud`): one of these. None: only tokens that are for nobody in particular.
+        audience: Vec<String> as ListOf<Text> = "[]", Restart, "none";
+        /// Name of the claim that is the user's id.
+        user_claim: String as Text = "'sub'", Restart, "none";
+        /// How far the clocks of whoever issues tokens may be off.
+        skew: Duration as Span = "'30s'" in 0..=600 * SECOND, Restart, "none";
+        /// Verified tokens that a worker remembers until they end, so that a reconnect need not verify them again.
+        remembered: usize as Count = "4096" in 0..=1_048_576, Restart, "512 B each, in \"jwt\" mode";
     }
 }
 
@@ -473,11 +487,13 @@ words! {
 
 words! {
     /// Who decides about tokens.
-    AuthMode, "\"development\" or \"delegated\"" {
+    AuthMode, "\"development\", \"delegated\" or \"jwt\"" {
         /// One shared token.
         "development" Development,
         /// A backend.
         "delegated" Delegated,
+        /// The gateway, by signed tokens.
+        "jwt" Jwt,
     }
 }
 

@@ -271,7 +271,7 @@ fn names_must_resolve_and_be_unique() {
     let said = problem(&GOOD.replace("route = \"accounts\"", ""));
     assert!(said.contains("\"delegated\" needs a route"), "{said}");
     let said = problem(&GOOD.replace("\"delegated\"", "\"development\""));
-    assert!(said.contains("auth.route: has no meaning in development mode"), "{said}");
+    assert!(said.contains("auth.route: has no meaning in \"development\" mode"), "{said}");
     let said = problem(&GOOD.replace("[\"chat-1\", \"chat-2\"]", "[]"));
     assert!(said.contains("names no endpoint"), "{said}");
     let said = check(&GOOD.replace("name = \"chat-2\"", "name = \"chat-1\"")).expect_err("twice").to_string();

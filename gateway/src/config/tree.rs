@@ -1,5 +1,7 @@
 //! The config as a tree of checked values.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::noise::{PublicKey, StaticKey, Suite};
@@ -9,6 +11,7 @@ use super::listener::Listener;
 use super::secret::{DevelopmentToken, Secret};
 use super::section::Bound;
 use super::sections::{Admin, Admission, Balance, Heartbeat, Limits, Lists, Log, Receive, Requests};
+use crate::tokens::Verifier;
 
 /// Everything a gateway is built from. Names are resolved: routes hold indices of endpoints.
 #[derive(Clone, Debug)]
@@ -65,6 +68,17 @@ pub enum Auth {
         deadline: Duration,
         /// Authentications under way per worker.
         in_flight_max: usize,
+    },
+    /// The gateway, by signed tokens.
+    Jwt {
+        /// What verifies them.
+        verifier: Arc<Verifier>,
+        /// The file its keys are from.
+        keys: PathBuf,
+        /// Tokens that wait to be verified, per worker.
+        in_flight_max: usize,
+        /// Verified tokens that are remembered, per worker.
+        remembered: usize,
     },
 }
 

@@ -224,6 +224,22 @@ impl Kind for Name {
     }
 }
 
+/// A text that is not empty.
+pub(super) struct Text;
+
+impl Kind for Text {
+    type Out = String;
+    const WRITTEN: &'static str = "a text of at most 256 bytes";
+
+    fn read(value: &DeValue<'_>) -> Result<String, String> {
+        match text(value)? {
+            "" => Err("is empty".to_owned()),
+            text if text.len() > 256 => Err(format!("has {} bytes", text.len())),
+            text => Ok(text.to_owned()),
+        }
+    }
+}
+
 /// A path of a file or socket.
 pub(super) struct File;
 

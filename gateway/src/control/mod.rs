@@ -27,6 +27,7 @@ mod snapshot;
 mod sockets;
 pub mod spawn;
 mod status;
+mod token_keys;
 mod trial;
 mod verbs;
 mod workers;
@@ -48,7 +49,7 @@ pub use ready::Ready;
 pub use signals::Signals;
 pub use sockets::Sockets;
 pub use trial::{Trial, try_out};
-pub use workers::{Progress, TellLists, UntilEnded, Workers};
+pub use workers::{Progress, TellLists, TellVerifier, UntilEnded, Workers};
 
 use self::bans::{Keeper, Opened};
 use self::doorstep::Doorstep;
@@ -56,9 +57,11 @@ use self::endpoints::Endpoints;
 use self::fullness::Fullness;
 use self::ready::ReadyFile;
 use self::serve::State;
+use self::token_keys::TokenKeys;
 use crate::admission::lists::Lists;
 use crate::clock::Clock;
 use crate::config::{Checked, Config, Level, Secret};
+use crate::tokens::choose_cryptography;
 
 /// What the command line says besides the config.
 #[derive(Default)]
@@ -81,6 +84,7 @@ where
     S: FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String>,
 {
     set_level(config.log.level);
+    choose_cryptography();
     // tokio-uring panics where io_uring is forbidden, so this comes before its runtime.
     if let Err(blocked) = driver::probe() {
         return cannot_use(&blocked);
@@ -196,6 +200,7 @@ async fn watch(
     let mut endpoints = Endpoints::default();
     let mut fullness = Fullness::default();
     let mut doorstep = Doorstep::default();
+    let mut token_keys = TokenKeys::new(&config.auth, workers.counters.len());
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.tick().await;
     loop {
@@ -206,6 +211,7 @@ async fn watch(
                     lines.extend(fullness.look(config, &workers.counters));
                 }
                 lines.extend(doorstep.look(config, &workers.counters));
+                lines.extend(token_keys.iter_mut().flat_map(|keys| keys.look(&workers.tell_verifier)));
                 lines.iter().for_each(|(level, line)| tell(*level, line));
             }
             _ = rotation.tick() => rotate_tickets(workers),

@@ -1,5 +1,7 @@
 //! From the config of a process to the settings of one worker.
 
+use std::sync::Arc;
+
 use protocol::limits::TAG_LEN;
 use protocol::link::Rules;
 use protocol::stream::{Mode, Params, frame_len_beside};
@@ -93,6 +95,11 @@ fn auth(config: &Config) -> Auth {
             route: route.clone(),
             deadline: *deadline,
             in_flight_max: *in_flight_max as u32,
+        },
+        config::Auth::Jwt { verifier, in_flight_max, remembered, .. } => Auth::Jwt {
+            verifier: Arc::clone(verifier),
+            in_flight_max: *in_flight_max as u32,
+            remembered: *remembered,
         },
     }
 }

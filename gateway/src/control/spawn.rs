@@ -38,6 +38,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         stop: Box::new(|| {}),
         rotate_tickets: None,
         tell_lists: Box::new(|_, _| true),
+        tell_verifier: Box::new(|_, _| true),
         kick_user: Box::new(|_, _| true),
         threads: Vec::new(),
     };
@@ -85,14 +86,10 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         workers.rotate_tickets =
             Some(Box::new(move |key| tell_all(&bells, || Letter::TicketKey(key.clone()))));
     }
-    let doors = bells.clone();
-    // A worker that has not started reads no lists, and keeps the process from going on.
-    workers.tell_lists = Box::new(move |worker, lists| {
-        let Some((post, waker)) = doors.get(worker) else { return true };
-        let sent = post.send(Letter::Lists(lists)).is_ok();
-        waker.wake();
-        sent
-    });
+    let (doors, judges) = (bells.clone(), bells.clone());
+    workers.tell_lists = Box::new(move |worker, lists| tell_one(&doors, worker, Letter::Lists(lists)));
+    workers.tell_verifier =
+        Box::new(move |worker, verifier| tell_one(&judges, worker, Letter::Verifier(verifier)));
     workers.kick_user = kick_user(bells.clone(), process.secrets.hash);
     workers.stop = Box::new(move || tell_all(&bells, || Letter::Stop));
     Ok(workers)
@@ -112,6 +109,15 @@ fn kick_user(bells: Vec<(Post, Waker)>, hash: HashKey) -> KickUser {
         waker.wake();
         sent
     })
+}
+
+/// Sends one worker a letter, if there is room for it. One that has not started reads none, and keeps the process from going
+/// on.
+fn tell_one(bells: &[(Post, Waker)], worker: usize, letter: Letter) -> bool {
+    let Some((post, waker)) = bells.get(worker) else { return true };
+    let sent = post.send(letter).is_ok();
+    waker.wake();
+    sent
 }
 
 /// Sends every worker that has started a letter. A full mailbox is read by a worker that is awake; it is tried again

@@ -12,6 +12,7 @@ use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
 use crate::config::Secret;
 use crate::counters::Counters;
+use crate::tokens::Verifier;
 
 /// How far the workers are. They write it, the control thread waits on it.
 #[derive(Debug, Default)]
@@ -66,6 +67,9 @@ impl Drop for UntilEnded {
 /// Hands one worker, by index, lists of addresses; whether its queue had room for them. Must not block.
 pub type TellLists = Box<dyn Fn(usize, Lists) -> bool + Send>;
 
+/// Hands one worker, by index, what verifies tokens; whether its queue had room for it. Must not block.
+pub type TellVerifier = Box<dyn Fn(usize, Arc<Verifier>) -> bool + Send>;
+
 /// The workers of a running gateway.
 pub struct Workers {
     /// The addresses they listen on, by listener of the config; ports are the real ones.
@@ -82,6 +86,8 @@ pub struct Workers {
     pub rotate_tickets: Option<Box<dyn Fn(Secret) + Send>>,
     /// Hands one of them the lists of addresses that are in force.
     pub tell_lists: TellLists,
+    /// Hands one of them what verifies tokens.
+    pub tell_verifier: TellVerifier,
     /// Ends the links of a user.
     pub kick_user: KickUser,
     /// Their threads; an error says in one line what the worker died of.

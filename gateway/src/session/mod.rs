@@ -69,6 +69,8 @@ pub struct Proof {
     pub login: u64,
     /// When that was.
     pub time: UnixMillis,
+    /// When what proved it was issued: if that is worth nothing any more since it was revoked, neither is the login.
+    pub issued: UnixMillis,
     /// Until when it holds, if it has an end.
     pub expiry: Option<UnixMillis>,
     /// What its tickets are to be like; `None` if it is to have none.
@@ -154,6 +156,13 @@ impl Session {
     #[must_use]
     pub fn token_expiry(&self) -> Option<UnixMillis> {
         (self.token_expiry != UnixMillis(0)).then_some(self.token_expiry)
+    }
+
+    /// The user has proved itself anew: until another time, by a login of which there are tickets again.
+    pub fn renew(&mut self, proof: &Proof) {
+        (self.login, self.proof) = (proof.time, proof.login);
+        self.token_expiry = proof.expiry.unwrap_or_default();
+        self.tickets = proof.tickets.map(Box::new);
     }
 
     /// Interval of the client's pings, in milliseconds.
@@ -242,6 +251,7 @@ mod tests {
         let proof = Proof {
             login: 7,
             time: UnixMillis(1_000),
+            issued: UnixMillis(1_000),
             expiry: Some(UnixMillis(9_000)),
             tickets: Some(TicketRule { end: Some(UnixMillis(5_000)), bound_key: None }),
         };

@@ -51,7 +51,7 @@ impl Parts {
             door: Door::new(with.lists, with.buckets),
             slots: Slots::new(&settings, with.vacancy),
             links: Links::new(&settings, with.hash, now),
-            identity: Judge::new(&settings, acceptors, with.group),
+            identity: Judge::new(&settings, acceptors, with.group, with.hash),
             sessions: Sessions::new(&settings, with.hash),
             requests: Requests::new(&settings, now),
             streams: Streams::new(&settings, &with.group, now),
@@ -76,11 +76,6 @@ impl Parts {
             return Some(Duration::ZERO);
         }
         self.next_deadline().map(|deadline| deadline.since(self.turn.now))
-    }
-
-    /// Does the curve work that the turn has time for.
-    pub(super) fn shake_hands(&mut self) {
-        self.links.shake_hands(&mut self.turn, self.identity.acceptors());
     }
 
     /// The end of a turn: all frames of a link become one record and one send, all frames of a stream one batch; what

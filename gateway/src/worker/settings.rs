@@ -1,6 +1,7 @@
 //! Everything a worker is built from, as plain values: made from the config by `control`, or by hand in the
 //! simulator.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use driver::{Endpoint, Trust};
@@ -12,6 +13,7 @@ use protocol::stream::{Mode, Params};
 use crate::admission::buckets::AddressLimits;
 use crate::config::{DevelopmentToken, NextKey};
 use crate::session::Grant;
+use crate::tokens::Verifier;
 use crate::upstream::route::Route;
 use crate::upstream::{park, pending, redial};
 
@@ -244,6 +246,15 @@ pub enum Auth {
         /// How many may be judged at once, per worker.
         in_flight_max: u32,
     },
+    /// Signed tokens, verified here.
+    Jwt {
+        /// What verifies them.
+        verifier: Arc<Verifier>,
+        /// How many may wait for that, per worker.
+        in_flight_max: u32,
+        /// How many verified ones are remembered, per worker.
+        remembered: usize,
+    },
 }
 
 impl std::fmt::Debug for Auth {
@@ -251,6 +262,7 @@ impl std::fmt::Debug for Auth {
         match self {
             Self::Development { .. } => f.write_str("Development(***)"),
             Self::Delegated { route, .. } => write!(f, "Delegated({route})"),
+            Self::Jwt { .. } => f.write_str("Jwt"),
         }
     }
 }
@@ -333,13 +345,13 @@ impl Auth {
     pub const fn in_flight_max(&self) -> u32 {
         match self {
             Self::Development { .. } => 0,
-            Self::Delegated { in_flight_max, .. } => *in_flight_max,
+            Self::Delegated { in_flight_max, .. } | Self::Jwt { in_flight_max, .. } => *in_flight_max,
         }
     }
 
     /// Whether a token is of one login, and not shared by all clients.
     #[must_use]
     pub const fn names_logins(&self) -> bool {
-        matches!(self, Self::Delegated { .. })
+        matches!(self, Self::Delegated { .. } | Self::Jwt { .. })
     }
 }

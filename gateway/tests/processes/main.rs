@@ -18,6 +18,7 @@ mod places;
 mod probes;
 mod restart;
 mod signals;
+mod signed;
 mod slow;
 mod stage;
 mod tickets;

@@ -34,6 +34,9 @@ impl Parts {
         let Some(parted) = self.links.part(&mut self.turn, token, cause) else { return };
         if parted.was_authenticating {
             self.identity.forget(token);
+        } else {
+            // A token that was to be renewed.
+            self.identity.take(token);
         }
         let Some(key) = parted.session else { return };
         let link = self.link_id(token);

@@ -30,6 +30,7 @@ impl Parts {
             Letter::Push(parcel) => self.push_letter(parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
             Letter::Lists(lists) => self.take_lists(lists),
+            Letter::Verifier(verifier) => self.identity.replace_keys(verifier),
             Letter::TicketKey(key) => self.identity.rotate_tickets(&key, self.turn.wall),
             Letter::Stop => self.stop(),
         }

@@ -17,7 +17,7 @@ use protocol::{CloseCode, UnixMillis};
 
 use crate::config::NextKey;
 use crate::directory::claims::{Claim, Claimed, Outcome};
-use crate::session::{Session, SessionKey};
+use crate::session::{Proof, Session, SessionKey};
 use crate::upstream::StreamIndex;
 use crate::upstream::route::Affinity;
 use crate::worker::identity::{Judged, Proved, Verdict};
@@ -30,30 +30,80 @@ use crate::worker::settings::{self, Farewell, Settings};
 use super::lists::banned;
 
 impl Parts {
-    /// The first frame of a link, or a refresh.
+    /// The first frame of a link, or a later one that renews its token.
     pub(super) fn auth(&mut self, token: Token, auth: &Auth<'_>) {
-        let Some(machine) = self.links.machine(token) else { return };
-        if machine.is_live() {
-            return self.refresh(token, auth);
+        if self.is_of_another(token, auth) {
+            return self.refuse_auth(token, CloseCode::AuthFailed.into());
         }
-        match self.identity.judge(&self.turn, machine, auth) {
+        self.judge(token, auth, false);
+    }
+
+    /// There is time for the token that a link has presented.
+    pub(super) fn verify(&mut self, token: Token) {
+        if let Some(kept) = self.identity.take(token) {
+            self.judge(token, &kept.auth(), true);
+        }
+    }
+
+    fn judge(&mut self, token: Token, auth: &Auth<'_>, may_work: bool) {
+        let Some(machine) = self.links.machine(token) else { return };
+        match self.identity.judge(&self.turn, machine, auth, may_work) {
             Judged::Known { user, proof } => {
-                let (device, heartbeat_ms) = (auth.device, auth.heartbeat_ms);
-                let begun = self.sessions.begin(&mut self.turn, user, device, proof, heartbeat_ms);
-                self.claim(token, begun);
+                let (user, device, heartbeat_ms) = (user.into_owned(), auth.device, auth.heartbeat_ms);
+                self.proved(token, &user, device, proof, heartbeat_ms);
             }
-            Judged::Refused => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+            Judged::Refused(code) => self.disproved(token, code.into()),
+            Judged::Work(cost) => {
+                let may_wait =
+                    self.identity.keep(token, auth) && self.links.wait_in_line(&self.turn, token, cost);
+                if !may_wait {
+                    self.identity.take(token);
+                    self.put_off(token);
+                }
+            }
             Judged::Asked => self.ask_backend(token, auth),
         }
     }
 
-    /// A refresh names the same user and device; anything else is another client on this link.
-    fn refresh(&mut self, token: Token, auth: &Auth<'_>) {
-        let Some(session) = self.links.session(token).and_then(|key| self.sessions.get(key)) else { return };
-        let same = session.device() == auth.device && (auth.user.is_empty() || session.user() == auth.user);
-        if !same {
-            self.refuse_auth(token, CloseCode::AuthFailed.into());
+    /// Whether a live link says that it is somebody else now: another client, on this link.
+    fn is_of_another(&self, token: Token, auth: &Auth<'_>) -> bool {
+        let session = self.links.session(token).and_then(|key| self.sessions.get(key));
+        self.links.is_live(token)
+            && session.is_some_and(|session| {
+                session.device() != auth.device || !auth.user.is_empty() && session.user() != auth.user
+            })
+    }
+
+    /// A client is who it says, on this device: its session begins, or the one it has goes on.
+    fn proved(&mut self, token: Token, user: &[u8], device: &[u8], proof: Proof, heartbeat_ms: u32) {
+        if self.links.is_live(token) {
+            return self.renew(token, user, proof);
         }
+        let begun = self.sessions.begin(&mut self.turn, user, device, proof, heartbeat_ms);
+        self.claim(token, begun, proof.issued);
+    }
+
+    /// A token is not good. A live link goes on as before, until the end of the token it has.
+    fn disproved(&mut self, token: Token, farewell: Farewell) {
+        if self.links.is_live(token) {
+            self.turn.counters.authentications_failed.add(1);
+        } else {
+            self.refuse_auth(token, farewell);
+        }
+    }
+
+    /// A live link has presented a token that is good: if it is the same user's, that is its token now.
+    fn renew(&mut self, token: Token, user: &[u8], proof: Proof) {
+        let known = self.links.session(token).zip(self.links.listener(token));
+        let Some((key, listener)) = known else { return };
+        if self.sessions.get(key).is_none_or(|session| session.user() != user) {
+            return self.refuse_auth(token, CloseCode::AuthFailed.into());
+        }
+        self.sessions.renew(key, &proof);
+        self.turn.counters.tokens_renewed.add(1);
+        // The owner learns which login this is now, and ends the link if that one was revoked.
+        self.send_claim(token, key, proof.issued);
+        self.send_welcome(token, key, listener, true);
     }
 
     /// Ends a link whose authentication was refused.
@@ -62,8 +112,11 @@ impl Parts {
         self.links.mark(token, Cause::Close(farewell));
     }
 
-    /// Asks a client to come back a little later.
+    /// Asks a client to come back a little later; one that is in stays, with the token it has.
     pub(super) fn put_off(&mut self, token: Token) {
+        if self.links.is_live(token) {
+            return;
+        }
         self.links.mark(token, Cause::Close(CloseCode::TryLater.into()));
     }
 
@@ -107,20 +160,19 @@ impl Parts {
             return;
         };
         self.streams.answered(stream);
-        if !self.links.is_authenticating(link) {
+        if !self.links.is_authenticating(link) && !self.links.is_live(link) {
             return;
         }
         match outcome {
             Ok(Proved { device, heartbeat_ms, proof }) => {
-                let begun = self.sessions.begin(&mut self.turn, result.user, &device, proof, heartbeat_ms);
-                self.claim(link, begun);
+                self.proved(link, result.user, &device, proof, heartbeat_ms);
             }
-            Err(farewell) => self.refuse_auth(link, farewell),
+            Err(farewell) => self.disproved(link, farewell),
         }
     }
 
     /// A session has begun: its device is claimed at the user's owner.
-    fn claim(&mut self, token: Token, begun: Result<SessionKey, NotBegun>) {
+    fn claim(&mut self, token: Token, begun: Result<SessionKey, NotBegun>, issued: UnixMillis) {
         match begun {
             Ok(session) => {
                 self.links.attach(token, session);
@@ -130,12 +182,18 @@ impl Parts {
                 if let Some(until) = known.and_then(refuses) {
                     return self.refuse_auth(token, banned(until, self.turn.now));
                 }
-                if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
-                    self.letters.send(&self.turn, owner, Letter::Claim(claim));
-                }
+                self.send_claim(token, session, issued);
             }
             Err(NotBegun::User) => self.refuse_auth(token, CloseCode::AuthFailed.into()),
             Err(NotBegun::Full) => self.put_off(token),
+        }
+    }
+
+    /// Claims the device of a session at the user's owner.
+    fn send_claim(&mut self, token: Token, session: SessionKey, issued: UnixMillis) {
+        if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
+            let claim = Claim { login_time: issued.min(claim.login_time), ..claim };
+            self.letters.send(&self.turn, owner, Letter::Claim(claim));
         }
     }
 
@@ -173,6 +231,15 @@ impl Parts {
             return;
         }
         let Some((key, listener)) = self.links.session(token).zip(self.links.listener(token)) else { return };
+        self.turn.counters.authentications.add(1);
+        self.send_welcome(token, key, listener, false);
+        self.door.welcome(&self.turn, token, listener);
+        self.announce_opened(token);
+        self.read(token, &mut []);
+    }
+
+    /// Tells a client what it was granted, and until when: at its login, or again when its token was renewed.
+    fn send_welcome(&mut self, token: Token, key: SessionKey, listener: Listener, is_renewed: bool) {
         let rule = self.sessions.take_ticket_rule(key);
         let (Some(machine), Some(session)) = (self.links.machine(token), self.sessions.get(key)) else {
             return;
@@ -186,17 +253,20 @@ impl Parts {
             tickets,
             ..welcome(&self.turn.settings, listener, present, session)
         };
+        if is_renewed {
+            welcome.resumed = true;
+            welcome.secret = Default::default();
+        }
         let heartbeat = Duration::from_millis(session.heartbeat_ms().into());
         let end = session.token_expiry();
-        self.turn.counters.authentications.add(1);
-        self.links.welcome(&mut self.turn, token, heartbeat, |out| frame::encode_welcome(&welcome, out));
-        welcome.wipe();
-        self.door.welcome(&self.turn, token, listener);
-        if let Some(end) = end {
-            self.links.expires(&self.turn, token, end);
+        if is_renewed {
+            self.links.send_with(&mut self.turn, token, 0, |out| frame::encode_welcome(&welcome, out));
+        } else {
+            let encode = |out: &mut Vec<u8>| frame::encode_welcome(&welcome, out);
+            self.links.welcome(&mut self.turn, token, heartbeat, encode);
         }
-        self.announce_opened(token);
-        self.read(token, &mut []);
+        welcome.wipe();
+        self.links.expires(&self.turn, token, end);
     }
 }
 

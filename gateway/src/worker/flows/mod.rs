@@ -1,5 +1,6 @@
 //! What crosses parts, a file each, in the order of the way of a message and back:
 //!
+//! * `newcomers` — curve work, in the order in which they wait for it;
 //! * `login` — who a client is: `Auth`, verdict, claim, welcome;
 //! * `read` — a client's frames: the one match over their kinds;
 //! * `request` — route, grant, credit; parked or handed over;
@@ -22,6 +23,7 @@ mod kick;
 mod letter;
 mod lists;
 mod login;
+mod newcomers;
 mod presence;
 mod push;
 mod read;

@@ -45,7 +45,7 @@ fn acceptors() -> Acceptors {
 
 fn judge(auth: settings::Auth) -> (Judge, Turn) {
     let settings = Settings { auth, ..Settings::small() };
-    let judge = Judge::new(&settings, acceptors(), group());
+    let judge = Judge::new(&settings, acceptors(), group(), HashKey::new([2; 16]));
     let mut turn = Turn::of(settings);
     turn.wall = NOW;
     (judge, turn)
@@ -109,7 +109,7 @@ fn stranger(judge: &Judge) -> ServerLink {
 
 /// The session of alice's phone, which has logged in an hour ago by a login called 77.
 fn session(expiry: Option<UnixMillis>) -> Session {
-    let proof = Proof { login: 77, time: earlier(3600), expiry, tickets: None };
+    let proof = Proof { login: 77, time: earlier(3600), issued: earlier(3600), expiry, tickets: None };
     let grant = Grant { requests: 1, bytes: 1 };
     Session::create(&Login { user: b"alice", device: b"phone", proof, grant, heartbeat_ms: 0 }, [1; 48])
 }
@@ -188,30 +188,33 @@ fn all_overdue(judge: &mut Judge, now: Time) -> Vec<u32> {
 
 #[test]
 fn with_the_development_token_a_client_is_whoever_it_says() {
-    let (judge, turn) = developer();
+    let (mut judge, turn) = developer();
     let (machine, token) = (stranger(&judge), development_token());
-    let judged = judge.judge(&turn, &machine, &Auth { token: token.as_bytes(), user: b"bob", ..BACK });
-    let Judged::Known { user: b"bob", proof } = judged else { panic!("{judged:?}") };
+    let judged = judge.judge(&turn, &machine, &Auth { token: token.as_bytes(), user: b"bob", ..BACK }, false);
+    let Judged::Known { user: Cow::Borrowed(b"bob"), proof } = judged else { panic!("{judged:?}") };
     assert_eq!((proof.time, proof.expiry, proof.tickets), (NOW, None, Some(TicketRule::default())));
     assert_eq!(proof.login, group().hash(token.as_bytes()));
 }
 
 #[test]
 fn without_the_development_token_it_is_nobody() {
-    let (judge, turn) = developer();
+    let (mut judge, turn) = developer();
     let machine = stranger(&judge);
     let other = DevelopmentToken::new(&Secret::new([8; 32])).text();
     for token in [&b""[..], b"token", other.as_bytes()] {
-        assert!(matches!(judge.judge(&turn, &machine, &Auth { token, ..BACK }), Judged::Refused));
+        assert!(matches!(
+            judge.judge(&turn, &machine, &Auth { token, ..BACK }, false),
+            Judged::Refused(CloseCode::AuthFailed)
+        ));
     }
 }
 
 #[test]
 fn a_token_of_others_is_judged_by_a_backend() {
-    let (judge, turn) = delegate();
+    let (mut judge, turn) = delegate();
     let machine = stranger(&judge);
     for token in [&b"token"[..], development_token().as_bytes()] {
-        let judged = judge.judge(&turn, &machine, &Auth { token, ..BACK });
+        let judged = judge.judge(&turn, &machine, &Auth { token, ..BACK }, false);
         assert!(matches!(judged, Judged::Asked), "{judged:?}");
     }
 }
@@ -226,8 +229,8 @@ fn a_ticket_replaces_the_token_whoever_judges_tokens() {
         turn.wall = later(Duration::from_secs(1));
         for user in [&b"alice"[..], b""] {
             let auth = Auth { user, ..BACK };
-            let judged = judge.judge(&turn, &machine, &auth);
-            let Judged::Known { user: b"alice", proof } = judged else { panic!("{judged:?}") };
+            let judged = judge.judge(&turn, &machine, &auth, false);
+            let Judged::Known { user: Cow::Borrowed(b"alice"), proof } = judged else { panic!("{judged:?}") };
             assert_eq!((proof.login, proof.time), (77, earlier(3600)), "those of the login it began with");
             assert_eq!((proof.expiry, proof.tickets), (None, Some(rule)), "so does its successor's rule");
         }
@@ -245,9 +248,12 @@ fn a_ticket_is_good_for_its_own_user_and_device_and_not_beside_a_token() {
         Auth { user: b"bob", ..BACK },
         Auth { token: token.as_bytes(), ..BACK },
     ] {
-        assert!(matches!(judge.judge(&turn, &machine, &wrong), Judged::Refused), "{wrong:?}");
+        assert!(
+            matches!(judge.judge(&turn, &machine, &wrong, false), Judged::Refused(CloseCode::AuthFailed)),
+            "{wrong:?}"
+        );
     }
-    assert!(matches!(judge.judge(&turn, &machine, &BACK), Judged::Known { .. }));
+    assert!(matches!(judge.judge(&turn, &machine, &BACK, false), Judged::Known { .. }));
 }
 
 #[test]
@@ -261,10 +267,13 @@ fn a_bound_ticket_is_good_with_the_signature_of_its_owner_only() {
     let sign = |ticket: &Ticket| owner.sign(&Bound::Ticket(&ticket.ticket).message(&h));
     for signature in [&[][..], &[0; 64], sign(&other).as_ref()] {
         let auth = Auth { signature, ..BACK };
-        assert!(matches!(judge.judge(&turn, &machine, &auth), Judged::Refused), "{signature:?}");
+        assert!(
+            matches!(judge.judge(&turn, &machine, &auth, false), Judged::Refused(CloseCode::AuthFailed)),
+            "{signature:?}"
+        );
     }
     let signature = sign(&one);
-    let judged = judge.judge(&turn, &machine, &Auth { signature: signature.as_ref(), ..BACK });
+    let judged = judge.judge(&turn, &machine, &Auth { signature: signature.as_ref(), ..BACK }, false);
     let Judged::Known { proof, .. } = judged else { panic!("{judged:?}") };
     assert_eq!(proof.tickets, Some(rule), "its successors are bound as well");
 }
@@ -523,3 +532,5 @@ fn an_announced_key_whose_time_has_come_is_not_lost_to_the_next_one() {
     assert!(machine.identity().is_some());
     assert_eq!(key_id(&mut judge, &mut turn), key_id(&mut neighbour, &mut its_turn));
 }
+
+mod signed;

@@ -77,7 +77,7 @@ impl Judge {
         let end = moment(result.ticket_ms.into()).map(|time| UnixMillis(turn.wall.0.saturating_add(time.0)));
         let bound_key = result.bound_key.first_chunk().copied();
         let tickets = (!result.no_tickets).then_some(TicketRule { end, bound_key });
-        let proof = Proof { login, time: turn.wall, expiry, tickets };
+        let proof = Proof { login, time: turn.wall, issued: turn.wall, expiry, tickets };
         Ok(Proved { device: judging.device, heartbeat_ms: judging.heartbeat_ms, proof })
     }
 
@@ -104,10 +104,11 @@ impl Judge {
     /// A link has ended: nobody waits for its verdict.
     pub(in crate::worker) fn forget(&mut self, link: Token) {
         self.asked.forget(link);
+        self.waiting.take(link);
     }
 
-    /// How many tokens are judged by backends.
+    /// How many tokens are judged by backends, or wait to be verified.
     pub(in crate::worker) fn asked_len(&self) -> usize {
-        self.asked.len()
+        self.asked.len() + self.waiting.len()
     }
 }

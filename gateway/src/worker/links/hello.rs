@@ -1,8 +1,11 @@
 //! First bytes and curve work: the gate costs a hash and is checked at once, handshakes wait for their budget.
 
+use std::time::Duration;
+
 use driver::{Batch, Op, Token};
 use protocol::Error;
 use protocol::buffer::Input;
+use protocol::link::ServerLink;
 
 use super::Links;
 use super::cause::Cause;
@@ -43,9 +46,9 @@ impl Links {
 
     /// A hello is complete and waits for the budget, unless too many do.
     fn wait_for_handshake(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
-        match self.listener(token) {
-            Some(listener) if self.may_wait(turn) => self.line.join(listener, token),
-            _ => self.turn_away(turn, token, acceptors),
+        let suite = self.table.living(token).and_then(|link| link.machine.hailed());
+        if !suite.is_some_and(|suite| self.wait_in_line(turn, token, handshake_cost(suite))) {
+            self.turn_away(turn, token, acceptors);
         }
     }
 
@@ -85,32 +88,50 @@ impl Links {
         }
     }
 
-    /// Does the curve work of the longest waiting hellos: within the share of newcomers as much as fits into a turn, and beyond it
-    /// one when there was nothing else to do.
-    pub(in crate::worker) fn shake_hands(&mut self, turn: &mut Turn, acceptors: &Acceptors) {
-        let mut budget = turn.settings.handshakes_per_turn;
-        while budget > 0 {
+    /// Who is served next of those who wait for curve work, while there is time for it in this turn: within the share of
+    /// newcomers as many as `budget` says, and beyond it one when there was nothing else to do.
+    pub(in crate::worker) fn next_in_line(&mut self, turn: &mut Turn, budget: &mut u32) -> Option<Token> {
+        while *budget > 0 {
             let mut next = self.line.serve(|listener| turn.shares.is_left(listener));
             if next.is_none() && !turn.is_busy {
-                budget = 1;
+                *budget = 1;
                 next = self.line.serve(|_| true);
             }
-            let Some((listener, token)) = next else { break };
+            let Some((listener, token, cost)) = next else { break };
             // It may have died while it waited: of its deadline, or to make room for younger strangers. In a flood most
             // have, and they must not use up the budget of the living.
-            let Some(suite) = self.table.living(token).and_then(|link| link.machine.hailed()) else {
-                continue;
-            };
-            budget -= 1;
-            turn.shares.spend(listener, handshake_cost(suite));
-            let mut out = turn.buffers.take(HANDSHAKE_LEN);
-            match self.shake(turn, token, acceptors, &mut out) {
-                Ok(()) => self.greet(turn, token, out),
-                Err(error) => self.reject(turn, token, error, out),
+            if self.table.living(token).is_some() {
+                *budget -= 1;
+                turn.shares.spend(listener, cost);
+                return Some(token);
             }
         }
-        let is_used_up = budget > 0 && self.line.len() > 0;
+        let is_used_up = *budget > 0 && self.line.len() > 0;
         turn.counters.handshakes_over_share.add(is_used_up.into());
+        None
+    }
+
+    /// A link waits until there is time for work of this length; whether it may.
+    pub(in crate::worker) fn wait_in_line(&mut self, turn: &Turn, token: Token, cost: Duration) -> bool {
+        let listener = self.listener(token).filter(|_| self.may_wait(turn));
+        if let Some(listener) = listener {
+            self.line.join(listener, token, cost);
+        }
+        listener.is_some()
+    }
+
+    /// Whether a link waits for its handshake.
+    pub(in crate::worker) fn is_hailed(&self, token: Token) -> bool {
+        self.machine(token).is_some_and(ServerLink::is_hailed)
+    }
+
+    /// Does the curve work of a hello.
+    pub(in crate::worker) fn shake_hands(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
+        let mut out = turn.buffers.take(HANDSHAKE_LEN);
+        match self.shake(turn, token, acceptors, &mut out) {
+            Ok(()) => self.greet(turn, token, out),
+            Err(error) => self.reject(turn, token, error, out),
+        }
     }
 
     /// Appends message 2 to `out`, or a clear reply.

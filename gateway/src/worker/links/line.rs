@@ -2,14 +2,17 @@
 //! that nobody waits behind somebody whose listener has used up its part.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use driver::{Listener, Token};
+
+/// The place that somebody would have in a single line, who that is, and what its work costs.
+type Place = (u64, Token, Duration);
 
 /// All who wait, for each listener in a line of its own.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Each with the place it would have in a single line.
-    by_listener: Vec<VecDeque<(u64, Token)>>,
+    by_listener: Vec<VecDeque<Place>>,
     next: u64,
     len: usize,
 }
@@ -25,9 +28,9 @@ impl Line {
         self.len
     }
 
-    /// Somebody goes to the end.
-    pub(super) fn join(&mut self, listener: Listener, token: Token) {
-        self.by_listener[usize::from(listener.0)].push_back((self.next, token));
+    /// Somebody goes to the end, with work that costs so much.
+    pub(super) fn join(&mut self, listener: Listener, token: Token, cost: Duration) {
+        self.by_listener[usize::from(listener.0)].push_back((self.next, token, cost));
         self.next += 1;
         self.len += 1;
     }
@@ -35,21 +38,21 @@ impl Line {
     /// Those in front who do not live any more take nobody's place.
     pub(super) fn drop_dead(&mut self, lives: impl Fn(Token) -> bool) {
         for line in &mut self.by_listener {
-            while line.front().is_some_and(|&(_, first)| !lives(first)) {
+            while line.front().is_some_and(|&(_, first, _)| !lives(first)) {
                 line.pop_front();
                 self.len -= 1;
             }
         }
     }
 
-    /// Who has waited longest, of those whose listeners may be served, and by which of them it came.
-    pub(super) fn serve(&mut self, may: impl Fn(usize) -> bool) -> Option<(usize, Token)> {
+    /// Who has waited longest, of those whose listeners may be served, by which of them it came, and what its work costs.
+    pub(super) fn serve(&mut self, may: impl Fn(usize) -> bool) -> Option<(usize, Token, Duration)> {
         let fronts = self.by_listener.iter().enumerate().filter(|(listener, _)| may(*listener));
         let first = fronts.filter_map(|(listener, line)| Some((line.front()?.0, listener))).min();
         let (_, listener) = first?;
-        let (_, token) = self.by_listener[listener].pop_front()?;
+        let (_, token, cost) = self.by_listener[listener].pop_front()?;
         self.len -= 1;
-        Some((listener, token))
+        Some((listener, token, cost))
     }
 }
 
@@ -64,13 +67,13 @@ mod tests {
     fn line() -> Line {
         let mut line = Line::new(2);
         for (slot, listener) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
-            line.join(Listener(listener), token(slot));
+            line.join(Listener(listener), token(slot), Duration::ZERO);
         }
         line
     }
 
     fn serve(line: &mut Line, may: impl Fn(usize) -> bool) -> Vec<u32> {
-        std::iter::from_fn(|| line.serve(&may)).map(|(_, token)| token.slot).collect()
+        std::iter::from_fn(|| line.serve(&may)).map(|(_, token, _)| token.slot).collect()
     }
 
     #[test]

@@ -152,10 +152,14 @@ impl Links {
         self.schedule(turn, token);
     }
 
-    /// The user of a link is proved until this time of day.
-    pub(super) fn expires(&mut self, turn: &Turn, token: Token, end: UnixMillis) {
+    /// The user of a link is proved until this time of day, if that has an end. Of a token that was renewed the former end
+    /// counts no more.
+    pub(super) fn expires(&mut self, turn: &Turn, token: Token, end: Option<UnixMillis>) {
         if self.table.living(token).is_some() {
-            self.expiry.set(token.slot, end, turn.wall);
+            self.expiry.forget(token.slot);
+            if let Some(end) = end {
+                self.expiry.set(token.slot, end, turn.wall);
+            }
         }
     }
 

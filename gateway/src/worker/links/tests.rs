@@ -260,7 +260,11 @@ impl Rig {
     }
 
     fn shake_hands(&mut self) {
-        self.links.shake_hands(&mut self.turn, &self.acceptors);
+        let mut budget = self.turn.settings.handshakes_per_turn;
+        while let Some(token) = self.links.next_in_line(&mut self.turn, &mut budget) {
+            assert!(self.links.is_hailed(token), "here nobody else waits");
+            self.links.shake_hands(&mut self.turn, token, &self.acceptors);
+        }
     }
 
     fn flush(&mut self) {

@@ -1,5 +1,7 @@
 //! What workers tell each other, and what control tells them.
 
+use std::sync::Arc;
+
 use protocol::{Undelivered, UnixMillis};
 
 use crate::admission::lists::Lists;
@@ -7,6 +9,7 @@ use crate::collections::Identity;
 use crate::config::Secret;
 use crate::directory::claims::{Claim, Claimed};
 use crate::id::LinkId;
+use crate::tokens::Verifier;
 use crate::worker::settings::Farewell;
 
 /// What one worker tells another.
@@ -47,6 +50,8 @@ pub enum Letter {
     },
     /// From control: these lists of addresses are in force.
     Lists(Lists),
+    /// From control: tokens are verified by this from now on.
+    Verifier(Arc<Verifier>),
     /// From control: seal tickets with this key from now on.
     TicketKey(Secret),
     /// From control: close all links and streams, then stop.

@@ -73,6 +73,13 @@ impl Sessions {
         self.table.get(key.into())
     }
 
+    /// The user of a session has proved itself anew.
+    pub(super) fn renew(&mut self, key: SessionKey, proof: &Proof) {
+        if let Some(session) = self.table.get_mut(key.into()) {
+            session.renew(proof);
+        }
+    }
+
     /// What the tickets of a session's login are to be like, if it is to have any. Once.
     pub(super) fn take_ticket_rule(&mut self, key: SessionKey) -> Option<TicketRule> {
         self.table.get_mut(key.into())?.take_ticket_rule()

@@ -20,7 +20,7 @@ fn small() -> (Sessions, Turn) {
 
 fn proof() -> Proof {
     let tickets = TicketRule { end: Some(UnixMillis(MOMENT.0 + 1)), bound_key: None };
-    Proof { login: LOGIN, time: MOMENT, expiry: None, tickets: Some(tickets) }
+    Proof { login: LOGIN, time: MOMENT, issued: MOMENT, expiry: None, tickets: Some(tickets) }
 }
 
 fn begin(sessions: &mut Sessions, turn: &mut Turn, user: &[u8]) -> Result<SessionKey, NotBegun> {

@@ -70,7 +70,7 @@ fn a_link_ends_with_the_proof_of_its_user_whatever_it_says() {
     let mut rig = Rig::new(settings());
     let (token, other) = (rig.live(0), rig.live(1));
     let wall = rig.turn.wall;
-    rig.links.expires(&rig.turn, token, UnixMillis(wall.0 + 3000));
+    rig.links.expires(&rig.turn, token, Some(UnixMillis(wall.0 + 3000)));
     rig.settle();
     let mut lived = Duration::ZERO;
     while rig.links.is_live(token) {
@@ -92,7 +92,7 @@ fn a_link_ends_with_the_proof_of_its_user_whatever_it_says() {
 fn a_place_has_nothing_of_the_proof_of_its_former_link() {
     let mut rig = Rig::new(settings());
     let token = rig.live(0);
-    rig.links.expires(&rig.turn, token, UnixMillis(rig.turn.wall.0 + 3000));
+    rig.links.expires(&rig.turn, token, Some(UnixMillis(rig.turn.wall.0 + 3000)));
     rig.links.mark(token, Cause::Silent);
     assert!(rig.links.expiry.time_left(rig.turn.wall).is_none());
 }

@@ -1,0 +1,143 @@
+//! Signed tokens: minted, verified, renewed on a live link, and by keys that change while the gateway runs.
+
+use std::path::PathBuf;
+
+use protocol::CloseCode;
+use protocol::wire::frame::{Auth, Frame};
+
+use crate::client::{Client, Heard};
+use crate::stage::{Folder, Process, Target, gateway, path, wait_until};
+
+const SETTINGS: &str = "auth.mode = 'jwt'\nauth.keys = 'keys.json'\nauth.issuer = 'login.example'\n\
+                        auth.audience = ['chat']\nauth.skew = '0ms'\nlimits.loopback_exempt = true\n";
+
+/// A gateway that verifies tokens, and the service behind it.
+struct Scene {
+    target: Target,
+    folder: Folder,
+    _gateway: Process,
+    _service: Process,
+}
+
+impl Scene {
+    fn set() -> Option<Self> {
+        let folder = Folder::new()?;
+        folder.make_key("server.key");
+        let service = Process::service(&folder.file("service.sock"));
+        make_signer(&folder, "one.jwk", "keys.json");
+        let (gateway, target) = folder.gateway(SETTINGS);
+        Some(Self { target, folder, _gateway: gateway, _service: service })
+    }
+
+    /// A token of alice or somebody else, signed with a key of the folder, and what else it is to say.
+    fn mint(&self, user: &str, key: &str, more: &[&str]) -> String {
+        let (config, key) = (self.folder.file("gateway.toml"), self.folder.file(key));
+        let minted = gateway(
+            &[&["token", "--config", path(&config), "--user", user, "--sign-with", path(&key)], more]
+                .concat(),
+        );
+        assert!(minted.status.success(), "{}", String::from_utf8_lossy(&minted.stderr));
+        String::from_utf8(minted.stdout).expect("text").trim().to_owned()
+    }
+
+    /// What a client that presents this token is told.
+    fn told(&self, token: &str) -> Heard {
+        let mut client = Client::connect(&self.target);
+        client.say_who("", token);
+        client.hear_one(|_| true)
+    }
+}
+
+/// Makes a key that signs, and the set that verifies.
+fn make_signer(folder: &Folder, private: &str, set: &str) -> PathBuf {
+    let made = gateway(&["keygen", "--tokens", path(&folder.file(private))]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // As whoever publishes keys should: whole or not at all.
+    let draft = folder.file("draft.json");
+    std::fs::write(&draft, made.stdout).expect("a folder of the test");
+    std::fs::rename(&draft, folder.file(set)).expect("the same folder");
+    folder.file(set)
+}
+
+fn closed(code: CloseCode) -> Heard {
+    Heard::Close(code.number())
+}
+
+#[test]
+fn whoever_has_a_good_token_gets_in_as_whom_it_names_and_nobody_else_does() {
+    let Some(scene) = Scene::set() else { return };
+    make_signer(&scene.folder, "other.jwk", "other.json");
+    let mint = |more: &[&str]| scene.mint("alice", "one.jwk", more);
+    assert_eq!(scene.told(&mint(&[])), Heard::Welcome);
+    for (what, token, code) in [
+        ("another key", scene.mint("alice", "other.jwk", &[]), CloseCode::AuthFailed),
+        ("another audience", mint(&["--claim", "aud=mail"]), CloseCode::AuthFailed),
+        ("another issuer", mint(&["--claim", "iss=evil.example"]), CloseCode::AuthFailed),
+        ("not yet", mint(&["--claim", "nbf=4000000000"]), CloseCode::AuthFailed),
+        ("no more", mint(&["--claim", "exp=1600000000"]), CloseCode::TokenExpired),
+        ("bound", mint(&["--claim", "cnf={}"]), CloseCode::AuthFailed),
+        ("no token", "nonsense".to_owned(), CloseCode::AuthFailed),
+        ("none", "eyJhbGciOiJub25lIn0.e30.".to_owned(), CloseCode::AuthFailed),
+    ] {
+        assert_eq!(scene.told(&token), closed(code), "{what}");
+    }
+    let flaws = |flaw: &str| scene.target.sum("gateway_token_flaws_total", &format!("flaw=\"{flaw}\""));
+    assert_eq!(["key", "terms", "early", "expired", "binding", "form"].map(flaws), [1, 2, 1, 1, 1, 2]);
+
+    // The second time nothing is verified, whichever worker it is.
+    let token = mint(&["--claim", "jti=login-1"]);
+    for _ in 0..10 {
+        assert_eq!(scene.told(&token), Heard::Welcome);
+    }
+    let verified = scene.target.metric("gateway_tokens_verified_total");
+    assert!(verified <= 8 + 2, "{verified}: 1 was good, 5 were not, and one more for each worker");
+}
+
+#[test]
+fn a_token_is_renewed_on_its_link_and_the_link_ends_with_the_last_one() {
+    let Some(scene) = Scene::set() else { return };
+    let [short, as_short] = ["alice", "bob"].map(|user| scene.mint(user, "one.jwk", &["--for", "4s"]));
+    let mut client = Client::connect(&scene.target);
+    client.say_who("alice", &short);
+    assert_eq!(client.hear(1), [Heard::Welcome]);
+    // One that is refused changes nothing, and neither does one that is good and another's.
+    client.send(&[Frame::Auth(Auth { token: b"nonsense", device: b"test", ..Auth::default() })]);
+    let longer = scene.mint("alice", "one.jwk", &["--for", "8s"]);
+    client.say_who("alice", &longer);
+    assert_eq!(client.hear(1), [Heard::Welcome], "it is told until when it is good now");
+    wait_until("the former token has ended", || scene.told(&as_short) == closed(CloseCode::TokenExpired));
+    client.wait_until_answered();
+    assert_eq!(client.hear_one(|heard| matches!(heard, Heard::Close(_))), closed(CloseCode::TokenExpired));
+    assert_eq!(scene.target.metric("gateway_tokens_renewed_total"), 1);
+
+    let mut client =
+        Client::login(&Target { token: scene.mint("alice", "one.jwk", &[]), ..scene.target }, "alice");
+    let bob = scene.folder.file("gateway.toml");
+    let bob = gateway(&[
+        "token",
+        "--config",
+        path(&bob),
+        "--user",
+        "bob",
+        "--sign-with",
+        path(&scene.folder.file("one.jwk")),
+    ]);
+    let bob = String::from_utf8(bob.stdout).expect("text");
+    client.say_who("", bob.trim());
+    assert_eq!(client.hear_one(|_| true), closed(CloseCode::AuthFailed), "somebody else, on this link");
+}
+
+#[test]
+fn keys_change_while_the_gateway_runs_and_a_file_with_an_error_changes_nothing() {
+    let Some(scene) = Scene::set() else { return };
+    let old = scene.mint("alice", "one.jwk", &[]);
+    assert_eq!(scene.told(&old), Heard::Welcome);
+    std::fs::write(scene.folder.file("draft.json"), "{}").expect("a folder of the test");
+    std::fs::rename(scene.folder.file("draft.json"), scene.folder.file("keys.json")).expect("the same");
+    make_signer(&scene.folder, "two.jwk", "two.json");
+    assert_eq!(scene.told(&old), Heard::Welcome, "the former keys stay in force");
+    std::fs::rename(scene.folder.file("two.json"), scene.folder.file("keys.json")).expect("the same folder");
+    let new = scene.mint("alice", "two.jwk", &[]);
+    wait_until("the new key is in force", || scene.told(&new) == Heard::Welcome);
+    wait_until("and the old one nowhere", || scene.told(&old) == closed(CloseCode::AuthFailed));
+}
