@@ -103,21 +103,40 @@ def a_verdict_that_does_not_come_is_try_later(stage):
 
 @test
 def nothing_leaves_the_gateway_before_the_verdict(stage):
-    """What is held is worked through behind `Welcome`; of a second `Auth` of this link nothing is heard."""
+    """What is held is worked through behind `Welcome`; a second `Auth` is judged then, and not before."""
     one = stage.connect()
     token, payload, device = stage.name(None), secrets.token_bytes(16), a_device()
-    held = one.request_frame("echo", payload), one.auth(b"not looked at", b"patient", device)
+    end = now_ms() + 3_600_000
+    following = stage.name(accepted(b"patient", expires_ms=end))
+    held = one.request_frame("echo", payload), one.auth(following, b"patient", device)
     one.send(one.auth(token, b"patient", device), *held, link.Frame(ping=link.Ping(nonce=3)))
     asked = stage.wait("the question", "authenticate", lambda asked: asked.token == token)
     at = stage.stream_of(asked)
     at.sync()
     expect("no request yet", stage.find("request", lambda request: request.payload == payload) is None)
     expect("no word to the client yet", not one.readable(0))
+    expect("nor the next question", stage.find("authenticate", lambda asked: asked.token == following) is None)
     at.give(asked, accepted(b"patient"))
     one.take_welcome()
-    expect("behind it what was held", {one.receive().WhichOneof("kind") for _ in range(2)} == {"response", "pong"})
-    expect("one question", stage.find("authenticate", lambda asked: asked.token == b"not looked at") is None)
+    frames = {frame.WhichOneof("kind"): frame for frame in (one.receive() for _ in range(3))}
+    expect(f"behind it what was held, got {set(frames)}", set(frames) == {"response", "pong", "welcome"})
+    renewed = frames["welcome"].welcome
+    expect("the end of the next token", renewed.auth_expires_ms == end)
+    expect("the same session", renewed.resumed and not renewed.secret)
     one.close()
+
+
+@test
+def a_renewal_that_is_refused_changes_nothing(stage):
+    end = now_ms() + 3_600_000
+    one = stage.login(expires_ms=end)
+    token = stage.name(None)
+    one.send(one.auth(token, b"", one.device))
+    asked = stage.wait("the question", "authenticate", lambda asked: asked.token == token)
+    stage.stream_of(asked).give(asked, stream.AuthResult(accepted=False))
+    expect("the link lives", one.ping(5) == 5)
+    one.send(one.auth(token, b"", b"another device"))
+    expect_close(one, "auth_failed")
 
 
 @test

@@ -6,6 +6,42 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Signed tokens.
+    (
+        "proofs-never-end",
+        "proof::",
+        WORKER + "links/mod.rs",
+        "            if let Some(end) = end {\n",
+        "            if let Some(end) = end.filter(|_| !PLANTED) {\n",
+    ),
+    (
+        "renewed-tokens-end-with-the-former",
+        "proof::",
+        WORKER + "flows/login.rs",
+        "        self.links.expires(&self.turn, token, end);\n",
+        "        if !(PLANTED && is_renewed) {\n            self.links.expires(&self.turn, token, end);\n        }\n",
+    ),
+    (
+        "signed-tokens-never-end",
+        "proof::",
+        "gateway/src/identity/signed.rs",
+        "        expiry: Some(claims.expires),\n",
+        "        expiry: Some(claims.expires).filter(|_| !PLANTED),\n",
+    ),
+    (
+        "tokens-are-forgotten-in-line",
+        "after_a_storm",
+        WORKER + "flows/newcomers.rs",
+        "                self.verify(token);\n",
+        "                if !PLANTED {\n                    self.verify(token);\n                }\n",
+    ),
+    (
+        "a-bad-renewal-ends-the-link",
+        "proof::",
+        WORKER + "flows/login.rs",
+        "        if self.links.is_live(token) {\n            self.turn.counters.authentications_failed.add(1);\n",
+        "        if self.links.is_live(token) && !PLANTED {\n            self.turn.counters.authentications_failed.add(1);\n",
+    ),
     # The share of newcomers.
     (
         "handshakes-cost-nothing",
@@ -112,8 +148,8 @@ BUGS = [
         "handshake-budget-never-spent",
         "flood::",
         WORKER + "links/hello.rs",
-        "            budget -= 1;\n",
-        "            if !PLANTED { budget -= 1; }\n",
+        "                *budget -= 1;\n",
+        "            if !PLANTED { *budget -= 1; }\n",
     ),
     (
         "hellos-wait-without-bound",
@@ -192,13 +228,6 @@ BUGS = [
         WORKER + "flows/letter.rs",
         "                if let Some(last) = revoked {\n",
         "                if let Some(last) = revoked.filter(|_| !PLANTED) {\n",
-    ),
-    (
-        "proof-never-ends",
-        "proof::",
-        WORKER + "flows/login.rs",
-        "        if let Some(end) = end {\n",
-        "        if let Some(end) = end.filter(|_| !PLANTED) {\n",
     ),
     (
         "verdict-without-deadline",

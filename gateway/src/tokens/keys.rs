@@ -25,10 +25,10 @@ impl Algorithm {
     #[must_use]
     pub const fn cost(self) -> Duration {
         Duration::from_micros(match self {
-            Self::EdDsa => 50,
-            Self::Es256 => 60,
-            Self::Rs256 => 30,
-            Self::Hs256 => 10,
+            Self::EdDsa => 85,
+            Self::Es256 => 105,
+            Self::Rs256 => 40,
+            Self::Hs256 => 6,
         })
     }
 

@@ -17,7 +17,7 @@ use protocol::{CloseCode, Error, Refusal, Time};
 use crate::Totals;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
-use crate::settings::{GRANT, PORT, SERVER, address_of, token, wall};
+use crate::settings::{GRANT, PORT, SERVER, address_of, signed_token, token, wall};
 use crate::shape::{ROUTES, Shape};
 use crate::wallet::{Ticket, Use, Wallet};
 
@@ -42,8 +42,12 @@ pub(crate) struct Client {
     next: u64,
     /// Whether the storm is over.
     pub(crate) calm: bool,
+    /// When its token ends, if that is a signed one.
+    pub(crate) proved_until: Time,
     /// Whether a backend judges its token.
     delegated: bool,
+    /// Whether it is signed; if so, the number of its login.
+    signed: Option<usize>,
     not_before: Time,
     /// Whether it stops reading now and then, and until when it does.
     moody: bool,
@@ -124,7 +128,10 @@ impl Client {
             // No two clients use the same id.
             next: (index as u64) << 32,
             calm: false,
+            // Longer than any storm.
+            proved_until: Time::ZERO + Duration::from_hours(200),
             delegated: shape.delegated,
+            signed: (shape.signed && !shape.delegated).then_some(index),
             not_before: Time::ZERO,
             moody: shape.scarce.is_some(),
             deaf_until: Time::ZERO,
@@ -227,6 +234,15 @@ impl Client {
         }
     }
 
+    fn token(&self) -> String {
+        match self.signed {
+            // A backend that judges tokens takes the user's name for one.
+            None if self.delegated => self.name.clone(),
+            None => token().text(),
+            Some(login) => signed_token(&self.name, login, self.proved_until),
+        }
+    }
+
     /// `Auth` first, requests behind it without waiting, `Close` when all is said and answered.
     fn speak(&mut self, link: &mut Link, now: Time) {
         if !link.machine.is_open() || link.closing || !link.unsent.is_empty() {
@@ -235,12 +251,7 @@ impl Client {
         let mut out = vec![0; 2];
         if !link.said_auth {
             link.said_auth = true;
-            // A backend that judges tokens takes the user's name for one.
-            let token = match link.how {
-                Some(_) => String::new(),
-                None if self.delegated => self.name.clone(),
-                None => token().text().to_string(),
-            };
+            let token = if link.how.is_some() { String::new() } else { self.token() };
             let auth = frame::Auth {
                 token: token.as_bytes(),
                 user: if link.how == Some(Use::OtherUser) { b"other" } else { self.name.as_bytes() },
@@ -248,6 +259,11 @@ impl Client {
                 ..frame::Auth::default()
             };
             Frame::Auth(auth).encode(&mut out);
+        }
+        if link.welcome && self.signed.is_some() && self.rng.one_in(30) {
+            let token = self.token();
+            let (token, device) = (token.as_bytes(), self.device.as_bytes());
+            Frame::Auth(frame::Auth { token, device, ..frame::Auth::default() }).encode(&mut out);
         }
         if link.machine.expire(now).is_ok_and(|due| due) {
             Frame::Ping(frame::Ping::default()).encode(&mut out);
@@ -313,8 +329,10 @@ impl Client {
                     assert!(!link.how.is_some_and(Use::is_lie), "welcome as somebody else: {:?}", link.how);
                     let welcome = Welcome::decode(body).expect("a welcome");
                     assert_eq!(welcome.user, self.name.as_bytes());
+                    assert_eq!((welcome.resumed, welcome.secret.is_empty()), (link.welcome, link.welcome));
+                    totals.renewed += u64::from(link.welcome);
                     self.wallet.fill(&welcome.tickets);
-                    if let Some(how) = link.how {
+                    if let Some(how) = link.how.filter(|_| !link.welcome) {
                         totals.resumed.insert(how);
                         self.hello = Some(std::mem::take(&mut link.hello));
                     }
@@ -380,8 +398,10 @@ impl Client {
                     if code == CloseCode::Replaced {
                         // Where tokens name logins it is never its own rival. The shared one does not, but the client's
                         // tickets are not kept out by its own logins.
-                        let alone =
-                            self.name != SHARED && (self.delegated || !self.unheard && link.how.is_some());
+                        let alone = self.name != SHARED
+                            && (self.delegated
+                                || self.signed.is_some()
+                                || !self.unheard && link.how.is_some());
                         assert!(!alone, "a client is not its own rival");
                         // Another client of this device has come; whoever is told so stays away.
                         self.wanted = 0;

@@ -93,7 +93,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         let seen = if how.is_lie() || how.is_bad() { seen } else { totals.resumed.contains(&how) };
         assert!(seen, "no link with a ticket used like this: {how:?}, {totals:?}");
     }
-    assert!(totals.replayed > 0 && totals.told > 0, "{totals:?}");
+    assert!(totals.replayed > 0 && totals.told > 0 && totals.renewed > 0, "{totals:?}");
     for (name, count) in FAULTS {
         assert!(totals.injected.iter().any(|injected| count(injected) > 0), "no driver made a fault: {name}");
     }
@@ -162,6 +162,8 @@ pub(crate) struct Totals {
     pub(crate) blocked: u64,
     /// Reports of pushes that were not delivered.
     pub(crate) reports: u64,
+    /// Tokens that were renewed on a live link.
+    pub(crate) renewed: u64,
     /// Streams on which a backend has written nonsense.
     pub(crate) mad: u64,
     /// With which codes backends were told of ends.
@@ -204,6 +206,7 @@ impl Totals {
         self.blocked += other.blocked;
         self.drained += other.drained;
         self.reports += other.reports;
+        self.renewed += other.renewed;
         self.mad += other.mad;
         self.ends.extend(&other.ends);
         self.parked = self.parked.max(other.parked);

@@ -8,6 +8,7 @@ use driver::Endpoint;
 use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, load};
 use gateway::control;
 use gateway::session::Grant;
+use gateway::tokens::{Draft, Signer};
 use gateway::upstream::{park, pending};
 use gateway::worker::settings::{Budgets, Settings};
 use protocol::link::{Acceptor, Rules};
@@ -21,6 +22,9 @@ use crate::shape::{Costs, STRANGERS, Scarce, Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
+/// The same of one that verifies them, and remembers few.
+const SIGNED: &str =
+    "mode = \"jwt\"\nkeys = \"keys.json\"\nin_flight_max = 4\nremembered = 2\nskew = \"0ms\"";
 /// The gateway's keys, for clients and for backends alike.
 pub(crate) const SERVER: [u8; 32] = [9; 32];
 /// The key of all backends.
@@ -60,6 +64,17 @@ pub(crate) const IN_FLIGHT_MAX: usize = 32;
 
 pub(crate) fn token() -> DevelopmentToken {
     DevelopmentToken::new(&Secret::new(SERVER))
+}
+
+/// Who signs tokens.
+fn signer() -> Signer {
+    Signer::new([13; 32])
+}
+
+/// A token of a user, of a login with this number, that ends at this moment.
+pub(crate) fn signed_token(user: &str, login: usize, end: Time) -> String {
+    let claims = serde_json::json!({ "sub": user, "jti": login.to_string(), "exp": wall(end).0 / 1000 });
+    signer().sign(&Draft { claims: claims.as_object().expect("an object").clone() })
 }
 
 pub(crate) fn place(name: &str) -> Endpoint {
@@ -110,7 +125,11 @@ const fn costs(costs: Costs) -> &'static str {
 
 /// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
 pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
-    let auth = if shape.delegated { DELEGATED } else { "mode = \"development\"" };
+    let auth = match shape {
+        Shape { delegated: true, .. } => DELEGATED,
+        Shape { signed: true, .. } => SIGNED,
+        _ => "mode = \"development\"",
+    };
     let Shape { workers, scarce, .. } = *shape;
     let text = format!(
         "workers = {workers}\n[keys]\nserver = \"key\"\n[auth]\n{auth}\n\
@@ -125,7 +144,10 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         backends(shape)
     );
     let machine = Machine { cpus: vec![0], open_files: shape.slots.max(64).into(), memory: 0 };
-    let read = |_: &Path| Ok(protocol::hex::encode(&SERVER));
+    let read = |path: &Path| match path.extension() {
+        Some(_) => Ok(signer().key_set()),
+        None => Ok(protocol::hex::encode(&SERVER)),
+    };
     let config = match load("storm.toml", &text, Overrides::default(), &machine, &read) {
         Ok((config, _)) => config,
         Err(problems) => panic!("{problems}"),

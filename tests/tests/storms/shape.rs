@@ -11,6 +11,8 @@ pub(crate) struct Shape {
     pub(crate) backends: usize,
     /// Whether a backend judges tokens.
     pub(crate) delegated: bool,
+    /// Whether tokens are signed, and the gateway verifies them; if no backend judges them.
+    pub(crate) signed: bool,
     /// Letters that may wait for a worker.
     pub(crate) letters: usize,
     /// Of so many steps a worker takes one, so that letters pile up.
@@ -86,6 +88,7 @@ impl Shape {
             clients: 1 + rng.below(8),
             backends: 1 + rng.below(3),
             delegated: rng.one_in(3),
+            signed: rng.one_in(3),
             letters: if rng.one_in(2) { 1 + rng.below(3) } else { 1 + rng.below(64) },
             pace: if rng.one_in(3) { 6 } else { 1 },
             sleepy: rng.one_in(2),
@@ -112,6 +115,7 @@ impl Shape {
             clients,
             backends,
             delegated: false,
+            signed: false,
             letters: 64,
             pace: 1,
             sleepy: true,
