@@ -122,6 +122,7 @@ counters! {
     sessions: Gauge, "Authenticated sessions.";
     takeovers_remembered: Gauge, "Replaced logins that may not come back yet.";
     takeovers_forgotten: Counter, "Replaced logins forgotten early, to make room.";
+    logins_remembered: Gauge, "Users of whom it is known how often they log in.";
     revocations_remembered: Gauge, "Users whose earlier tickets are worth nothing.";
     revocations_forgotten: Counter, "Such users forgotten early, to make room: their tickets are good again.";
     handshakes: Counter, "Handshakes that succeeded.";

@@ -6,6 +6,21 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Logins.
+    (
+        "logins-cost-nothing",
+        "churn::",
+        "gateway/src/directory/claims.rs",
+        "            Pace::Fast | Pace::Flood if !claim.on_trial => Outcome::TooOften,\n",
+        "            Pace::Fast | Pace::Flood if !claim.on_trial && !PLANTED => Outcome::TooOften,\n",
+    ),
+    (
+        "floods-of-logins-are-not-reported",
+        "churn::",
+        WORKER + "flows/login.rs",
+        "            self.turn.reports.tell(Report::LoginFlood(user));\n",
+        "            if !PLANTED {\n                self.turn.reports.tell(Report::LoginFlood(user));\n            }\n",
+    ),
     # Signed tokens.
     (
         "proofs-never-end",

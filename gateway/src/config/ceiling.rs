@@ -31,6 +31,8 @@ const TOMBSTONE_BYTES: u64 = 88;
 const HELLO_BYTES: u64 = 32;
 /// Bytes of one remembered revocation, in the map and twice in the order of ends.
 const REVOCATION_BYTES: u64 = 128;
+/// Bytes of one user who has logged in lately, in the map and in the order.
+const LOGIN_BYTES: u64 = 96;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
 const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, as the former one is
@@ -77,7 +79,8 @@ impl Ceiling {
         let memories = wide(limits.tombstones)
             .saturating_mul(TOMBSTONE_BYTES)
             .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES))
-            .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES));
+            .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES))
+            .saturating_add(wide(config.admission.logins_remembered).saturating_mul(LOGIN_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
         let parts = vec![
             ("links", slots.saturating_mul(LINK_BYTES)),
@@ -93,7 +96,7 @@ impl Ceiling {
             ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(4)),
             ("authentications in flight", per_worker(auth)),
             ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
-            ("takeovers, hellos and revocations", per_worker(memories)),
+            ("takeovers, hellos, revocations and logins", per_worker(memories)),
             (
                 "letters between workers",
                 per_worker(

@@ -54,7 +54,7 @@ pub(super) struct Trials;
 
 /// Those that can be on trial. A place that is not there cannot be given on trial, and of a list that is not in force one
 /// takes the entry off.
-const TRIABLE: [Guard; 7] = [
+const TRIABLE: [Guard; 8] = [
     Guard::LinksPerAddress,
     Guard::StrangersPerAddress,
     Guard::AcceptsPerAddress,
@@ -62,6 +62,7 @@ const TRIABLE: [Guard; 7] = [
     Guard::AcceptsPerPrefix,
     Guard::AcceptsPerListener,
     Guard::Accepts,
+    Guard::LoginsPerUser,
 ];
 
 impl Kind for Trials {

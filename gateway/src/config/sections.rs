@@ -246,6 +246,12 @@ section! {
         /// Addresses that are known at a time; for those that had to make room, the block around them counts. A quarter as many
         /// blocks are known.
         addresses: usize as Count = "65536" in 1024..=16_777_216, Restart, "20 B each";
+        /// Logins of one user, over all of its devices; one more is told to try later.
+        logins_per_user: Rate as RateOf = "'10/m burst 20'", Restart, "none";
+        /// For how long a user is banned who tries to log in ten times as often. Links that stand are not ended.
+        login_ban: Duration as Span = "'5m'" in SECOND..=24 * HOUR, Live, "none";
+        /// Users of whom a worker knows how often they log in; for one more, the one it has known for longest is forgotten.
+        logins_remembered: usize as Count = "16384" in 16..=16_777_216, Restart, "96 B each";
         /// Guards that count whom they would keep out, and let them in: `true` for all that can be tried out.
         dry_run: Guards as Trials = "false", Live, "none";
     }

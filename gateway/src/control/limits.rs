@@ -34,7 +34,7 @@ fn rows(snapshot: &Snapshot<'_>, place: usize) -> Vec<Row> {
 
 /// What is in force, as one would write it.
 fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
-    let Admission { prefix_factor, accepts, .. } = snapshot.config.admission;
+    let Admission { prefix_factor, accepts, logins_per_user, .. } = snapshot.config.admission;
     match guard {
         Guard::Places => {
             let cores = snapshot.config.cores.iter();
@@ -48,6 +48,7 @@ fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
         Guard::AcceptsPerPrefix => listener.accepts_per_address.times(prefix_factor as u32).to_string(),
         Guard::AcceptsPerListener => listener.accepts.map_or("none".to_owned(), |rate| rate.to_string()),
         Guard::Accepts => accepts.to_string(),
+        Guard::LoginsPerUser => logins_per_user.to_string(),
     }
 }
 

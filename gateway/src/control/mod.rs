@@ -128,7 +128,7 @@ where
     let kick_user = std::mem::replace(&mut workers.kick_user, Box::new(|_, _| false));
     let keeper = Rc::new(Keeper::new(opened, tell_lists, workers.counters.len(), clock));
     tokio_uring::spawn(Rc::clone(&keeper).tend());
-    let state = Rc::new(State::new(Arc::clone(&config), &workers, keeper, kick_user, clock));
+    let state = Rc::new(State::new(Arc::clone(&config), &workers, Rc::clone(&keeper), kick_user, clock));
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.
     let _admin_file = match serve::start(sockets, &state) {
@@ -139,7 +139,10 @@ where
         }
     };
     let ready = Ready { listeners: workers.listeners.clone(), http };
-    let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals).await;
+    let ban_floods = || {
+        bans::ban_floods(&workers.reports, &keeper, config.admission.login_ban, clock);
+    };
+    let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals, ban_floods).await;
     let stopped = stop(&mut workers, &state, &mut signals).await;
     if exit == Exit::Clean && stopped == Exit::Clean {
         tell(Level::Info, "stopped");
@@ -192,6 +195,7 @@ async fn watch(
     ready: &Ready,
     workers: &Workers,
     signals: &mut Signals,
+    ban_floods: impl Fn(),
 ) -> (Exit, Option<ReadyFile>) {
     let mut ready_file = None;
     let mut announced = false;
@@ -212,6 +216,7 @@ async fn watch(
                 }
                 lines.extend(doorstep.look(config, &workers.counters));
                 lines.extend(token_keys.iter_mut().flat_map(|keys| keys.look(&workers.tell_verifier)));
+                ban_floods();
                 lines.iter().for_each(|(level, line)| tell(*level, line));
             }
             _ = rotation.tick() => rotate_tickets(workers),

@@ -77,6 +77,8 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         listeners: core.listeners.iter().map(|at| listener(config, *at)).collect(),
         handshakes_waiting_max: limits.handshakes_waiting,
         revocations_max: limits.revocations,
+        logins: config.admission.logins_per_user,
+        logins_max: config.admission.logins_remembered,
         redial: redial::Rules {
             dial_deadline: upstream.dial_deadline,
             pause_first: upstream.redial_min,

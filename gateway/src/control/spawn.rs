@@ -21,7 +21,7 @@ use crate::config::{Checked, Config, Core, Listener, Secret};
 use crate::counters::Counters;
 use crate::directory::owner_of;
 use crate::worker::settings::Farewell;
-use crate::worker::{Letter, Mailbox, Post, Random, Surroundings, Vacancy, Worker};
+use crate::worker::{Letter, Mailbox, Post, Random, Reports, Surroundings, Vacancy, Worker};
 
 /// Starts one thread per core of the config.
 ///
@@ -34,6 +34,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         listeners: process.addresses,
         counters: Vec::new(),
         buckets: Arc::clone(&process.buckets),
+        reports: Arc::clone(&process.reports),
         progress: Arc::clone(&progress),
         stop: Box::new(|| {}),
         rotate_tickets: None,
@@ -59,6 +60,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
             secrets: process.secrets.clone(),
             lists: process.lists.clone(),
             buckets: Arc::clone(&process.buckets),
+            reports: Arc::clone(&process.reports),
             vacancy: Arc::clone(&process.vacancy),
             clock: process.clock,
         };
@@ -145,6 +147,7 @@ struct Process {
     secrets: Secrets,
     lists: Lists,
     buckets: Arc<Buckets>,
+    reports: Arc<Reports>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
 }
@@ -189,6 +192,7 @@ impl Process {
             secrets,
             lists,
             buckets: Arc::new(buckets),
+            reports: Arc::default(),
             vacancy: Arc::new(Vacancy::new(config.listeners.len())),
             clock,
         })
@@ -238,6 +242,7 @@ struct Start {
     secrets: Secrets,
     lists: Lists,
     buckets: Arc<Buckets>,
+    reports: Arc<Reports>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
 }
@@ -271,6 +276,7 @@ impl Start {
             posts: self.posts,
             lists: self.lists,
             buckets: self.buckets,
+            reports: self.reports,
             vacancy: self.vacancy,
             hash: self.secrets.hash,
             // Fixed, so that all gateways agree; it protects nothing.

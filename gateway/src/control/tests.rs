@@ -75,6 +75,7 @@ fn idle_workers(
         counters[1].link_places_left.set(1);
         counters[1].endpoints[0].opened();
         Ok(Workers {
+            reports: Arc::default(),
             tell_verifier: Box::new(|_, _| true),
             buckets: Arc::new(Buckets::new(64, config.listeners.len(), HashKey::new([1; 16]))),
             listeners: vec!["127.0.0.1:9".parse().unwrap()],

@@ -13,6 +13,7 @@ use crate::admission::lists::Lists;
 use crate::config::Secret;
 use crate::counters::Counters;
 use crate::tokens::Verifier;
+use crate::worker::Reports;
 
 /// How far the workers are. They write it, the control thread waits on it.
 #[derive(Debug, Default)]
@@ -78,6 +79,8 @@ pub struct Workers {
     pub counters: Vec<Arc<Counters>>,
     /// What addresses have cost them so far.
     pub buckets: Arc<Buckets>,
+    /// What they tell beyond numbers.
+    pub reports: Arc<Reports>,
     /// How far they are.
     pub progress: Arc<Progress>,
     /// Asks all of them to close their links and end. Must not block.

@@ -41,6 +41,8 @@ guards! {
     AcceptsPerListener "accepts_per_listener",
     /// Too many connect to the gateway.
     Accepts "accepts",
+    /// The user logs in too often.
+    LoginsPerUser "logins_per_user",
     /// A list denies the user, or there is one of those who may come and it does not name the user.
     Users "users",
 }

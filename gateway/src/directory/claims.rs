@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use protocol::{Time, UnixMillis};
 
+use super::churn::{Churn, Pace};
 use super::revocations::Revocations;
 use super::tombstones::Tombstones;
 use crate::collections::hash::ByIdentity;
 use crate::collections::slab::next_generation;
 use crate::collections::{HashKey, Identity};
 use crate::id::LinkId;
+use crate::rate::Rate;
 
 /// A link says whose it is, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub struct Claim {
     pub login: u64,
     /// When the login was proved.
     pub login_time: UnixMillis,
+    /// Whether the user has logged in: not where a link only renews its token.
+    pub is_login: bool,
+    /// Whether it is on trial how often users may log in.
+    pub on_trial: bool,
 }
 
 /// The owner's answer to a [`Claim`].
@@ -50,6 +56,8 @@ pub struct Claimed {
     pub link: LinkId,
     /// What came of it.
     pub outcome: Outcome,
+    /// How often the user logs in.
+    pub pace: Pace,
 }
 
 /// What came of a claim.
@@ -69,6 +77,8 @@ pub enum Outcome {
     Superseded,
     /// The user's logins of that time were revoked. The link has to go, and needs a new login.
     Revoked,
+    /// The user logs in too often. The link has to go, and may come back later.
+    TooOften,
 }
 
 /// The links of the users one worker owns.
@@ -86,6 +96,7 @@ pub struct Claims {
     epoch: u32,
     tombstones: Tombstones,
     revocations: Revocations,
+    churn: Churn,
 }
 
 /// What is kept of a claim.
@@ -114,6 +125,10 @@ pub struct Bounds {
     pub tombstone: Duration,
     /// Users whose logins were revoked; over it the oldest is forgotten early.
     pub revocations_max: usize,
+    /// How often a user may log in.
+    pub logins: Rate,
+    /// Users of whom it is known how often they do.
+    pub logins_max: usize,
 }
 
 impl Claims {
@@ -130,13 +145,19 @@ impl Claims {
             epoch: 0,
             tombstones: Tombstones::new(bounds.tombstones_max, bounds.tombstone),
             revocations: Revocations::new(bounds.revocations_max),
+            churn: Churn::new(bounds.logins, bounds.logins_max),
         }
     }
 
     /// Decides on a claim. Claiming again with the same link changes nothing but the login.
     pub fn claim(&mut self, claim: &Claim, now: Time) -> Claimed {
-        let outcome = self.decide(claim, now);
-        Claimed { link: claim.link, outcome }
+        let pace = if claim.is_login { self.churn.login(claim.user, now) } else { Pace::Fine };
+        // Before anything is replaced: a user's devices are not pushed out by somebody in a hurry.
+        let outcome = match pace {
+            Pace::Fast | Pace::Flood if !claim.on_trial => Outcome::TooOften,
+            _ => self.decide(claim, now),
+        };
+        Claimed { link: claim.link, outcome, pace }
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
@@ -224,6 +245,12 @@ impl Claims {
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
+    }
+
+    /// How often users log in.
+    #[must_use]
+    pub const fn churn(&self) -> &Churn {
+        &self.churn
     }
 
     /// The replaced logins.

@@ -1,5 +1,6 @@
 //! Who is where: each user has one owner among the workers, and the owner knows the user's links.
 
+pub mod churn;
 pub mod claims;
 pub mod revocations;
 pub mod tombstones;

@@ -18,7 +18,8 @@
 //!
 //! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
 //! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
-//! and `surroundings`, and counted in a `census`; `vacancy` is what workers know of each other's places, and `learned` up to which moment all
+//! and `surroundings`, and counted in a `census`; `vacancy` is what workers know of each other's places, `reports` what they tell
+//! control beyond numbers, and `learned` up to which moment all
 //! completions are learned. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
 //! places of the turn. So nothing on the way of a message leads back into itself.
 
@@ -31,6 +32,7 @@ mod learned;
 mod links;
 mod parts;
 mod post;
+mod reports;
 mod requests;
 mod sessions;
 pub mod settings;
@@ -52,6 +54,7 @@ use self::slots::Tenant;
 
 pub use self::census::Census;
 pub use self::post::{Letter, Mailbox, Post};
+pub use self::reports::{Report, Reports};
 pub use self::settings::Settings;
 pub use self::surroundings::Surroundings;
 pub use self::turn::Random;

@@ -56,7 +56,7 @@ impl Parts {
             requests: Requests::new(&settings, now),
             streams: Streams::new(&settings, &with.group, now),
             letters: Letters::new(&settings, with.mailbox, with.posts),
-            turn: Turn::new(settings, with.counters, with.random, now),
+            turn: Turn::new(settings, with.counters, with.reports, with.random, now),
         }
     }
 

@@ -12,6 +12,7 @@ use protocol::stream::{Mode, Params};
 
 use crate::admission::buckets::AddressLimits;
 use crate::config::{DevelopmentToken, NextKey};
+use crate::rate::Rate;
 use crate::session::Grant;
 use crate::tokens::Verifier;
 use crate::upstream::route::Route;
@@ -100,6 +101,10 @@ pub struct Settings {
     pub handshakes_waiting_max: usize,
     /// Users whose earlier tickets are worth nothing, remembered at a time.
     pub revocations_max: usize,
+    /// How often a user may log in.
+    pub logins: Rate,
+    /// Users of whom it is known how often they do.
+    pub logins_max: usize,
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
 }
@@ -213,6 +218,8 @@ impl Settings {
             }],
             handshakes_waiting_max: 4,
             revocations_max: 4,
+            logins: Rate::new(1000, seconds(1), 1000),
+            logins_max: 64,
             redial: redial::Rules::default(),
         }
     }

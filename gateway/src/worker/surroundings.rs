@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::link::Acceptor;
 
 use super::post::{Mailbox, Post};
+use super::reports::Reports;
 use super::turn::Random;
 use super::vacancy::Vacancy;
 use crate::admission::buckets::Buckets;
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub lists: Lists,
     /// What addresses have cost so far.
     pub buckets: Arc<Buckets>,
+    /// What they tell control.
+    pub reports: Arc<Reports>,
     /// Which workers have a place left.
     pub vacancy: Arc<Vacancy>,
     /// Fresh randomness.

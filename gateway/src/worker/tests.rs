@@ -70,6 +70,7 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
+        reports: Arc::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|bytes| bytes.fill(7)),
     };

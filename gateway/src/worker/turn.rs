@@ -7,6 +7,7 @@ use std::sync::Arc;
 use driver::{Listener, Op};
 use protocol::{Time, UnixMillis};
 
+use super::reports::Reports;
 use super::settings::Settings;
 use crate::admission::share::Shares;
 use crate::collections::Pool;
@@ -32,6 +33,8 @@ pub(super) struct Turn {
     pub(super) buffers: Pool,
     /// The worker's cells.
     pub(super) counters: Arc<Counters>,
+    /// What it tells control.
+    pub(super) reports: Arc<Reports>,
     /// A list for those who are to get something, kept for its memory; empty between uses.
     pub(super) receivers: Vec<LinkId>,
     /// The same for those who are to be told of a link.
@@ -45,7 +48,13 @@ pub(super) struct Turn {
 
 impl Turn {
     /// The turn in which a worker begins.
-    pub(super) fn new(settings: Settings, counters: Arc<Counters>, random: Random, now: Time) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        counters: Arc<Counters>,
+        reports: Arc<Reports>,
+        random: Random,
+        now: Time,
+    ) -> Self {
         let of_listeners = settings.listeners.iter().map(|listener| listener.handshake_share);
         Self {
             shares: Shares::new(settings.handshake_share, of_listeners, now),
@@ -56,6 +65,7 @@ impl Turn {
             buffers: Pool::new(settings.buffers_idle_max),
             settings,
             counters,
+            reports,
             receivers: Vec::new(),
             told: Vec::new(),
             random,
@@ -116,6 +126,6 @@ impl Turn {
                 *byte = next;
             }
         };
-        Self::new(settings, counters, Box::new(random), Time::ZERO)
+        Self::new(settings, counters, Arc::default(), Box::new(random), Time::ZERO)
     }
 }

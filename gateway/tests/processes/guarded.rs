@@ -3,7 +3,10 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
-use crate::client::Client;
+use protocol::CloseCode;
+use protocol::wire::frame::{Auth, Frame};
+
+use crate::client::{Client, Heard};
 use crate::stage::{Folder, PATIENCE, Process, Stage, Target, gateway, path, wait_until};
 
 /// Connections that are there to stay are silent; the others are closed at once.
@@ -74,4 +77,33 @@ fn on_trial_everybody_gets_in_and_it_is_told_who_would_not_have() {
     assert!(strangers.iter_mut().all(|socket| !is_closed(socket)));
     assert_eq!(stage.target.sum("gateway_would_keep_out_total", "guard=\"strangers_per_address\""), 20);
     Client::login(&stage.target, "alice");
+}
+
+#[test]
+fn a_user_that_logs_in_without_end_is_banned_for_a_while_and_its_link_stays() {
+    let settings = "limits.loopback_exempt = true\nadmission.logins_per_user = '1/m burst 3'\n\
+                    admission.login_ban = '2s'\nlimits.devices = 64\nadmin.socket = ";
+    let Some(folder) = Folder::new() else { return };
+    let admin = path(&folder.file("admin.sock")).to_owned();
+    let stage = Stage::set_in(folder, &format!("{settings}'{admin}'\n"));
+    let mut alice = Client::login(&stage.target, "alice");
+    let close = |code: CloseCode| Heard::Close(code.number());
+    let told = |user: &str, device: &str| {
+        let mut client = Client::connect(&stage.target);
+        let (token, user, device) = (stage.target.token.as_bytes(), user.as_bytes(), device.as_bytes());
+        client.send(&[Frame::Auth(Auth { token, user, device, ..Auth::default() })]);
+        client.hear_one(|_| true)
+    };
+    let all: Vec<Heard> = (0..60).map(|number| told("alice", &format!("made up {number}"))).collect();
+    assert_eq!(all.iter().filter(|heard| **heard == Heard::Welcome).count(), 2, "one of three was her own");
+    assert!(all[2..5].iter().all(|heard| *heard == close(CloseCode::TryLater)), "{all:?}");
+    wait_until("she is banned", || told("alice", "phone") == close(CloseCode::Banned));
+    let bans = String::from_utf8(gateway(&["bans", "--socket", &admin]).stdout).expect("text");
+    assert!(bans.contains("user alice until") && bans.contains("by this gateway"), "{bans}");
+    assert!(bans.contains("ten times as often"), "{bans}");
+    // Who is in is in.
+    alice.request("echo", b"?");
+    alice.wait_until_answered();
+    assert_eq!(told("bob", "phone"), Heard::Welcome);
+    wait_until("the ban is over", || told("alice", "phone") == close(CloseCode::TryLater));
 }

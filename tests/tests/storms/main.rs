@@ -9,6 +9,7 @@ mod banned;
 mod blunder;
 mod buckets;
 mod carried;
+mod churn;
 mod client;
 mod credit;
 mod devices;

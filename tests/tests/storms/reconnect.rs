@@ -33,6 +33,8 @@ pub(crate) struct Distant {
     pub(crate) dawdles: bool,
     /// Whether it was let in.
     pub(crate) is_in: bool,
+    /// Who it says it is, if that is not a user of its own.
+    who: Option<(String, String)>,
 }
 
 /// When something may be read.
@@ -82,6 +84,7 @@ impl Distant {
             delay: None,
             dawdles: false,
             is_in: false,
+            who: None,
         }
     }
 
@@ -126,16 +129,27 @@ impl Distant {
         Self { delay: Some(delay), ..self }
     }
 
+    /// The same, but it is this user on this device.
+    pub(crate) fn on_device(self, user: &str, device: &str) -> Self {
+        Self { who: Some((user.to_owned(), device.to_owned())), ..self }
+    }
+
+    /// The same, but it hears everything at once.
+    pub(crate) fn promptly(self) -> Self {
+        Self { delay: Some(Duration::ZERO), ..self }
+    }
+
     /// Whether hands are shaken.
     pub(crate) const fn has_keys(&self) -> bool {
         self.machine.is_open()
     }
 
     fn authenticate(&mut self, number: u64) {
-        let user = format!("user{number}");
+        let own = || (format!("user{number}"), "device".to_owned());
+        let (user, device) = self.who.clone().unwrap_or_else(own);
         let token = token().text();
-        let auth =
-            Auth { token: token.as_bytes(), user: user.as_bytes(), device: b"device", ..Auth::default() };
+        let (token, user, device) = (token.as_bytes(), user.as_bytes(), device.as_bytes());
+        let auth = Auth { token, user, device, ..Auth::default() };
         let mut out = vec![0; 2];
         Frame::Auth(auth).encode(&mut out);
         self.machine.seal(&mut out, 0, 1000);

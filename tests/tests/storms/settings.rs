@@ -113,12 +113,13 @@ fn backends(shape: &Shape) -> String {
 const fn costs(costs: Costs) -> &'static str {
     match costs {
         Costs::Whatever => {
-            "strangers_per_address = 255\naccepts_per_address = \"1000000/s\"\naccepts = \"1000000/s\"\n"
+            "strangers_per_address = 255\naccepts_per_address = \"1000000/s\"\naccepts = \"1000000/s\"\n\
+             logins_per_user = \"1000000/s\"\n"
         }
         Costs::Default => "",
         Costs::Little => {
             "strangers_per_address = 3\naccepts_per_address = \"4/s burst 5\"\nprefix_factor = 2\n\
-             accepts = \"30/s burst 20\"\n"
+             accepts = \"30/s burst 20\"\nlogins_per_user = \"60/m burst 5\"\n"
         }
     }
 }

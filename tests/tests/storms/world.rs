@@ -13,7 +13,7 @@ use gateway::collections::HashKey;
 use gateway::config::Secret;
 use gateway::counters::Counters;
 use gateway::counters::health::Health;
-use gateway::worker::{Census, Letter, Mailbox, Post, Surroundings, Vacancy, Worker};
+use gateway::worker::{Census, Letter, Mailbox, Post, Reports, Surroundings, Vacancy, Worker};
 use protocol::noise::Suite;
 use protocol::{CloseCode, Time};
 
@@ -58,6 +58,7 @@ pub(crate) struct World {
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) posts: Vec<Post>,
     pub(crate) buckets: Arc<Buckets>,
+    pub(crate) reports: Arc<Reports>,
     /// A worker that stands still.
     pub(crate) frozen: Option<usize>,
     /// Since when each worker waits, while it does.
@@ -118,7 +119,7 @@ impl World {
         let hash = HashKey::new([5; 16]);
         let counters: Vec<_> =
             (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends, 1))).collect();
-        let vacancy = Arc::new(Vacancy::new(1));
+        let (vacancy, reports) = (Arc::new(Vacancy::new(1)), Arc::new(Reports::default()));
         let addresses = if shape.costs == Costs::Little { ADDRESSES } else { 1024 * ADDRESSES };
         let buckets = Arc::new(Buckets::new(addresses, 1, hash));
         let build = |(index, mailbox)| {
@@ -139,6 +140,7 @@ impl World {
                 group: HashKey::new([6; 16]),
                 lists: Lists::default(),
                 buckets: Arc::clone(&buckets),
+                reports: Arc::clone(&reports),
                 vacancy: Arc::clone(&vacancy),
                 random: Box::new(move |out| random.fill(out)),
             };
@@ -166,6 +168,7 @@ impl World {
             calm: false,
             posts,
             buckets,
+            reports,
             frozen: None,
             waits: vec![None; shape.workers],
             slept_over: vec![0; shape.workers],

@@ -6,8 +6,10 @@
 //! * `record` — one line of the journal;
 //! * `journal` — all bans: what was acknowledged lasts;
 //! * `keeper` — carries changes out and tells the workers;
+//! * `automatic` — bans that the gateway sets by itself;
 //! * `verbs` — what is said at the admin socket.
 
+mod automatic;
 mod files;
 mod folder;
 mod journal;
@@ -15,5 +17,6 @@ mod keeper;
 mod record;
 mod verbs;
 
+pub(super) use automatic::ban_floods;
 pub(super) use keeper::{Keeper, Opened, open, try_out};
 pub(super) use verbs::{HELP, answer, parse};

@@ -5,10 +5,21 @@ fn key() -> HashKey {
     HashKey::new([3; 16])
 }
 
+/// Bounds in which nobody logs in too often.
+fn bounds() -> Bounds {
+    Bounds {
+        links: 8,
+        devices_max: 4,
+        tombstones_max: 100,
+        tombstone: Duration::from_secs(600),
+        revocations_max: 10,
+        logins: Rate::new(1000, Duration::from_secs(1), 1000),
+        logins_max: 100,
+    }
+}
+
 fn claims(devices_max: u32) -> Claims {
-    let tombstone = Duration::from_secs(600);
-    let bounds = Bounds { links: 8, devices_max, tombstones_max: 100, tombstone, revocations_max: 10 };
-    Claims::new(key(), &bounds)
+    Claims::new(key(), &Bounds { devices_max, ..bounds() })
 }
 
 fn at(seconds: u64) -> Time {
@@ -23,6 +34,8 @@ fn claim(user: &str, device: &str, slot: u32) -> Claim {
         link: LinkId::new(0, slot, 1),
         login: 1_000 + u64::from(slot),
         login_time: UnixMillis(5_000 + u64::from(slot)),
+        is_login: true,
+        on_trial: false,
     }
 }
 
@@ -32,6 +45,30 @@ fn links(claims: &Claims, user: &str, device: Option<&str>) -> Vec<u32> {
         claims.lookup(key().identity(user.as_bytes()), device).map(|link| link.slot()).collect();
     slots.sort_unstable();
     slots
+}
+
+/// Made-up devices of somebody who has a user's token do not push the user's own out.
+#[test]
+fn whoever_logs_in_too_often_replaces_nobody_and_a_renewal_is_no_login() {
+    let few = Bounds { devices_max: 2, logins: Rate::new(10, Duration::from_secs(60), 3), ..bounds() };
+    let mut claims = Claims::new(key(), &few);
+    let phone = claim("alice", "phone", 1);
+    claims.claim(&phone, at(0));
+    let outcomes: Vec<_> = (2..40)
+        .map(|slot| claims.claim(&claim("alice", &format!("made up {slot}"), slot), at(1)))
+        .map(|claimed| (claimed.outcome == Outcome::TooOften, claimed.pace))
+        .collect();
+    assert_eq!(outcomes[..2], [(false, Pace::Fine); 2]);
+    assert_eq!((outcomes[2], outcomes[37]), ((true, Pace::Fast), (true, Pace::Flood)));
+    assert_eq!(links(&claims, "alice", None).len(), 2);
+    assert!(matches!(claims.claim(&claim("bob", "phone", 50), at(1)).outcome, Outcome::Granted));
+
+    let held = claim("alice", "made up 3", 3);
+    let renewed = Claim { is_login: false, ..held };
+    assert_eq!(claims.claim(&renewed, at(1)).outcome, Outcome::Granted);
+    let tried = Claim { on_trial: true, ..claim("alice", "made up 41", 41) };
+    let claimed = claims.claim(&tried, at(1));
+    assert!(matches!(claimed.outcome, Outcome::Replaced { .. }) && claimed.pace == Pace::Flood);
 }
 
 #[test]
@@ -52,7 +89,10 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
     let mut claims = claims(4);
     for (device, slot) in [("phone", 1), ("desk", 2)] {
         let claimed = claims.claim(&claim("alice", device, slot), at(0));
-        assert_eq!(claimed, Claimed { link: LinkId::new(0, slot, 1), outcome: Outcome::Granted });
+        assert_eq!(
+            claimed,
+            Claimed { link: LinkId::new(0, slot, 1), outcome: Outcome::Granted, pace: Pace::Fine }
+        );
     }
     claims.claim(&claim("bob", "phone", 3), at(0));
     assert_eq!(links(&claims, "alice", None), [1, 2]);
@@ -166,7 +206,7 @@ proptest! {
     fn behaves_like_a_list(steps in prop::collection::vec((0..3u8, 0..4u32, 0..4u32), 1..200)) {
         let tombstone = Duration::ZERO;
         let bounds =
-            Bounds { links: 4, devices_max: 3, tombstones_max: 0, tombstone, revocations_max: 0 };
+            Bounds { links: 4, devices_max: 3, tombstones_max: 0, tombstone, revocations_max: 0, ..bounds() };
         let mut claims = Claims::new(key(), &bounds);
         let mut model: Vec<Claim> = Vec::new();
         let mut seen: Vec<Claim> = Vec::new();
@@ -180,7 +220,7 @@ proptest! {
                 let loser = same_device.or(oldest.filter(|_| crowded)).map(|place| model.remove(place).link);
                 let out = match claims.claim(&new, at(0)).outcome {
                     Outcome::Replaced { loser, .. } => Some(loser),
-                    Outcome::Granted | Outcome::Superseded | Outcome::Revoked => None,
+                    Outcome::Granted | Outcome::Superseded | Outcome::Revoked | Outcome::TooOften => None,
                 };
                 prop_assert_eq!(out, loser);
                 model.push(new);

@@ -15,7 +15,10 @@ use protocol::wire::proto::link as proto;
 use protocol::wire::stream::{AuthResult, Authenticate};
 use protocol::{CloseCode, UnixMillis};
 
+use crate::admission::lists::UserId;
 use crate::config::NextKey;
+use crate::counters::guard::Guard;
+use crate::directory::churn::Pace;
 use crate::directory::claims::{Claim, Claimed, Outcome};
 use crate::session::{Proof, Session, SessionKey};
 use crate::upstream::StreamIndex;
@@ -24,6 +27,7 @@ use crate::worker::identity::{Judged, Proved, Verdict};
 use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
+use crate::worker::reports::Report;
 use crate::worker::sessions::NotBegun;
 use crate::worker::settings::{self, Farewell, Settings};
 
@@ -102,7 +106,7 @@ impl Parts {
         self.sessions.renew(key, &proof);
         self.turn.counters.tokens_renewed.add(1);
         // The owner learns which login this is now, and ends the link if that one was revoked.
-        self.send_claim(token, key, proof.issued);
+        self.send_claim(token, key, proof.issued, false);
         self.send_welcome(token, key, listener, true);
     }
 
@@ -182,17 +186,19 @@ impl Parts {
                 if let Some(until) = known.and_then(refuses) {
                     return self.refuse_auth(token, banned(until, self.turn.now));
                 }
-                self.send_claim(token, session, issued);
+                self.send_claim(token, session, issued, true);
             }
             Err(NotBegun::User) => self.refuse_auth(token, CloseCode::AuthFailed.into()),
             Err(NotBegun::Full) => self.put_off(token),
         }
     }
 
-    /// Claims the device of a session at the user's owner.
-    fn send_claim(&mut self, token: Token, session: SessionKey, issued: UnixMillis) {
+    /// Claims the device of a session at the user's owner, at its login or when it has another token.
+    fn send_claim(&mut self, token: Token, session: SessionKey, issued: UnixMillis, is_login: bool) {
+        let on_trial = self.is_on_trial(token, Guard::LoginsPerUser);
         if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
-            let claim = Claim { login_time: issued.min(claim.login_time), ..claim };
+            let login_time = issued.min(claim.login_time);
+            let claim = Claim { login_time, is_login, on_trial, ..claim };
             self.letters.send(&self.turn, owner, Letter::Claim(claim));
         }
     }
@@ -218,10 +224,37 @@ impl Parts {
     /// The owner has answered.
     pub(super) fn claimed(&mut self, claimed: &Claimed) {
         let Some(token) = self.own(claimed.link) else { return };
+        self.note_pace(token, claimed);
         match claimed.outcome {
+            Outcome::TooOften => self.put_off(token),
             Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token),
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+        }
+    }
+
+    /// Whether a guard of a link's listener is on trial.
+    fn is_on_trial(&self, token: Token, guard: Guard) -> bool {
+        let listener = self.links.listener(token);
+        let settings = listener.map(|by| &self.turn.settings.listeners[usize::from(by.0)]);
+        settings.is_some_and(|settings| settings.addresses.on_trial.contains(guard))
+    }
+
+    /// Counts a login that is one too many, and tells control of users that never stop.
+    fn note_pace(&mut self, token: Token, claimed: &Claimed) {
+        let Some(listener) = self.links.listener(token).filter(|_| claimed.pace != Pace::Fine) else {
+            return;
+        };
+        let counted = self.turn.kept_out(listener);
+        if claimed.outcome != Outcome::TooOften {
+            return counted.on_trial.of(Guard::LoginsPerUser).add(1);
+        }
+        counted.refused.of(Guard::LoginsPerUser).add(1);
+        let session = self.links.session(token).and_then(|key| self.sessions.get(key));
+        let user =
+            session.filter(|_| claimed.pace == Pace::Flood).and_then(|session| UserId::of(session.user()));
+        if let Some(user) = user {
+            self.turn.reports.tell(Report::LoginFlood(user));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::collections::HashKey;
+use crate::directory::churn::Pace;
 use crate::directory::claims::{Claimed, Outcome};
 use crate::id::LinkId;
 use protocol::UnixMillis;
@@ -33,7 +34,7 @@ fn office() -> Office {
 /// A letter with a number, that must arrive.
 fn numbered(number: u32) -> Letter {
     let link = LinkId::new(0, number, 1);
-    Letter::Claimed(Claimed { link, outcome: Outcome::Granted })
+    Letter::Claimed(Claimed { link, outcome: Outcome::Granted, pace: Pace::Fine })
 }
 
 /// The number of such a letter.

@@ -40,6 +40,8 @@ impl Sessions {
             tombstones_max: settings.tombstones_max,
             tombstone: settings.tombstone_time,
             revocations_max: settings.revocations_max,
+            logins: settings.logins,
+            logins_max: settings.logins_max,
         };
         Self {
             table: Slab::secret(settings.slots),
@@ -114,7 +116,8 @@ impl Sessions {
     pub(super) fn claim_of(&self, key: SessionKey, link: LinkId) -> Option<(u32, Claim)> {
         let session = self.get(key)?;
         let (user, device) = (self.hash.identity(session.user()), self.hash.identity(session.device()));
-        let claim = Claim { user, device, link, login: session.proof(), login_time: session.login() };
+        let (login, login_time) = (session.proof(), session.login());
+        let claim = Claim { user, device, link, login, login_time, is_login: false, on_trial: false };
         Some((self.owner_of(user), claim))
     }
 
@@ -158,6 +161,7 @@ impl Sessions {
         counters.sessions.set(self.table.len() as u64);
         counters.takeovers_remembered.set(self.claims.tombstones().len() as u64);
         counters.takeovers_forgotten.set(self.claims.tombstones().evicted());
+        counters.logins_remembered.set(self.claims.churn().len() as u64);
         counters.revocations_remembered.set(self.claims.revocations().len() as u64);
         counters.revocations_forgotten.set(self.claims.revocations().evicted());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::directory::churn::Pace;
 use crate::directory::claims::Outcome;
 use crate::session::Grant;
 
@@ -34,7 +35,8 @@ fn link(slot: u32) -> LinkId {
 /// What a link of alice's claims, by device and login, one second later with each login.
 fn claim(sessions: &Sessions, slot: u32, device: &[u8], login: u64) -> Claim {
     let (user, device) = (sessions.name_of(b"alice"), sessions.name_of(device));
-    Claim { user, device, link: link(slot), login, login_time: UnixMillis(MOMENT.0 + 1000 * login) }
+    let login_time = UnixMillis(MOMENT.0 + 1000 * login);
+    Claim { user, device, link: link(slot), login, login_time, is_login: true, on_trial: false }
 }
 
 fn links_of(sessions: &Sessions, device: Option<&[u8]>) -> Vec<u32> {
@@ -143,7 +145,18 @@ fn a_link_claims_its_device_at_the_worker_that_owns_the_user() {
         let key = begin(&mut sessions, &mut turn, user).expect("there is room");
         let (owner, claim) = sessions.claim_of(key, link(3)).expect("it lives");
         let (user, device) = (sessions.name_of(user), sessions.name_of(b"phone"));
-        assert_eq!(claim, Claim { user, device, link: link(3), login: LOGIN, login_time: MOMENT });
+        assert_eq!(
+            claim,
+            Claim {
+                user,
+                device,
+                link: link(3),
+                login: LOGIN,
+                login_time: MOMENT,
+                is_login: false,
+                on_trial: false
+            }
+        );
         assert_eq!(owner, sessions.owner_of(user));
         owners.push(owner);
     }
@@ -157,9 +170,15 @@ fn the_claim_that_comes_last_has_the_device_and_the_one_before_stays_away_for_a_
     let (mut sessions, _) = small();
     let [first, second, again] =
         [(1, 1), (2, 2), (3, 1)].map(|(slot, login)| claim(&sessions, slot, b"phone", login));
-    assert_eq!(sessions.claim(&first, at(0)), Claimed { link: link(1), outcome: Outcome::Granted });
+    assert_eq!(
+        sessions.claim(&first, at(0)),
+        Claimed { link: link(1), outcome: Outcome::Granted, pace: Pace::Fine }
+    );
     let replaced = Outcome::Replaced { loser: link(1), same_login: false };
-    assert_eq!(sessions.claim(&second, at(0)), Claimed { link: link(2), outcome: replaced });
+    assert_eq!(
+        sessions.claim(&second, at(0)),
+        Claimed { link: link(2), outcome: replaced, pace: Pace::Fine }
+    );
     assert_eq!(sessions.claim(&again, at(599)).outcome, Outcome::Superseded);
     sessions.release(&first);
     assert_eq!((links_of(&sessions, None), sessions.census()), (vec![2], (0, 1)), "a late release");
