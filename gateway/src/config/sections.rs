@@ -220,7 +220,7 @@ section! {
         letter_bytes: usize as Size = "'8MiB'" in 64 * KIB..=GIB, Restart, "itself, per worker";
         /// Bytes of idle message buffers a worker keeps for the next messages.
         idle_buffers: usize as Size = "'8MiB'" in 0..=GIB, Restart, "itself, per worker";
-        /// Peers on loopback addresses are exempt from `strangers` and from all limits per address. For
+        /// Peers on loopback addresses are exempt from `strangers`, from all limits per address and from `logins_per_user`. For
         /// development and load tests on one machine.
         loopback_exempt: bool as Flag = "false", Live, "strangers are bounded by the slots then";
     }

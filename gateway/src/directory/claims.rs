@@ -43,7 +43,7 @@ pub struct Claim {
     pub login: u64,
     /// When the login was proved.
     pub login_time: UnixMillis,
-    /// Whether the user has logged in: not where a link only renews its token.
+    /// Whether this is a login that counts: not where a link only renews its token, or is exempt.
     pub is_login: bool,
     /// Whether it is on trial how often users may log in.
     pub on_trial: bool,

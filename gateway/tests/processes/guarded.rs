@@ -81,7 +81,7 @@ fn on_trial_everybody_gets_in_and_it_is_told_who_would_not_have() {
 
 #[test]
 fn a_user_that_logs_in_without_end_is_banned_for_a_while_and_its_link_stays() {
-    let settings = "limits.loopback_exempt = true\nadmission.logins_per_user = '1/m burst 3'\n\
+    let settings = "admission.accepts_per_address = '1000/s'\nadmission.logins_per_user = '1/m burst 3'\n\
                     admission.login_ban = '2s'\nlimits.devices = 64\nadmin.socket = ";
     let Some(folder) = Folder::new() else { return };
     let admin = path(&folder.file("admin.sock")).to_owned();

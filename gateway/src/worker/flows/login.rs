@@ -198,6 +198,7 @@ impl Parts {
         let on_trial = self.is_on_trial(token, Guard::LoginsPerUser);
         if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
             let login_time = issued.min(claim.login_time);
+            let is_login = is_login && !self.is_exempt(token);
             let claim = Claim { login_time, is_login, on_trial, ..claim };
             self.letters.send(&self.turn, owner, Letter::Claim(claim));
         }
@@ -231,6 +232,11 @@ impl Parts {
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.refuse_auth(token, CloseCode::AuthFailed.into()),
         }
+    }
+
+    /// Whether a link comes from this machine, where such are exempt from limits.
+    fn is_exempt(&self, token: Token) -> bool {
+        self.turn.settings.loopback_exempt && self.links.peer(token).is_some_and(|peer| peer.is_local())
     }
 
     /// Whether a guard of a link's listener is on trial.
