@@ -8,6 +8,7 @@ use protocol::noise::Suite;
 
 use crate::client::Script;
 use crate::reconnect::Distant;
+use crate::settings::HANDSHAKES_PER_TURN;
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -78,7 +79,7 @@ fn with_twice_as_many_arrivals_as_fit_a_storm_authenticates_at_the_whole_share()
     let share = per_second();
     assert!(idle < share, "it had nothing to do in {idle} turns a second");
     assert!(
-        shaken <= share + share / 10 + idle,
+        shaken <= share + share / 10 + HANDSHAKES_PER_TURN as u64 * idle,
         "{shaken} a second, with a share of {share} and {idle} idle turns"
     );
     assert!(welcome * 10 >= share * 8, "{welcome} logins a second, where {share} fit into the share");

@@ -88,13 +88,12 @@ impl Links {
         }
     }
 
-    /// Who is served next of those who wait for curve work, while there is time for it in this turn: within the share of
-    /// newcomers as many as `budget` says, and beyond it one when there was nothing else to do.
+    /// Who is served next of those who wait for curve work, while there is time for it in this turn: as many as `budget`
+    /// says, and beyond the share of newcomers only when there was nothing else to do.
     pub(in crate::worker) fn next_in_line(&mut self, turn: &mut Turn, budget: &mut u32) -> Option<Token> {
         while *budget > 0 {
             let mut next = self.line.serve(|listener| turn.shares.is_left(listener));
             if next.is_none() && !turn.is_busy {
-                *budget = 1;
                 next = self.line.serve(|_| true);
             }
             let Some((listener, token, cost)) = next else { break };
