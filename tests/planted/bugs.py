@@ -346,7 +346,7 @@ BUGS = [
     ),
     (
         "parked-of-a-dead-stream-kept",
-        "after_a_storm",
+        "credit::",
         WORKER + "flows/end.rs",
         "        self.reroute_parked(stream);\n",
         "        if !PLANTED { self.reroute_parked(stream); }\n",

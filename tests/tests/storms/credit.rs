@@ -99,3 +99,20 @@ fn what_waits_for_an_endpoint_that_is_left_out_goes_to_another_one() {
     world.until("the one is answered elsewhere", |world| world.totals.answered == 1);
     assert_eq!((asked(&world), world.totals.refused), ([1, 7], 0));
 }
+
+#[test]
+fn what_waits_for_a_stream_that_ends_goes_to_another_one_at_once() {
+    let mut world = world(3, GRANT);
+    world.backends[0].desk.mute_until = Time::ZERO;
+    world.clients[0].name = "dora".into(); // the hash of the user is for the second one
+    (world.clients[0].wanted, world.clients[0].stays) = (7, true);
+    world.until("the second backend has them all", |world| world.backends[1].desk.known.len() == 7);
+    world.clients[0].wanted = 1;
+    world.until("one more waits for credit", |world| world.totals.parked == 1);
+    let ended = world.now;
+    world.backends[1].go_away();
+    world.until("the seven are given up", |world| world.totals.unknown == 7);
+    world.until("the one is answered elsewhere", |world| world.totals.answered == 1);
+    assert!(world.now.since(ended) < Duration::from_secs(1), "{:?}", world.now.since(ended));
+    assert_eq!((world.backends[0].desk.known.len(), world.totals.refused), (1, 0));
+}
