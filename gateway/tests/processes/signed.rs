@@ -141,3 +141,16 @@ fn keys_change_while_the_gateway_runs_and_a_file_with_an_error_changes_nothing()
     wait_until("the new key is in force", || scene.told(&new) == Heard::Welcome);
     wait_until("and the old one nowhere", || scene.told(&old) == closed(CloseCode::AuthFailed));
 }
+
+#[test]
+fn whoever_keeps_presenting_bad_tokens_on_its_link_is_let_go() {
+    let Some(scene) = Scene::set() else { return };
+    let mut client = Client::connect(&scene.target);
+    client.say_who("alice", &scene.mint("alice", "one.jwk", &[]));
+    assert_eq!(client.hear(1), [Heard::Welcome]);
+    let bad = Frame::Auth(Auth { token: b"nonsense", device: b"test", ..Auth::default() });
+    client.send(&[bad; 100]);
+    client.wait_until_answered();
+    client.send(&[bad]);
+    assert_eq!(client.hear_one(|heard| matches!(heard, Heard::Close(_))), closed(CloseCode::Glitches));
+}

@@ -266,10 +266,7 @@ impl ServerLink {
         match (&frame, *phase) {
             (Frame::Auth(_), Phase::Greeting) => *phase = Phase::Authenticating { full: false },
             (Frame::Unknown, _) => {
-                if *glitches >= rules.glitches_max {
-                    return Err(Error::Glitches);
-                }
-                *glitches += 1;
+                count_glitch(glitches, rules)?;
             }
             (Frame::Close(_), _) => {}
             (
@@ -285,6 +282,17 @@ impl ServerLink {
             (other, _) => return Err(Error::Unexpected(other.name())),
         }
         Ok(Some(frame))
+    }
+
+    /// Counts something that the client need not have done, as an unknown frame is counted.
+    ///
+    /// # Errors
+    /// [`Error::Glitches`] when it is one too many.
+    pub fn glitch(&mut self, rules: &Rules) -> Result<(), Error> {
+        match &mut self.state {
+            State::Open(open) => count_glitch(&mut open.glitches, rules),
+            _ => Ok(()),
+        }
     }
 
     /// Whether reading has to stop until the authentication is over.
@@ -430,3 +438,11 @@ impl ServerLink {
 }
 
 const _: () = assert!(size_of::<ServerLink>() <= 152, "a link's protocol state is part of its 256 bytes");
+
+fn count_glitch(glitches: &mut u8, rules: &Rules) -> Result<(), Error> {
+    if *glitches >= rules.glitches_max {
+        return Err(Error::Glitches);
+    }
+    *glitches += 1;
+    Ok(())
+}

@@ -58,12 +58,19 @@ impl Parts {
             }
             Judged::Refused(code) => self.disproved(token, code.into()),
             Judged::Work(cost) => {
-                let may_wait =
-                    self.identity.keep(token, auth) && self.links.wait_in_line(&self.turn, token, cost);
-                if !may_wait {
+                // One token of a link waits at a time: whoever is in must not keep newcomers from being judged.
+                if self.identity.is_kept(token) {
+                    self.links.glitch(&self.turn, token);
+                } else if !self.identity.keep(token, auth) {
+                    self.put_off(token);
+                } else if !self.links.wait_in_line(&self.turn, token, cost) {
                     self.identity.take(token);
                     self.put_off(token);
                 }
+            }
+            // And one question about it.
+            Judged::Asked if self.links.is_live(token) && self.identity.is_asked(token) => {
+                self.links.glitch(&self.turn, token);
             }
             Judged::Asked => self.ask_backend(token, auth),
         }
@@ -87,10 +94,12 @@ impl Parts {
         self.claim(token, begun, proof.issued);
     }
 
-    /// A token is not good. A live link goes on as before, until the end of the token it has.
+    /// A token is not good. A live link goes on as before, until the end of the token it has, unless it keeps presenting such:
+    /// each has cost time that is for newcomers.
     fn disproved(&mut self, token: Token, farewell: Farewell) {
         if self.links.is_live(token) {
             self.turn.counters.authentications_failed.add(1);
+            self.links.glitch(&self.turn, token);
         } else {
             self.refuse_auth(token, farewell);
         }

@@ -84,10 +84,18 @@ impl Asked {
         waiting.into_iter().filter_map(|key| self.judging.remove(key)).map(|judging| judging.link).collect()
     }
 
+    /// Whether there is one of a link.
+    pub(super) fn has(&self, link: Token) -> bool {
+        self.of(link).is_some()
+    }
+
+    fn of(&self, link: Token) -> Option<Key> {
+        self.judging.iter().find(|(_, judging)| judging.link == link).map(|(key, _)| key)
+    }
+
     /// Drops the one of a link.
     pub(super) fn forget(&mut self, link: Token) {
-        let found = self.judging.iter().find(|(_, judging)| judging.link == link).map(|(key, _)| key);
-        if let Some(key) = found {
+        if let Some(key) = self.of(link) {
             self.judging.remove(key);
         }
     }

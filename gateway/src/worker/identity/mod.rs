@@ -136,6 +136,11 @@ impl Judge {
         self.waiting.keep(link, auth)
     }
 
+    /// Whether an `Auth` of a link waits.
+    pub(super) fn is_kept(&self, link: Token) -> bool {
+        self.waiting.has(link)
+    }
+
     /// Takes out the `Auth` of a link for which there is time now.
     pub(super) fn take(&mut self, link: Token) -> Option<Kept> {
         self.waiting.take(link)

@@ -107,6 +107,11 @@ impl Judge {
         self.waiting.take(link);
     }
 
+    /// Whether a backend is judging a token of this link.
+    pub(in crate::worker) fn is_asked(&self, link: Token) -> bool {
+        self.asked.has(link)
+    }
+
     /// How many tokens are judged by backends, or wait to be verified.
     pub(in crate::worker) fn asked_len(&self) -> usize {
         self.asked.len() + self.waiting.len()

@@ -72,6 +72,11 @@ impl Waiting {
         self.by_slot.remove(&link.slot).map(|(_, kept)| kept)
     }
 
+    /// Whether there is one of a link.
+    pub(super) fn has(&self, link: Token) -> bool {
+        self.by_slot.get(&link.slot).is_some_and(|(whose, _)| *whose == link)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_slot.len()
     }

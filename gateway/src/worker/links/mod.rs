@@ -163,6 +163,15 @@ impl Links {
         }
     }
 
+    /// The client did what it need not have done; it ends if that is one time too many.
+    pub(super) fn glitch(&mut self, turn: &Turn, token: Token) {
+        turn.counters.glitches.add(1);
+        let counted = self.table.living(token).map(|link| link.machine.glitch(&turn.settings.rules));
+        if let Some(Err(error)) = counted {
+            self.mark(token, Cause::Fault(error));
+        }
+    }
+
     /// Answers a ping; the client may have asked for another interval.
     pub(super) fn pong(&mut self, turn: &mut Turn, token: Token, nonce: u32, heartbeat: Option<Duration>) {
         if let (Some(heartbeat), Some(link)) = (heartbeat, self.table.living(token)) {
