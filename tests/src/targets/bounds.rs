@@ -80,13 +80,19 @@ pub(super) fn stream_frame(frame: &stream::Frame) -> bool {
 
 /// Whether a field that may stand there once stands there twice, in the kind itself or in a message inside it: the last
 /// one counts, but the one before may have been refused already. `lists` are the fields that may be repeated, each with
-/// its kind.
+/// its kind. Where the fields can't be told to their end, one may.
 pub(super) fn is_repeated(body: &[u8], lists: &[(u32, u32)]) -> bool {
     let mut frame = Fields::new(body);
     while let Ok(Some((kind, value))) = frame.next() {
         let Value::Bytes(inner) = value else { continue };
         let (mut fields, mut seen) = (Fields::new(inner), Vec::new());
-        while let Ok(Some((field, value))) = fields.next() {
+        loop {
+            let (field, value) = match fields.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                // A group, say, which prost skips: what stands behind it is not seen here.
+                Err(_) => return true,
+            };
             let inside = matches!((kind, field, value), (1, 4, Value::Bytes(resume)) if has_twins(resume));
             if inside || (seen.contains(&field) && !lists.contains(&(kind, field))) {
                 return true;

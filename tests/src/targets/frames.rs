@@ -271,6 +271,11 @@ pub fn seeds() -> Vec<Seed> {
         ("unknown-fields", [&[0xf8, 1, 5][..], &ping, &[0xfd, 1, 1, 2, 3, 4]].concat()),
         ("unknown-field-inside", vec![0x22, 5, 8, 7, 0x7a, 1, 0]),
         ("group", vec![0x22, 2, 0x0b, 0x0c]),
+        // Ours stops at the id that is too long; the other one stands behind a group.
+        (
+            "group-before-second-id",
+            message(10, &[&message(2, &[3; 17])[..], &[0x73, 0x74], &message(2, b"id")].concat()),
+        ),
         ("other-wire-type", vec![0x22, 5, 0x0d, 1, 2, 3, 4]),
         ("value-twice", vec![0x22, 4, 8, 7, 8, 8]),
         ("number-too-large", vec![0x22, 7, 8, 0xff, 0xff, 0xff, 0xff, 0x7f, 1]),
