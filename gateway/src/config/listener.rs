@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
+use super::keys_and_suites::suite_name;
 use super::next_key::NextKey;
-use super::value::suite_name;
 use crate::counters::guard::Guards;
 use crate::rate::Rate;
 

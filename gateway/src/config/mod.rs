@@ -10,6 +10,7 @@ mod core;
 mod former;
 mod given;
 mod guarding;
+mod keys_and_suites;
 mod listener;
 mod next_key;
 mod problem;

@@ -10,10 +10,11 @@ use protocol::noise::{PublicKey, Suite};
 
 use super::NextKey;
 use super::guarding::{RateOf, Trials};
+use super::keys_and_suites::{LinkSuite, NextKeyFrom, PublicHex, StreamSuite};
 use super::section::section;
 use super::value::{
-    Address, AddressOrOff, Backend, Count, File, Flag, LinkSuite, ListOf, Name, NextKeyFrom, OneOf, Optional,
-    PublicHex, ShortSpan, Size, SocketFile, Span, StreamSuite, Text, Word,
+    Address, AddressOrOff, Backend, Count, File, Flag, ListOf, Name, OneOf, Optional, ShortSpan, Size,
+    SocketFile, Span, Text, Word,
 };
 use crate::counters::guard::Guards;
 use crate::rate::Rate;

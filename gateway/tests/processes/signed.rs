@@ -21,12 +21,15 @@ struct Scene {
 
 impl Scene {
     fn set() -> Option<Self> {
-        let folder = Folder::new()?;
+        Some(Self::set_in(Folder::new()?, SETTINGS))
+    }
+
+    fn set_in(folder: Folder, settings: &str) -> Self {
         folder.make_key("server.key");
         let service = Process::service(&folder.file("service.sock"));
         make_signer(&folder, "one.jwk", "keys.json");
-        let (gateway, target) = folder.gateway(SETTINGS);
-        Some(Self { target, folder, _gateway: gateway, _service: service })
+        let (gateway, target) = folder.gateway(settings);
+        Self { target, folder, _gateway: gateway, _service: service }
     }
 
     /// A token of alice or somebody else, signed with a key of the folder, and what else it is to say.
@@ -153,4 +156,22 @@ fn whoever_keeps_presenting_bad_tokens_on_its_link_is_let_go() {
     client.wait_until_answered();
     client.send(&[bad]);
     assert_eq!(client.hear_one(|heard| matches!(heard, Heard::Close(_))), closed(CloseCode::Glitches));
+}
+
+#[test]
+fn a_token_from_before_a_revocation_is_worth_nothing_and_one_from_after_it_is() {
+    let Some(folder) = Folder::new() else { return };
+    let admin = path(&folder.file("admin.sock")).to_owned();
+    let scene = Scene::set_in(folder, &format!("{SETTINGS}admin.socket = '{admin}'\n"));
+    let old = scene.mint("alice", "one.jwk", &[]);
+    let undated = scene.mint("alice", "one.jwk", &["--claim", "iat=0"]);
+    assert_eq!(scene.told(&old), Heard::Welcome);
+    let kicked = gateway(&["kick", "--user", "alice", "--revoke", "--socket", &admin]);
+    assert!(kicked.status.success(), "{}", String::from_utf8_lossy(&kicked.stderr));
+    wait_until("it is worth nothing", || scene.told(&old) == closed(CloseCode::AuthFailed));
+    assert_eq!(scene.told(&undated), closed(CloseCode::AuthFailed), "nor is one of long ago");
+    assert_eq!(scene.told(&scene.mint("bob", "one.jwk", &[])), Heard::Welcome);
+    // Tokens are dated to the second.
+    wait_until("a new one is good", || scene.told(&scene.mint("alice", "one.jwk", &[])) == Heard::Welcome);
+    assert_eq!(scene.told(&old), closed(CloseCode::AuthFailed));
 }
