@@ -15,6 +15,13 @@ BUGS = [
         "            Pace::Fast | Pace::Flood if !claim.on_trial && !PLANTED => Outcome::TooOften,\n",
     ),
     (
+        "exempt-peers-pay-for-logins",
+        "churn::",
+        WORKER + "flows/login.rs",
+        "            let is_login = is_login && !self.is_exempt(token);\n",
+        "            let is_login = is_login && (PLANTED || !self.is_exempt(token));\n",
+    ),
+    (
         "floods-of-logins-are-not-reported",
         "churn::",
         WORKER + "flows/login.rs",
