@@ -81,7 +81,11 @@ fn a_process_that_is_no_gateway_or_serves_another_address_is_not_measured() {
     assert_eq!(result.get("gateway"), None, "{result}");
     assert!(result["warnings"][0].as_str().unwrap().contains("--addr is another address"), "{result}");
     let result = run(&["--addr", &listen, "--watch-pid", &std::process::id().to_string()]);
-    assert!(result["gateway"]["pss_bytes_per_link"].is_number(), "{result}");
+    // What the links before have left may be enough for these; that is known of a process only that was looked at.
+    let warnings = result["warnings"].as_array().unwrap();
+    let did_not_grow =
+        warnings.iter().any(|warning| warning.as_str().unwrap().contains("gateway: it did not grow"));
+    assert!(result["gateway"]["pss_bytes_per_link"].is_number() || did_not_grow, "{result}");
     for file in [target, json] {
         std::fs::remove_file(file).unwrap();
     }
