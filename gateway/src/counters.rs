@@ -147,6 +147,9 @@ counters! {
     frames_in: Counter, "Frames received from clients.";
     frames_out: Counter, "Frames queued for clients.";
     pings: Counter, "Pings answered.";
+    warnings: Counter, "Warnings to clients that they will be closed if they go on like this.";
+    links_paused: Gauge, "Links that are not read for a while since they have said too much.";
+    pauses: Counter, "Links that were not read for a while since they had said too much.";
     glitches: Counter, "Frames of kinds that are unknown or not served.";
     requests: Counter, "Requests received.";
     requests_in_flight: Gauge, "Requests at backends.";

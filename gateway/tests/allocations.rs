@@ -18,12 +18,14 @@ use std::time::Duration;
 use driver::{Doorbells, Endpoint, ListenOptions, Uring};
 use gateway::admission::buckets::Buckets;
 use gateway::admission::lists::Lists;
+use gateway::admission::rates::Users;
 use gateway::clock::Clock;
 use gateway::collections::HashKey;
 use gateway::config::{Config, Development, DevelopmentToken, Machine, Secret};
 use gateway::control;
 use gateway::counters::Counters;
 use gateway::directory::owner_of;
+use gateway::rate::Rate;
 use gateway::worker::settings::Settings;
 use gateway::worker::{Mailbox, Post, Surroundings, Vacancy, Worker};
 use protocol::Time;
@@ -274,6 +276,7 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
+        rated: Arc::new(Users::new(64)),
         reports: Arc::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),
@@ -293,7 +296,14 @@ fn settings(backend: PathBuf, worker: usize) -> Settings {
         http: None,
     };
     let config = Config::development(with, &machine).expect("the config of development is sound");
-    control::settings::settings(&config, worker as u32, [1; 16])
+    let mut settings = control::settings::settings(&config, worker as u32, [1; 16]);
+    // Every frame is charged, and none is too many.
+    settings.loopback_exempt = false;
+    let ample = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000);
+    let rates = &mut settings.listeners[0].rates[0];
+    (rates.frames, rates.user_frames) = (ample, ample);
+    (rates.bytes, rates.user_bytes) = (ample.times(1000), ample.times(1000));
+    settings
 }
 
 /// A folder that goes with the test.

@@ -6,6 +6,56 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Rates.
+    (
+        "nobody-is-paused",
+        "rates::",
+        WORKER + "links/police.rs",
+        "        let more = self.pause(turn, token, pause.time);\n",
+        "        let more = if PLANTED { Duration::ZERO } else { self.pause(turn, token, pause.time) };\n",
+    ),
+    (
+        "pauses-never-end",
+        "rates::",
+        WORKER + "links/timers.rs",
+        "        if link.paused_until != 0 {\n",
+        "        if link.paused_until != 0 && !PLANTED {\n",
+    ),
+    (
+        "pauses-do-not-stop-a-receive",
+        "rates::",
+        WORKER + "links/police.rs",
+        "        if link.reading == Reading::Multishot {\n",
+        "        if link.reading == Reading::Multishot && !PLANTED {\n",
+    ),
+    (
+        "overruns-are-not-held-against-anybody",
+        "rates::",
+        WORKER + "links/police.rs",
+        "            Score::Over => self.mark(",
+        "            Score::Over if PLANTED => {}\n            Score::Over => self.mark(",
+    ),
+    (
+        "relief-is-refused",
+        "rates::",
+        ADMISSION + "rates/meter.rs",
+        " || charge == Charge::Relief {\n",
+        " || charge == Charge::Relief && !PLANTED {\n",
+    ),
+    (
+        "users-pay-for-each-link-alone",
+        "rates::",
+        WORKER + "flows/read.rs",
+        "        self.links.user_is_over(&mut self.turn, token, &due, over);\n",
+        "        if !PLANTED {\n            self.links.user_is_over(&mut self.turn, token, &due, over);\n        }\n",
+    ),
+    (
+        "paused-links-are-counted-for-ever",
+        "after_a_storm",
+        WORKER + "links/end.rs",
+        "        self.paused -= usize::from(std::mem::take(&mut link.paused_until) != 0);\n",
+        "        if !PLANTED {\n            self.paused -= usize::from(std::mem::take(&mut link.paused_until) != 0);\n        }\n",
+    ),
     # Logins.
     (
         "logins-cost-nothing",

@@ -2,11 +2,13 @@
 //!
 //! * `buckets` — what addresses may cost, and how much of it is used up;
 //! * `lists` — which addresses are let in without being counted, and which not at all;
+//! * `rates` — what those may say who are in;
 //! * `replay` — tickets that were seen before;
 //! * `share` — how much of a core newcomers may take.
 
 pub mod buckets;
 pub mod lists;
+pub mod rates;
 mod replay;
 pub mod share;
 

@@ -6,9 +6,9 @@ use protocol::buffer::Partials;
 
 use super::{Auth, Config, Core, Listener};
 
-/// Bytes of state of one link in user space: link and session 256 each, claim and maps 128, its places in the timers,
+/// Bytes of state of one link in user space: link 272 and session 256, claim and maps 128, its places in the timers,
 /// the driver's table and the queues of its requests 48, and 40 in the list of those that are to end.
-pub const LINK_BYTES: u64 = 640 + 48 + 40;
+pub const LINK_BYTES: u64 = 656 + 48 + 40;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.
@@ -40,6 +40,8 @@ const LETTER_BYTES: u64 = 128 + 4096 / 16;
 const BAN_BYTES: u64 = 600;
 /// Bytes of a cell for an address, and of a quarter of one for the block around it.
 const ADDRESS_BYTES: u64 = 16 + 4;
+/// Bytes of a user's two buckets.
+const RATED_BYTES: u64 = 32;
 /// Buffers of one admin connection.
 const ADMIN_BYTES: u64 = 72 << 10;
 
@@ -107,6 +109,7 @@ impl Ceiling {
             ),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
+            ("rates of users", wide(config.users_rated).next_power_of_two().saturating_mul(RATED_BYTES)),
             ("bans", wide(config.lists.bans).saturating_mul(BAN_BYTES)),
             ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),

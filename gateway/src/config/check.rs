@@ -5,6 +5,7 @@ mod auth;
 mod cores;
 mod listeners;
 mod names;
+mod rates;
 mod secrets;
 mod tables;
 
@@ -17,6 +18,7 @@ use auth::auth;
 use cores::cores;
 use listeners::listeners;
 use names::unique;
+use rates::classes;
 use secrets::secret;
 use tables::{Tables, tables};
 
@@ -97,6 +99,7 @@ fn build(
     };
     let auth = auth(reader, &tables, server.as_ref(), read);
     let listeners = listeners(reader, &tables, server.as_ref(), overrides, read);
+    let classes = classes(reader, &tables);
     let upstream = tables.upstream;
     Some(Config {
         listeners: listeners?,
@@ -105,6 +108,8 @@ fn build(
         realm: tables.auth.realm,
         limits: tables.limits,
         admission: tables.admission,
+        classes: classes?,
+        users_rated: tables.rates.users,
         lists: tables.lists,
         heartbeat: tables.heartbeat,
         receive: tables.receive,

@@ -24,23 +24,55 @@ impl Kind for RateOf {
     const UNIT: &'static str = "per hour";
 
     fn read(value: &DeValue<'_>) -> Result<Rate, String> {
-        let text = text(value)?;
-        let (rate, burst) =
-            text.split_once(" burst ").map_or((text, None), |(rate, burst)| (rate, Some(burst)));
-        let Some((number, unit)) = rate.split_once('/') else {
-            return Err("does not say in what time".to_owned());
-        };
-        let Some((_, span)) = UNITS.iter().find(|(name, _)| *name == unit.trim()) else {
-            return Err(format!("has the unknown unit \"{}\"", unit.trim()));
-        };
-        let number = count(number)?;
-        let burst = burst.map_or(Ok(number), count)?;
-        Ok(Rate::new(number, *span, burst))
+        rate(text(value)?, count)
     }
 
     fn measure(rate: &Rate) -> Option<u64> {
         u64::try_from(HOUR.as_nanos() / rate.interval().as_nanos()).ok()
     }
+}
+
+/// So many bytes in a time, and a few at once.
+pub(super) struct BytesOf;
+
+const SIZES: [(&str, u32); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)];
+const BYTES_MAX: u32 = 1 << 30;
+
+impl Kind for BytesOf {
+    type Out = Rate;
+    const WRITTEN: &'static str =
+        "a rate such as \"256KiB/s burst 1MiB\" (units B, KiB, MiB, at most 1024MiB; s, m, h)";
+    const UNIT: &'static str = "bytes per hour";
+
+    fn read(value: &DeValue<'_>) -> Result<Rate, String> {
+        rate(text(value)?, size)
+    }
+
+    fn measure(rate: &Rate) -> Option<u64> {
+        RateOf::measure(rate)
+    }
+}
+
+fn size(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    let parsed = SIZES.iter().find_map(|(unit, factor)| {
+        let number = text.strip_suffix(unit)?.trim().parse::<u32>().ok()?;
+        number.checked_mul(*factor).filter(|bytes| (1..=BYTES_MAX).contains(bytes))
+    });
+    parsed.ok_or_else(|| format!("has \"{text}\" where a size from 1B to 1024MiB belongs"))
+}
+
+fn rate(text: &str, amount: impl Fn(&str) -> Result<u32, String>) -> Result<Rate, String> {
+    let (rate, burst) = text.split_once(" burst ").map_or((text, None), |(rate, burst)| (rate, Some(burst)));
+    let Some((number, unit)) = rate.split_once('/') else {
+        return Err("does not say in what time".to_owned());
+    };
+    let Some((_, span)) = UNITS.iter().find(|(name, _)| *name == unit.trim()) else {
+        return Err(format!("has the unknown unit \"{}\"", unit.trim()));
+    };
+    let number = amount(number)?;
+    let burst = burst.map_or(Ok(number), amount)?;
+    Ok(Rate::new(number, *span, burst))
 }
 
 fn count(text: &str) -> Result<u32, String> {
@@ -54,7 +86,7 @@ pub(super) struct Trials;
 
 /// Those that can be on trial. A place that is not there cannot be given on trial, and of a list that is not in force one
 /// takes the entry off.
-const TRIABLE: [Guard; 8] = [
+const TRIABLE: [Guard; 12] = [
     Guard::LinksPerAddress,
     Guard::StrangersPerAddress,
     Guard::AcceptsPerAddress,
@@ -63,6 +95,10 @@ const TRIABLE: [Guard; 8] = [
     Guard::AcceptsPerListener,
     Guard::Accepts,
     Guard::LoginsPerUser,
+    Guard::FramesPerLink,
+    Guard::ControlPerLink,
+    Guard::BytesPerLink,
+    Guard::RatesPerUser,
 ];
 
 impl Kind for Trials {
@@ -119,6 +155,19 @@ mod tests {
             ["20", "'20'", "'20/d'", "'0/s'", "'-1/s'", "'20/s burst'", "'20/s burst 0'", "'1000001/s'"]
         {
             assert!(read::<RateOf>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_of_bytes_has_sizes() {
+        let second = Duration::from_secs(1);
+        let written = read::<BytesOf>("'256KiB/s burst 1MiB'");
+        assert_eq!(written, Ok(Rate::new(256 << 10, second, 1 << 20)));
+        assert_eq!(read::<BytesOf>("'1024MiB / m burst 7B'"), Ok(Rate::new(1 << 30, 60 * second, 7)));
+        for wrong in
+            ["'256/s'", "'1025MiB/s'", "'5000000KiB/s'", "'0B/s'", "'1KiB/d'", "'1.5MiB/s'", "'1KiB'"]
+        {
+            assert!(read::<BytesOf>(wrong).is_err(), "{wrong}");
         }
     }
 

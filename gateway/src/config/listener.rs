@@ -6,6 +6,7 @@ use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
 use super::keys_and_suites::suite_name;
 use super::next_key::NextKey;
+use super::rates::LinkRates;
 use crate::counters::guard::Guards;
 use crate::rate::Rate;
 
@@ -45,6 +46,8 @@ pub struct Listener {
     pub accepts: Option<Rate>,
     /// Hundredths of a core for handshakes of those who come here, if that is less than for all.
     pub handshake_share: Option<usize>,
+    /// What links may say here whose users are of no class.
+    pub rates: LinkRates,
     /// Guards that are on trial here.
     pub dry_run: Guards,
 }

@@ -14,6 +14,7 @@ mod keys_and_suites;
 mod listener;
 mod next_key;
 mod problem;
+mod rates;
 mod secret;
 mod section;
 mod sections;
@@ -35,6 +36,7 @@ pub use given::{Machine, Overrides, ReadFile};
 pub use listener::{LISTENERS_MAX, Listener};
 pub use next_key::{NEXT_KEYS_MAX, NextKey};
 pub use problem::{Problem, Problems};
+pub use rates::{CLASSES_MAX, Class, LinkRates, OwnRates};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
 pub use sections::{

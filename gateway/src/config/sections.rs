@@ -9,7 +9,7 @@ use driver::Endpoint;
 use protocol::noise::{PublicKey, Suite};
 
 use super::NextKey;
-use super::guarding::{RateOf, Trials};
+use super::guarding::{BytesOf, RateOf, Trials};
 use super::keys_and_suites::{LinkSuite, NextKeyFrom, PublicHex, StreamSuite};
 use super::section::section;
 use super::value::{
@@ -63,7 +63,7 @@ section! {
         cpu: Option<usize> as Optional<Count> = "" in 0..=65_535, Restart, "none";
         /// Sockets of this worker: links, parked accepts and streams together. Absent: the limit of open files
         /// (`RLIMIT_NOFILE`), at most 20000, because the kernel bounds each ring's table by it.
-        slots: Option<usize> as Optional<Count> = "" in 64..=SLOTS_MAX, Restart, "730 B of state and 4.2 KiB of kernel memory each";
+        slots: Option<usize> as Optional<Count> = "" in 64..=SLOTS_MAX, Restart, "750 B of state and 4.2 KiB of kernel memory each";
         /// Names of the listeners this worker accepts from. Absent: all.
         listeners: Option<Vec<String>> as Optional<ListOf<Name>> = "", Restart, "none";
         /// Absent: `submissions` of `[ring]`.
@@ -120,6 +120,18 @@ section! {
         accepts: Option<Rate> as Optional<RateOf> = "", Live, "none";
         /// Hundredths of a core for handshakes of those who come here; not more than `handshake_share` of `[limits]`. Absent: as much.
         handshake_share: Option<usize> as Optional<Count> = "" in HANDSHAKE_SHARE, Live, "none";
+        /// Absent: `frames_per_link` of `[rates]`.
+        frames_per_link: Option<Rate> as Optional<RateOf> = "", Live, "none";
+        /// Absent: `control_per_link` of `[rates]`.
+        control_per_link: Option<Rate> as Optional<RateOf> = "", Live, "none";
+        /// Absent: `bytes_per_link` of `[rates]`.
+        bytes_per_link: Option<Rate> as Optional<BytesOf> = "", Live, "none";
+        /// Absent: `frames_per_user` of `[rates]`.
+        frames_per_user: Option<Rate> as Optional<RateOf> = "", Live, "none";
+        /// Absent: `bytes_per_user` of `[rates]`.
+        bytes_per_user: Option<Rate> as Optional<BytesOf> = "", Live, "none";
+        /// Absent: `overruns_per_link` of `[rates]`.
+        overruns_per_link: Option<Rate> as Optional<RateOf> = "", Live, "none";
         /// Absent: `dry_run` of `[admission]`.
         dry_run: Option<Guards> as Optional<Trials> = "", Live, "none";
     }

@@ -8,6 +8,7 @@ use protocol::noise::{PublicKey, StaticKey, Suite};
 
 use super::core::Core;
 use super::listener::Listener;
+use super::rates::Class;
 use super::secret::{DevelopmentToken, Secret};
 use super::section::Bound;
 use super::sections::{Admin, Admission, Balance, Heartbeat, Limits, Lists, Log, Receive, Requests};
@@ -28,6 +29,10 @@ pub struct Config {
     pub limits: Limits,
     /// What addresses may cost.
     pub admission: Admission,
+    /// Classes of accounts, in the order of the file; at most [`CLASSES_MAX`](super::CLASSES_MAX), names are unique.
+    pub classes: Vec<Class>,
+    /// Users of whom it is known what they have said lately.
+    pub users_rated: usize,
     /// Which addresses may come in.
     pub lists: Lists,
     /// Heartbeat bounds; `min <= default <= max`.

@@ -7,7 +7,8 @@ use protocol::link::Rules;
 use protocol::stream::{Mode, Params, frame_len_beside};
 
 use crate::admission::buckets::{AddressLimits, Most};
-use crate::config::{self, Config, Security};
+use crate::admission::rates::Rates;
+use crate::config::{self, Config, LinkRates, OwnRates, Security};
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
 use crate::upstream::{StreamIndex, park, pending, redial};
@@ -117,7 +118,20 @@ fn listener(config: &Config, place: usize) -> Listener {
         server_keys_next: listener.next.clone(),
         handshake_share: listener.handshake_share.map(|percent| percent as u32),
         addresses: addresses(config, listener),
+        rates: rates(config, listener),
     }
+}
+
+/// What links may say who came by a listener: those of no class first, then those of each class, in the order of the config.
+fn rates(config: &Config, listener: &config::Listener) -> Vec<Rates> {
+    let others = OwnRates::default();
+    let classes = config.classes.iter().map(|class| &class.rates);
+    let rates = |own| {
+        let LinkRates { frames, control, bytes, user_frames, user_bytes, overruns } =
+            listener.rates.with(own);
+        Rates { frames, control, bytes, user_frames, user_bytes, overruns, on_trial: listener.dry_run }
+    };
+    std::iter::once(&others).chain(classes).map(rates).collect()
 }
 
 fn addresses(config: &Config, listener: &config::Listener) -> AddressLimits {

@@ -15,6 +15,7 @@ use super::settings::settings;
 use super::{KickUser, Progress, Workers};
 use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
+use crate::admission::rates::Users;
 use crate::clock::Clock;
 use crate::collections::HashKey;
 use crate::config::{Checked, Config, Core, Listener, Secret};
@@ -60,6 +61,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
             secrets: process.secrets.clone(),
             lists: process.lists.clone(),
             buckets: Arc::clone(&process.buckets),
+            rated: Arc::clone(&process.rated),
             reports: Arc::clone(&process.reports),
             vacancy: Arc::clone(&process.vacancy),
             clock: process.clock,
@@ -147,6 +149,7 @@ struct Process {
     secrets: Secrets,
     lists: Lists,
     buckets: Arc<Buckets>,
+    rated: Arc<Users>,
     reports: Arc<Reports>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
@@ -192,6 +195,7 @@ impl Process {
             secrets,
             lists,
             buckets: Arc::new(buckets),
+            rated: Arc::new(Users::new(config.users_rated)),
             reports: Arc::default(),
             vacancy: Arc::new(Vacancy::new(config.listeners.len())),
             clock,
@@ -242,6 +246,7 @@ struct Start {
     secrets: Secrets,
     lists: Lists,
     buckets: Arc<Buckets>,
+    rated: Arc<Users>,
     reports: Arc<Reports>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
@@ -276,6 +281,7 @@ impl Start {
             posts: self.posts,
             lists: self.lists,
             buckets: self.buckets,
+            rated: self.rated,
             reports: self.reports,
             vacancy: self.vacancy,
             hash: self.secrets.hash,

@@ -1,4 +1,5 @@
-//! What keeps newcomers out: one name for each thing that may do so, in config, metrics and verbs alike.
+//! What keeps newcomers out, and what refuses those who are in: one name for each thing that may do so, in config, metrics and
+//! verbs alike.
 
 use super::cell::{Family, Label};
 
@@ -45,6 +46,14 @@ guards! {
     LoginsPerUser "logins_per_user",
     /// A list denies the user, or there is one of those who may come and it does not name the user.
     Users "users",
+    /// The link sends too many frames.
+    FramesPerLink "frames_per_link",
+    /// The link sends too many frames that are work for the gateway alone.
+    ControlPerLink "control_per_link",
+    /// The link sends too many bytes.
+    BytesPerLink "bytes_per_link",
+    /// The user sends too much on all of its links together.
+    RatesPerUser "rates_per_user",
 }
 
 impl Label for Guard {

@@ -13,6 +13,8 @@ pub struct Census {
     pub marked: usize,
     /// Links that say their last frame.
     pub lingering: usize,
+    /// Links that are not read for a while.
+    pub paused: usize,
     /// Sessions.
     pub sessions: usize,
     /// Claims this worker owns.

@@ -11,6 +11,7 @@ use protocol::noise::Suites;
 use protocol::stream::{Mode, Params};
 
 use crate::admission::buckets::AddressLimits;
+use crate::admission::rates::Rates;
 use crate::config::{DevelopmentToken, NextKey};
 use crate::rate::Rate;
 use crate::session::Grant;
@@ -156,6 +157,8 @@ pub struct Listener {
     pub handshake_share: Option<u32>,
     /// What addresses may cost here.
     pub addresses: AddressLimits,
+    /// What links may say whose users came here: of no class first, then of each class. Never empty.
+    pub rates: Vec<Rates>,
 }
 
 #[cfg(test)]
@@ -215,6 +218,7 @@ impl Settings {
                 server_keys_next: Vec::new(),
                 handshake_share: None,
                 addresses: AddressLimits::ample(),
+                rates: vec![Rates::ample()],
             }],
             handshakes_waiting_max: 4,
             revocations_max: 4,

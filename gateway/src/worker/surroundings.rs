@@ -11,6 +11,7 @@ use super::turn::Random;
 use super::vacancy::Vacancy;
 use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
+use crate::admission::rates::Users;
 use crate::collections::HashKey;
 use crate::counters::Counters;
 
@@ -32,6 +33,8 @@ pub struct Surroundings {
     pub lists: Lists,
     /// What addresses have cost so far.
     pub buckets: Arc<Buckets>,
+    /// What users have said lately.
+    pub rated: Arc<Users>,
     /// What they tell control.
     pub reports: Arc<Reports>,
     /// Which workers have a place left.

@@ -15,6 +15,7 @@ use protocol::{Time, UnixMillis};
 use super::*;
 use crate::admission::buckets::Buckets;
 use crate::admission::lists::Lists;
+use crate::admission::rates::Users;
 use crate::collections::HashKey;
 use crate::counters::Counters;
 
@@ -70,6 +71,7 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
+        rated: Arc::new(Users::new(64)),
         reports: Arc::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|bytes| bytes.fill(7)),

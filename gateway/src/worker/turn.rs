@@ -14,6 +14,7 @@ use crate::collections::Pool;
 use crate::counters::Counters;
 use crate::counters::guard::KeptOut;
 use crate::id::LinkId;
+use crate::rate::Remainder;
 use crate::upstream::StreamIndex;
 
 /// A source of randomness: the operating system's, or a seeded one in the simulator.
@@ -41,6 +42,8 @@ pub(super) struct Turn {
     pub(super) told: Vec<StreamIndex>,
     /// How much of the core newcomers may still take.
     pub(super) shares: Shares,
+    /// What links were charged of less than their levels count.
+    pub(super) small_change: Remainder,
     /// Whether anything of a user or a backend was heard in this turn: then newcomers get no more than their share.
     pub(super) is_busy: bool,
     random: Random,
@@ -58,6 +61,7 @@ impl Turn {
         let of_listeners = settings.listeners.iter().map(|listener| listener.handshake_share);
         Self {
             shares: Shares::new(settings.handshake_share, of_listeners, now),
+            small_change: Remainder::default(),
             is_busy: false,
             now,
             wall: UnixMillis(0),

@@ -16,6 +16,7 @@ mod life;
 mod links;
 mod places;
 mod probes;
+mod rates;
 mod restart;
 mod signals;
 mod signed;

@@ -295,6 +295,24 @@ impl ServerLink {
         }
     }
 
+    /// How much it has counted so far.
+    #[must_use]
+    pub const fn glitches(&self) -> u8 {
+        match &self.state {
+            State::Open(open) => open.glitches,
+            _ => 0,
+        }
+    }
+
+    /// The interval of the client's pings; zero before it is live.
+    #[must_use]
+    pub const fn heartbeat(&self) -> Duration {
+        match &self.state {
+            State::Open(open) => Duration::from_millis(open.heartbeat_ms as u64),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether reading has to stop until the authentication is over.
     #[must_use]
     pub const fn is_full(&self) -> bool {

@@ -26,6 +26,7 @@ mod places;
 mod planted;
 mod presence;
 mod proof;
+mod rates;
 mod reconnect;
 mod settings;
 mod shape;
@@ -33,6 +34,7 @@ mod share;
 mod sleep;
 mod stall;
 mod stranger;
+mod talker;
 mod wallet;
 mod world;
 
@@ -74,7 +76,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
     assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0 && totals.mad > 0, "{totals:?}");
     assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
-    let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining];
+    let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining, Refusal::Rate];
     assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
     let reasons = [
         Undelivered::NoLink,

@@ -109,17 +109,21 @@ fn backends(shape: &Shape) -> String {
     routes.map(route).into_iter().chain((0..shape.backends).map(name_of).map(endpoint)).collect()
 }
 
-/// Table `[admission]`.
+/// Tables `[admission]` and `[rates]`.
 const fn costs(costs: Costs) -> &'static str {
     match costs {
         Costs::Whatever => {
             "strangers_per_address = 255\naccepts_per_address = \"1000000/s\"\naccepts = \"1000000/s\"\n\
-             logins_per_user = \"1000000/s\"\n"
+             logins_per_user = \"1000000/s\"\n\
+             [rates]\nframes_per_link = \"1000000/s\"\ncontrol_per_link = \"1000000/s\"\n\
+             bytes_per_link = \"1024MiB/s\"\nframes_per_user = \"1000000/s\"\nbytes_per_user = \"1024MiB/s\"\n"
         }
         Costs::Default => "",
         Costs::Little => {
             "strangers_per_address = 3\naccepts_per_address = \"4/s burst 5\"\nprefix_factor = 2\n\
-             accepts = \"30/s burst 20\"\nlogins_per_user = \"60/m burst 5\"\n"
+             accepts = \"30/s burst 20\"\nlogins_per_user = \"60/m burst 5\"\n\
+             [rates]\nframes_per_link = \"8/s burst 3\"\nbytes_per_link = \"3KiB/s burst 9KiB\"\n\
+             frames_per_user = \"6/s burst 32\"\noverruns_per_link = \"1000000/s\"\n"
         }
     }
 }

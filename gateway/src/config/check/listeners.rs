@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use protocol::noise::{StaticKey, Suites};
 
 use super::names::unique;
+use super::rates::check as check_rates;
 use super::secrets::secret;
 use super::tables::Tables;
 use crate::config::section::Reader;
 use crate::config::sections::ListenerKeys;
-use crate::config::{LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, ReadFile, Secret};
+use crate::config::{LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, OwnRates, ReadFile, Secret};
 
 /// Resolves and checks all of them. `server` is the key of those without one of their own.
 pub(super) fn listeners(
@@ -95,6 +96,16 @@ fn listener(
         let fix = "name at least one suite, or remove the key".to_owned();
         reader.error(&format!("{path}.suites"), "no client could connect".to_owned(), fix);
     }
+    let own = OwnRates {
+        frames: keys.frames_per_link,
+        control: keys.control_per_link,
+        bytes: keys.bytes_per_link,
+        user_frames: keys.frames_per_user,
+        user_bytes: keys.bytes_per_user,
+        overruns: keys.overruns_per_link,
+    };
+    let rates = tables.rates.rates().with(&own);
+    check_rates(reader, path, rates, Some(&own), tables.limits.frame_len_max);
     let admission = &tables.admission;
     Some(Listener {
         name: keys.name.clone(),
@@ -112,6 +123,7 @@ fn listener(
         links_per_address: keys.links_per_address.unwrap_or(admission.links_per_address),
         accepts: keys.accepts,
         handshake_share: keys.handshake_share,
+        rates,
         dry_run: keys.dry_run.unwrap_or(admission.dry_run),
     })
 }

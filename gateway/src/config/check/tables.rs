@@ -2,13 +2,14 @@
 
 use toml::de::DeTable;
 
+use crate::config::rates::{ClassKeys, RateKeys};
 use crate::config::section::{Key, Reader, Section};
 use crate::config::sections::{
     Admin, Admission, AuthKeys, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits,
     ListenerKeys, Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
 
-const TABLES: [(&str, &[Key]); 18] = [
+const TABLES: [(&str, &[Key]); 20] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
@@ -16,6 +17,8 @@ const TABLES: [(&str, &[Key]); 18] = [
     ("suites", SuiteKeys::KEYS),
     ("limits", Limits::KEYS),
     ("admission", Admission::KEYS),
+    ("rates", RateKeys::KEYS),
+    ("class", ClassKeys::KEYS),
     ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
     ("ring", RingKeys::KEYS),
@@ -43,6 +46,8 @@ pub(super) struct Tables {
     pub(super) suites: SuiteKeys,
     pub(super) limits: Limits,
     pub(super) admission: Admission,
+    pub(super) rates: RateKeys,
+    pub(super) classes: Vec<ClassKeys>,
     pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
     pub(super) ring: RingKeys,
@@ -67,6 +72,8 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let suites = reader.table(root, "suites");
     let limits = reader.table(root, "limits");
     let admission = reader.table(root, "admission");
+    let rates = reader.table(root, "rates");
+    let classes = reader.tables(root, "class");
     let lists = reader.table(root, "lists");
     let heartbeat = reader.table(root, "heartbeat");
     let ring = reader.table(root, "ring");
@@ -86,6 +93,8 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         suites: suites?,
         limits: limits?,
         admission: admission?,
+        rates: rates?,
+        classes: classes?,
         lists: lists?,
         heartbeat: heartbeat?,
         ring: ring?,

@@ -60,7 +60,7 @@ impl Parts {
             Judged::Work(cost) => {
                 // One token of a link waits at a time: whoever is in must not keep newcomers from being judged.
                 if self.identity.is_kept(token) {
-                    self.links.glitch(&self.turn, token);
+                    self.links.glitch(&mut self.turn, token);
                 } else if !self.identity.keep(token, auth) {
                     self.put_off(token);
                 } else if !self.links.wait_in_line(&self.turn, token, cost) {
@@ -70,7 +70,7 @@ impl Parts {
             }
             // And one question about it.
             Judged::Asked if self.links.is_live(token) && self.identity.is_asked(token) => {
-                self.links.glitch(&self.turn, token);
+                self.links.glitch(&mut self.turn, token);
             }
             Judged::Asked => self.ask_backend(token, auth),
         }
@@ -99,7 +99,7 @@ impl Parts {
     fn disproved(&mut self, token: Token, farewell: Farewell) {
         if self.links.is_live(token) {
             self.turn.counters.authentications_failed.add(1);
-            self.links.glitch(&self.turn, token);
+            self.links.glitch(&mut self.turn, token);
         } else {
             self.refuse_auth(token, farewell);
         }
@@ -281,6 +281,9 @@ impl Parts {
         let Some((key, listener)) = self.links.session(token).zip(self.links.listener(token)) else { return };
         self.turn.counters.authentications.add(1);
         self.send_welcome(token, key, listener, false);
+        if !self.is_exempt(token) {
+            self.links.meter(&self.turn, token, 0);
+        }
         self.door.welcome(&self.turn, token, listener);
         self.announce_opened(token);
         self.read(token, &mut []);

@@ -5,6 +5,7 @@ use protocol::Refusal;
 use protocol::wire::frame::{Frame, Ping};
 
 use crate::address::Address;
+use crate::admission::rates::Refused;
 use crate::worker::links::{Cause, Heard};
 use crate::worker::parts::Parts;
 
@@ -32,9 +33,13 @@ impl Parts {
     /// Heeds the frames of a chunk, which is empty when only held frames are to be read.
     pub(super) fn read(&mut self, token: Token, bytes: &mut [u8]) {
         let Some(mut input) = self.links.open(token, bytes) else { return };
-        while let Some(frame) = self.links.next_frame(&mut self.turn, token, &mut input) {
-            self.frame(token, &frame);
+        while let Some((frame, refused)) = self.links.next_frame(&mut self.turn, token, &mut input) {
+            match refused {
+                None => self.frame(token, &frame),
+                Some(refused) => self.refuse_frame(token, &frame, refused),
+            }
         }
+        self.charge_user(token);
         self.links.keep(&mut self.turn, token, input, self.identity.acceptors());
     }
 
@@ -45,7 +50,11 @@ impl Parts {
             Frame::Auth(auth) => self.auth(token, auth),
             Frame::Close(close) => self.links.mark(token, Cause::Goodbye(close.code)),
             // Pushes that want acknowledgement are not sent yet, so there is nothing to acknowledge.
-            Frame::Ack { .. } | Frame::Unknown => self.turn.counters.glitches.add(1),
+            Frame::Ack { .. } => self.turn.counters.glitches.add(1),
+            Frame::Unknown => {
+                self.turn.counters.glitches.add(1);
+                self.links.note_glitch(&mut self.turn, token);
+            }
             // Rooms are specified but not served by this version.
             Frame::Join { room } => {
                 let code = Refusal::NoRoute.number();
@@ -65,6 +74,29 @@ impl Parts {
             | Frame::Move(_)
             | Frame::Warning { .. } => unreachable!("the link machine refuses downlink frames"),
         }
+    }
+
+    /// A frame that is one too many: whoever waits for an answer gets one, and comes back with it later.
+    fn refuse_frame(&mut self, token: Token, frame: &Frame<'_>, refused: Refused) {
+        let retry_after = refused.retry_after;
+        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+        match frame {
+            Frame::Request(request) => self.refuse_for(token, request.id, Refusal::Rate, retry_after_ms),
+            Frame::Join { room } => {
+                let code = Refusal::Rate.number();
+                self.links.send(&mut self.turn, token, &Frame::Joined { room, code, retry_after_ms });
+            }
+            _ => {}
+        }
+        self.links.note_overrun(&mut self.turn, token, refused.score);
+    }
+
+    /// Charges the user of a link for what it has said on it, if that has become a lot.
+    fn charge_user(&mut self, token: Token) {
+        let Some(due) = self.links.due(&self.turn, token) else { return };
+        let Some(session) = self.links.session(token) else { return };
+        let over = self.sessions.charge_user(session, &due, self.turn.now);
+        self.links.user_is_over(&mut self.turn, token, &due, over);
     }
 
     fn ping(&mut self, token: Token, ping: &Ping) {

@@ -184,9 +184,14 @@ impl Parts {
     }
 
     fn refuse(&mut self, token: Token, id: RequestId, refusal: Refusal) {
+        self.refuse_for(token, id, refusal, 0);
+    }
+
+    /// Refuses a request that may come back after this time.
+    pub(super) fn refuse_for(&mut self, token: Token, id: RequestId, refusal: Refusal, retry_after_ms: u32) {
         self.turn.counters.refusals.of(refusal).add(1);
-        let response =
-            Response { id, outcome: Outcome::Refused, code: refusal.number(), ..Response::default() };
+        let (outcome, code) = (Outcome::Refused, refusal.number());
+        let response = Response { id, outcome, code, retry_after_ms, ..Response::default() };
         self.links.send(&mut self.turn, token, &Frame::Response(response));
     }
 

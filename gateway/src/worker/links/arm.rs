@@ -17,6 +17,9 @@ impl Links {
         if link.ending == Ending::Marked || link.machine.is_full() {
             return;
         }
+        if link.paused_until != 0 {
+            return;
+        }
         if !matches!(link.reading, Reading::Idle | Reading::Starved) {
             return;
         }

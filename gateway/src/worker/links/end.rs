@@ -30,6 +30,7 @@ impl Links {
         link.ending = Ending::Marked;
         // From here on its time is that of the linger, which a bound of its queue must not take the timer from.
         link.slow_since = 0;
+        self.paused -= usize::from(std::mem::take(&mut link.paused_until) != 0);
         self.expiry.forget(token.slot);
         self.outgoing.forget(link);
         self.rests.release(link);

@@ -8,6 +8,7 @@ use protocol::buffer::Place;
 use protocol::link::ServerLink;
 
 use crate::address::Address;
+use crate::admission::rates::Meter;
 use crate::session::SessionKey;
 
 /// A client link. Lives in the slot of its socket, so that a completion finds it by index.
@@ -48,6 +49,12 @@ pub(super) struct Link {
     pub(super) slow_since: u32,
     /// Bytes discarded since it began to close.
     pub(super) discarded: u32,
+    /// Until when nothing of it is read, in tenths of a second of the worker's clock; zero while it is.
+    pub(super) paused_until: u32,
+    /// The class of its user among those of the config, from one on; zero without one.
+    pub(super) class: u8,
+    /// What it has said of what it may.
+    pub(super) meter: Meter,
 }
 
 /// What a link counts as among those that have proved nothing yet.
@@ -105,7 +112,7 @@ impl Ending {
 
 impl Link {
     /// A link whose socket was just accepted.
-    pub(super) const fn new(token: Token, listener: Listener, peer: Address, machine: ServerLink) -> Self {
+    pub(super) fn new(token: Token, listener: Listener, peer: Address, machine: ServerLink) -> Self {
         Self {
             token,
             machine,
@@ -124,6 +131,9 @@ impl Link {
             recent_since: 0,
             slow_since: 0,
             discarded: 0,
+            paused_until: 0,
+            class: 0,
+            meter: Meter::unmetered(Time::ZERO),
         }
     }
 
@@ -153,7 +163,7 @@ pub(super) const fn from_tenths(tenths: u32) -> Time {
 }
 
 const _: () =
-    assert!(size_of::<Option<Link>>() <= 240, "100,000 of them are held to 513 bytes each, all told");
+    assert!(size_of::<Option<Link>>() <= 272, "100,000 of them are held to 560 bytes each, all told");
 
 #[cfg(test)]
 mod tests {

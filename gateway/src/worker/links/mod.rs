@@ -3,6 +3,7 @@
 //! * `accept` — a socket came: a place in the table, and among the strangers;
 //! * `hello` — first bytes and curve work, budgeted per turn, and `line`, those who wait for it;
 //! * `read` — chunks to frames;
+//! * `police` — what a link says is held against what it may;
 //! * `arm` — what waits for a link's next bytes;
 //! * `write` — frames to one record and one send;
 //! * `timers` — deadlines, `expiry` — those that the time of day has;
@@ -20,6 +21,7 @@ mod hello;
 mod line;
 mod link;
 mod outgoing;
+mod police;
 mod read;
 mod rests;
 mod strangers;
@@ -32,7 +34,7 @@ use std::time::Duration;
 
 use driver::{Listener, Token};
 use protocol::link::ServerLink;
-use protocol::{Time, UnixMillis, wire::frame::Frame};
+use protocol::{CloseCode, Time, UnixMillis, wire::frame::Frame};
 
 pub(super) use self::cause::Cause;
 pub(super) use self::read::Heard;
@@ -48,6 +50,7 @@ use super::settings::Settings;
 use super::turn::Turn;
 use crate::address::Address;
 use crate::admission::ReplayFilter;
+use crate::admission::rates::WARN_AT;
 use crate::collections::{HashKey, Wheel};
 use crate::counters::Counters;
 use crate::session::SessionKey;
@@ -71,6 +74,8 @@ pub(super) struct Links {
     marked: VecDeque<(Token, Cause)>,
     /// How many say their last frame.
     lingering: usize,
+    /// How many are not read for a while.
+    paused: usize,
     stopping: bool,
 }
 
@@ -90,6 +95,7 @@ impl Links {
             starved: Vec::new(),
             marked: VecDeque::new(),
             lingering: 0,
+            paused: 0,
             stopping: false,
         }
     }
@@ -164,11 +170,21 @@ impl Links {
     }
 
     /// The client did what it need not have done; it ends if that is one time too many.
-    pub(super) fn glitch(&mut self, turn: &Turn, token: Token) {
+    pub(super) fn glitch(&mut self, turn: &mut Turn, token: Token) {
         turn.counters.glitches.add(1);
         let counted = self.table.living(token).map(|link| link.machine.glitch(&turn.settings.rules));
-        if let Some(Err(error)) = counted {
-            self.mark(token, Cause::Fault(error));
+        match counted {
+            Some(Err(error)) => self.mark(token, Cause::Fault(error)),
+            Some(Ok(())) => self.note_glitch(turn, token),
+            None => {}
+        }
+    }
+
+    /// The client did so again: it is warned when three quarters of what it may are used up.
+    pub(super) fn note_glitch(&mut self, turn: &mut Turn, token: Token) {
+        let warn_at = (u32::from(turn.settings.rules.glitches_max) * WARN_AT).div_ceil(100);
+        if self.machine(token).is_some_and(|machine| u32::from(machine.glitches()) == warn_at) {
+            self.warn(turn, token, CloseCode::Glitches);
         }
     }
 
@@ -206,6 +222,7 @@ impl Links {
             hailed: self.line.len(),
             marked: self.marked.len(),
             lingering: self.lingering,
+            paused: self.paused,
             partial_bytes,
             stranger_bytes,
             outgoing_bytes: self.outgoing.bytes(),
@@ -219,6 +236,7 @@ impl Links {
         counters.strangers.set(census.strangers as u64);
         counters.handshakes_waiting.set(census.hailed as u64);
         counters.links_lingering.set(census.lingering as u64);
+        counters.links_paused.set(census.paused as u64);
         counters.partial_bytes.set(census.partial_bytes as u64);
         counters.stranger_bytes.set(census.stranger_bytes as u64);
         counters.outbox_bytes.set(census.outgoing_bytes as u64);
@@ -234,6 +252,7 @@ pub(super) struct Census {
     pub(super) hailed: usize,
     pub(super) marked: usize,
     pub(super) lingering: usize,
+    pub(super) paused: usize,
     pub(super) partial_bytes: usize,
     pub(super) stranger_bytes: usize,
     pub(super) outgoing_bytes: usize,

@@ -10,6 +10,7 @@ use protocol::wire::frame::Frame;
 use super::Links;
 use super::cause::Cause;
 use super::link::{Ending, Reading};
+use crate::admission::rates::Refused;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -40,7 +41,10 @@ impl Links {
         }
         turn.counters.bytes_in.add(len as u64);
         match link.ending {
-            Ending::No if link.machine.is_open() => return Heard::Records,
+            Ending::No if link.machine.is_open() => {
+                Self::charge_bytes(turn, link, len);
+                return Heard::Records;
+            }
             Ending::No => return Heard::Hello,
             Ending::Lingering => self.discard(turn, token, len),
             Ending::Marked | Ending::Draining | Ending::Closing => {}
@@ -71,20 +75,23 @@ impl Links {
         }
     }
 
-    /// The next frame of the input; `None` when it is used up, or when the link has ended of what it said so far.
+    /// The next frame of the input, and whether it is refused since it is one too many; `None` when the input is used up, or when
+    /// the link has ended of what it said so far.
     pub(in crate::worker) fn next_frame<'i>(
         &mut self,
         turn: &mut Turn,
         token: Token,
         input: &'i mut Input<'_>,
-    ) -> Option<Frame<'i>> {
+    ) -> Option<(Frame<'i>, Option<Refused>)> {
         // Looked up anew for each frame: the one before may have ended the link.
         let link = self.table.living(token)?;
         match link.machine.receive(input, &turn.settings.rules, turn.now) {
             Ok(frame) => {
-                turn.counters.frames_in.add(u64::from(frame.is_some()));
-                turn.is_busy |= frame.is_some() && link.machine.is_live();
-                frame
+                let frame = frame?;
+                turn.counters.frames_in.add(1);
+                turn.is_busy |= link.machine.is_live();
+                let refused = Self::charge_frame(turn, link, &frame);
+                Some((frame, refused))
             }
             Err(error) => {
                 self.mark(token, Cause::Fault(error));
@@ -111,6 +118,7 @@ impl Links {
             None => self.rests.spare(rest),
         }
         self.mark_evicted(turn, acceptors);
+        self.police(turn, token);
         self.arm(turn, token);
     }
 

@@ -188,8 +188,8 @@ impl Rig {
         let mut names = Vec::new();
         let Some(mut input) = self.links.open(token, bytes) else { return names };
         while let Some(frame) = self.links.next_frame(&mut self.turn, token, &mut input) {
-            names.push(frame.name());
-            heed(&mut self.links, frame.name());
+            names.push(frame.0.name());
+            heed(&mut self.links, frame.0.name());
         }
         self.links.keep(&mut self.turn, token, input, &self.acceptors);
         names

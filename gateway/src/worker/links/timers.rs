@@ -27,6 +27,9 @@ impl Links {
         if link.slow_since != 0 {
             deadline = deadline.min(from_tenths(link.slow_since) + turn.settings.outgoing_soft_time);
         }
+        if link.paused_until != 0 {
+            deadline = deadline.min(from_tenths(link.paused_until));
+        }
         self.timers.arm(token.slot, deadline);
     }
 
@@ -69,6 +72,7 @@ impl Links {
         if link.slow_since != 0 && now.since(slow_since) >= turn.settings.outgoing_soft_time {
             return self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
         }
+        self.resume(turn, token);
         self.demote_if_quiet(turn, token);
         self.schedule(turn, token);
     }

@@ -1,10 +1,14 @@
 //! What users have here: the sessions of this worker's links, and the claims of the users this worker owns.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use protocol::limits::ID_LEN_MAX;
 use protocol::{Refusal, Time, UnixMillis};
 
 use super::settings::Settings;
 use super::turn::Turn;
+use crate::admission::rates::{Due, Users};
 use crate::collections::{HashKey, Identity, Slab};
 use crate::counters::Counters;
 use crate::directory::claims::{Bounds, Claim, Claimed, Claims};
@@ -20,6 +24,8 @@ pub(super) struct Sessions {
     /// Key of the hashes by which users and devices are claimed.
     hash: HashKey,
     workers: u32,
+    /// What users have said lately, as all workers count it.
+    rated: Arc<Users>,
 }
 
 /// Why no session began.
@@ -33,7 +39,7 @@ pub(super) enum NotBegun {
 
 impl Sessions {
     /// No sessions and no claims yet.
-    pub(super) fn new(settings: &Settings, hash: HashKey) -> Self {
+    pub(super) fn new(settings: &Settings, hash: HashKey, rated: Arc<Users>) -> Self {
         let bounds = Bounds {
             links: settings.slots as usize,
             devices_max: settings.devices_max,
@@ -48,6 +54,7 @@ impl Sessions {
             claims: Claims::new(hash, &bounds),
             hash,
             workers: settings.workers,
+            rated,
         }
     }
 
@@ -100,6 +107,12 @@ impl Sessions {
         if let Some(session) = self.table.get_mut(key.into()) {
             session.refund(cost);
         }
+    }
+
+    /// Charges the user of a session for a lot of what it has said: how much longer than it may all that would take to come.
+    pub(super) fn charge_user(&self, key: SessionKey, due: &Due, now: Time) -> Duration {
+        let user = self.get(key).map(|session| self.hash.identity(session.user()).low());
+        user.map_or(Duration::ZERO, |user| self.rated.charge(user, due, now))
     }
 
     /// What the session was granted, and what of it is in use.

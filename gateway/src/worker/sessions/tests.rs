@@ -11,7 +11,7 @@ const LOGIN: u64 = 77;
 const MOMENT: UnixMillis = UnixMillis(1_700_000_000_000);
 
 fn sessions(settings: Settings) -> (Sessions, Turn) {
-    (Sessions::new(&settings, HashKey::new([5; 16])), Turn::of(settings))
+    (Sessions::new(&settings, HashKey::new([5; 16]), Arc::new(Users::new(64))), Turn::of(settings))
 }
 
 /// Of two slots.

@@ -3,10 +3,14 @@
 //! A bucket's whole state is one moment, the one at which it will be full again. Taking one moves it on by what one is
 //! worth in time; nothing has to be filled up by the way (the generic cell rate algorithm, ITU-T I.371, Annex A).
 
+mod level;
+
 use std::fmt;
 use std::time::Duration;
 
 use protocol::Time;
+
+pub use self::level::{Level, Remainder};
 
 /// How fast a bucket fills, and how much is in a full one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,27 @@ impl Rate {
     #[must_use]
     pub const fn burst(self) -> u32 {
         self.burst
+    }
+
+    /// How long an empty bucket takes to be full.
+    #[must_use]
+    pub const fn span(self) -> Duration {
+        Duration::from_nanos(self.interval.saturating_mul(self.burst as u64))
+    }
+
+    /// How long it takes to get `count` more.
+    #[must_use]
+    pub const fn time_for(self, count: u64) -> Duration {
+        Duration::from_nanos(self.interval.saturating_mul(count))
+    }
+
+    /// So many hundredths of it, one at least: as much at once, and each takes longer to come.
+    #[must_use]
+    pub fn percent(self, percent: u8) -> Self {
+        if percent == 100 {
+            return self;
+        }
+        Self { interval: self.interval.saturating_mul(100) / u64::from(percent.max(1)), ..self }
     }
 
     /// How long it takes to get one more.
@@ -119,6 +144,16 @@ mod tests {
         assert_eq!(rate.take(full_at, 41, at(5_000)), None);
         assert_eq!(rate.take(full_at, 40, at(5_000)), Some(at(5_100)));
         assert_eq!(rate.take(Time::ZERO, 101, at(5_000)), None, "more than ever fit");
+    }
+
+    #[test]
+    fn a_percentage_is_slower_and_has_as_much_at_once() {
+        let rate = Rate::new(20, Duration::from_secs(1), 40);
+        assert_eq!((rate.span(), rate.time_for(3)), (Duration::from_secs(2), Duration::from_millis(150)));
+        let half = rate.percent(50);
+        assert_eq!((half.interval(), half.burst()), (Duration::from_millis(100), 40));
+        assert_eq!(rate.percent(100), rate);
+        assert_eq!(rate.percent(0), rate.percent(1));
     }
 
     #[test]

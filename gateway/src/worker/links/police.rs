@@ -1,0 +1,148 @@
+//! A link is held to its rates: what it says is charged, it is not read for a while, or ends.
+
+use std::time::Duration;
+
+use driver::{Armed, Listener, Op, Token};
+use protocol::CloseCode;
+use protocol::wire::frame::Frame;
+
+use super::Links;
+use super::cause::Cause;
+use super::link::{Link, Reading, from_tenths, to_tenths};
+use crate::admission::rates::{Charge, Due, Meter, Rates, Refused, Score, WARN_AT, pause_max};
+use crate::worker::settings::Settings;
+use crate::worker::turn::Turn;
+
+/// What is in force for a link.
+pub(super) fn rates_of(settings: &Settings, listener: Listener, class: u8) -> &Rates {
+    let of_listener = &settings.listeners[usize::from(listener.0)].rates;
+    &of_listener[usize::from(class).min(of_listener.len() - 1)]
+}
+
+/// What a frame is charged as.
+fn charge(frame: &Frame<'_>) -> Charge {
+    match frame {
+        Frame::Request(_) => Charge::Payload,
+        Frame::Ack { .. } | Frame::Leave { .. } | Frame::Close(_) | Frame::Pong { .. } => Charge::Relief,
+        _ => Charge::Control,
+    }
+}
+
+impl Links {
+    /// From now on a link is held to its rates; `class` is its user's.
+    pub(in crate::worker) fn meter(&mut self, turn: &Turn, token: Token, class: u8) {
+        if let Some(link) = self.table.living(token) {
+            (link.class, link.meter) = (class, Meter::new(turn.now));
+        }
+    }
+
+    /// Charges a link for bytes that have arrived.
+    pub(super) fn charge_bytes(turn: &mut Turn, link: &mut Link, len: usize) {
+        if link.meter.is_metered() {
+            let rates = rates_of(&turn.settings, link.listener, link.class);
+            link.meter.bytes(len, rates, grace(link), &mut turn.small_change, turn.now);
+        }
+    }
+
+    /// Charges a link for a frame: whether it is refused.
+    pub(super) fn charge_frame(turn: &mut Turn, link: &mut Link, frame: &Frame<'_>) -> Option<Refused> {
+        if !link.meter.is_metered() {
+            return None;
+        }
+        let rates = rates_of(&turn.settings, link.listener, link.class);
+        let judged = link.meter.frame(charge(frame), rates, grace(link), &mut turn.small_change, turn.now);
+        let counted = turn.kept_out(link.listener);
+        judged.on_trial.each(|guard| counted.on_trial.of(guard).add(1));
+        if let Some(refused) = judged.refused {
+            counted.refused.of(refused.guard).add(1);
+        }
+        judged.refused
+    }
+
+    /// A link has said too much again: it is warned, or ends, if that was too often.
+    pub(in crate::worker) fn note_overrun(&mut self, turn: &mut Turn, token: Token, score: Score) {
+        match score {
+            Score::Counted => {}
+            Score::Warned => self.warn(turn, token, CloseCode::RateExceeded),
+            Score::Over => self.mark(token, Cause::Close(CloseCode::RateExceeded.into())),
+        }
+    }
+
+    /// Tells a client that it will be closed with this code if it goes on like this.
+    pub(super) fn warn(&mut self, turn: &mut Turn, token: Token, code: CloseCode) {
+        turn.counters.warnings.add(1);
+        self.send(turn, token, &Frame::Warning { code: code.number(), score: WARN_AT });
+    }
+
+    /// What the user of a link is to be charged for, now that a chunk of it is used up.
+    pub(in crate::worker) fn due(&mut self, turn: &Turn, token: Token) -> Option<Due> {
+        let link = self.table.living(token)?;
+        let rates = *rates_of(&turn.settings, link.listener, link.class);
+        let lot = link.meter.is_metered().then(|| link.meter.due(&rates))??;
+        Some(Due { lot, rates, percent: link.meter.percent(), grace: grace(link) })
+    }
+
+    /// The user of a link has said more than it may, by so much time: the link is not read for as long as that, or the longest
+    /// pause.
+    pub(in crate::worker) fn user_is_over(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        due: &Due,
+        over: Duration,
+    ) {
+        let Some(link) = self.table.living(token) else { return };
+        let time = link.meter.user_is_over(over, &due.rates, due.grace);
+        self.pause(turn, token, time);
+    }
+
+    /// A chunk of a link is used up: it is not read for as long as it has to wait.
+    pub(super) fn police(&mut self, turn: &mut Turn, token: Token) {
+        let Some(link) = self.table.living(token).filter(|link| link.meter.is_metered()) else { return };
+        let rates = rates_of(&turn.settings, link.listener, link.class);
+        let pause = link.meter.pause(rates, grace(link), turn.now);
+        let more = self.pause(turn, token, pause.time);
+        if let Some(link) = self.table.living(token).filter(|_| pause.is_for_frames && !more.is_zero()) {
+            let rates = rates_of(&turn.settings, link.listener, link.class);
+            let score = link.meter.paused(more, rates, &mut turn.small_change, turn.now);
+            self.note_overrun(turn, token, score);
+        }
+    }
+
+    /// Nothing more of a link is read for this time; by how much longer that is than it would not have been anyway. What is
+    /// armed may still bring something.
+    fn pause(&mut self, turn: &mut Turn, token: Token, time: Duration) -> Duration {
+        let Some(link) = self.table.living(token).filter(|_| !time.is_zero()) else { return Duration::ZERO };
+        let before = from_tenths(link.paused_until).max(turn.now);
+        let until = to_tenths(turn.now + time) + 1;
+        if until <= link.paused_until {
+            return Duration::ZERO;
+        }
+        if link.paused_until == 0 {
+            self.paused += 1;
+            turn.counters.pauses.add(1);
+        }
+        link.paused_until = until;
+        if link.reading == Reading::Multishot {
+            link.reading = Reading::Demoting;
+            turn.submit(Op::Cancel { token, armed: Armed::Receive });
+        }
+        self.schedule(turn, token);
+        from_tenths(until).since(before)
+    }
+
+    /// Reads a link again whose pause is over. The frame that led to it was heard a quarter of an interval ago at most, so that
+    /// its silence does not count for a long while.
+    pub(super) fn resume(&mut self, turn: &mut Turn, token: Token) {
+        let over = |link: &&mut Link| link.paused_until != 0 && from_tenths(link.paused_until) <= turn.now;
+        let Some(link) = self.table.living(token).filter(over) else { return };
+        link.paused_until = 0;
+        self.paused -= 1;
+        self.arm(turn, token);
+    }
+}
+
+/// The longest pause of a link.
+fn grace(link: &Link) -> Duration {
+    pause_max(link.machine.heartbeat())
+}
