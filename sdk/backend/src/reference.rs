@@ -13,8 +13,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +50,12 @@ pub fn run(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut stop = pin!(stop);
+        // Before it listens it can be asked to stop: whoever sees that it does may do so at once.
+        let asked = poll_fn(|context| Poll::Ready(stop.as_mut().poll(context).is_ready())).await;
+        if asked {
+            return Ok(());
+        }
         let server = service().bind(listen, security)?;
         ready(&server.place()?)?;
         server.serve(stop).await;
