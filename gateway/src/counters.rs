@@ -110,6 +110,8 @@ counters! {
     accepts_parked: Gauge, "Accepts that wait in the kernel for connections.";
     links_max: Gauge, "Links a worker has places for.";
     link_places_left: Gauge, "Places for links that are left.";
+    links_forwarded: Counter, "Links of which a balancer has said whose they are.";
+    balancer_checks: Counter, "Connections that a balancer made for itself, to see whether the gateway is there.";
     links_banned: Counter, "Links ended because a list has come to deny their address or user.";
     crowds: Counter, "Times an address came to have so many authenticated links as admission.crowd says.";
     kept_out_of_few: Counter, "Times that most of a thousand connections that were kept out had come from four addresses or fewer.";

@@ -2,16 +2,21 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
 
 use super::keys_and_suites::suite_name;
 use super::next_key::NextKey;
 use super::rates::LinkRates;
+use super::sections::ProxyProtocol;
 use crate::counters::guard::Guards;
 use crate::rate::Rate;
 
 /// Listeners at most: the driver counts those of a worker in a byte.
 pub const LISTENERS_MAX: usize = 255;
+
+/// Balancers at most, of one listener: every connection is compared with each of them.
+pub const BALANCERS_MAX: usize = 64;
 
 /// An address clients connect to, with the key and the suites they find there.
 #[derive(Clone, Debug)]
@@ -50,6 +55,10 @@ pub struct Listener {
     pub rates: LinkRates,
     /// Guards that are on trial here.
     pub dry_run: Guards,
+    /// Whether balancers say whose a connection is.
+    pub proxy_protocol: ProxyProtocol,
+    /// Who they are: [`BALANCERS_MAX`] at most, and some unless [`Listener::proxy_protocol`] is off.
+    pub balancers: Vec<IpNet>,
 }
 
 impl Listener {
@@ -57,5 +66,15 @@ impl Listener {
     #[must_use]
     pub fn suite_names(&self) -> Vec<String> {
         Suite::ALL.into_iter().filter(|suite| self.suites.contains(*suite)).map(suite_name).collect()
+    }
+
+    /// Whether a header of a balancer is read, and of whom: `off`, or `required from 10.0.0.0/8`.
+    #[must_use]
+    pub fn balancing(&self) -> String {
+        if self.proxy_protocol == ProxyProtocol::Off {
+            return self.proxy_protocol.word().to_owned();
+        }
+        let balancers: Vec<_> = self.balancers.iter().map(IpNet::to_string).collect();
+        format!("{} from {}", self.proxy_protocol.word(), balancers.join(", "))
     }
 }

@@ -4,6 +4,7 @@
 //! here reads a file, a clock or the machine: text, file contents and machine facts come in.
 
 mod advice;
+mod block;
 mod ceiling;
 mod check;
 mod core;
@@ -33,14 +34,15 @@ use self::value::Kind as _;
 pub use self::core::{Core, CoreNumber};
 pub use ceiling::{Ceiling, LINK_BYTES};
 pub use given::{Machine, Overrides, ReadFile};
-pub use listener::{LISTENERS_MAX, Listener};
+pub use listener::{BALANCERS_MAX, LISTENERS_MAX, Listener};
 pub use next_key::{NEXT_KEYS_MAX, NextKey};
 pub use problem::{Problem, Problems};
 pub use rates::{CLASSES_MAX, Class, LinkRates, OwnRates};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
 pub use sections::{
-    Admin, Admission, AuthMode, Balance, Heartbeat, Level, Limits, Lists, Log, Receive, Requests,
+    Admin, Admission, AuthMode, Balance, Heartbeat, Level, Limits, Lists, Log, ProxyProtocol, Receive,
+    Requests,
 };
 pub use socket::{SOCKET_PATH_MAX, beside};
 pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use driver::Endpoint;
+use ipnet::IpNet;
 use protocol::noise::{PublicKey, Suite};
 
 use super::NextKey;
+use super::block::AddressBlock;
 use super::guarding::{BytesOf, RateOf, Trials};
 use super::keys_and_suites::{LinkSuite, NextKeyFrom, PublicHex, StreamSuite};
 use super::section::section;
@@ -134,6 +136,11 @@ section! {
         overruns_per_link: Option<Rate> as Optional<RateOf> = "", Live, "none";
         /// Absent: `dry_run` of `[admission]`.
         dry_run: Option<Guards> as Optional<Trials> = "", Live, "none";
+        /// Whether balancers say whose a connection is, in a header of the PROXY protocol, version 2. "required": only they may
+        /// connect, and each connection begins with one. "optional": they may send one, and others come without.
+        proxy_protocol: ProxyProtocol as OneOf<ProxyProtocol> = "'off'", Live, "a header that is not complete, of at most 1072 B, in stranger_bytes";
+        /// Addresses and blocks of those balancers, 64 at most. Whoever sends from one of them may say that it is anybody.
+        balancers: Vec<IpNet> as ListOf<AddressBlock> = "[]", Live, "18 B each, per worker";
     }
 }
 
@@ -501,6 +508,18 @@ words! {
         "key" Key,
         /// The one with the fewest requests in flight.
         "least" Least,
+    }
+}
+
+words! {
+    /// Whether balancers say whose a connection is.
+    ProxyProtocol, "\"off\", \"required\" or \"optional\"" {
+        /// They don't: whoever connects is a client.
+        "off" Off,
+        /// Only they connect, and they always do.
+        "required" Required,
+        /// They may, and others connect as well.
+        "optional" Optional,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::core::are_alike;
 use super::value::{Kind, ShortSpan, Size};
-use super::{Config, Core};
+use super::{Config, Core, ProxyProtocol};
 
 impl Config {
     /// One row per core, or a single one when they differ in nothing but their CPUs.
@@ -35,14 +35,19 @@ impl Config {
         aligned(&rows)
     }
 
-    /// One row per listener, with the cores that accept from it. `addresses` are those of the listeners.
+    /// One row per listener, with the cores that accept from it, and its balancers if one has any. `addresses` are those of
+    /// the listeners.
     #[must_use]
     pub fn listeners_table(&self, addresses: &[SocketAddr]) -> String {
-        let mut rows = vec![["listener", "address", "cores"].map(str::to_owned).to_vec()];
+        let has_balancers = self.listeners.iter().any(|one| one.proxy_protocol != ProxyProtocol::Off);
+        let head = ["listener", "address", "cores", "proxy_protocol"].map(str::to_owned);
+        let mut rows = vec![head.to_vec()];
         for (i, (listener, address)) in self.listeners.iter().zip(addresses).enumerate() {
             let cores = self.counted(self.cores_of(i));
-            rows.push(vec![listener.name.clone(), address.to_string(), cores]);
+            rows.push(vec![listener.name.clone(), address.to_string(), cores, listener.balancing()]);
         }
+        // Where nobody stands in front of any of them, that need not be said of each.
+        rows.iter_mut().filter(|_| !has_balancers).for_each(|row| row.truncate(head.len() - 1));
         aligned(&rows)
     }
 

@@ -32,8 +32,9 @@ impl Doorstep {
         let few = counters.iter().any(|its| its.kept_out_of_few.get() > 0);
         if few && !std::mem::replace(&mut self.told_of_few, true) {
             let line = "most of the connections that are kept out come from four addresses or fewer: if a balancer of \
-                        yours stands in front, list its addresses in a file and name that in `allow` of [lists]; if \
-                        not, `gateway ban` keeps them out for good";
+                        yours stands in front, let it send headers of the PROXY protocol, version 2, and set \
+                        `proxy_protocol` and `balancers` of [[listener]]; if not, `gateway ban` keeps them out \
+                        for good";
             lines.push((Level::Warning, line.to_owned()));
         }
         lines
@@ -60,7 +61,10 @@ mod tests {
         counters[0].crowds.add(1);
         counters[0].kept_out_of_few.add(1);
         let lines = look();
-        assert!(lines.len() == 2 && lines[1].contains("`allow` of [lists]"), "{lines:?}");
+        assert!(
+            lines.len() == 2 && lines[1].contains("`proxy_protocol` and `balancers` of [[listener]]"),
+            "{lines:?}"
+        );
         counters[1].kept_out_of_few.add(1);
         assert!(look().is_empty());
     }

@@ -41,6 +41,7 @@ fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
             cores.map(|core| u64::from(snapshot.config.links_max(core.slots))).sum::<u64>().to_string()
         }
         Guard::Lists | Guard::Users => "see `bans` and [lists]".to_owned(),
+        Guard::NotABalancer | Guard::ProxyHeader => listener.proxy_protocol.word().to_owned(),
         Guard::LinksPerAddress => listener.links_per_address.to_string(),
         Guard::StrangersPerAddress => listener.strangers_per_address.to_string(),
         Guard::AcceptsPerAddress => listener.accepts_per_address.to_string(),

@@ -6,6 +6,7 @@ use protocol::limits::TAG_LEN;
 use protocol::link::Rules;
 use protocol::stream::{Mode, Params, frame_len_beside};
 
+use crate::admission::balancers::Balancers;
 use crate::admission::buckets::{AddressLimits, Most};
 use crate::admission::rates::Rates;
 use crate::config::{self, Config, LinkRates, OwnRates, Security};
@@ -119,6 +120,7 @@ fn listener(config: &Config, place: usize) -> Listener {
         handshake_share: listener.handshake_share.map(|percent| percent as u32),
         addresses: addresses(config, listener),
         rates: rates(config, listener),
+        balancers: Balancers::new(listener.proxy_protocol, &listener.balancers),
     }
 }
 

@@ -28,6 +28,10 @@ guards! {
     Places "places",
     /// A list denies the address.
     Lists "lists",
+    /// It is none of the balancers that alone may connect.
+    NotABalancer "not_a_balancer",
+    /// What a balancer has sent first is no header, or was none in time.
+    ProxyHeader "proxy_header",
     /// The address has as many authenticated links as it may have.
     LinksPerAddress "links_per_address",
     /// The address has too many links that are not authenticated.

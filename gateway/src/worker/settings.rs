@@ -10,6 +10,7 @@ use protocol::link::Rules;
 use protocol::noise::Suites;
 use protocol::stream::{Mode, Params};
 
+use crate::admission::balancers::Balancers;
 use crate::admission::buckets::AddressLimits;
 use crate::admission::rates::Rates;
 use crate::config::{DevelopmentToken, NextKey};
@@ -159,6 +160,8 @@ pub struct Listener {
     pub addresses: AddressLimits,
     /// What links may say whose users came here: of no class first, then of each class. Never empty.
     pub rates: Vec<Rates>,
+    /// Who says whose a connection is.
+    pub balancers: Balancers,
 }
 
 #[cfg(test)]
@@ -219,6 +222,7 @@ impl Settings {
                 handshake_share: None,
                 addresses: AddressLimits::ample(),
                 rates: vec![Rates::ample()],
+                balancers: Balancers::default(),
             }],
             handshakes_waiting_max: 4,
             revocations_max: 4,

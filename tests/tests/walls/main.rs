@@ -25,6 +25,7 @@ const FLOWS: &str = "flows";
 /// that is not needed fails.
 const VALUES: &[(&str, &str, &str)] = &[
     ("links", "Census", "a count, made for whoever asks"),
+    ("links", "Introduced", "whose a link is, on its way to the door"),
     ("links", "Parted", "what a link leaves behind for the others when it is buried"),
     ("identity", "Verdict", "what a backend has said, on its way to the session that begins"),
     ("identity", "Proved", "part of a verdict"),

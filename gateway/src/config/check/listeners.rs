@@ -10,7 +10,10 @@ use super::secrets::secret;
 use super::tables::Tables;
 use crate::config::section::Reader;
 use crate::config::sections::ListenerKeys;
-use crate::config::{LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, OwnRates, ReadFile, Secret};
+use crate::config::{
+    BALANCERS_MAX, LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, OwnRates, ProxyProtocol,
+    ReadFile, Secret,
+};
 
 /// Resolves and checks all of them. `server` is the key of those without one of their own.
 pub(super) fn listeners(
@@ -26,6 +29,7 @@ pub(super) fn listeners(
     for (i, keys) in tables.listeners.iter().enumerate() {
         let path = format!("listener[{i}]");
         check_next(reader, &format!("{path}.next"), &keys.next);
+        check_balancers(reader, &path, keys);
         let listener = listener(reader, tables, &path, keys, server.clone(), read);
         all = all.zip(listener).map(|(mut all, one)| {
             all.push(one);
@@ -125,7 +129,36 @@ fn listener(
         handshake_share: keys.handshake_share,
         rates,
         dry_run: keys.dry_run.unwrap_or(admission.dry_run),
+        proxy_protocol: keys.proxy_protocol,
+        balancers: keys.balancers.clone(),
     })
+}
+
+/// Whose word counts is listed where somebody's does, and only there.
+fn check_balancers(reader: &mut Reader<'_>, path: &str, keys: &ListenerKeys) {
+    let (is_off, count) = (keys.proxy_protocol == ProxyProtocol::Off, keys.balancers.len());
+    let list = format!("{path}.balancers");
+    if !is_off && count == 0 {
+        let reason = "names no balancer whose headers would be read".to_owned();
+        let fix =
+            "add `balancers` with their addresses, such as `balancers = [\"10.0.0.0/8\"]`, or remove the key";
+        reader.error(&format!("{path}.proxy_protocol"), reason, fix.to_owned());
+    }
+    if is_off && count > 0 {
+        let reason =
+            "names balancers, and `proxy_protocol` is off: their headers would be taken for junk".to_owned();
+        let fix = "add `proxy_protocol = \"required\"`, or \"optional\" if clients come without them too";
+        reader.error(&list, reason, fix.to_owned());
+    }
+    if count > BALANCERS_MAX {
+        let fix = format!("list at most {BALANCERS_MAX}: write blocks rather than single addresses");
+        reader.error(&list, format!("lists {count} balancers"), fix);
+    }
+    if keys.balancers.iter().any(|block| block.prefix_len() == 0) {
+        let reason = "holds all addresses: whoever connects can say that it comes from anywhere".to_owned();
+        let fix = "list the addresses of your balancers, and nobody else's".to_owned();
+        reader.warning(&list, reason, fix);
+    }
 }
 
 /// Each has a name and an address of its own, and those that share a key are as strong as each other.

@@ -155,3 +155,63 @@ fn an_address_of_the_command_line_is_that_of_the_only_listener() {
     let (config, _) = load("f", &one, overrides, &machine(), &read).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(config.listeners[0].address, "127.0.0.1:1".parse().unwrap());
 }
+
+#[test]
+fn balancers_are_listed_where_their_headers_are_read_and_only_there() {
+    let all = read_listeners(&[
+        "name = 'a'",
+        "name = 'b'\naddress = '[::1]:0'\nproxy_protocol = 'required'\nbalancers = ['10.1.2.3/8', '2001:db8::7']",
+    ]);
+    assert_eq!(
+        [all[0].balancing(), all[1].balancing()],
+        ["off".to_owned(), "required from 10.0.0.0/8, 2001:db8::7/128".to_owned()]
+    );
+    let many: Vec<_> = (0..65).map(|i| format!("10.0.0.{i}")).collect();
+    for (lines, reason, fix) in [
+        (
+            "proxy_protocol = 'required'".to_owned(),
+            "proxy_protocol: names no balancer",
+            "add `balancers` with their addresses",
+        ),
+        ("proxy_protocol = 'v2'".to_owned(), "proxy_protocol: the value is unknown", "\"required\""),
+        (
+            "balancers = ['10.0.0.7']".to_owned(),
+            "balancers: names balancers, and `proxy_protocol` is off",
+            "add `proxy_protocol = \"required\"`",
+        ),
+        (
+            "proxy_protocol = 'optional'\nbalancers = ['10.0.0.7/33']".to_owned(),
+            "balancers: the value has \"10.0.0.7/33\", which is no address and no block",
+            "write a list of addresses and blocks",
+        ),
+        (
+            "proxy_protocol = 'optional'\nbalancers = '10.0.0.7'".to_owned(),
+            "balancers: the value is a string, not a list",
+            "write it in brackets: [\"10.0.0.7\"]",
+        ),
+        (
+            format!("proxy_protocol = 'optional'\nbalancers = {many:?}"),
+            "balancers: lists 65 balancers",
+            "at most 64",
+        ),
+    ] {
+        let said = problem(&with_listeners(&[&format!("name = 'a'\n{lines}")]));
+        assert!(said.contains(&format!("error: listener[0].{reason}")) && said.contains(fix), "{said}");
+    }
+    let anybody = "name = 'a'\nproxy_protocol = 'optional'\nbalancers = ['::/0']";
+    let (_, warnings) = check(&with_listeners(&[anybody])).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(
+        warnings.to_string().contains("whoever connects can say that it comes from anywhere"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn the_table_names_balancers_where_there_are_any() {
+    let balanced = "name = 'b'\naddress = '[::1]:2'\nproxy_protocol = 'optional'\nbalancers = ['10.0.0.0/8']";
+    let (config, _) = check(&with_listeners(&["name = 'a'", balanced])).unwrap_or_else(|p| panic!("{p}"));
+    let addresses = ["0.0.0.0:7400", "[::1]:2"].map(|address| address.parse().unwrap());
+    let table = config.listeners_table(&addresses);
+    assert!(table.lines().next().is_some_and(|head| head.ends_with("  proxy_protocol")), "{table}");
+    assert!(table.contains("  off\n") && table.contains("  optional from 10.0.0.0/8\n"), "{table}");
+}

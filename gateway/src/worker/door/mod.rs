@@ -16,6 +16,7 @@ use protocol::Time;
 
 use self::guests::Guests;
 use crate::address::Address;
+use crate::admission::balancers::Introduction;
 use crate::admission::buckets::Buckets;
 use crate::admission::lists::{Lists, Standing};
 use crate::counters::guard::Guard;
@@ -36,10 +37,39 @@ impl Door {
         Self { lists, guests: Guests::new(buckets), next: None }
     }
 
-    /// Whether a connection from there may come in; if so, it is counted until it has [left](Self::left), and if not, by whom
-    /// it is kept out. A peer without an address may come, and so may one of this machine where they are exempt; neither is
-    /// counted, and nor is one that is on a list of those who are let in.
-    pub(super) fn lets_in(&mut self, turn: &Turn, token: Token, listener: Listener, from: Address) -> bool {
+    /// How it is known who comes from there by this listener, if anybody may; [as below](Self::admits).
+    pub(super) fn lets_in(
+        &mut self,
+        turn: &Turn,
+        token: Token,
+        listener: Listener,
+        from: Address,
+    ) -> Option<Introduction> {
+        let balancers = &turn.settings.listeners[usize::from(listener.0)].balancers;
+        let Some(introduction) = balancers.introduction(from.ip()) else {
+            let is_denied = from.ip().is_some_and(|address| self.is_denied(address, turn.now));
+            let guard = if is_denied { Guard::Lists } else { Guard::NotABalancer };
+            turn.kept_out(listener).refused.of(guard).add(1);
+            return None;
+        };
+        self.admits(turn, token, listener, from, introduction).then_some(introduction)
+    }
+
+    fn is_denied(&self, address: IpAddr, now: Time) -> bool {
+        matches!(self.lists.at_the_door(address, now), Standing::Denied(_))
+    }
+
+    /// Whether a connection of this address may come in; if so, it is counted until it has [left](Self::left), and if not, by
+    /// whom it is kept out. A peer without an address may come, and so may one of this machine where they are exempt; neither
+    /// is counted, and nor is one that is on a list of those who are let in, or a balancer as long as it speaks for nobody.
+    pub(super) fn admits(
+        &mut self,
+        turn: &Turn,
+        token: Token,
+        listener: Listener,
+        from: Address,
+        introduction: Introduction,
+    ) -> bool {
         let Some(address) = from.ip() else { return true };
         match self.lists.at_the_door(address, turn.now) {
             Standing::Denied(_) => {
@@ -48,7 +78,8 @@ impl Door {
             }
             Standing::Allowed => true,
             Standing::Unlisted => {
-                turn.settings.loopback_exempt && from.is_local()
+                introduction.is_free()
+                    || turn.settings.loopback_exempt && introduction.is_local(from)
                     || self.guests.come(turn, token, listener, address)
             }
         }
@@ -115,8 +146,10 @@ mod tests {
     use driver::Peer;
 
     use super::*;
+    use crate::admission::balancers::Balancers;
     use crate::admission::lists::{NEVER, Prefixes, Users};
     use crate::collections::HashKey;
+    use crate::config::ProxyProtocol;
     use crate::worker::settings::{Budgets, Settings};
 
     fn lists(denied: &str) -> Lists {
@@ -132,7 +165,7 @@ mod tests {
 
     fn lets_in(door: &mut Door, turn: &Turn, from: &str) -> bool {
         let from = Peer::Tcp(SocketAddr::new(from.parse().unwrap(), 4000));
-        door.lets_in(turn, Token { slot: 0, generation: 1 }, BY, from.into())
+        door.lets_in(turn, Token { slot: 0, generation: 1 }, BY, from.into()).is_some()
     }
 
     fn kept_out(turn: &Turn, guard: Guard) -> u64 {
@@ -148,7 +181,7 @@ mod tests {
     fn whoever_is_denied_is_counted_and_a_peer_without_an_address_may_come() {
         let (turn, mut door) = (turn(), door(lists("192.0.2.0/24")));
         assert!(!lets_in(&mut door, &turn, "192.0.2.7") && lets_in(&mut door, &turn, "198.51.100.7"));
-        assert!(door.lets_in(&turn, Token { slot: 1, generation: 1 }, BY, Peer::Unix.into()));
+        assert!(door.lets_in(&turn, Token { slot: 1, generation: 1 }, BY, Peer::Unix.into()).is_some());
         assert_eq!(door.sends_out(&turn, "::ffff:192.0.2.7".parse().ok(), None), Some(NEVER));
         assert_eq!(door.sends_out(&turn, "198.51.100.7".parse().ok(), Some(b"alice")), None);
         assert_eq!(door.sends_out(&turn, None, Some(b"alice")), None);
@@ -174,6 +207,70 @@ mod tests {
         assert_eq!(let_in(&mut door, &turn, "192.0.2.2"), 2);
         turn.settings.loopback_exempt = false;
         assert_eq!(let_in(&mut door, &turn, "127.0.0.1"), 2);
+    }
+
+    /// A listener before which balancers of 10.0.0.0/8 stand, and strangers who may be one per address.
+    fn balanced(mode: ProxyProtocol) -> (Door, Turn) {
+        let mut turn = turn();
+        let listener = &mut turn.settings.listeners[0];
+        listener.balancers = Balancers::new(mode, &["10.0.0.0/8".parse().unwrap()]);
+        listener.addresses.address.strangers = 1;
+        (door(lists("10.9.0.0/16")), turn)
+    }
+
+    fn introduced(door: &mut Door, turn: &Turn, slot: u32, from: &str) -> Option<Introduction> {
+        let from = Peer::Tcp(SocketAddr::new(from.parse().unwrap(), 4000));
+        door.lets_in(turn, Token { slot, generation: 1 }, BY, from.into())
+    }
+
+    #[test]
+    fn a_balancer_pays_nothing_and_a_banned_one_is_banned() {
+        let awaited = [
+            (ProxyProtocol::Required, Introduction::Required, None),
+            (ProxyProtocol::Optional, Introduction::Optional, Some(Introduction::Direct)),
+        ];
+        for (mode, expected, other) in awaited {
+            let (mut door, turn) = balanced(mode);
+            for slot in 0..9 {
+                assert_eq!(introduced(&mut door, &turn, slot, "10.0.0.1"), Some(expected));
+            }
+            assert_eq!(introduced(&mut door, &turn, 10, "10.9.0.1"), None);
+            assert_eq!(introduced(&mut door, &turn, 11, "192.0.2.7"), other);
+            assert_eq!(introduced(&mut door, &turn, 12, "192.0.2.7"), None);
+            let [lists, strange, many] = [Guard::Lists, Guard::NotABalancer, Guard::StrangersPerAddress]
+                .map(|guard| kept_out(&turn, guard));
+            assert_eq!((lists, strange, many), if other.is_some() { (1, 0, 1) } else { (1, 2, 0) });
+        }
+    }
+
+    #[test]
+    fn whoever_is_denied_and_no_balancer_is_denied() {
+        let (mut door, turn) = balanced(ProxyProtocol::Required);
+        door.replace(lists("192.0.2.0/24"));
+        assert_eq!(introduced(&mut door, &turn, 0, "192.0.2.7"), None);
+        assert_eq!((kept_out(&turn, Guard::Lists), kept_out(&turn, Guard::NotABalancer)), (1, 0));
+    }
+
+    #[test]
+    fn lists_and_limits_hold_for_the_address_that_a_balancer_names() {
+        let (mut door, mut turn) = balanced(ProxyProtocol::Required);
+        turn.settings.loopback_exempt = true;
+        door.replace(lists("192.0.2.0/24"));
+        let mut admits = |slot, ip: &str, introduction| {
+            let from = Address::from(Peer::Tcp(SocketAddr::new(ip.parse().unwrap(), 4000)));
+            door.admits(&turn, Token { slot, generation: 1 }, BY, from, introduction)
+        };
+        assert!(!admits(0, "192.0.2.7", Introduction::Forwarded));
+        assert!(admits(1, "198.51.100.7", Introduction::Forwarded));
+        assert!(!admits(2, "198.51.100.7", Introduction::Forwarded));
+        assert!(admits(3, "127.0.0.1", Introduction::Forwarded));
+        assert!(!admits(4, "127.0.0.1", Introduction::Forwarded), "a balancer's machine is not this one");
+        assert!(admits(5, "10.0.0.1", Introduction::Direct) && !admits(6, "10.0.0.1", Introduction::Direct));
+        assert!((7..20).all(|slot| admits(slot, "10.0.0.1", Introduction::Balancer)));
+        door.left(Token { slot: 1, generation: 1 });
+        let from = Address::from(Peer::Tcp(([198, 51, 100, 7], 4000).into()));
+        assert!(door.admits(&turn, Token { slot: 1, generation: 1 }, BY, from, Introduction::Forwarded));
+        assert_eq!((kept_out(&turn, Guard::Lists), kept_out(&turn, Guard::StrangersPerAddress)), (1, 3));
     }
 
     #[test]

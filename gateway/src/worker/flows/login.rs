@@ -245,7 +245,7 @@ impl Parts {
 
     /// Whether a link comes from this machine, where such are exempt from limits.
     fn is_exempt(&self, token: Token) -> bool {
-        self.turn.settings.loopback_exempt && self.links.peer(token).is_some_and(|peer| peer.is_local())
+        self.turn.settings.loopback_exempt && self.links.is_local(token)
     }
 
     /// Whether a guard of a link's listener is on trial.

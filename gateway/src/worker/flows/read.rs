@@ -6,7 +6,7 @@ use protocol::wire::frame::{Frame, Ping};
 
 use crate::address::Address;
 use crate::admission::rates::Refused;
-use crate::worker::links::{Cause, Heard};
+use crate::worker::links::{Cause, Heard, Introduced};
 use crate::worker::parts::Parts;
 
 impl Parts {
@@ -15,19 +15,34 @@ impl Parts {
         let has_place = self.slots.accepted(&self.turn, listener);
         let peer = Address::from(peer);
         // Whoever can't stay takes no place among the strangers, from which it might push somebody out.
-        if !has_place || !self.door.lets_in(&self.turn, token, listener, peer) {
+        let introduction = has_place.then(|| self.door.lets_in(&self.turn, token, listener, peer)).flatten();
+        let Some(introduction) = introduction else {
             return self.turn.submit(Op::Close { token });
-        }
-        self.links.accepted(&mut self.turn, token, listener, peer, self.identity.acceptors());
+        };
+        let acceptors = self.identity.acceptors();
+        self.links.accepted(&mut self.turn, token, listener, peer, introduction, acceptors);
     }
 
     /// Bytes arrived on a link.
     pub(in crate::worker) fn link_received(&mut self, token: Token, bytes: &mut [u8], more: bool) {
         match self.links.received(&mut self.turn, token, bytes.len(), more) {
+            Heard::Header => self.introduce(token, bytes),
             Heard::Hello => self.links.hail(&mut self.turn, token, bytes, self.identity.acceptors()),
             Heard::Records => self.read(token, bytes),
             Heard::Nothing => {}
         }
+    }
+
+    /// Bytes of a link of which a balancer says whose it is; those behind its word are the client's.
+    fn introduce(&mut self, token: Token, bytes: &mut [u8]) {
+        let Self { links, door, turn, identity, .. } = self;
+        let Some(known) = links.introduce(turn, token, bytes, identity.acceptors()) else { return };
+        let Introduced { introduction, peer, listener, used } = known;
+        if !door.admits(turn, token, listener, peer, introduction) {
+            return links.mark(token, Cause::Silent);
+        }
+        links.note_stranger(turn, token, identity.acceptors());
+        links.hail(turn, token, &mut bytes[used..], identity.acceptors());
     }
 
     /// Heeds the frames of a chunk, which is empty when only held frames are to be read.

@@ -7,6 +7,7 @@ use super::Links;
 use super::cause::Cause;
 use super::link::{Link, Stranger};
 use crate::address::Address;
+use crate::admission::balancers::Introduction;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -18,25 +19,29 @@ impl Links {
         token: Token,
         listener: Listener,
         peer: Address,
+        introduction: Introduction,
         acceptors: &Acceptors,
     ) {
         turn.counters.links_accepted.add(1);
-        self.table.insert(Link::new(token, listener, peer, ServerLink::new(turn.now)));
+        let link = Link::new(token, listener, peer, ServerLink::new(turn.now));
+        self.table.insert(Link { introduction, ..link });
         if self.stopping {
             return self.mark(token, Cause::Silent);
         }
-        if !(turn.settings.loopback_exempt && peer.is_local()) {
-            self.note_stranger(turn, token, acceptors);
-        }
+        self.note_stranger(turn, token, acceptors);
         self.schedule(turn, token);
         self.receive_once(turn, token);
     }
 
-    /// Keeps the number of links that have proved nothing within its bound; the oldest goes first.
-    fn note_stranger(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
+    /// Keeps the number of links that have proved nothing within its bound; the oldest goes first. One that counts already,
+    /// or is exempt, changes nothing.
+    pub(in crate::worker) fn note_stranger(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
         let most = turn.settings.strangers_max;
         let Self { table, strangers, .. } = self;
-        let Some(link) = table.living(token) else { return };
+        let Some(link) = table.living(token).filter(|link| link.stranger == Stranger::No) else { return };
+        if turn.settings.loopback_exempt && link.introduction.is_local(link.peer) {
+            return;
+        }
         link.stranger = Stranger::Unheard;
         strangers.came(token, most, |token| table.standing(token));
         while let Some(oldest) = self.surplus_stranger(most) {

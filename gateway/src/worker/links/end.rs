@@ -130,10 +130,12 @@ impl Links {
 
     /// The peer ended, or the connection broke.
     pub(super) fn lost(&mut self, turn: &mut Turn, token: Token) {
-        match self.table.get(token).map(|link| link.ending) {
-            Some(Ending::No) => self.mark(token, Cause::Lost),
-            Some(Ending::Lingering) => self.drain(turn, token),
-            Some(Ending::Marked | Ending::Draining | Ending::Closing) | None => {}
+        let Some(link) = self.table.get(token) else { return };
+        match link.ending {
+            Ending::No if link.is_check() => self.mark(token, Cause::Silent),
+            Ending::No => self.mark(token, Cause::Lost),
+            Ending::Lingering => self.drain(turn, token),
+            Ending::Marked | Ending::Draining | Ending::Closing => {}
         }
     }
 

@@ -8,6 +8,7 @@ use protocol::buffer::Place;
 use protocol::link::ServerLink;
 
 use crate::address::Address;
+use crate::admission::balancers::Introduction;
 use crate::admission::rates::Meter;
 use crate::session::SessionKey;
 
@@ -20,6 +21,8 @@ pub(super) struct Link {
     pub(super) machine: ServerLink,
     /// Who is at the other end.
     pub(super) peer: Address,
+    /// How that is known. While it is not, the peer is a balancer.
+    pub(super) introduction: Introduction,
     /// By which listener it came.
     pub(super) listener: Listener,
     /// Where the rest of its last chunk lies.
@@ -117,6 +120,7 @@ impl Link {
             token,
             machine,
             peer,
+            introduction: Introduction::Direct,
             listener,
             place: Place::NONE,
             session: None,
@@ -144,6 +148,11 @@ impl Link {
             (self.recent, self.recent_since) = (0, to_tenths(now));
         }
         self.recent = self.recent.saturating_add(1);
+    }
+
+    /// Whether a balancer is at the other end that has said nothing for anybody: it looks whether the gateway is here.
+    pub(super) fn is_check(&self) -> bool {
+        self.introduction.is_free() && self.place == Place::NONE && !self.machine.is_open()
     }
 
     /// Whether anything is armed on the socket.

@@ -1,6 +1,7 @@
 //! Client links, from the accept to the end. The files, in the order of the way:
 //!
 //! * `accept` — a socket came: a place in the table, and among the strangers;
+//! * `header` — a balancer says whose it is;
 //! * `hello` — first bytes and curve work, budgeted per turn, and `line`, those who wait for it;
 //! * `read` — chunks to frames;
 //! * `police` — what a link says is held against what it may;
@@ -17,6 +18,7 @@ mod arm;
 mod cause;
 mod end;
 mod expiry;
+mod header;
 mod hello;
 mod line;
 mod link;
@@ -37,6 +39,7 @@ use protocol::link::ServerLink;
 use protocol::{CloseCode, Time, UnixMillis, wire::frame::Frame};
 
 pub(super) use self::cause::Cause;
+pub(super) use self::header::Introduced;
 pub(super) use self::read::Heard;
 
 use self::expiry::Expiry;
@@ -118,6 +121,11 @@ impl Links {
     /// Who is at the other end of a link.
     pub(super) fn peer(&self, token: Token) -> Option<Address> {
         self.table.see(token).map(|link| link.peer)
+    }
+
+    /// Whether the peer of a link is on this machine.
+    pub(super) fn is_local(&self, token: Token) -> bool {
+        self.table.see(token).is_some_and(|link| link.introduction.is_local(link.peer))
     }
 
     /// By which listener a link came.

@@ -17,6 +17,8 @@ use crate::worker::turn::Turn;
 /// What a chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Heard {
+    /// A part of a balancer's header, perhaps: the link is to be [introduced](Links::introduce).
+    Header,
     /// A part of a hello.
     Hello,
     /// Records: the link is to be [read](Links::open).
@@ -45,6 +47,7 @@ impl Links {
                 Self::charge_bytes(turn, link, len);
                 return Heard::Records;
             }
+            Ending::No if link.introduction.is_awaited() => return Heard::Header,
             Ending::No => return Heard::Hello,
             Ending::Lingering => self.discard(turn, token, len),
             Ending::Marked | Ending::Draining | Ending::Closing => {}

@@ -7,6 +7,7 @@
 mod arriving;
 mod clients;
 mod closing;
+mod introducing;
 mod kernel;
 mod leftovers;
 mod marking;
@@ -30,6 +31,7 @@ use self::clients::Client;
 use self::kernel::{Kernel, Read};
 use super::cause::Parted;
 use super::*;
+use crate::admission::balancers::Introduction;
 use crate::collections::Key;
 use crate::counters::{Form, Sample};
 use crate::worker::acceptors::Acceptors;
@@ -93,6 +95,8 @@ struct Rig {
     acceptors: Acceptors,
     kernel: Kernel,
     clients: BTreeMap<Token, Client>,
+    /// How it is known whose the next sockets are.
+    introduction: Introduction,
     /// Counters when they were last looked at.
     counted: BTreeMap<String, u64>,
 }
@@ -118,6 +122,7 @@ impl Rig {
             ]),
             kernel: Kernel::default(),
             clients: BTreeMap::new(),
+            introduction: Introduction::Direct,
             counted: BTreeMap::new(),
         }
     }
@@ -128,7 +133,8 @@ impl Rig {
 
     fn accept_from(&mut self, slot: u32, listener: Listener, peer: Peer) -> Token {
         self.absorb();
-        self.links.accepted(&mut self.turn, at(slot), listener, peer.into(), &self.acceptors);
+        let introduction = self.introduction;
+        self.links.accepted(&mut self.turn, at(slot), listener, peer.into(), introduction, &self.acceptors);
         at(slot)
     }
 
@@ -171,6 +177,13 @@ impl Rig {
         }
         let mut bytes = bytes.to_vec();
         match self.links.received(&mut self.turn, token, bytes.len(), more) {
+            Heard::Header => {
+                let known = self.links.introduce(&mut self.turn, token, &mut bytes, &self.acceptors);
+                if let Some(Introduced { used, .. }) = known {
+                    self.links.note_stranger(&mut self.turn, token, &self.acceptors);
+                    self.links.hail(&mut self.turn, token, &mut bytes[used..], &self.acceptors);
+                }
+            }
             Heard::Hello => self.links.hail(&mut self.turn, token, &mut bytes, &self.acceptors),
             Heard::Records => return self.read(token, &mut bytes, heed),
             Heard::Nothing => {}

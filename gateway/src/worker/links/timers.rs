@@ -11,6 +11,8 @@ use protocol::{CloseCode, Time};
 use super::Links;
 use super::cause::Cause;
 use super::link::{Ending, Reading, from_tenths};
+use crate::admission::balancers::Introduction;
+use crate::counters::guard::Guard;
 use crate::worker::turn::Turn;
 
 /// A deadline that is noticed so late shows that the process was stopped, or its machine was.
@@ -61,7 +63,11 @@ impl Links {
             link.machine.grace(now);
             return self.schedule(turn, token);
         }
-        match (link.machine.expire(&rules, now), link.ending) {
+        let expired = link.machine.expire(&rules, now);
+        if expired.is_err() && link.ending == Ending::No && link.introduction == Introduction::Required {
+            turn.kept_out(link.listener).refused.of(Guard::ProxyHeader).add(1);
+        }
+        match (expired, link.ending) {
             (Err(error), Ending::No) => return self.mark(token, Cause::Fault(error)),
             (Err(_), Ending::Lingering) => return self.drain(turn, token),
             // Its time is set anew when it is buried, and does not matter any more while it drains.

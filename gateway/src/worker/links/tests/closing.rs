@@ -339,7 +339,8 @@ fn a_closed_link_gives_back_what_it_held() {
     rig.closed(token);
     rig.assert_empty();
     let next = Token { slot: 0, generation: 2 };
-    rig.links.accepted(&mut rig.turn, next, FIRST, abroad().into(), &rig.acceptors);
+    let by = Introduction::Direct;
+    rig.links.accepted(&mut rig.turn, next, FIRST, abroad().into(), by, &rig.acceptors);
     assert_eq!((rig.links.in_slot(0), rig.links.session(next)), (Some(next), None), "the slot is free");
 }
 
