@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use driver::Endpoint;
 use driver::sim::{Buffers, Net, Rng, Socket, State};
-use driver::{Endpoint, Peer};
 use prost::Message;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
@@ -15,9 +15,10 @@ use protocol::wire::proto::link::Welcome;
 use protocol::{CloseCode, Error, Refusal, Time};
 
 use crate::Totals;
+use crate::balancer::Way;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
-use crate::settings::{GRANT, PORT, SERVER, address_of, signed_token, token, wall};
+use crate::settings::{GRANT, SERVER, address_of, signed_token, token, wall};
 use crate::shape::{ROUTES, Shape};
 use crate::wallet::{Ticket, Use, Wallet};
 
@@ -36,6 +37,7 @@ pub(crate) struct Client {
     /// What it asks for, when that is not left to chance.
     pub(crate) script: Option<Script>,
     place: Endpoint,
+    way: Way,
     rng: Rng,
     /// Requests still to be sent.
     pub(crate) wanted: u32,
@@ -123,6 +125,7 @@ impl Client {
             stays: false,
             script: None,
             place,
+            way: Way(shape.proxy),
             rng,
             wanted,
             // No two clients use the same id.
@@ -213,16 +216,17 @@ impl Client {
             device_key: (suite == Suite::IkAesGcm).then_some(&device_key),
             ticket: taken.as_ref().map(|(Ticket { ticket, psk, .. }, _)| (&ticket[..], psk)),
         };
-        let (mut ephemeral, mut unsent) = ([0; 32], Vec::new());
+        let (mut ephemeral, mut hello) = ([0; 32], Vec::new());
         self.rng.fill(&mut ephemeral);
-        let machine = ClientLink::dial(&dial, ephemeral, now, &mut unsent).expect("the keys fit the suite");
-        let from = Peer::Tcp((address_of(self.name.as_bytes()), PORT).into());
+        let machine = ClientLink::dial(&dial, ephemeral, now, &mut hello).expect("the keys fit the suite");
+        let chance = u64::from(ephemeral[0]);
+        let (from, unsent) = self.way.carry(chance, address_of(self.name.as_bytes()), hello.clone());
         let socket = net.connect(&self.place, from, Buffers { send: 256, receive: 256 });
         Link {
             socket,
             machine,
             rest: Rest::default(),
-            hello: unsent.clone(),
+            hello,
             unsent,
             how: taken.map(|(_, how)| how),
             said_auth: false,

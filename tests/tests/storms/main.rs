@@ -5,6 +5,8 @@
 //! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
 
 mod backend;
+mod balanced;
+mod balancer;
 mod banned;
 mod blunder;
 mod buckets;
@@ -97,6 +99,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         assert!(seen, "no link with a ticket used like this: {how:?}, {totals:?}");
     }
     assert!(totals.replayed > 0 && totals.told > 0 && totals.renewed > 0, "{totals:?}");
+    assert!(totals.forwarded > 0 && totals.checked > 0, "{totals:?}");
     for (name, count) in FAULTS {
         assert!(totals.injected.iter().any(|injected| count(injected) > 0), "no driver made a fault: {name}");
     }
@@ -191,6 +194,9 @@ pub(crate) struct Totals {
     pub(crate) exposed: BTreeSet<(Use, CloseCode)>,
     /// Clients of later versions that were told what is spoken here.
     pub(crate) told: u64,
+    /// Links of which a balancer said whose they are, and connections that it made for itself.
+    pub(crate) forwarded: u64,
+    pub(crate) checked: u64,
     /// Recorded hellos that were sent again.
     pub(crate) replayed: u64,
     /// Faults of the workers' drivers.
@@ -222,6 +228,8 @@ impl Totals {
         self.exposed.extend(&other.exposed);
         self.replayed += other.replayed;
         self.told += other.told;
+        self.forwarded += other.forwarded;
+        self.checked += other.checked;
         self.injected.extend(&other.injected);
         for (&scarce, count) in &other.slow {
             *self.slow.entry(scarce).or_default() += count;

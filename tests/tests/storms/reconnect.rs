@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
 use protocol::Time;
 use protocol::buffer::{Input, Rest};
@@ -12,7 +11,7 @@ use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame};
 
-use crate::settings::{HANDSHAKES_PER_TURN, PORT, SERVER, address_of, token};
+use crate::settings::{HANDSHAKES_PER_TURN, SERVER, address_of, token};
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -73,13 +72,13 @@ impl Distant {
         let mut ephemeral = [8; 32];
         ephemeral[..8].copy_from_slice(&number.to_le_bytes());
         let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
-        let from = Peer::Tcp((address, PORT).into());
+        let (from, unsent) = world.way.carry(number, address, hello);
         let socket = world.net.connect(&world.front, from, Buffers { send: 512, receive: 512 });
         Self {
             socket,
             machine,
             rest: Rest::default(),
-            unsent: hello.into(),
+            unsent: unsent.into(),
             come: VecDeque::new(),
             delay: None,
             dawdles: false,

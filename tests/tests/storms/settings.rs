@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver::Endpoint;
-use gateway::config::{DevelopmentToken, Machine, Overrides, Secret, load};
+use gateway::config::{DevelopmentToken, Machine, Overrides, ProxyProtocol, Secret, load};
 use gateway::control;
 use gateway::session::Grant;
 use gateway::tokens::{Draft, Signer};
@@ -18,6 +18,7 @@ use protocol::stream::Access;
 use protocol::{Time, UnixMillis};
 
 use crate::backend::SMALL;
+use crate::balancer::BALANCERS;
 use crate::shape::{Costs, STRANGERS, Scarce, Shape, name_of};
 
 /// Table `[auth]` of a gateway whose backend judges tokens.
@@ -128,6 +129,13 @@ const fn costs(costs: Costs) -> &'static str {
     }
 }
 
+/// Table `[[listener]]`.
+fn listener(proxy: ProxyProtocol) -> String {
+    let balancers = if proxy == ProxyProtocol::Off { String::new() } else { format!("\"{BALANCERS}\"") };
+    let proxy = proxy.word();
+    format!("[[listener]]\nname = \"clients\"\nproxy_protocol = \"{proxy}\"\nbalancers = [{balancers}]\n")
+}
+
 /// What the config of a small gateway gives a worker, and then less of everything, so that all bounds are met.
 pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
     let auth = match shape {
@@ -144,8 +152,9 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
          [upstream]\nkey = \"key\"\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\
-         {}",
+         {}{}",
         costs(shape.costs),
+        listener(shape.proxy),
         backends(shape)
     );
     let machine = Machine { cpus: vec![0], open_files: shape.slots.max(64).into(), memory: 0 };

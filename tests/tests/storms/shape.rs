@@ -1,6 +1,7 @@
 //! What the world of a seed is made of.
 
 use driver::sim::Rng;
+use gateway::config::ProxyProtocol;
 
 /// Drawn once per seed, before anything happens.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Shape {
     pub(crate) share: u32,
     /// What addresses may cost.
     pub(crate) costs: Costs,
+    /// Whether a balancer stands in front.
+    pub(crate) proxy: ProxyProtocol,
     /// Whether peers on this machine are no strangers.
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
@@ -102,6 +105,7 @@ impl Shape {
             patient: false,
             share: if rng.one_in(3) { 1 } else { 30 },
             costs: if rng.one_in(3) { Costs::Little } else { Costs::Whatever },
+            proxy: ProxyProtocol::Off,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
             grant_bytes: GRANT_BYTES,
@@ -129,6 +133,7 @@ impl Shape {
             patient: false,
             share: 30,
             costs: Costs::Whatever,
+            proxy: ProxyProtocol::Off,
             exempt: false,
             scarce: None,
             grant_bytes: GRANT_BYTES,

@@ -6,6 +6,7 @@ use protocol::limits::{CLEAR_REPLY_LEN, MESSAGE_1_LEN_MAX_UNKNOWN, TICKET_LEN_MA
 use protocol::noise::preamble::ClearReply;
 use protocol::noise::{Gate, StaticKey};
 
+use crate::balancer::{Way, balancer, check};
 use crate::settings::SERVER;
 
 /// Somebody who does not know the gateway's key, and hears nothing.
@@ -17,29 +18,43 @@ pub(crate) struct Stranger {
     may_hear: usize,
     /// What it has heard.
     heard: Vec<u8>,
+    /// Whether it goes when it has said everything.
+    goes: bool,
 }
 
 impl Stranger {
-    pub(crate) fn new(net: &Net, place: &Endpoint, rng: &mut Rng) -> Self {
+    pub(crate) fn new(net: &Net, place: &Endpoint, way: Way, rng: &mut Rng) -> Self {
         let mut unsent = vec![0; 1 + rng.below(400)];
         rng.fill(&mut unsent);
         let known = [&b""[..], b"\xac\xce\x55\x0a", b"\xac\xce\x55\x0a\x01\x01"][rng.below(3)];
         let known = &known[..known.len().min(unsent.len())];
         unsent[..known.len()].copy_from_slice(known);
-        Self { socket: dial(net, place), unsent, said: 0, may_hear: 0, heard: Vec::new() }
+        Self::coming(net, place, way, unsent, 0)
+    }
+
+    fn coming(net: &Net, place: &Endpoint, way: Way, said: Vec<u8>, may_hear: usize) -> Self {
+        let (from, unsent) = way.carry(said.len() as u64, [10, 0, 0, 66], said);
+        let socket = dial(net, place, from);
+        Self { socket, unsent, said: 0, may_hear, heard: Vec::new(), goes: false }
+    }
+
+    /// A balancer that looks whether the gateway is there.
+    pub(crate) fn checking(net: &Net, place: &Endpoint) -> Self {
+        let socket = dial(net, place, balancer());
+        Self { socket, unsent: check(), said: 0, may_hear: 0, heard: Vec::new(), goes: true }
     }
 
     /// Somebody who has recorded a hello with a ticket. The worker that has seen it says nothing, or that it has no time for
     /// it; another one answers the handshake and then says, sealed, that nobody has authenticated: of no use without the
     /// secret.
-    pub(crate) fn replaying(net: &Net, place: &Endpoint, hello: Vec<u8>, workers: usize) -> Self {
+    pub(crate) fn replaying(net: &Net, place: &Endpoint, way: Way, hello: Vec<u8>, workers: usize) -> Self {
         let may_hear = if workers == 1 { CLEAR_REPLY_LEN } else { MESSAGE_2_LEN + CLOSE_LEN };
-        Self { socket: dial(net, place), unsent: hello, said: 0, may_hear, heard: Vec::new() }
+        Self::coming(net, place, way, hello, may_hear)
     }
 
     /// A client of a later version of the protocol's text. It knows the key, and so it is told what is spoken here, however
     /// long its hello is.
-    pub(crate) fn from_the_future(net: &Net, place: &Endpoint, rng: &mut Rng) -> Self {
+    pub(crate) fn from_the_future(net: &Net, place: &Endpoint, way: Way, rng: &mut Rng) -> Self {
         let server = StaticKey::from_secret(SERVER).public();
         let ticket = vec![b't'; rng.below(TICKET_LEN_MAX_UNKNOWN + 1)];
         let message_1 = vec![b'm'; 1 + rng.below(MESSAGE_1_LEN_MAX_UNKNOWN)];
@@ -51,7 +66,7 @@ impl Stranger {
         let tag = Gate::new(&server).tag(&fixed, &ticket, &message_1);
         let length = (message_1.len() as u16).to_be_bytes();
         let unsent = [&fixed[..], &tag, &ticket, &length, &message_1].concat();
-        Self { socket: dial(net, place), unsent, said: 0, may_hear: CLEAR_REPLY_LEN, heard: Vec::new() }
+        Self::coming(net, place, way, unsent, CLEAR_REPLY_LEN)
     }
 
     /// Whether it was told in clear what is spoken here.
@@ -64,12 +79,12 @@ impl Stranger {
         self.said += self.socket.write(&self.unsent[self.said..]);
         self.socket.read(&mut self.heard, 64);
         assert!(self.heard.len() <= self.may_hear, "a stranger was answered: {:?}", self.heard);
-        matches!(self.socket.state(), State::Open | State::Connecting)
+        let has_gone = self.goes && self.said == self.unsent.len();
+        !has_gone && matches!(self.socket.state(), State::Open | State::Connecting)
     }
 }
 
-fn dial(net: &Net, place: &Endpoint) -> Socket {
-    let from = Peer::Tcp(([10, 0, 0, 66], 1000).into());
+fn dial(net: &Net, place: &Endpoint, from: Peer) -> Socket {
     net.connect(place, from, Buffers { send: 256, receive: 256 })
 }
 

@@ -11,7 +11,7 @@ use gateway::admission::lists::Lists;
 use gateway::admission::rates::Users;
 use gateway::admission::share::handshake_cost;
 use gateway::collections::HashKey;
-use gateway::config::Secret;
+use gateway::config::{ProxyProtocol, Secret};
 use gateway::counters::Counters;
 use gateway::counters::health::Health;
 use gateway::worker::{Census, Letter, Mailbox, Post, Reports, Surroundings, Vacancy, Worker};
@@ -20,6 +20,7 @@ use protocol::{CloseCode, Time};
 
 use crate::Totals;
 use crate::backend::BackendActor;
+use crate::balancer::Way;
 use crate::client::{Client, DEVICES};
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
@@ -72,13 +73,20 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) strangers: Vec<Stranger>,
     pub(crate) front: Endpoint,
+    /// How those who come are seen there.
+    pub(crate) way: Way,
     pub(crate) totals: Totals,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::new(seed);
-        let shape = Shape::draw(&mut rng);
+        let proxy = match seed % 6 {
+            0 => ProxyProtocol::Required,
+            3 => ProxyProtocol::Optional,
+            _ => ProxyProtocol::Off,
+        };
+        let shape = Shape { proxy, ..Shape::draw(&mut rng) };
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         let mut world = Self::build(shape, seed, rng, bug);
         if faults.late > 0 {
@@ -113,7 +121,7 @@ impl World {
 
     fn build(shape: Shape, seed: u64, mut rng: Rng, bug: Option<Bug>) -> Self {
         let net = Net::new(rng.number());
-        let front = place("front");
+        let (front, way) = (place("front"), Way(shape.proxy));
         let mailboxes: Vec<_> =
             (0..shape.workers).map(|_| Mailbox::new(shape.letters, LETTER_BYTES_MAX)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
@@ -183,6 +191,7 @@ impl World {
             clients,
             strangers: Vec::new(),
             front,
+            way,
             totals: Totals::default(),
         }
     }
@@ -212,6 +221,8 @@ impl World {
                     self.totals.injected.push(*worker.driver().injected());
                 }
                 for counters in &self.counters {
+                    self.totals.forwarded += counters.links_forwarded.get();
+                    self.totals.checked += counters.balancer_checks.get();
                     let slow = counters.closed.of(CloseCode::SlowReader).get();
                     *self.totals.slow.entry(self.shape.scarce).or_default() += slow;
                 }
@@ -265,8 +276,10 @@ impl World {
         }
         if !self.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
             let one = if self.rng.one_in(3) { Stranger::from_the_future } else { Stranger::new };
-            self.strangers.push(one(&self.net, &self.front, &mut self.rng));
+            let stranger = one(&self.net, &self.front, self.way, &mut self.rng);
+            self.strangers.push(stranger);
         }
+        self.check();
         self.replay();
         if self.shape.tickets && !self.calm && self.rng.one_in(1000) {
             // Where the mailbox is full the old key stays, as the ticket of one worker need not open at another.
@@ -366,8 +379,17 @@ impl World {
         let client = self.rng.below(self.clients.len());
         if let Some(hello) = self.clients[client].hello.take() {
             self.totals.replayed += 1;
-            let stranger = Stranger::replaying(&self.net, &self.front, hello, self.workers.len());
+            let workers = self.workers.len();
+            let stranger = Stranger::replaying(&self.net, &self.front, self.way, hello, workers);
             self.strangers.push(stranger);
+        }
+    }
+
+    /// A balancer looks whether the gateway is there.
+    fn check(&mut self) {
+        let has_balancer = self.shape.proxy != ProxyProtocol::Off;
+        if has_balancer && !self.calm && self.strangers.len() < 3 && self.rng.one_in(50) {
+            self.strangers.push(Stranger::checking(&self.net, &self.front));
         }
     }
 
