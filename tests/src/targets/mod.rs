@@ -10,6 +10,7 @@ pub mod frames;
 pub mod hello;
 mod layout;
 mod parties;
+pub mod proxy_header;
 pub mod records;
 pub mod resume;
 pub mod script;
@@ -33,13 +34,14 @@ pub struct Target {
 pub type Seed = (&'static str, Vec<u8>);
 
 /// All of them.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 8] = [
     Target { name: "hello", run: hello::run, seeds: hello::seeds },
     Target { name: "foreign", run: foreign::run, seeds: foreign::seeds },
     Target { name: "resume", run: resume::run, seeds: resume::seeds },
     Target { name: "records", run: records::run, seeds: records::seeds },
     Target { name: "frames", run: frames::run, seeds: frames::seeds },
     Target { name: "stream", run: stream::run, seeds: stream::seeds },
+    Target { name: "proxy_header", run: proxy_header::run, seeds: proxy_header::seeds },
     Target { name: "ticket", run: ticket::run, seeds: ticket::seeds },
 ];
 
