@@ -117,8 +117,16 @@ impl Client {
 
     /// Connects and finishes the handshake, with a ticket if there is one.
     pub(crate) fn dial(target: &Target, ticket: Option<&Ticket>) -> Result<Self, Unheard> {
+        Self::dial_over(TcpStream::connect(target.address).expect("the gateway listens"), target, ticket)
+    }
+
+    /// The same over a connection that stands, and on which the gateway has heard nothing of this client.
+    pub(crate) fn dial_over(
+        mut socket: TcpStream,
+        target: &Target,
+        ticket: Option<&Ticket>,
+    ) -> Result<Self, Unheard> {
         let (link, hello) = Self::hello(target, ticket);
-        let mut socket = TcpStream::connect(target.address).expect("the gateway listens");
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         socket.write_all(&hello).expect("connected");
@@ -140,7 +148,8 @@ impl Client {
         *self.link.handshake_hash().expect("it is open")
     }
 
-    fn authenticate(&mut self, user: &str, token: &str) {
+    /// Says who it is, and is welcome.
+    pub(crate) fn authenticate(&mut self, user: &str, token: &str) {
         self.say_who(user, token);
         assert_eq!(self.hear(1), [Heard::Welcome]);
     }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod backends;
+mod balanced;
 mod banned;
 mod client;
 mod cores;

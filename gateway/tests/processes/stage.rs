@@ -71,6 +71,11 @@ impl Stage {
         self.target = Target { token: self.folder.token(), ..target };
     }
 
+    /// The gateway's folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.0.clone()
+    }
+
     /// A file of the gateway's folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
