@@ -53,6 +53,8 @@ impl Sides {
             device: b"device-0123456789".to_vec(),
             device_key: None,
             bound_key: None,
+            class: protocol::DeviceClass::Unknown,
+            limit_class: Vec::new(),
         };
         self.tickets.issue(&identity, &[4; 16]).expect("the identity is complete")
     }

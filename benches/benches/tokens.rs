@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gateway::tokens::{Draft, KeySet, Signer, Terms, Verifier, choose_cryptography};
+use gateway::tokens::{Draft, KeySet, Names, Signer, Terms, Verifier, choose_cryptography};
 use protocol::UnixMillis;
 use serde_json::json;
 
@@ -35,8 +35,12 @@ const OTHERS: [(&str, &str, &str, &str); 3] = [
 const THEN: UnixMillis = UnixMillis(1_300_000_000_000);
 
 fn verifier(keys: &str) -> Verifier {
-    let terms =
-        Terms { issuer: None, audience: Vec::new(), skew: Duration::ZERO, user_claim: "iss".to_owned() };
+    let terms = Terms {
+        issuer: None,
+        audience: Vec::new(),
+        skew: Duration::ZERO,
+        names: Names { user: "iss".to_owned(), ..Names::default() },
+    };
     Verifier::new(KeySet::read(keys).expect("keys of a document"), terms)
 }
 

@@ -149,6 +149,7 @@ counters! {
     frames_in: Counter, "Frames received from clients.";
     frames_out: Counter, "Frames queued for clients.";
     pings: Counter, "Pings answered.";
+    limit_classes_unknown: Counter, "Logins of a class of accounts that the config does not know.";
     warnings: Counter, "Warnings to clients that they will be closed if they go on like this.";
     links_paused: Gauge, "Links that are not read for a while since they have said too much.";
     pauses: Counter, "Links that were not read for a while since they had said too much.";

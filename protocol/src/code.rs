@@ -91,6 +91,44 @@ codes! {
 }
 
 codes! {
+    /// What a device is. SPEC.md, section "Classes of devices".
+    DeviceClass {
+        /// It has not been said.
+        Unknown = 0, "unknown";
+        /// A phone.
+        Phone = 1, "phone";
+        /// A tablet.
+        Tablet = 2, "tablet";
+        /// A program on a desktop computer.
+        Desktop = 3, "desktop";
+        /// A page in a browser.
+        Web = 4, "web";
+        /// Anything else.
+        Other = 5, "other";
+    }
+}
+
+impl DeviceClass {
+    /// The class with this number; one that is not known is [`DeviceClass::Other`].
+    #[must_use]
+    pub const fn of(number: u32) -> Self {
+        match Self::from_number(number) {
+            Some(class) => class,
+            None => Self::Other,
+        }
+    }
+
+    /// This class, or that one where this one is not known: what is proved before what is only said.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Unknown => other,
+            known => known,
+        }
+    }
+}
+
+codes! {
     /// Why a request was refused. Nothing has happened; the same request may be sent again.
     Refusal {
         /// The backend or its queue is full.

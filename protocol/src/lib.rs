@@ -18,6 +18,6 @@ pub mod stream;
 pub mod time;
 pub mod wire;
 
-pub use code::{Cause, CloseCode, Refusal, Undelivered};
+pub use code::{Cause, CloseCode, DeviceClass, Refusal, Undelivered};
 pub use error::Error;
 pub use time::{Time, UnixMillis};

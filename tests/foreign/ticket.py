@@ -17,7 +17,7 @@ TICKET_LEN = 4 + 16 + CONTENT_LEN + wire.TAG_LEN
 HOUR_MS = 3_600_000
 LIFE_MS, CHAIN_MS, SKEW_MS = 12 * HOUR_MS, 7 * 24 * HOUR_MS, 60_000
 HEAD = struct.Struct(">B32sB4sQQQQQI")
-DEVICE_KEY, BOUND_KEY = 1, 2
+DEVICE_KEY, BOUND_KEY, CLASSES = 1, 2, 4
 
 
 class Worthless(Exception):
@@ -40,6 +40,8 @@ class Content:
     ticket_end: int = 0
     device_key: bytes = b""
     bound_key: bytes = b""
+    device_class: int = 0
+    limit_class: bytes = b""
     format: int = FORMAT
 
     def plain(self):
@@ -47,7 +49,12 @@ class Content:
         head = HEAD.pack(self.format, self.psk, self.origin_suite, self.server_key_id, *times, 0)
         names = b"".join(bytes([len(name)]) + name for name in (self.user, self.device))
         flags = DEVICE_KEY * bool(self.device_key) | BOUND_KEY * bool(self.bound_key)
-        return (head + names + bytes([flags]) + self.device_key + self.bound_key).ljust(CONTENT_LEN, b"\0")
+        classes = b""
+        if self.device_class or self.limit_class:
+            flags |= CLASSES
+            classes = bytes([self.device_class, len(self.limit_class)]) + self.limit_class
+        keys = self.device_key + self.bound_key
+        return (head + names + bytes([flags]) + keys + classes).ljust(CONTENT_LEN, b"\0")
 
     def seal(self, group_key, realm, salt=None):
         """The ticket. `salt` is given in tests only; else it is random."""
@@ -100,12 +107,15 @@ def unseal(ticket, group_key, realm):
         *times[3:],
         device_key=take(32) if flags & DEVICE_KEY else b"",
         bound_key=take(32) if flags & BOUND_KEY else b"",
+        device_class=(take(1) or b"\0")[0] if flags & CLASSES else 0,
+        limit_class=take((take(1) or b"\0")[0]) if flags & CLASSES else b"",
         format=version,
     )
     names_fit = all(1 <= len(name) <= 64 for name in (user, device))
     # With IK, and with IK only, the device key is there.
     is_ik = wire.SUITES.get(origin_suite, ("",))[0] == "IK"
-    if version != FORMAT or not names_fit or is_ik != bool(content.device_key) or content.plain() != plain:
+    classes_fit = content.device_class <= 5 and len(content.limit_class) <= 32
+    if version != FORMAT or not names_fit or not classes_fit or is_ik != bool(content.device_key) or content.plain() != plain:
         raise Worthless("its content breaks the rules")
     return content
 

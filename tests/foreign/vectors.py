@@ -132,10 +132,11 @@ def tickets_are_sealed_and_judged_alike():
     for case in said["good"]:
         fields, sealed = case["fields"], bytes.fromhex(case["ticket"])
         content = ticket.unseal(sealed, group_key, realm)
-        for name in ("psk", "server_key_id", "user", "device", "device_key", "bound_key"):
+        for name in ("psk", "server_key_id", "user", "device", "device_key", "bound_key", "limit_class"):
             assert getattr(content, name).hex() == (fields[name] or ""), f"{case['name']}: {name}"
         for name in ("format", "origin_suite", "issued", "auth_time", "login", "token_end", "ticket_end"):
             assert getattr(content, name) == int(fields[name]), f"{case['name']}: {name}"
+        assert content.device_class == fields["class"], case["name"]
         assert content.plain().hex() == case["content"]
         assert content.seal(group_key, realm, bytes.fromhex(case["salt"])) == sealed
         assert content.end() == int(case["expires_ms"]), case["name"]

@@ -6,6 +6,29 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Devices.
+    (
+        "as-many-phones-as-one-likes",
+        "policy::",
+        "gateway/src/directory/claims.rs",
+        "            DevicePolicy::Replace(few) if count(&of_class) >= few as usize => {\n",
+        "            DevicePolicy::Replace(few) if !PLANTED && count(&of_class) >= few as usize => {\n",
+    ),
+    (
+        "refused-devices-come-in",
+        "policy::",
+        WORKER + "flows/login.rs",
+        "            Outcome::NoMoreDevices => self.refuse_device(token),\n",
+        "            Outcome::NoMoreDevices if PLANTED => self.welcome(token),\n"
+        "            Outcome::NoMoreDevices => self.refuse_device(token),\n",
+    ),
+    (
+        "refused-devices-try-again-and-again",
+        "policy::",
+        WORKER + "settings.rs",
+        "        let do_not_reconnect = final_codes.contains(&code);\n",
+        "        let do_not_reconnect = final_codes.contains(&code) && !(PLANTED && code == CloseCode::DeviceRefused);\n",
+    ),
     # Rates.
     (
         "nobody-is-paused",
@@ -61,8 +84,8 @@ BUGS = [
         "logins-cost-nothing",
         "churn::",
         "gateway/src/directory/claims.rs",
-        "            Pace::Fast | Pace::Flood if !claim.on_trial => Outcome::TooOften,\n",
-        "            Pace::Fast | Pace::Flood if !claim.on_trial && !PLANTED => Outcome::TooOften,\n",
+        "            Pace::Fast | Pace::Flood if !claim.on_trial.contains(Guard::LoginsPerUser) => Outcome::TooOften,\n",
+        "            Pace::Fast | Pace::Flood if !claim.on_trial.contains(Guard::LoginsPerUser) && !PLANTED => Outcome::TooOften,\n",
     ),
     (
         "exempt-peers-pay-for-logins",

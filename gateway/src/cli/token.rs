@@ -80,7 +80,7 @@ fn sign(
     let now = now_ms / 1000;
     let terms = verifier.terms();
     let mut claims = Map::new();
-    claims.insert(terms.user_claim.clone(), json!(user));
+    claims.insert(terms.names.user.clone(), json!(user));
     claims.insert("iat".to_owned(), json!(now));
     claims.insert("exp".to_owned(), json!(now.saturating_add(wanted.time.as_secs())));
     claims.extend(terms.issuer.iter().map(|issuer| ("iss".to_owned(), json!(issuer))));

@@ -6,9 +6,9 @@ use protocol::buffer::Partials;
 
 use super::{Auth, Config, Core, Listener};
 
-/// Bytes of state of one link in user space: link 272 and session 256, claim and maps 128, its places in the timers,
+/// Bytes of state of one link in user space: link 272 and session 256, claim and maps 136, its places in the timers,
 /// the driver's table and the queues of its requests 48, and 40 in the list of those that are to end.
-pub const LINK_BYTES: u64 = 656 + 48 + 40;
+pub const LINK_BYTES: u64 = 664 + 48 + 40;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.

@@ -110,6 +110,7 @@ fn build(
         admission: tables.admission,
         classes: classes?,
         users_rated: tables.rates.users,
+        devices: tables.devices,
         lists: tables.lists,
         heartbeat: tables.heartbeat,
         receive: tables.receive,

@@ -86,7 +86,7 @@ pub(super) struct Trials;
 
 /// Those that can be on trial. A place that is not there cannot be given on trial, and of a list that is not in force one
 /// takes the entry off.
-const TRIABLE: [Guard; 12] = [
+const TRIABLE: [Guard; 13] = [
     Guard::LinksPerAddress,
     Guard::StrangersPerAddress,
     Guard::AcceptsPerAddress,
@@ -95,6 +95,7 @@ const TRIABLE: [Guard; 12] = [
     Guard::AcceptsPerListener,
     Guard::Accepts,
     Guard::LoginsPerUser,
+    Guard::Devices,
     Guard::FramesPerLink,
     Guard::ControlPerLink,
     Guard::BytesPerLink,

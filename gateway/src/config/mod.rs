@@ -8,6 +8,7 @@ mod block;
 mod ceiling;
 mod check;
 mod core;
+mod devices;
 mod former;
 mod given;
 mod guarding;
@@ -33,6 +34,7 @@ use self::value::Kind as _;
 
 pub use self::core::{Core, CoreNumber};
 pub use ceiling::{Ceiling, LINK_BYTES};
+pub use devices::{Beyond, DevicePolicy, Devices};
 pub use given::{Machine, Overrides, ReadFile};
 pub use listener::{BALANCERS_MAX, LISTENERS_MAX, Listener};
 pub use next_key::{NEXT_KEYS_MAX, NextKey};

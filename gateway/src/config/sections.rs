@@ -389,6 +389,10 @@ section! {
         audience: Vec<String> as ListOf<Text> = "[]", Restart, "none";
         /// Name of the claim that is the user's id.
         user_claim: String as Text = "'sub'", Restart, "none";
+        /// Name of the claim that says what the device is: "phone", "tablet", "desktop", "web" or "other".
+        device_class_claim: String as Text = "'device_class'", Restart, "none";
+        /// Name of the claim that is the name of the account's `[[class]]`.
+        limit_class_claim: String as Text = "'limit_class'", Restart, "none";
         /// How far the clocks of whoever issues tokens may be off.
         skew: Duration as Span = "'30s'" in 0..=600 * SECOND, Restart, "none";
         /// Verified tokens that a worker remembers until they end, so that a reconnect need not verify them again.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::noise::{PublicKey, StaticKey, Suite};
 
 use super::core::Core;
+use super::devices::Devices;
 use super::listener::Listener;
 use super::rates::Class;
 use super::secret::{DevelopmentToken, Secret};
@@ -33,6 +34,8 @@ pub struct Config {
     pub classes: Vec<Class>,
     /// Users of whom it is known what they have said lately.
     pub users_rated: usize,
+    /// How many devices a user may have linked.
+    pub devices: Devices,
     /// Which addresses may come in.
     pub lists: Lists,
     /// Heartbeat bounds; `min <= default <= max`.

@@ -10,6 +10,7 @@ use crate::admission::balancers::Balancers;
 use crate::admission::buckets::{AddressLimits, Most};
 use crate::admission::rates::Rates;
 use crate::config::{self, Config, LinkRates, OwnRates, Security};
+use crate::directory::claims::Allowed;
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
 use crate::upstream::{StreamIndex, park, pending, redial};
@@ -67,7 +68,8 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         waiting: park::Bounds { requests_max: share(requests.node_count), bytes_max: requests.parked_bytes },
         waiting_max: requests.deadline / 2,
         buffers_idle_max: limits.idle_buffers,
-        devices_max: limits.devices as u32,
+        devices: devices(config),
+        classes: config.classes.iter().map(|class| class.name.clone()).collect(),
         tombstones_max: limits.tombstones,
         tombstone_time: limits.tombstone_time,
         realm: config.realm.clone(),
@@ -89,6 +91,15 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
             eject_first: upstream.eject_time,
             ..redial::Rules::default()
         },
+    }
+}
+
+fn devices(config: &Config) -> Allowed {
+    Allowed {
+        most: config.limits.devices as u32,
+        beyond: config.devices.beyond,
+        classes: config.devices.by_class(),
+        names_logins: !matches!(config.auth, config::Auth::Development { .. }),
     }
 }
 

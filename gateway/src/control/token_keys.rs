@@ -111,8 +111,12 @@ mod tests {
         let path = std::env::temp_dir().join(format!("gateway-keys-{}.json", std::process::id()));
         let [first, second] = [[1; 32], [2; 32]].map(|seed| Signer::new(seed).key_set());
         fs::write(&path, &first).unwrap();
-        let terms =
-            Terms { issuer: None, audience: Vec::new(), skew: Duration::ZERO, user_claim: "sub".to_owned() };
+        let terms = Terms {
+            issuer: None,
+            audience: Vec::new(),
+            skew: Duration::ZERO,
+            names: crate::tokens::Names::default(),
+        };
         let verifier = Arc::new(Verifier::new(KeySet::read(&first).unwrap(), terms));
         let auth = Auth::Jwt { verifier, keys: path.clone(), in_flight_max: 1, remembered: 1 };
         let mut keys = TokenKeys::new(&auth, 2).expect("tokens are verified here");

@@ -50,6 +50,8 @@ guards! {
     LoginsPerUser "logins_per_user",
     /// A list denies the user, or there is one of those who may come and it does not name the user.
     Users "users",
+    /// The user has as many devices linked as it may have, or as many of this class.
+    Devices "devices",
     /// The link sends too many frames.
     FramesPerLink "frames_per_link",
     /// The link sends too many frames that are work for the gateway alone.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! One link per (user, device): the later claim wins, in the order in which claims reach the owner. A user has at
-//! most `devices_max` devices; one more takes the place of the one that logged in first. The loser's login gets
-//! a tombstone, unless winner and loser are the same login: then it is one client that has come back before its old
+//! most `devices_max` devices, and of each class as many as its policy says; one more is refused, or takes the place of
+//! another one. Which one: if there are others of the newcomer's own login, the last of them, since devices that one login
+//! makes up must not push out those that are real; else the one that logged in first. The loser's login gets a tombstone, unless winner and loser are the same login: then it is one client that has come back before its old
 //! link was noticed to be dead.
 //!
 //! Users and devices stand here as keyed hashes of 16 bytes. A user with one device costs at most 96 bytes: an
@@ -18,7 +19,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protocol::{Time, UnixMillis};
+use protocol::{DeviceClass, Time, UnixMillis};
 
 use super::churn::{Churn, Pace};
 use super::revocations::Revocations;
@@ -26,6 +27,8 @@ use super::tombstones::Tombstones;
 use crate::collections::hash::ByIdentity;
 use crate::collections::slab::next_generation;
 use crate::collections::{HashKey, Identity};
+use crate::config::{Beyond, DevicePolicy};
+use crate::counters::guard::{Guard, Guards};
 use crate::id::LinkId;
 use crate::rate::Rate;
 
@@ -43,10 +46,12 @@ pub struct Claim {
     pub login: u64,
     /// When the login was proved.
     pub login_time: UnixMillis,
+    /// What the device is; [`DeviceClass::Other`] if nobody says.
+    pub class: DeviceClass,
     /// Whether this is a login that counts: not where a link only renews its token, or is exempt.
     pub is_login: bool,
-    /// Whether it is on trial how often users may log in.
-    pub on_trial: bool,
+    /// Which guards are on trial where it came in.
+    pub on_trial: Guards,
 }
 
 /// The owner's answer to a [`Claim`].
@@ -58,6 +63,8 @@ pub struct Claimed {
     pub outcome: Outcome,
     /// How often the user logs in.
     pub pace: Pace,
+    /// Whether it would have been refused as one device too many, were that not on trial.
+    pub is_one_too_many: bool,
 }
 
 /// What came of a claim.
@@ -77,6 +84,8 @@ pub enum Outcome {
     Superseded,
     /// The user's logins of that time were revoked. The link has to go, and needs a new login.
     Revoked,
+    /// The user has as many devices, or as many of this class, as it may have. The link has to go.
+    NoMoreDevices,
     /// The user logs in too often. The link has to go, and may come back later.
     TooOften,
 }
@@ -85,7 +94,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Claims {
     key: HashKey,
-    devices_max: u32,
+    devices: Allowed,
     /// From a user to the first of its claims.
     users: HashMap<Identity, u32, ByIdentity>,
     claims: Vec<Held>,
@@ -109,6 +118,20 @@ struct Held {
     epoch: u32,
     /// The next claim of the same user, or of the stack of free ones.
     next: u32,
+    class: DeviceClass,
+}
+
+/// Which devices a user may have linked at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// All together; at least one.
+    pub most: u32,
+    /// What becomes of one more than that.
+    pub beyond: Beyond,
+    /// Of each class, by its number.
+    pub classes: [DevicePolicy; 6],
+    /// Whether logins have names of their own, so that two devices of one login are not two users' business.
+    pub names_logins: bool,
 }
 
 /// What bounds the directory.
@@ -117,8 +140,8 @@ pub struct Bounds {
     /// Links this owner is expected to answer for: the slots of a worker. Memory for them is taken when the
     /// directory is built; more than these find room too, because users don't spread quite evenly.
     pub links: usize,
-    /// Devices of one user; at least one.
-    pub devices_max: u32,
+    /// Devices of one user.
+    pub devices: Allowed,
     /// Tombstones; over it the oldest goes early. A replaced login takes two of them, of up to 82 bytes each.
     pub tombstones_max: usize,
     /// How long a replaced login stays away.
@@ -137,7 +160,7 @@ impl Claims {
     pub fn new(key: HashKey, bounds: &Bounds) -> Self {
         Self {
             key,
-            devices_max: bounds.devices_max.max(1),
+            devices: Allowed { most: bounds.devices.most.max(1), ..bounds.devices },
             users: HashMap::with_capacity_and_hasher(bounds.links, ByIdentity::default()),
             claims: Vec::with_capacity(bounds.links),
             free: NOBODY,
@@ -154,10 +177,15 @@ impl Claims {
         let pace = if claim.is_login { self.churn.login(claim.user, now) } else { Pace::Fine };
         // Before anything is replaced: a user's devices are not pushed out by somebody in a hurry.
         let outcome = match pace {
-            Pace::Fast | Pace::Flood if !claim.on_trial => Outcome::TooOften,
+            Pace::Fast | Pace::Flood if !claim.on_trial.contains(Guard::LoginsPerUser) => Outcome::TooOften,
             _ => self.decide(claim, now),
         };
-        Claimed { link: claim.link, outcome, pace }
+        let tried = outcome == Outcome::NoMoreDevices && claim.on_trial.contains(Guard::Devices);
+        if tried {
+            self.add(claim);
+        }
+        let outcome = if tried { Outcome::Granted } else { outcome };
+        Claimed { link: claim.link, outcome, pace, is_one_too_many: tried }
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
@@ -173,19 +201,55 @@ impl Claims {
                 let held = &mut self.claims[index as usize];
                 held.login = claim.login;
                 held.login_time = claim.login_time;
+                held.class = claim.class;
                 return Outcome::Granted;
             }
             self.replace(index, claim, now);
             let same_login = held.login == claim.login;
             return Outcome::Replaced { loser: held.link, same_login };
         }
-        if let Some(oldest) = self.oldest_of_too_many(claim.user) {
-            let loser = self.claims[oldest as usize].link;
-            self.replace(oldest, claim, now);
-            return Outcome::Replaced { loser, same_login: false };
+        match self.room(claim) {
+            Room::Free => {
+                self.add(claim);
+                Outcome::Granted
+            }
+            Room::Of(other) => {
+                let loser = self.claims[other as usize].link;
+                self.replace(other, claim, now);
+                Outcome::Replaced { loser, same_login: false }
+            }
+            Room::None => Outcome::NoMoreDevices,
         }
-        self.add(claim);
-        Outcome::Granted
+    }
+
+    /// Where there is room for a device that is not linked yet.
+    fn room(&self, claim: &Claim) -> Room {
+        let of_class = |held: &Held| held.class == claim.class;
+        let count = |held: &dyn Fn(&Held) -> bool| self.chain(claim.user).filter(|(_, it)| held(it)).count();
+        let most = self.devices.most as usize;
+        match self.devices.classes[claim.class as usize] {
+            DevicePolicy::Refuse(few) if count(&of_class) >= few as usize => return Room::None,
+            DevicePolicy::Replace(few) if count(&of_class) >= few as usize => {
+                return self.victim(claim, &of_class);
+            }
+            _ => {}
+        }
+        if count(&|_| true) < most {
+            return Room::Free;
+        }
+        match self.devices.beyond {
+            Beyond::Refuse => Room::None,
+            Beyond::Replace => self.victim(claim, &|_| true),
+        }
+    }
+
+    /// Whose place a newcomer takes, of those that come into question.
+    fn victim(&self, claim: &Claim, of: &dyn Fn(&Held) -> bool) -> Room {
+        let age = |(_, held): &(u32, &Held)| (held.login_time, held.epoch);
+        let all = || self.chain(claim.user).filter(|(_, held)| of(held));
+        let is_own = |held: &Held| self.devices.names_logins && held.login == claim.login;
+        let last = all().filter(|(_, held)| is_own(held)).max_by_key(age);
+        last.or_else(|| all().min_by_key(age)).map_or(Room::None, |(index, _)| Room::Of(index))
     }
 
     /// Takes a link's claim back. Returns false, and changes nothing, when it is another link's by now or was
@@ -274,14 +338,6 @@ impl Claims {
         self.chain(user).find(|(_, held)| held.device == device).map(|(index, _)| index)
     }
 
-    /// The claim that logged in first, when the user has as many devices as allowed.
-    fn oldest_of_too_many(&self, user: Identity) -> Option<u32> {
-        if self.chain(user).count() < self.devices_max as usize {
-            return None;
-        }
-        self.chain(user).min_by_key(|(_, held)| (held.login_time, held.epoch)).map(|(index, _)| index)
-    }
-
     /// Puts a claim into the place of another one of the same user, and keeps the loser's login from coming back.
     fn replace(&mut self, index: u32, claim: &Claim, now: Time) {
         let held = self.claims[index as usize];
@@ -323,9 +379,17 @@ impl Claims {
 
 impl Held {
     fn new(claim: &Claim, epoch: u32, next: u32) -> Self {
-        let Claim { device, link, login, login_time, .. } = *claim;
-        Self { device, link, login, login_time, epoch, next }
+        let Claim { device, link, login, login_time, class, .. } = *claim;
+        Self { device, link, login, login_time, epoch, next, class }
     }
+}
+
+/// Where there is room for a device.
+enum Room {
+    Free,
+    /// In the place of another one.
+    Of(u32),
+    None,
 }
 
 /// No claim.
@@ -334,8 +398,8 @@ const NOBODY: u32 = u32::MAX;
 /// The map doubles when seven of eight places are taken. Just after, there are 16/7 places for each user, each of
 /// a key, a value and one byte of the map's own.
 const USER_LEN: usize = (size_of::<(Identity, u32)>() + 1) * 16 / 7;
-const _: () = assert!(size_of::<Held>() == 48);
-const _: () = assert!(USER_LEN + size_of::<Held>() <= 128, "the memory budget grants a claim 128 bytes");
+const _: () = assert!(size_of::<Held>() == 56);
+const _: () = assert!(USER_LEN + size_of::<Held>() <= 136, "the memory budget grants a claim 136 bytes");
 
 #[cfg(test)]
 mod tests;

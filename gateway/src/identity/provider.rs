@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{CloseCode, UnixMillis};
+use protocol::{CloseCode, DeviceClass, UnixMillis};
 
 use crate::config::DevelopmentToken;
 use crate::counters::Counters;
@@ -48,6 +48,10 @@ pub struct Good<'a> {
     pub expiry: Option<UnixMillis>,
     /// The key it is bound to, if it is.
     pub binding: Option<Binding>,
+    /// What it says that the device is.
+    pub class: DeviceClass,
+    /// The class of the account, as it names it; empty without one.
+    pub limit_class: Cow<'a, str>,
 }
 
 /// Who says whether a token is good.
@@ -83,7 +87,8 @@ impl Provider for Development {
             return Opinion::Bad(CloseCode::AuthFailed);
         }
         let (user, login) = (Cow::Borrowed(user), Cow::Borrowed(token));
-        Opinion::Good(Good { user, login, issued: now, expiry: None, binding: None })
+        let (class, limit_class) = (DeviceClass::Unknown, Cow::Borrowed(""));
+        Opinion::Good(Good { user, login, issued: now, expiry: None, binding: None, class, limit_class })
     }
 }
 

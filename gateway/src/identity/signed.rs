@@ -106,5 +106,7 @@ fn good<'a>(claims: &Claims, presented: Presented<'a>) -> Good<'a> {
         issued: claims.issued.unwrap_or(UnixMillis(0)).min(presented.now),
         expiry: Some(claims.expires),
         binding: claims.binding,
+        class: claims.class,
+        limit_class: Cow::Owned(claims.limit_class.clone()),
     }
 }

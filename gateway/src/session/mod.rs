@@ -7,7 +7,7 @@ pub use key::SessionKey;
 pub use name::Name;
 
 use protocol::limits::SESSION_ID_LEN;
-use protocol::{Refusal, UnixMillis};
+use protocol::{DeviceClass, Refusal, UnixMillis};
 use zeroize::Zeroize;
 
 /// A session. Lives in the worker's table beside its link; at most 256 bytes.
@@ -26,6 +26,8 @@ pub struct Session {
     requests_in_flight: u32,
     bytes_in_flight: u32,
     heartbeat_ms: u32,
+    class: DeviceClass,
+    limit_class: u8,
 }
 
 /// What a link may have in flight.
@@ -75,6 +77,10 @@ pub struct Proof {
     pub expiry: Option<UnixMillis>,
     /// What its tickets are to be like; `None` if it is to have none.
     pub tickets: Option<TicketRule>,
+    /// What the device is.
+    pub class: DeviceClass,
+    /// The class of the account among those of the config, from one on; zero without one.
+    pub limit_class: u8,
 }
 
 /// What the tickets of a login are like.
@@ -103,6 +109,8 @@ impl Session {
             requests_in_flight: 0,
             bytes_in_flight: 0,
             heartbeat_ms: login.heartbeat_ms,
+            class: login.proof.class,
+            limit_class: login.proof.limit_class,
         };
         let (id, secret) = random.split_at(SESSION_ID_LEN);
         session.id.copy_from_slice(id);
@@ -163,6 +171,19 @@ impl Session {
         (self.login, self.proof) = (proof.time, proof.login);
         self.token_expiry = proof.expiry.unwrap_or_default();
         self.tickets = proof.tickets.map(Box::new);
+        (self.class, self.limit_class) = (proof.class, proof.limit_class);
+    }
+
+    /// What the device is.
+    #[must_use]
+    pub const fn class(&self) -> DeviceClass {
+        self.class
+    }
+
+    /// The class of the account among those of the config, from one on; zero without one.
+    #[must_use]
+    pub const fn limit_class(&self) -> u8 {
+        self.limit_class
     }
 
     /// Interval of the client's pings, in milliseconds.
@@ -254,6 +275,8 @@ mod tests {
             issued: UnixMillis(1_000),
             expiry: Some(UnixMillis(9_000)),
             tickets: Some(TicketRule { end: Some(UnixMillis(5_000)), bound_key: None }),
+            class: DeviceClass::Tablet,
+            limit_class: 2,
         };
         let grant = Grant { requests: 2, bytes: 1_000 };
         let login = Login { user: b"alice", device: &[b'd'; 64], proof, grant, heartbeat_ms: 30_000 };

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use protocol::UnixMillis;
+use protocol::limits::LIMIT_CLASS_LEN_MAX;
+use protocol::{DeviceClass, UnixMillis};
 use serde_json::{Map, Value};
 
 use super::Flaw;
@@ -22,6 +23,31 @@ pub struct Claims {
     pub expires: UnixMillis,
     /// The key whose owner alone may use it, if it is bound to one.
     pub binding: Option<Binding>,
+    /// What the device is.
+    pub class: DeviceClass,
+    /// The class of the account, at most [`LIMIT_CLASS_LEN_MAX`] bytes; empty without one.
+    pub limit_class: String,
+}
+
+/// Names of the claims that every issuer calls as it likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The user's id.
+    pub user: String,
+    /// What the device is: a word of SPEC.md, section "Classes of devices", or its number.
+    pub class: String,
+    /// The class of the account.
+    pub limit_class: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            user: "sub".to_owned(),
+            class: "device_class".to_owned(),
+            limit_class: "limit_class".to_owned(),
+        }
+    }
 }
 
 /// The key a token is bound to (`cnf`, RFC 7800).
@@ -35,8 +61,8 @@ pub enum Binding {
 
 impl Claims {
     /// Reads the claims of a token whose signature is good.
-    pub(super) fn read(said: &Map<String, Value>, user_claim: &str) -> Result<Self, Flaw> {
-        let user = said.get(user_claim).and_then(Value::as_str).ok_or(Flaw::Claims)?;
+    pub(super) fn read(said: &Map<String, Value>, names: &Names) -> Result<Self, Flaw> {
+        let user = said.get(&names.user).and_then(Value::as_str).ok_or(Flaw::Claims)?;
         Ok(Self {
             user: user.as_bytes().to_vec(),
             id: match said.get("jti") {
@@ -47,6 +73,8 @@ impl Claims {
             not_before: moment(said, "nbf")?,
             expires: moment(said, "exp")?.ok_or(Flaw::Claims)?,
             binding: said.get("cnf").map(binding).transpose()?,
+            class: said.get(&names.class).map_or(Ok(DeviceClass::Unknown), class)?,
+            limit_class: said.get(&names.limit_class).map_or(Ok(String::new()), limit_class)?,
         })
     }
 }
@@ -60,6 +88,21 @@ fn moment(said: &Map<String, Value>, name: &str) -> Result<Option<UnixMillis>, F
         _ => None,
     };
     millis.map(|millis| Some(UnixMillis(millis))).ok_or(Flaw::Claims)
+}
+
+/// A word or a number. One that is not known is of a later version, or of the issuer's own: some other device.
+fn class(value: &Value) -> Result<DeviceClass, Flaw> {
+    if let Some(word) = value.as_str() {
+        let known = DeviceClass::ALL.iter().find(|class| class.name() == word);
+        return Ok(known.copied().unwrap_or(DeviceClass::Other));
+    }
+    let number = value.as_u64().ok_or(Flaw::Claims)?;
+    Ok(u32::try_from(number).map_or(DeviceClass::Other, DeviceClass::of))
+}
+
+fn limit_class(value: &Value) -> Result<String, Flaw> {
+    let name = value.as_str().filter(|name| name.len() <= LIMIT_CLASS_LEN_MAX);
+    name.map(str::to_owned).ok_or(Flaw::Claims)
 }
 
 /// More than anybody means, and few enough to be counted in milliseconds without loss.

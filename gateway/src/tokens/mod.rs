@@ -20,7 +20,7 @@ use protocol::UnixMillis;
 use protocol::limits::ID_LEN_MAX;
 use serde_json::{Map, Value};
 
-pub use self::claims::{Binding, Claims};
+pub use self::claims::{Binding, Claims, Names};
 pub use self::keys::{Algorithm, KeySet};
 pub use self::mint::{Draft, Signer};
 pub use crate::counters::flaw::Flaw;
@@ -35,7 +35,7 @@ pub struct Terms {
     /// How far the clocks of whoever issues tokens may be off.
     pub skew: Duration,
     /// Name of the claim that is the user's id.
-    pub user_claim: String,
+    pub names: Names,
 }
 
 /// Verifies tokens.
@@ -113,7 +113,7 @@ impl Verifier {
         let key = self.select(token)?;
         let said = decode::<Map<String, Value>>(token, key.decoding(), &self.validation(key.algorithm()));
         let said = said.map_err(|error| flaw(error.kind()))?.claims;
-        let mut claims = Claims::read(&said, &self.terms.user_claim)?;
+        let mut claims = Claims::read(&said, &self.terms.names)?;
         let skew = u64::try_from(self.terms.skew.as_millis()).unwrap_or(u64::MAX);
         let latest = UnixMillis(now.0.saturating_add(skew));
         if claims.not_before.max(claims.issued).is_some_and(|begin| begin > latest) {

@@ -38,7 +38,7 @@ fn terms() -> Terms {
         issuer: Some("login.example".to_owned()),
         audience: vec!["chat".to_owned()],
         skew: Duration::from_secs(30),
-        user_claim: "sub".to_owned(),
+        names: Names::default(),
     }
 }
 
@@ -49,8 +49,12 @@ fn set(keys: &str) -> KeySet {
 
 /// Takes tokens of whoever, for whomever, in which the issuer is the user.
 fn lenient(keys: &str) -> Verifier {
-    let terms =
-        Terms { issuer: None, audience: Vec::new(), skew: Duration::ZERO, user_claim: "iss".to_owned() };
+    let terms = Terms {
+        issuer: None,
+        audience: Vec::new(),
+        skew: Duration::ZERO,
+        names: Names { user: "iss".to_owned(), ..Names::default() },
+    };
     Verifier::new(set(keys), terms)
 }
 

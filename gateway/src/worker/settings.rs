@@ -14,6 +14,7 @@ use crate::admission::balancers::Balancers;
 use crate::admission::buckets::AddressLimits;
 use crate::admission::rates::Rates;
 use crate::config::{DevelopmentToken, NextKey};
+use crate::directory::claims::Allowed;
 use crate::rate::Rate;
 use crate::session::Grant;
 use crate::tokens::Verifier;
@@ -80,7 +81,9 @@ pub struct Settings {
     /// Idle buffers kept for the next messages, in bytes.
     pub buffers_idle_max: usize,
     /// Devices of one user.
-    pub devices_max: u32,
+    pub devices: Allowed,
+    /// Names of the classes of accounts, in the order in which listeners have their rates.
+    pub classes: Vec<String>,
     /// Tombstones of replaced logins.
     pub tombstones_max: usize,
     /// How long a replaced login stays away.
@@ -204,7 +207,8 @@ impl Settings {
             waiting: park::Bounds { requests_max: 2, bytes_max: 2048 },
             waiting_max: seconds(2),
             buffers_idle_max: 1 << 16,
-            devices_max: 2,
+            devices: Allowed { most: 2, ..Allowed::default() },
+            classes: Vec::new(),
             tombstones_max: 8,
             tombstone_time: seconds(600),
             realm: "default".to_owned(),
@@ -337,7 +341,7 @@ const TRY_LATER: Duration = Duration::from_secs(2);
 
 impl From<CloseCode> for Farewell {
     fn from(code: CloseCode) -> Self {
-        let final_codes = [CloseCode::Replaced, CloseCode::Banned];
+        let final_codes = [CloseCode::Replaced, CloseCode::Banned, CloseCode::DeviceRefused];
         let do_not_reconnect = final_codes.contains(&code);
         Self { code: code.number(), retry_after: Duration::ZERO, do_not_reconnect }
     }

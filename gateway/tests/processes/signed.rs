@@ -175,3 +175,55 @@ fn a_token_from_before_a_revocation_is_worth_nothing_and_one_from_after_it_is() 
     wait_until("a new one is good", || scene.told(&scene.mint("alice", "one.jwk", &[])) == Heard::Welcome);
     assert_eq!(scene.told(&old), closed(CloseCode::AuthFailed));
 }
+
+const POLICY: &str = "auth.mode = 'jwt'\nauth.keys = 'keys.json'\nauth.issuer = 'login.example'\n\
+                      auth.audience = ['chat']\ndevices.phone = 'refuse 1'\n\
+                      class = [{ name = 'service', control_per_link = '5000/s', frames_per_link = '5000/s', \
+                      frames_per_user = '5000/s' }]\n";
+
+/// A login on a device; what it is told.
+fn on_device(scene: &Scene, device: &str, token: &str) -> (Client, Heard) {
+    let mut client = Client::connect(&scene.target);
+    let (token, device) = (token.as_bytes(), device.as_bytes());
+    client.send(&[Frame::Auth(Auth { token, device, class: 3, ..Auth::default() })]);
+    let heard = client.hear_one(|_| true);
+    (client, heard)
+}
+
+#[test]
+fn what_a_token_says_of_device_and_account_holds_and_so_it_does_after_a_ticket() {
+    let Some(folder) = Folder::new() else { return };
+    let scene = Scene::set_in(folder, POLICY);
+    let phone = |id: &str| {
+        let claims = ["--claim", "device_class=phone", "--claim", "limit_class=service", "--claim", id];
+        scene.mint("alice", "one.jwk", &claims)
+    };
+    let (mut first, heard) = on_device(&scene, "first", &phone("jti=one"));
+    assert_eq!(heard, Heard::Welcome);
+    // The client's word says desktop, and the token's counts.
+    assert_eq!(on_device(&scene, "second", &phone("jti=two")).1, closed(CloseCode::DeviceRefused));
+    assert_eq!(scene.target.sum("gateway_kept_out_total", "guard=\"devices\""), 1);
+    let (_tablet, heard) = on_device(&scene, "tablet", &scene.mint("alice", "one.jwk", &[]));
+    assert_eq!(heard, Heard::Welcome, "nobody but itself says what it is");
+
+    let pings: Vec<_> = (0..600).map(|_| Frame::Ping(Default::default())).collect();
+    let pongs = |client: &mut Client| {
+        client.send(&pings);
+        let heard = client.hear(600);
+        heard.iter().filter(|heard| **heard == Heard::Other("pong")).count()
+    };
+    assert_eq!(pongs(&mut first), 600, "a service may say more");
+    let ticket = first.tickets.pop().expect("a welcome brings tickets");
+    drop(first);
+    wait_until("its link is gone", || scene.target.metric("gateway_sessions") == 1);
+    let mut again = Client::dial(&scene.target, Some(&ticket)).expect("a good ticket");
+    again.send(&[Frame::Auth(Auth { device: b"first", ..Auth::default() })]);
+    assert_eq!(again.hear(1), [Heard::Welcome]);
+    assert_eq!(on_device(&scene, "second", &phone("jti=two")).1, closed(CloseCode::DeviceRefused));
+    assert_eq!(pongs(&mut again), 600);
+    let unknown = scene.mint("bob", "one.jwk", &["--claim", "limit_class=nobody"]);
+    let (mut bob, heard) = on_device(&scene, "phone", &unknown);
+    assert_eq!(heard, Heard::Welcome);
+    assert!(pongs(&mut bob) < 300);
+    assert_eq!(scene.target.metric("gateway_limit_classes_unknown_total"), 1);
+}

@@ -364,6 +364,8 @@ impl Peer {
             device,
             device_key: None,
             bound_key: None,
+            class: protocol::DeviceClass::Unknown,
+            limit_class: Vec::new(),
         };
         let mut salt = [4; 16];
         salt[..8].copy_from_slice(&self.number.to_be_bytes());

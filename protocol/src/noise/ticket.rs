@@ -6,7 +6,8 @@
 //!                                                  aad = group key id ‖ salt, content)
 //! content = format 1 ‖ psk 32 ‖ origin suite 1 ‖ server key id 4 ‖ issued u64 ‖ auth time u64 ‖ login u64
 //!           ‖ token end u64 ‖ ticket end u64 ‖ revocation epoch u32 ‖ user (u8 length ‖ bytes) ‖ device (the same)
-//!           ‖ flags 1 ‖ [device key 32] ‖ [bound key 32] ‖ zeros up to 320
+//!           ‖ flags 1 ‖ [device key 32] ‖ [bound key 32] ‖ [device class 1 ‖ limit class (u8 length ‖ bytes)]
+//!           ‖ zeros up to 320
 //! ```
 //!
 //! All numbers are big-endian, times are Unix milliseconds. Only gateways read tickets; clients carry them as they
@@ -25,8 +26,9 @@ use zeroize::Zeroizing;
 
 use super::keys::{KeyId, PublicKey};
 use super::suite::{Cipher, Pattern, Suite};
+use crate::code::DeviceClass;
 use crate::error::Error;
-use crate::limits::{ID_LEN_MAX, TAG_LEN, TICKET_LEN_MAX};
+use crate::limits::{ID_LEN_MAX, LIMIT_CLASS_LEN_MAX, TAG_LEN, TICKET_LEN_MAX};
 use crate::time::UnixMillis;
 
 /// How long a ticket is good after it was issued, unless its token ends earlier.
@@ -71,6 +73,10 @@ pub struct Identity {
     pub device_key: Option<PublicKey>,
     /// The Ed25519 key that token and tickets are bound to, if they are: see [`Bound`](super::Bound).
     pub bound_key: Option<[u8; 32]>,
+    /// The class of the device.
+    pub class: DeviceClass,
+    /// The class of the account, at most 32 bytes; empty without one.
+    pub limit_class: Vec<u8>,
 }
 
 impl Identity {
@@ -99,7 +105,14 @@ impl Identity {
         if self.device_key.is_some() != (self.origin_suite.pattern() == Pattern::Ik) {
             return Err(Error::Field("device_key"));
         }
+        if self.limit_class.len() > LIMIT_CLASS_LEN_MAX {
+            return Err(Error::Field("limit_class"));
+        }
         Ok(())
+    }
+
+    fn has_classes(&self) -> bool {
+        self.class != DeviceClass::Unknown || !self.limit_class.is_empty()
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -118,9 +131,14 @@ impl Identity {
             out.extend_from_slice(id);
         }
         let (device_key, bound_key) = (self.device_key.map(|key| key.0), self.bound_key);
-        out.push(device_key.map_or(0, |_| DEVICE_KEY) | bound_key.map_or(0, |_| BOUND_KEY));
+        let classes = if self.has_classes() { CLASSES } else { 0 };
+        out.push(device_key.map_or(0, |_| DEVICE_KEY) | bound_key.map_or(0, |_| BOUND_KEY) | classes);
         for key in [device_key, bound_key].into_iter().flatten() {
             out.extend_from_slice(&key);
+        }
+        if self.has_classes() {
+            out.extend([self.class as u8, self.limit_class.len() as u8]);
+            out.extend_from_slice(&self.limit_class);
         }
         out.resize(start + CONTENT_LEN, 0);
     }
@@ -148,6 +166,8 @@ impl Identity {
             device: take_id(bytes)?,
             device_key: None,
             bound_key: None,
+            class: DeviceClass::Unknown,
+            limit_class: Vec::new(),
         };
         let [flags] = take(bytes)?;
         if flags & DEVICE_KEY != 0 {
@@ -156,7 +176,15 @@ impl Identity {
         if flags & BOUND_KEY != 0 {
             identity.bound_key = Some(take(bytes)?);
         }
-        let is_whole = flags & !(DEVICE_KEY | BOUND_KEY) == 0 && bytes.iter().all(|&byte| byte == 0);
+        if flags & CLASSES != 0 {
+            let [class] = take(bytes)?;
+            identity.class = DeviceClass::from_number(class.into())?;
+            identity.limit_class = take_name(bytes)?;
+            // Classes that say nothing are not written.
+            identity.has_classes().then_some(())?;
+        }
+        let is_whole =
+            flags & !(DEVICE_KEY | BOUND_KEY | CLASSES) == 0 && bytes.iter().all(|&byte| byte == 0);
         (is_whole && identity.check().is_ok()).then_some(identity)
     }
 }
@@ -372,10 +400,14 @@ fn take_moment(bytes: &mut &[u8]) -> Option<UnixMillis> {
 }
 
 fn take_id(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+    take_name(bytes).filter(|id| (1..=ID_LEN_MAX).contains(&id.len()))
+}
+
+fn take_name(bytes: &mut &[u8]) -> Option<Vec<u8>> {
     let [len] = take(bytes)?;
-    let (id, rest) = bytes.split_at_checked(usize::from(len))?;
+    let (name, rest) = bytes.split_at_checked(usize::from(len))?;
     *bytes = rest;
-    (1..=ID_LEN_MAX).contains(&id.len()).then(|| id.to_vec())
+    Some(name.to_vec())
 }
 
 const FORMAT: u8 = 1;
@@ -388,10 +420,14 @@ const HEAD_LEN: usize = 4 + 16;
 const DEVICE_KEY: u8 = 1;
 /// Bit of a content that holds the key it is bound to.
 const BOUND_KEY: u8 = 2;
+/// Bit of a content that holds the classes of device and account.
+const CLASSES: u8 = 4;
 /// Every content has this length, padded with zeros.
 const CONTENT_LEN: usize = 320;
 /// Every ticket has this length.
 pub const SEALED_LEN: usize = HEAD_LEN + CONTENT_LEN + TAG_LEN;
 
 const _: () = assert!(SEALED_LEN <= TICKET_LEN_MAX, "a preamble can carry every ticket");
-const _: () = assert!(1 + 32 + 1 + 4 + 5 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 2 * 32 <= CONTENT_LEN);
+const _: () = assert!(
+    1 + 32 + 1 + 4 + 5 * 8 + 4 + 2 * (1 + ID_LEN_MAX) + 1 + 2 * 32 + 2 + LIMIT_CLASS_LEN_MAX <= CONTENT_LEN
+);

@@ -76,6 +76,8 @@ pub(crate) fn identity() -> Identity {
         device: b"phone".to_vec(),
         device_key: None,
         bound_key: None,
+        class: protocol::DeviceClass::Unknown,
+        limit_class: Vec::new(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `tickets.json`: what gateways of a group say to each other through their clients.
 
-use protocol::UnixMillis;
 use protocol::noise::ticket::Identity;
 use protocol::noise::{PublicKey, Suite, TicketKeys};
+use protocol::{DeviceClass, UnixMillis};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac::{self, HMAC_SHA256};
 
@@ -68,8 +68,14 @@ fn good() -> Vec<(&'static str, Identity)> {
             Identity { auth_time: earlier((7 * 24 - 1) * HOUR), ..identity() },
         ),
         ("issued a minute in the future", Identity { issued: later(60_000), ..identity() }),
+        ("from a phone", Identity { class: DeviceClass::Phone, ..identity() }),
+        ("of a class of accounts, bound", {
+            Identity { limit_class: b"service".to_vec(), bound_key: Some(BOUND_KEY), ..identity() }
+        }),
         ("the longest names, everything set", {
             Identity {
+                class: DeviceClass::Other,
+                limit_class: vec![b'c'; 32],
                 user: vec![b'u'; 64],
                 device: vec![b'd'; 64],
                 token_exp: Some(later(2 * HOUR)),
@@ -105,7 +111,9 @@ fn show(name: &str, identity: &Identity) -> Json {
 
 fn fields(identity: &Identity) -> Json {
     let moment = |moment: Option<UnixMillis>| Json::long(moment.map_or(0, |moment| moment.0));
-    let flags = u8::from(identity.device_key.is_some()) | u8::from(identity.bound_key.is_some()) << 1;
+    let has_classes = identity.class != DeviceClass::Unknown || !identity.limit_class.is_empty();
+    let keys = u8::from(identity.device_key.is_some()) | u8::from(identity.bound_key.is_some()) << 1;
+    let flags = keys | u8::from(has_classes) << 2;
     Json::object([
         ("format", 1_u8.into()),
         ("psk", Json::hex(*identity.psk)),
@@ -122,6 +130,8 @@ fn fields(identity: &Identity) -> Json {
         ("flags", flags.into()),
         ("device_key", identity.device_key.map_or(Json::Null, |key| Json::hex(key.0))),
         ("bound_key", identity.bound_key.map_or(Json::Null, Json::hex)),
+        ("class", identity.class.number().into()),
+        ("limit_class", Json::hex(&identity.limit_class)),
     ])
 }
 
@@ -239,6 +249,7 @@ fn contents() -> Vec<Refused> {
     let (suite, user) = (33, 82);
     let device = user + 1 + 5;
     let flags = device + 1 + 5;
+    let classes = |len: u8| [&[4, 1, len][..], &vec![b'c'; len.into()]].concat();
     let swap = |from: usize, to: usize, with: &[u8]| [&plain[..from], with, &plain[to..]].concat();
     let mut long_user = swap(user, device, &[&[65][..], &[b'u'; 65]].concat());
     long_user.truncate(320);
@@ -256,7 +267,10 @@ fn contents() -> Vec<Refused> {
         refused("a user of 65 bytes", seal(&long_user)),
         changed("a device of no bytes", &plain, device, 0),
         changed("a device that is longer than allowed", &plain, device, 255),
-        changed("an unknown flag", &plain, flags, 4),
+        changed("an unknown flag", &plain, flags, 8),
+        changed("classes that say nothing", &plain, flags, 4),
+        refused("a class of devices that is not known", seal(&swap(flags, flags + 3, &[4, 6, 0]))),
+        refused("a class of accounts of 33 bytes", seal(&swap(flags, flags + 36, &classes(33)))),
         changed("an unknown flag beside a known one", &with_key, flags, 0x81),
         changed("wrong padding: the first byte behind the flags", &plain, flags + 1, 1),
         changed("wrong padding: the last byte", &plain, 319, 1),

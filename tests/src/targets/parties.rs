@@ -135,5 +135,7 @@ pub(super) fn identity(server: PublicKey) -> Identity {
         device: b"phone".to_vec(),
         device_key: None,
         bound_key: None,
+        class: protocol::DeviceClass::Unknown,
+        limit_class: Vec::new(),
     }
 }

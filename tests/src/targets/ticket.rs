@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use protocol::noise::ticket::{SEALED_LEN, TICKET_CHAIN_MAX, TICKET_KEYS_MAX, TICKET_LIFETIME};
 use protocol::noise::{Identity, KeyId, Pattern, PublicKey, Suite, TicketKeys};
-use protocol::{Error, UnixMillis};
+use protocol::{DeviceClass, Error, UnixMillis};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{digest, hmac};
 
@@ -140,6 +140,8 @@ pub(super) fn read_identity(script: &mut Script<'_>) -> Identity {
         device,
         device_key: has(DEVICE_KEY).then_some(PublicKey([device_key; 32])),
         bound_key: has(BOUND_KEY).then_some([bound_key; 32]),
+        class: DeviceClass::of(u32::from(flags >> 5)),
+        limit_class: if has(LIMIT_CLASS) { vec![bound_key; usize::from(bound_key % 33)] } else { Vec::new() },
     }
 }
 
@@ -147,6 +149,7 @@ pub(super) const TOKEN_ENDS: u8 = 1;
 pub(super) const DEVICE_KEY: u8 = 2;
 pub(super) const ENDS: u8 = 4;
 pub(super) const BOUND_KEY: u8 = 8;
+const LIMIT_CLASS: u8 = 16;
 
 /// A key opens what it sealed for as long as it was promised, and no longer.
 fn rotations(script: &mut Script<'_>) -> usize {

@@ -26,6 +26,7 @@ mod logins;
 mod order;
 mod places;
 mod planted;
+mod policy;
 mod presence;
 mod proof;
 mod rates;

@@ -152,8 +152,9 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
          [receive]\nparked_accepts = 4\npromote_after = 3\ndemote_after = \"2s\"\n\
          [requests]\nlink_count = {GRANT}\nlink_bytes = \"64KiB\"\nstream_count = 24\ndeadline = \"5s\"\n\
          [upstream]\nkey = \"key\"\nredial_max = \"1s\"\nheartbeat = \"2s\"\neject_time = \"2s\"\n\
-         {}{}",
+         [devices]\n{}{}{}",
         costs(shape.costs),
+        if shape.few_devices { "phone = \"replace 1\"\ndesktop = \"refuse 1\"\n" } else { "" },
         listener(shape.proxy),
         backends(shape)
     );

@@ -42,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) costs: Costs,
     /// Whether a balancer stands in front.
     pub(crate) proxy: ProxyProtocol,
+    /// Whether a user may have one phone, of which the last to come stays, and one desktop, of which the first does.
+    pub(crate) few_devices: bool,
     /// Whether peers on this machine are no strangers.
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
@@ -106,6 +108,7 @@ impl Shape {
             share: if rng.one_in(3) { 1 } else { 30 },
             costs: if rng.one_in(3) { Costs::Little } else { Costs::Whatever },
             proxy: ProxyProtocol::Off,
+            few_devices: false,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
             grant_bytes: GRANT_BYTES,
@@ -134,6 +137,7 @@ impl Shape {
             share: 30,
             costs: Costs::Whatever,
             proxy: ProxyProtocol::Off,
+            few_devices: false,
             exempt: false,
             scarce: None,
             grant_bytes: GRANT_BYTES,

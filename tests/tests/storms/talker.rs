@@ -8,7 +8,7 @@ use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame, Outcome, Ping, Request};
-use protocol::{CloseCode, Refusal, Time};
+use protocol::{CloseCode, DeviceClass, Refusal, Time};
 
 use crate::carried::named;
 use crate::settings::{PORT, SERVER, token};
@@ -29,6 +29,7 @@ pub(crate) struct Talker {
     user: String,
     device: String,
     heartbeat_ms: u32,
+    class: DeviceClass,
     pub(crate) heard: Heard,
 }
 
@@ -57,6 +58,8 @@ pub(crate) struct Heard {
     /// Codes that it was warned of, with how near they are.
     pub(crate) warned: Vec<(CloseCode, u32)>,
     pub(crate) closed: Option<CloseCode>,
+    /// Whether it was told to stay away.
+    pub(crate) stays_away: bool,
 }
 
 impl Talker {
@@ -88,8 +91,14 @@ impl Talker {
             user: user.to_owned(),
             device: device.to_owned(),
             heartbeat_ms,
+            class: DeviceClass::Unknown,
             heard: Heard::default(),
         }
+    }
+
+    /// The same, of a class of devices.
+    pub(crate) fn of_class(self, class: DeviceClass) -> Self {
+        Self { class, ..self }
     }
 
     /// Whether its link stands.
@@ -154,7 +163,8 @@ impl Talker {
         let (text, user, device) = (token().text(), self.user.clone(), self.device.clone());
         let (token, user, device) = (text.as_bytes(), user.as_bytes(), device.as_bytes());
         let heartbeat_ms = self.heartbeat_ms;
-        let auth = Auth { token, user, device, heartbeat_ms, ..Auth::default() };
+        let class = self.class.number();
+        let auth = Auth { token, user, device, heartbeat_ms, class, ..Auth::default() };
         Frame::Auth(auth).encode(&mut self.batch);
         self.send();
     }
@@ -183,7 +193,9 @@ impl Heard {
             Frame::Left { .. } => self.left += 1,
             Frame::Pong { .. } => self.pongs += 1,
             Frame::Warning { code: number, score } => self.warned.push((code(*number), *score)),
-            Frame::Close(close) => self.closed = Some(code(close.code)),
+            Frame::Close(close) => {
+                (self.closed, self.stays_away) = (Some(code(close.code)), close.do_not_reconnect);
+            }
             _ => {}
         }
     }

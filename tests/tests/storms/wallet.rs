@@ -137,6 +137,8 @@ fn forged(group: [u8; 32], user: &str, issued: UnixMillis) -> Ticket {
         device: b"device".to_vec(),
         device_key: None,
         bound_key: None,
+        class: protocol::DeviceClass::Unknown,
+        limit_class: Vec::new(),
     };
     let keys = TicketKeys::new(group, REALM, issued);
     let ticket = keys.issue(&identity, &[6; 16]).expect("the identity is whole");

@@ -8,6 +8,7 @@ use crate::config::problem::nearest;
 use crate::config::section::Reader;
 use crate::config::sections::{AuthKeys, AuthMode};
 use crate::config::{Auth, DevelopmentToken, ReadFile, Secret};
+use crate::tokens::Names;
 use crate::tokens::{KeySet, Terms, Verifier};
 
 /// Resolves and checks the mode. `server` is the key that the development token is made of.
@@ -79,7 +80,11 @@ fn jwt(reader: &mut Reader<'_>, keys: &AuthKeys, read: ReadFile<'_>) -> Option<A
                 issuer: keys.issuer.clone(),
                 audience: keys.audience.clone(),
                 skew: keys.skew,
-                user_claim: keys.user_claim.clone(),
+                names: Names {
+                    user: keys.user_claim.clone(),
+                    class: keys.device_class_claim.clone(),
+                    limit_class: keys.limit_class_claim.clone(),
+                },
             };
             let verifier = Arc::new(Verifier::new(set, terms));
             let (in_flight_max, remembered) = (keys.in_flight_max, keys.remembered);

@@ -2,6 +2,7 @@
 
 use toml::de::DeTable;
 
+use crate::config::devices::Devices;
 use crate::config::rates::{ClassKeys, RateKeys};
 use crate::config::section::{Key, Reader, Section};
 use crate::config::sections::{
@@ -9,7 +10,7 @@ use crate::config::sections::{
     ListenerKeys, Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
 
-const TABLES: [(&str, &[Key]); 20] = [
+const TABLES: [(&str, &[Key]); 21] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
@@ -19,6 +20,7 @@ const TABLES: [(&str, &[Key]); 20] = [
     ("admission", Admission::KEYS),
     ("rates", RateKeys::KEYS),
     ("class", ClassKeys::KEYS),
+    ("devices", Devices::KEYS),
     ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
     ("ring", RingKeys::KEYS),
@@ -48,6 +50,7 @@ pub(super) struct Tables {
     pub(super) admission: Admission,
     pub(super) rates: RateKeys,
     pub(super) classes: Vec<ClassKeys>,
+    pub(super) devices: Devices,
     pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
     pub(super) ring: RingKeys,
@@ -74,6 +77,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let admission = reader.table(root, "admission");
     let rates = reader.table(root, "rates");
     let classes = reader.tables(root, "class");
+    let devices = reader.table(root, "devices");
     let lists = reader.table(root, "lists");
     let heartbeat = reader.table(root, "heartbeat");
     let ring = reader.table(root, "ring");
@@ -95,6 +99,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         admission: admission?,
         rates: rates?,
         classes: classes?,
+        devices: devices?,
         lists: lists?,
         heartbeat: heartbeat?,
         ring: ring?,

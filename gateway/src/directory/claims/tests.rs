@@ -9,7 +9,7 @@ fn key() -> HashKey {
 fn bounds() -> Bounds {
     Bounds {
         links: 8,
-        devices_max: 4,
+        devices: Allowed { most: 4, ..Allowed::default() },
         tombstones_max: 100,
         tombstone: Duration::from_secs(600),
         revocations_max: 10,
@@ -19,7 +19,7 @@ fn bounds() -> Bounds {
 }
 
 fn claims(devices_max: u32) -> Claims {
-    Claims::new(key(), &Bounds { devices_max, ..bounds() })
+    Claims::new(key(), &Bounds { devices: Allowed { most: devices_max, ..Allowed::default() }, ..bounds() })
 }
 
 fn at(seconds: u64) -> Time {
@@ -34,8 +34,9 @@ fn claim(user: &str, device: &str, slot: u32) -> Claim {
         link: LinkId::new(0, slot, 1),
         login: 1_000 + u64::from(slot),
         login_time: UnixMillis(5_000 + u64::from(slot)),
+        class: DeviceClass::Other,
         is_login: true,
-        on_trial: false,
+        on_trial: Guards::NONE,
     }
 }
 
@@ -50,7 +51,11 @@ fn links(claims: &Claims, user: &str, device: Option<&str>) -> Vec<u32> {
 /// Made-up devices of somebody who has a user's token do not push the user's own out.
 #[test]
 fn whoever_logs_in_too_often_replaces_nobody_and_a_renewal_is_no_login() {
-    let few = Bounds { devices_max: 2, logins: Rate::new(10, Duration::from_secs(60), 3), ..bounds() };
+    let few = Bounds {
+        devices: Allowed { most: 2, ..Allowed::default() },
+        logins: Rate::new(10, Duration::from_secs(60), 3),
+        ..bounds()
+    };
     let mut claims = Claims::new(key(), &few);
     let phone = claim("alice", "phone", 1);
     claims.claim(&phone, at(0));
@@ -66,9 +71,75 @@ fn whoever_logs_in_too_often_replaces_nobody_and_a_renewal_is_no_login() {
     let held = claim("alice", "made up 3", 3);
     let renewed = Claim { is_login: false, ..held };
     assert_eq!(claims.claim(&renewed, at(1)).outcome, Outcome::Granted);
-    let tried = Claim { on_trial: true, ..claim("alice", "made up 41", 41) };
+    let tried =
+        Claim { on_trial: Guards::NONE.with(Guard::LoginsPerUser), ..claim("alice", "made up 41", 41) };
     let claimed = claims.claim(&tried, at(1));
     assert!(matches!(claimed.outcome, Outcome::Replaced { .. }) && claimed.pace == Pace::Flood);
+}
+
+/// With policies for phones and desktops; three devices in all.
+fn with_policies(beyond: Beyond, names_logins: bool) -> Claims {
+    let mut classes = [DevicePolicy::Allow; 6];
+    classes[DeviceClass::Phone as usize] = DevicePolicy::Replace(1);
+    classes[DeviceClass::Desktop as usize] = DevicePolicy::Refuse(1);
+    Claims::new(key(), &Bounds { devices: Allowed { most: 3, beyond, classes, names_logins }, ..bounds() })
+}
+
+fn of(class: DeviceClass, device: &str, slot: u32) -> Claim {
+    Claim { class, ..claim("alice", device, slot) }
+}
+
+#[test]
+fn each_class_of_devices_has_its_policy_and_all_together_have_one() {
+    use DeviceClass::{Desktop, Other, Phone, Web};
+    let mut claims = with_policies(Beyond::Refuse, true);
+    let mut outcome = |claim: &Claim| claims.claim(claim, at(0)).outcome;
+    assert_eq!(outcome(&of(Phone, "old phone", 1)), Outcome::Granted);
+    assert_eq!(outcome(&of(Desktop, "office", 2)), Outcome::Granted);
+    let replaced = |slot| Outcome::Replaced { loser: LinkId::new(0, slot, 1), same_login: false };
+    assert_eq!(outcome(&of(Phone, "new phone", 3)), replaced(1));
+    assert_eq!(outcome(&of(Phone, "old phone", 4)), replaced(3), "with another login it may come back");
+    assert_eq!(outcome(&of(Phone, "new phone", 3)), Outcome::Superseded);
+    assert_eq!(outcome(&of(Desktop, "home", 5)), Outcome::NoMoreDevices);
+    assert_eq!(outcome(&of(Desktop, "office", 6)), replaced(2), "a device is not one more than itself");
+    assert_eq!(outcome(&of(Web, "browser", 7)), Outcome::Granted);
+    assert_eq!(outcome(&of(Other, "watch", 8)), Outcome::NoMoreDevices, "four in all");
+    assert_eq!(outcome(&of(Phone, "third phone", 9)), replaced(4), "there was a phone");
+    // A device that says that it is something else now is still the same one.
+    assert_eq!(outcome(&of(Desktop, "browser", 10)), replaced(7));
+}
+
+#[test]
+fn a_policy_on_trial_lets_one_more_in_and_says_so() {
+    let mut claims = with_policies(Beyond::Refuse, true);
+    let on_trial = Guards::NONE.with(Guard::Devices);
+    let claimed = [1, 2].map(|slot| {
+        let claim = Claim { on_trial, ..of(DeviceClass::Desktop, &format!("desk {slot}"), slot) };
+        let claimed = claims.claim(&claim, at(0));
+        (claimed.outcome, claimed.is_one_too_many)
+    });
+    assert_eq!(claimed, [(Outcome::Granted, false), (Outcome::Granted, true)]);
+    assert_eq!(links(&claims, "alice", None), [1, 2]);
+}
+
+/// Whoever has stolen a token makes devices up: they push out each other, and none of those that are real.
+#[test]
+fn devices_of_one_login_push_out_each_other_before_those_of_others() {
+    let made_up = |slot| Claim { login: 1_001, ..claim("alice", &format!("made up {slot}"), slot) };
+    let mut claims = with_policies(Beyond::Replace, true);
+    for (device, slot) in [("phone", 1), ("tablet", 2)] {
+        claims.claim(&claim("alice", device, slot), at(0));
+    }
+    for slot in 10..30 {
+        claims.claim(&made_up(slot), at(1));
+    }
+    assert_eq!(links(&claims, "alice", None), [1, 2, 29]);
+    // Where all have the same login, or its name says nothing, the first one goes.
+    let mut claims = with_policies(Beyond::Replace, false);
+    for slot in 1..=4 {
+        claims.claim(&made_up(slot), at(0));
+    }
+    assert_eq!(links(&claims, "alice", None), [2, 3, 4]);
 }
 
 #[test]
@@ -91,7 +162,12 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
         let claimed = claims.claim(&claim("alice", device, slot), at(0));
         assert_eq!(
             claimed,
-            Claimed { link: LinkId::new(0, slot, 1), outcome: Outcome::Granted, pace: Pace::Fine }
+            Claimed {
+                link: LinkId::new(0, slot, 1),
+                outcome: Outcome::Granted,
+                pace: Pace::Fine,
+                is_one_too_many: false
+            }
         );
     }
     claims.claim(&claim("bob", "phone", 3), at(0));
@@ -206,7 +282,7 @@ proptest! {
     fn behaves_like_a_list(steps in prop::collection::vec((0..3u8, 0..4u32, 0..4u32), 1..200)) {
         let tombstone = Duration::ZERO;
         let bounds =
-            Bounds { links: 4, devices_max: 3, tombstones_max: 0, tombstone, revocations_max: 0, ..bounds() };
+            Bounds { links: 4, devices: Allowed { most: 3, ..Allowed::default() }, tombstones_max: 0, tombstone, revocations_max: 0, ..bounds() };
         let mut claims = Claims::new(key(), &bounds);
         let mut model: Vec<Claim> = Vec::new();
         let mut seen: Vec<Claim> = Vec::new();
@@ -220,7 +296,7 @@ proptest! {
                 let loser = same_device.or(oldest.filter(|_| crowded)).map(|place| model.remove(place).link);
                 let out = match claims.claim(&new, at(0)).outcome {
                     Outcome::Replaced { loser, .. } => Some(loser),
-                    Outcome::Granted | Outcome::Superseded | Outcome::Revoked | Outcome::TooOften => None,
+                    _ => None,
                 };
                 prop_assert_eq!(out, loser);
                 model.push(new);

@@ -17,7 +17,7 @@ use protocol::{CloseCode, UnixMillis};
 
 use crate::admission::lists::UserId;
 use crate::config::NextKey;
-use crate::counters::guard::Guard;
+use crate::counters::guard::{Guard, Guards};
 use crate::directory::churn::Pace;
 use crate::directory::claims::{Claim, Claimed, Outcome};
 use crate::session::{Proof, Session, SessionKey};
@@ -113,6 +113,7 @@ impl Parts {
             return self.refuse_auth(token, CloseCode::AuthFailed.into());
         }
         self.sessions.renew(key, &proof);
+        self.links.reclass(token, proof.limit_class);
         self.turn.counters.tokens_renewed.add(1);
         // The owner learns which login this is now, and ends the link if that one was revoked.
         self.send_claim(token, key, proof.issued, false);
@@ -123,6 +124,14 @@ impl Parts {
     fn refuse_auth(&mut self, token: Token, farewell: Farewell) {
         self.turn.counters.authentications_failed.add(1);
         self.links.mark(token, Cause::Close(farewell));
+    }
+
+    /// The user has as many devices as it may have. One whose token is renewed is in already.
+    fn refuse_device(&mut self, token: Token) {
+        if let Some(listener) = self.links.listener(token) {
+            self.turn.kept_out(listener).refused.of(Guard::Devices).add(1);
+        }
+        self.refuse_auth(token, CloseCode::DeviceRefused.into());
     }
 
     /// Asks a client to come back a little later; one that is in stays, with the token it has.
@@ -204,7 +213,7 @@ impl Parts {
 
     /// Claims the device of a session at the user's owner, at its login or when it has another token.
     fn send_claim(&mut self, token: Token, session: SessionKey, issued: UnixMillis, is_login: bool) {
-        let on_trial = self.is_on_trial(token, Guard::LoginsPerUser);
+        let on_trial = self.on_trial(token);
         if let Some((owner, claim)) = self.sessions.claim_of(session, self.link_id(token)) {
             let login_time = issued.min(claim.login_time);
             let is_login = is_login && !self.is_exempt(token);
@@ -235,8 +244,12 @@ impl Parts {
     pub(super) fn claimed(&mut self, claimed: &Claimed) {
         let Some(token) = self.own(claimed.link) else { return };
         self.note_pace(token, claimed);
+        if let Some(listener) = self.links.listener(token).filter(|_| claimed.is_one_too_many) {
+            self.turn.kept_out(listener).on_trial.of(Guard::Devices).add(1);
+        }
         match claimed.outcome {
             Outcome::TooOften => self.put_off(token),
+            Outcome::NoMoreDevices => self.refuse_device(token),
             Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token),
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.refuse_auth(token, CloseCode::AuthFailed.into()),
@@ -248,11 +261,11 @@ impl Parts {
         self.turn.settings.loopback_exempt && self.links.is_local(token)
     }
 
-    /// Whether a guard of a link's listener is on trial.
-    fn is_on_trial(&self, token: Token, guard: Guard) -> bool {
+    /// Which guards are on trial where a link came in.
+    fn on_trial(&self, token: Token) -> Guards {
         let listener = self.links.listener(token);
         let settings = listener.map(|by| &self.turn.settings.listeners[usize::from(by.0)]);
-        settings.is_some_and(|settings| settings.addresses.on_trial.contains(guard))
+        settings.map_or(Guards::NONE, |settings| settings.addresses.on_trial)
     }
 
     /// Counts a login that is one too many, and tells control of users that never stop.
@@ -282,7 +295,8 @@ impl Parts {
         self.turn.counters.authentications.add(1);
         self.send_welcome(token, key, listener, false);
         if !self.is_exempt(token) {
-            self.links.meter(&self.turn, token, 0);
+            let class = self.sessions.get(key).map_or(0, Session::limit_class);
+            self.links.meter(&self.turn, token, class);
         }
         self.door.welcome(&self.turn, token, listener);
         self.announce_opened(token);

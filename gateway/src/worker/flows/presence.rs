@@ -74,6 +74,7 @@ impl Parts {
             login_ms: session.login().0,
             origin_suite: origin.byte().into(),
             peer_key: key.map_or(&[], |key| &key.0),
+            class: session.class().number(),
             ..LinkOpened::default()
         };
         self.streams.link_opened(stream, token.slot, &opened);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use driver::Token;
-use protocol::Time;
+use protocol::{DeviceClass, Time};
 
 use crate::collections::{Key, Slab};
 use crate::upstream::StreamIndex;
@@ -21,6 +21,8 @@ pub(super) struct Judging {
     pub(super) login: u64,
     /// The interval of heartbeats wished for.
     pub(super) heartbeat_ms: u32,
+    /// What the client says that the device is.
+    pub(super) class: DeviceClass,
 }
 
 /// All of them.
@@ -118,7 +120,14 @@ mod tests {
 
     fn judging(slot: u32) -> Judging {
         let link = Token { slot, generation: 1 };
-        Judging { link, stream: FIRST, device: Vec::new(), login: 0, heartbeat_ms: 0 }
+        Judging {
+            link,
+            stream: FIRST,
+            device: Vec::new(),
+            login: 0,
+            heartbeat_ms: 0,
+            class: DeviceClass::Unknown,
+        }
     }
 
     fn at(seconds: u64) -> Time {

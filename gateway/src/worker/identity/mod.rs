@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver::Token;
-use protocol::CloseCode;
 use protocol::link::ServerLink;
 use protocol::noise::Bound;
 use protocol::noise::ticket::Identity as Ticketed;
 use protocol::wire::frame::Auth;
+use protocol::{CloseCode, DeviceClass};
 
 pub(super) use self::verdict::{Proved, Verdict};
 pub(super) use self::waiting::Kept;
@@ -100,7 +100,7 @@ impl Judge {
         may_work: bool,
     ) -> Judged<'a> {
         if let Some(ticketed) = machine.identity() {
-            return judge_ticket(machine, ticketed, auth);
+            return judge_ticket(turn, machine, ticketed, auth);
         }
         let presented = Presented { token: auth.token, user: auth.user, now: turn.wall };
         match self.provider.judge(presented, may_work, &turn.counters) {
@@ -127,7 +127,15 @@ impl Judge {
             }
         };
         let login = self.login(&good.login);
-        let proof = Proof { login, time: turn.wall, issued: good.issued, expiry: good.expiry, tickets };
+        let proof = Proof {
+            login,
+            time: turn.wall,
+            issued: good.issued,
+            expiry: good.expiry,
+            tickets,
+            class: good.class.or(DeviceClass::of(auth.class)),
+            limit_class: limit_class(turn, good.limit_class.as_bytes()),
+        };
         Judged::Known { user: good.user, proof }
     }
 
@@ -164,15 +172,32 @@ impl Judge {
     }
 }
 
+/// The number of a class of accounts, by its name; zero without one, and for one that the config does not know.
+fn limit_class(turn: &Turn, name: &[u8]) -> u8 {
+    if name.is_empty() {
+        return 0;
+    }
+    let place = turn.settings.classes.iter().position(|class| class.as_bytes() == name);
+    turn.counters.limit_classes_unknown.add(place.is_none().into());
+    place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(0)
+}
+
 /// A ticket replaces the token, not the checks.
-fn judge_ticket<'a>(machine: &'a ServerLink, ticketed: &'a Ticketed, auth: &Auth<'a>) -> Judged<'a> {
+fn judge_ticket<'a>(
+    turn: &Turn,
+    machine: &'a ServerLink,
+    ticketed: &'a Ticketed,
+    auth: &Auth<'a>,
+) -> Judged<'a> {
     let same = auth.device == ticketed.device && (auth.user.is_empty() || auth.user == ticketed.user);
     if !same || !auth.token.is_empty() || !machine.owns_ticket(auth.signature) {
         return Judged::Refused(CloseCode::AuthFailed);
     }
     let Ticketed { login, auth_time: time, token_exp: expiry, end, bound_key, .. } = *ticketed;
     let tickets = Some(TicketRule { end, bound_key });
-    let proof = Proof { login, time, issued: time, expiry, tickets };
+    let limit_class = limit_class(turn, &ticketed.limit_class);
+    let class = ticketed.class;
+    let proof = Proof { login, time, issued: time, expiry, tickets, class, limit_class };
     Judged::Known { user: Cow::Borrowed(&ticketed.user), proof }
 }
 

@@ -109,7 +109,15 @@ fn stranger(judge: &Judge) -> ServerLink {
 
 /// The session of alice's phone, which has logged in an hour ago by a login called 77.
 fn session(expiry: Option<UnixMillis>) -> Session {
-    let proof = Proof { login: 77, time: earlier(3600), issued: earlier(3600), expiry, tickets: None };
+    let proof = Proof {
+        login: 77,
+        time: earlier(3600),
+        issued: earlier(3600),
+        expiry,
+        tickets: None,
+        class: DeviceClass::Unknown,
+        limit_class: 0,
+    };
     let grant = Grant { requests: 1, bytes: 1 };
     Session::create(&Login { user: b"alice", device: b"phone", proof, grant, heartbeat_ms: 0 }, [1; 48])
 }

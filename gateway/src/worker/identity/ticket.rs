@@ -42,6 +42,13 @@ impl Judge {
     }
 }
 
+/// The name of the account's class: another gateway of the group may know it by another number.
+fn class_name(turn: &Turn, session: &Session) -> Vec<u8> {
+    let place = usize::from(session.limit_class()).checked_sub(1);
+    let name = place.and_then(|place| turn.settings.classes.get(place));
+    name.map_or_else(Vec::new, |name| name.clone().into_bytes())
+}
+
 fn issue(
     turn: &mut Turn,
     acceptor: &Acceptor,
@@ -67,6 +74,8 @@ fn issue(
         device: session.device().to_vec(),
         device_key: device_key.copied(),
         bound_key: rule.bound_key,
+        class: session.class(),
+        limit_class: class_name(turn, session),
     };
     Some(Ticket {
         ticket: acceptor.tickets()?.issue(&identity, &salt).ok()?.into(),

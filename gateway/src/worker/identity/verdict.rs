@@ -8,10 +8,10 @@ use std::time::Duration;
 use driver::Token;
 use protocol::wire::frame::Auth;
 use protocol::wire::stream::AuthResult;
-use protocol::{CloseCode, Time, UnixMillis};
+use protocol::{CloseCode, DeviceClass, Time, UnixMillis};
 
-use super::Judge;
 use super::asked::Judging;
+use super::{Judge, limit_class};
 use crate::session::{Proof, TicketRule};
 use crate::upstream::StreamIndex;
 use crate::worker::settings::Farewell;
@@ -47,7 +47,8 @@ impl Judge {
         deadline: Time,
     ) -> Option<u64> {
         let (device, heartbeat_ms) = (auth.device.to_vec(), auth.heartbeat_ms);
-        let judging = Judging { link, stream, device, login: self.login(auth.token), heartbeat_ms };
+        let (login, class) = (self.login(auth.token), DeviceClass::of(auth.class));
+        let judging = Judging { link, stream, device, login, heartbeat_ms, class };
         self.asked.insert(judging, deadline)
     }
 
@@ -77,7 +78,15 @@ impl Judge {
         let end = moment(result.ticket_ms.into()).map(|time| UnixMillis(turn.wall.0.saturating_add(time.0)));
         let bound_key = result.bound_key.first_chunk().copied();
         let tickets = (!result.no_tickets).then_some(TicketRule { end, bound_key });
-        let proof = Proof { login, time: turn.wall, issued: turn.wall, expiry, tickets };
+        let proof = Proof {
+            login,
+            time: turn.wall,
+            issued: turn.wall,
+            expiry,
+            tickets,
+            class: DeviceClass::of(result.class).or(judging.class),
+            limit_class: limit_class(turn, result.limit_class.as_bytes()),
+        };
         Ok(Proved { device: judging.device, heartbeat_ms: judging.heartbeat_ms, proof })
     }
 

@@ -36,6 +36,13 @@ impl Links {
         }
     }
 
+    /// The user of a link is of this class from now on.
+    pub(in crate::worker) fn reclass(&mut self, token: Token, class: u8) {
+        if let Some(link) = self.table.living(token) {
+            link.class = class;
+        }
+    }
+
     /// Charges a link for bytes that have arrived.
     pub(super) fn charge_bytes(turn: &mut Turn, link: &mut Link, len: usize) {
         if link.meter.is_metered() {

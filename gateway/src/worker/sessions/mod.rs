@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::limits::ID_LEN_MAX;
-use protocol::{Refusal, Time, UnixMillis};
+use protocol::{DeviceClass, Refusal, Time, UnixMillis};
 
 use super::settings::Settings;
 use super::turn::Turn;
 use crate::admission::rates::{Due, Users};
 use crate::collections::{HashKey, Identity, Slab};
 use crate::counters::Counters;
+use crate::counters::guard::Guards;
 use crate::directory::claims::{Bounds, Claim, Claimed, Claims};
 use crate::directory::owner_of;
 use crate::id::LinkId;
@@ -42,7 +43,7 @@ impl Sessions {
     pub(super) fn new(settings: &Settings, hash: HashKey, rated: Arc<Users>) -> Self {
         let bounds = Bounds {
             links: settings.slots as usize,
-            devices_max: settings.devices_max,
+            devices: settings.devices,
             tombstones_max: settings.tombstones_max,
             tombstone: settings.tombstone_time,
             revocations_max: settings.revocations_max,
@@ -130,7 +131,9 @@ impl Sessions {
         let session = self.get(key)?;
         let (user, device) = (self.hash.identity(session.user()), self.hash.identity(session.device()));
         let (login, login_time) = (session.proof(), session.login());
-        let claim = Claim { user, device, link, login, login_time, is_login: false, on_trial: false };
+        let class = session.class().or(DeviceClass::Other);
+        let claim =
+            Claim { user, device, link, login, login_time, class, is_login: false, on_trial: Guards::NONE };
         Some((self.owner_of(user), claim))
     }
 

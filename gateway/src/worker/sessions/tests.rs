@@ -21,7 +21,15 @@ fn small() -> (Sessions, Turn) {
 
 fn proof() -> Proof {
     let tickets = TicketRule { end: Some(UnixMillis(MOMENT.0 + 1)), bound_key: None };
-    Proof { login: LOGIN, time: MOMENT, issued: MOMENT, expiry: None, tickets: Some(tickets) }
+    Proof {
+        login: LOGIN,
+        time: MOMENT,
+        issued: MOMENT,
+        expiry: None,
+        tickets: Some(tickets),
+        class: DeviceClass::Phone,
+        limit_class: 0,
+    }
 }
 
 fn begin(sessions: &mut Sessions, turn: &mut Turn, user: &[u8]) -> Result<SessionKey, NotBegun> {
@@ -36,7 +44,16 @@ fn link(slot: u32) -> LinkId {
 fn claim(sessions: &Sessions, slot: u32, device: &[u8], login: u64) -> Claim {
     let (user, device) = (sessions.name_of(b"alice"), sessions.name_of(device));
     let login_time = UnixMillis(MOMENT.0 + 1000 * login);
-    Claim { user, device, link: link(slot), login, login_time, is_login: true, on_trial: false }
+    Claim {
+        user,
+        device,
+        link: link(slot),
+        login,
+        login_time,
+        class: DeviceClass::Phone,
+        is_login: true,
+        on_trial: Guards::NONE,
+    }
 }
 
 fn links_of(sessions: &Sessions, device: Option<&[u8]>) -> Vec<u32> {
@@ -153,8 +170,9 @@ fn a_link_claims_its_device_at_the_worker_that_owns_the_user() {
                 link: link(3),
                 login: LOGIN,
                 login_time: MOMENT,
+                class: DeviceClass::Phone,
                 is_login: false,
-                on_trial: false
+                on_trial: Guards::NONE
             }
         );
         assert_eq!(owner, sessions.owner_of(user));
@@ -172,12 +190,12 @@ fn the_claim_that_comes_last_has_the_device_and_the_one_before_stays_away_for_a_
         [(1, 1), (2, 2), (3, 1)].map(|(slot, login)| claim(&sessions, slot, b"phone", login));
     assert_eq!(
         sessions.claim(&first, at(0)),
-        Claimed { link: link(1), outcome: Outcome::Granted, pace: Pace::Fine }
+        Claimed { link: link(1), outcome: Outcome::Granted, pace: Pace::Fine, is_one_too_many: false }
     );
     let replaced = Outcome::Replaced { loser: link(1), same_login: false };
     assert_eq!(
         sessions.claim(&second, at(0)),
-        Claimed { link: link(2), outcome: replaced, pace: Pace::Fine }
+        Claimed { link: link(2), outcome: replaced, pace: Pace::Fine, is_one_too_many: false }
     );
     assert_eq!(sessions.claim(&again, at(599)).outcome, Outcome::Superseded);
     sessions.release(&first);

@@ -56,6 +56,8 @@ fn identity(key: KeyId, bound_key: Option<[u8; 32]>) -> Identity {
         device: b"phone".to_vec(),
         device_key: None,
         bound_key,
+        class: crate::DeviceClass::Unknown,
+        limit_class: Vec::new(),
     }
 }
 

@@ -20,6 +20,8 @@ fn identity() -> Identity {
         device: b"phone".to_vec(),
         device_key: None,
         bound_key: None,
+        class: DeviceClass::Unknown,
+        limit_class: Vec::new(),
     }
 }
 
@@ -41,6 +43,8 @@ fn opens_what_was_issued_and_longest_fields_fit() {
         token_exp: Some(after(3)),
         end: Some(after(4)),
         bound_key: Some([4; 32]),
+        class: DeviceClass::Other,
+        limit_class: vec![b'c'; 32],
         origin_suite: Suite::IkAesGcm,
         ..identity()
     };
@@ -102,6 +106,7 @@ fn issues_nothing_it_could_not_open() {
         (Identity { user: vec![1; 65], ..identity() }, "user"),
         (Identity { device: vec![], ..identity() }, "device"),
         (Identity { device: vec![1; 300], ..identity() }, "device"),
+        (Identity { limit_class: vec![1; 33], ..identity() }, "limit_class"),
         (Identity { origin_suite: Suite::Nnpsk0AesGcm, ..identity() }, "origin_suite"),
         (Identity { origin_suite: Suite::KkAesGcm, ..identity() }, "origin_suite"),
         (Identity { end: Some(UnixMillis(0)), ..identity() }, "end"),

@@ -262,6 +262,8 @@ impl Gateway {
                 device: b"phone".to_vec(),
                 device_key: None,
                 bound_key: None,
+                class: protocol::DeviceClass::Unknown,
+                limit_class: Vec::new(),
             };
             let ticket = keys.issue(&identity, &[number; 16]).unwrap();
             Ticket { ticket: ticket.into(), psk: vec![number; 32].into(), expires_ms: identity.expires().0 }

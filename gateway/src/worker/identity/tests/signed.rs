@@ -11,8 +11,12 @@ fn signer(seed: u8) -> Signer {
 
 fn verifier(signer: &Signer) -> Arc<Verifier> {
     choose_cryptography();
-    let terms =
-        Terms { issuer: None, audience: Vec::new(), skew: Duration::ZERO, user_claim: "sub".to_owned() };
+    let terms = Terms {
+        issuer: None,
+        audience: Vec::new(),
+        skew: Duration::ZERO,
+        names: crate::tokens::Names::default(),
+    };
     Arc::new(Verifier::new(KeySet::read(&signer.key_set()).expect("it was just made"), terms))
 }
 

@@ -73,6 +73,8 @@ impl Rig {
             device: b"phone".to_vec(),
             device_key: None,
             bound_key: None,
+            class: protocol::DeviceClass::Unknown,
+            limit_class: Vec::new(),
         };
         acceptor.tickets().expect("it takes tickets").issue(&identity, &[3; 16]).expect("it is sound")
     }
