@@ -231,6 +231,13 @@ accepts_per_address = "100000/s"
 handshakes_per_turn = 1
 handshakes_waiting = 16
 
+[rates]
+control_per_link = "10000/s"
+frames_per_link = "10000/s"
+frames_per_user = "10000/s"
+bytes_per_link = "64MiB/s"
+bytes_per_user = "64MiB/s"
+
 [heartbeat]
 min = "1s"
 default = "60s"
