@@ -3,7 +3,7 @@
 //! sockets of their own (`SO_REUSEPORT`) would queue it for one that may be full or stand still.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -144,6 +144,20 @@ pub(crate) fn connect_to_own_user(target: &Address) -> io::Result<OwnedFd> {
     }
     // SAFETY: fcntl with F_SETFL takes no memory. No other flag is set on a new socket.
     check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, 0) })?;
+    Ok(socket)
+}
+
+/// A TCP socket that will connect from an address of this machine. The port is chosen when it connects, when the kernel knows
+/// where to: see `IP_BIND_ADDRESS_NO_PORT` in ip(7).
+///
+/// # Errors
+/// What the system calls say; `EADDRNOTAVAIL` when the address is none of this machine's.
+pub(crate) fn bound_to(from: IpAddr) -> io::Result<OwnedFd> {
+    let source = Address::of(&Endpoint::Tcp(SocketAddr::new(from, 0)))?;
+    let socket = open(source.family(), 0)?;
+    set(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+    // SAFETY: `source` is a valid address of the length it states, read during the call only.
+    check(unsafe { libc::bind(socket.as_raw_fd(), source.as_ptr(), source.len()) })?;
     Ok(socket)
 }
 

@@ -23,7 +23,7 @@ fn dialer_over(config: Config, measures: RingConfig) -> Option<Rig> {
 }
 
 fn dial(rig: &mut Rig<Uring>, tag: u32, to: Endpoint) -> Result<Token, Errno> {
-    rig.submit(Op::Connect { tag, to: Box::new(to), trust: Trust::Anybody });
+    rig.submit(Op::Connect { tag, from: None, to: Box::new(to), trust: Trust::Anybody });
     match rig.await_one() {
         Completion::Connected { tag: same, result } if same == tag => result,
         other => panic!("not this connect: {other:?}"),
@@ -91,7 +91,7 @@ fn a_unix_socket_of_another_user_is_not_trusted_where_it_must_be_the_own_one() {
     let path = std::env::temp_dir().join(format!("driver-trust-{}", std::process::id()));
     let own = UnixListener::bind(&path).unwrap();
     let trusting = |rig: &mut Rig<Uring>, trust| {
-        rig.submit(Op::Connect { tag: 3, to: Box::new(Endpoint::Unix(path.clone())), trust });
+        rig.submit(Op::Connect { tag: 3, from: None, to: Box::new(Endpoint::Unix(path.clone())), trust });
         match rig.await_one() {
             Completion::Connected { tag: 3, result } => result,
             other => panic!("not this connect: {other:?}"),
@@ -134,6 +134,72 @@ fn a_unix_socket_of_another_user_is_not_trusted_where_it_must_be_the_own_one() {
     rig.close(token);
     drop(stranger);
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_connect_comes_from_the_address_it_was_given_and_carries_both_ways() {
+    let Some(mut rig) = dialer(Config { slots: 2, ..small() }) else { return };
+    let from_to = |rig: &mut Rig<Uring>, from: &str, to: SocketAddr| {
+        let from = Some(from.parse().unwrap());
+        rig.submit(Op::Connect { tag: 4, from, to: Box::new(Endpoint::Tcp(to)), trust: Trust::Anybody });
+        match rig.await_one() {
+            Completion::Connected { tag: 4, result } => result,
+            other => panic!("not this connect: {other:?}"),
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // More often than there are slots: none stays behind, and no descriptor of this process holds the socket either.
+    for n in 1..=5 {
+        let source = format!("127.1.0.{n}");
+        let token = from_to(&mut rig, &source, address).unwrap();
+        let (mut peer, seen) = listener.accept().unwrap();
+        assert_eq!(seen.ip().to_string(), source);
+        rig.submit(Op::Receive { token, pool: Pool::Streams, mode: Mode::Multishot });
+        peer.write_all(b"pong").unwrap();
+        let completion = rig.await_one();
+        assert_eq!(rig.arrival(completion), (token, b"pong".to_vec(), true));
+        rig.send_all(token, b"ping");
+        let mut got = [0; 4];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ping");
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(matches!(rig.await_one(), Completion::Ended { .. }));
+        rig.close(token);
+        assert_eq!(peer.read(&mut got).unwrap(), 0, "the close of the slot is the socket's end");
+    }
+    let [kept, _also] = [0; 2].map(|_| from_to(&mut rig, "127.1.0.9", address).unwrap());
+    let full = from_to(&mut rig, "127.1.0.9", address).unwrap_err();
+    assert_eq!((full, full.is_shortage()), (Errno(libc::ENFILE), true), "both slots are taken");
+    rig.close(kept);
+    drop(listener);
+    for _ in 0..5 {
+        let refused = from_to(&mut rig, "127.1.0.9", address).unwrap_err();
+        assert_eq!((refused, refused.is_shortage()), (Errno(libc::ECONNREFUSED), false));
+    }
+    // 192.0.2.0/24 is for documents (RFC 5737): no machine has it.
+    let foreign = from_to(&mut rig, "192.0.2.1", address).unwrap_err();
+    assert_eq!((foreign, foreign.is_shortage()), (Errno(libc::EADDRNOTAVAIL), true));
+    assert_eq!(from_to(&mut rig, "::1", address), Err(Errno(libc::EAFNOSUPPORT)));
+    let (from, unix) = (Some(address.ip()), Endpoint::Unix("/nowhere".into()));
+    rig.submit(Op::Connect { tag: 5, from, to: Box::new(unix), trust: Trust::Anybody });
+    assert_eq!(rig.await_one(), Completion::Connected { tag: 5, result: Err(Errno(libc::EINVAL)) });
+}
+
+#[test]
+fn a_connect_from_an_address_ends_at_its_time_limit_too() {
+    let limit = Some(Duration::from_millis(50));
+    let Some(mut rig) = dialer(Config { connect_timeout: limit, ..small() }) else { return };
+    let options = driver::ListenOptions { backlog: 0, ..driver::ListenOptions::default() };
+    let listener = driver::listen(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &options).unwrap();
+    let address = driver::local_address(&listener).unwrap().unwrap();
+    let mut last = None;
+    for n in 1..5 {
+        let from = Some(std::net::IpAddr::from([127, 1, 0, n]));
+        rig.submit(Op::Connect { tag: 1, from, to: Box::new(Endpoint::Tcp(address)), trust: Trust::Anybody });
+        last = Some(rig.await_one());
+    }
+    assert_eq!(last, Some(Completion::Connected { tag: 1, result: Err(Errno(libc::ETIMEDOUT)) }));
 }
 
 #[test]
@@ -181,7 +247,12 @@ fn many_connects_at_once_each_come_back_with_their_tag() {
         std::thread::spawn(move || (0..100).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
     let mut left: std::collections::BTreeSet<u32> = (0..100).collect();
     for &tag in &left {
-        rig.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)), trust: Trust::Anybody });
+        rig.submit(Op::Connect {
+            tag,
+            from: None,
+            to: Box::new(Endpoint::Tcp(address)),
+            trust: Trust::Anybody,
+        });
     }
     let mut tokens = std::collections::BTreeSet::new();
     while !left.is_empty() {

@@ -122,7 +122,7 @@ fn accepts_and_connects_fail_and_the_queue_is_full_until_the_next_wait() {
     let listener = Listener(0);
     assert_eq!(rig.await_one(), Completion::AcceptFailed { listener, errno: Errno(23) });
     let to = Box::new(Endpoint::Tcp(rig.address));
-    rig.submit(Op::Connect { tag: 5, to, trust: Trust::Anybody });
+    rig.submit(Op::Connect { tag: 5, from: None, to, trust: Trust::Anybody });
     assert_eq!(rig.await_one(), Completion::Connected { tag: 5, result: Err(Errno(111)) });
     assert_eq!(rig.driver.inner().parked(), 0, "nothing reached the ring");
     rig.driver.set_plan(Plan { full: Plan::ALWAYS, ..Plan::quiet(0) });
@@ -133,6 +133,24 @@ fn accepts_and_connects_fail_and_the_queue_is_full_until_the_next_wait() {
     rig.driver.wait(0, None).unwrap();
     rig.submit(op);
     assert_eq!(rig.driver.injected().full, 2);
+}
+
+#[test]
+fn a_connect_from_an_address_passes_through_or_is_refused_as_any_other() {
+    let Some(mut rig) = faulty(small()) else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || {
+        let (from, to) = (Some([127, 1, 0, 8].into()), Box::new(Endpoint::Tcp(address)));
+        Op::Connect { tag: 6, from, to, trust: Trust::Anybody }
+    };
+    rig.submit(connect());
+    let Completion::Connected { tag: 6, result: Ok(token) } = rig.await_one() else { panic!("no connect") };
+    assert_eq!(listener.accept().unwrap().1.ip().to_string(), "127.1.0.8");
+    rig.close(token);
+    rig.driver.set_plan(Plan { refused: Plan::ALWAYS, ..Plan::quiet(0) });
+    rig.submit(connect());
+    assert_eq!(rig.await_one(), Completion::Connected { tag: 6, result: Err(Errno(111)) });
 }
 
 #[test]

@@ -87,7 +87,12 @@ struct Load {
 impl Load {
     fn connect(&mut self, address: SocketAddr, links: u32) -> Result<(), String> {
         for tag in 0..links {
-            self.submit(Op::Connect { tag, to: Box::new(Endpoint::Tcp(address)), trust: Trust::Anybody });
+            self.submit(Op::Connect {
+                tag,
+                from: None,
+                to: Box::new(Endpoint::Tcp(address)),
+                trust: Trust::Anybody,
+            });
         }
         let mut connected = 0;
         let end = now() + Duration::from_secs(30);

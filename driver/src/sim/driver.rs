@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Rng;
@@ -179,7 +179,7 @@ impl SimDriver {
                     self.push(world, None, Completion::AcceptFailed { listener, errno });
                 }
             }
-            Op::Connect { tag, to, .. } => self.connect(world, tag, &to),
+            Op::Connect { tag, from, to, .. } => self.connect(world, tag, from, &to),
             Op::Poll { token } => {
                 self.desk(world).slots.at(token.slot).poll = true;
                 self.progress(world, token.slot);
@@ -199,7 +199,10 @@ impl SimDriver {
         }
     }
 
-    fn connect(&mut self, world: &mut World, tag: u32, to: &Endpoint) {
+    fn connect(&mut self, world: &mut World, tag: u32, from: Option<IpAddr>, to: &Endpoint) {
+        if let Some(Err(errno)) = from.map(|from| to.check_source(from)) {
+            return self.push(world, None, Completion::Connected { tag, result: Err(errno) });
+        }
         // The tenancy needs the link and the link the slot: the slot comes first, with a link filled in below.
         let nowhere = EndId { link: u32::MAX, side: 0 };
         let desk = &mut world.desks[self.worker as usize];
@@ -208,7 +211,11 @@ impl SimDriver {
             return self.push(world, None, Completion::Connected { tag, result });
         };
         let from = match to {
-            Endpoint::Tcp(_) => Peer::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            Endpoint::Tcp(to) => {
+                let usual =
+                    if to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+                Peer::Tcp(SocketAddr::new(from.unwrap_or(usual), 0))
+            }
             Endpoint::Unix(_) => Peer::Unix,
         };
         let owner = Owner::Worker { worker: self.worker, slot: token.slot };

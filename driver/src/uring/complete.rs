@@ -95,13 +95,20 @@ impl Uring {
         // SAFETY: this is the operation's only completion, so the kernel is done with the dial.
         let dial = unsafe { self.lent.dials.get_mut(place) };
         // The slot holds the socket by itself.
-        drop(dial.connected.take());
+        drop(dial.made.take());
         let (tag, slot) = (dial.tag, dial.install as u32);
-        self.lent.dials.free(place);
         if result < 1 {
+            self.lent.dials.free(place);
             let errno = Errno(if result < 0 { -result } else { libc::ENFILE });
             return Some(Completion::Connected { tag, result: Err(errno) });
         }
+        if !dial.is_connected {
+            dial.slot = slot;
+            self.owed.push_back(Owed::Dial { place });
+            self.vacate(slot);
+            return self.ready.pop_front();
+        }
+        self.lent.dials.free(place);
         self.vacate(slot);
         let token = self.lent.slots.open(slot);
         self.in_order(Completion::Connected { tag, result: Ok(token) })

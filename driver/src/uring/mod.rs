@@ -93,8 +93,8 @@ struct Park {
     peer: PeerRoom,
 }
 
-/// A connect under way: `Socket` → options and `Connect` (with its time limit) → done, or `Abandon` → failed. To a
-/// Unix socket of a certain user: `Install` → done or failed.
+/// A connect under way: `Socket` → options and `Connect` (with its time limit) → done, or `Abandon` → failed. From a
+/// certain address: `Install` instead of `Socket`. To a Unix socket of a certain user: `Install` → done or failed.
 struct Dial {
     tag: u32,
     address: Address,
@@ -102,14 +102,16 @@ struct Dial {
     errno: i32,
     limit: Option<Timespec>,
     /// The socket that is on its way into a slot. The kernel gets a descriptor of its own.
-    connected: Option<OwnedFd>,
-    /// In: the descriptor of `connected`; out: the slot.
+    made: Option<OwnedFd>,
+    /// In: the descriptor of `made`; out: the slot.
     install: i32,
+    /// `made` is connected already, and not merely bound.
+    is_connected: bool,
 }
 
 impl Dial {
     fn new(tag: u32, address: Address) -> Dial {
-        Dial { tag, address, slot: 0, errno: 0, limit: None, connected: None, install: -1 }
+        Dial { tag, address, slot: 0, errno: 0, limit: None, made: None, install: -1, is_connected: false }
     }
 }
 
@@ -184,7 +186,7 @@ impl Driver for Uring {
         match op {
             Op::Park { listener } => self.park(listener),
             Op::Unpark { listener } => self.unpark(listener),
-            Op::Connect { tag, to, trust } => self.dial(tag, &to, trust),
+            Op::Connect { tag, from, to, trust } => self.dial(tag, from, &to, trust),
             Op::Poll { token } => self.poll(token),
             Op::Receive { token, pool, mode } => self.receive(token, pool, mode),
             Op::Send { token, batch } => self.send(token, batch),

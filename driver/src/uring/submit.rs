@@ -3,7 +3,9 @@
 use io_uring::opcode;
 use io_uring::squeue::Flags;
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, Timespec};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::slots::flag;
 use super::tag::{Kind, pack, pack_index};
@@ -49,15 +51,25 @@ impl Uring {
     }
 
     /// First step of a connect: a socket in a slot of the kernel's choice.
-    pub(super) fn dial(&mut self, tag: u32, to: &Endpoint, trust: Trust) {
+    pub(super) fn dial(&mut self, tag: u32, from: Option<IpAddr>, to: &Endpoint, trust: Trust) {
         let Ok(address) = Address::of(to) else {
             self.ready.push_back(Completion::Connected { tag, result: Err(Errno(libc::EINVAL)) });
             return;
         };
-        if trust == Trust::OwnUser && address.family() == libc::AF_UNIX {
-            return self.dial_own_user(tag, address);
+        if let Some(Err(errno)) = from.map(|from| to.check_source(from)) {
+            self.ready.push_back(Completion::Connected { tag, result: Err(errno) });
+            return;
         }
         let dial = Dial { limit: self.connect_timeout.map(Timespec::from), ..Dial::new(tag, address) };
+        if let Some(from) = from {
+            // The ring can bind since Linux 6.11 only. A bind waits for nothing, so it is made here.
+            return self.install(socket::bound_to(from), dial);
+        }
+        if trust == Trust::OwnUser && address.family() == libc::AF_UNIX {
+            // The ring cannot ask who listens, and such a connect waits for nothing either.
+            let connected = socket::connect_to_own_user(&address);
+            return self.install(connected, Dial { is_connected: true, ..dial });
+        }
         let place = self.lent.dials.insert(dial);
         let entry = opcode::Socket::new(address.family(), libc::SOCK_STREAM, 0)
             .file_index(Some(DestinationSlot::auto_target()))
@@ -68,20 +80,18 @@ impl Uring {
         unsafe { self.ring.push(&entry) };
     }
 
-    /// A Unix socket whose other end must belong to this user. The ring cannot ask who that is, and such a connect does not
-    /// wait for anything, so it is made here and then given to the ring.
-    fn dial_own_user(&mut self, tag: u32, address: Address) {
-        let connected = match socket::connect_to_own_user(&address) {
-            Ok(connected) => connected,
+    /// First step of a connect whose socket was made here, or failed to be: it goes into a slot of the kernel's choice.
+    fn install(&mut self, made: io::Result<OwnedFd>, dial: Dial) {
+        let made = match made {
+            Ok(made) => made,
             Err(error) => {
                 let errno = Errno(error.raw_os_error().unwrap_or(libc::EINVAL));
-                self.ready.push_back(Completion::Connected { tag, result: Err(errno) });
+                self.ready.push_back(Completion::Connected { tag: dial.tag, result: Err(errno) });
                 return;
             }
         };
-        let install = connected.as_raw_fd();
-        let dial = Dial { connected: Some(connected), install, ..Dial::new(tag, address) };
-        let place = self.lent.dials.insert(dial);
+        let install = made.as_raw_fd();
+        let place = self.lent.dials.insert(Dial { made: Some(made), install, ..dial });
         let dial = self.lent.dials.address(place);
         // SAFETY: the place was filled just now; taking the address of a field reads nothing.
         let descriptor = unsafe { &raw mut (*dial).install };

@@ -82,7 +82,7 @@ impl Fleet {
         self.present += 1;
         self.desk.tally.counts.opening += 1;
         self.timers.set(index, Some(now + self.desk.settings.opening_deadline));
-        self.submit(Op::Connect { tag: index, to: Box::new(to), trust: Trust::Anybody });
+        self.submit(Op::Connect { tag: index, from: None, to: Box::new(to), trust: Trust::Anybody });
     }
 
     pub(super) fn connected(&mut self, index: u32, result: Result<Token, Errno>, now: Time) {

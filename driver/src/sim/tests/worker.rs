@@ -53,7 +53,7 @@ fn with_a_full_table_the_connection_is_closed_and_the_accept_fails() {
     driver.submit(Op::Park { listener: Listener(0) }).unwrap();
     let errno = Errno(libc::ENFILE);
     assert_eq!(turn(&mut driver), [Completion::AcceptFailed { listener: Listener(0), errno }]);
-    driver.submit(Op::Connect { tag: 5, to: Box::new(place(1)), trust: Trust::Anybody }).unwrap();
+    driver.submit(Op::Connect { tag: 5, from: None, to: Box::new(place(1)), trust: Trust::Anybody }).unwrap();
     assert_eq!(turn(&mut driver), [Completion::Connected { tag: 5, result: Err(errno) }]);
     net.carry_all();
     assert_eq!(client.state(), State::Eof);
@@ -215,8 +215,8 @@ fn connects_reach_a_backlog_or_are_refused() {
     let unix = Endpoint::Unix("/run/backend".into());
     let backlog = net.listen(&unix, Buffers::default());
     turn(&mut driver);
-    driver.submit(Op::Connect { tag: 1, to: Box::new(unix), trust: Trust::Anybody }).unwrap();
-    driver.submit(Op::Connect { tag: 2, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
+    driver.submit(Op::Connect { tag: 1, from: None, to: Box::new(unix), trust: Trust::Anybody }).unwrap();
+    driver.submit(Op::Connect { tag: 2, from: None, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
     assert_eq!(turn(&mut driver), []);
     assert_eq!(net.audit(0).dialing, 2);
     net.carry_all();
@@ -233,6 +233,31 @@ fn connects_reach_a_backlog_or_are_refused() {
     net.carry_all();
     let mut got = Vec::new();
     assert_eq!(far.read(&mut got, 99), 5);
+}
+
+#[test]
+fn a_connect_comes_from_the_address_it_was_given() {
+    let net = Net::new(1);
+    let mut driver = SimDriver::new(&net, config());
+    let backlog = net.listen(&place(9), Buffers::default());
+    turn(&mut driver);
+    let source = |text: &str| Some(text.parse::<std::net::IpAddr>().unwrap());
+    for (from, seen) in [(None, "127.0.0.1"), (source("127.2.3.4"), "127.2.3.4")] {
+        driver.submit(Op::Connect { tag: 1, from, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
+        turn(&mut driver);
+        net.carry_all();
+        let connected = turn(&mut driver);
+        assert!(matches!(connected[..], [Completion::Connected { tag: 1, result: Ok(_) }]), "{connected:?}");
+        let Some(Peer::Tcp(peer)) = backlog.accept().unwrap().peer() else { panic!("no TCP peer") };
+        assert_eq!(peer.ip().to_string(), seen);
+    }
+    let unix = Endpoint::Unix("/run/backend".into());
+    for (from, to, errno) in [("::1", place(9), libc::EAFNOSUPPORT), ("127.2.3.4", unix, libc::EINVAL)] {
+        let from = source(from);
+        driver.submit(Op::Connect { tag: 2, from, to: Box::new(to), trust: Trust::Anybody }).unwrap();
+        assert_eq!(turn(&mut driver), [Completion::Connected { tag: 2, result: Err(Errno(errno)) }]);
+    }
+    assert_eq!(net.audit(0).dialing, 0, "what cannot be takes no slot");
 }
 
 #[test]
@@ -253,7 +278,7 @@ fn a_killed_worker_leaves_no_socket_behind() {
     let (net, mut driver, client, token) = linked(1);
     let waiting = net.connect(&place(1), peer(8), Buffers::default());
     driver.submit(receive(token, Mode::Multishot)).unwrap();
-    driver.submit(Op::Connect { tag: 1, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
+    driver.submit(Op::Connect { tag: 1, from: None, to: Box::new(place(9)), trust: Trust::Anybody }).unwrap();
     turn(&mut driver);
     net.carry_all();
     drop(driver);

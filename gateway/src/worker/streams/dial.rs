@@ -21,7 +21,7 @@ impl Streams {
         let tag = self.tag(stream);
         let endpoint = &turn.settings.endpoints[usize::from(stream.0)];
         let (to, trust) = (Box::new(endpoint.address.clone()), endpoint.trust());
-        turn.submit(Op::Connect { tag, to, trust });
+        turn.submit(Op::Connect { tag, from: None, to, trust });
     }
 
     /// Names the last dial of a stream: the stream, and which one of its dials.

@@ -23,6 +23,7 @@ fn every_endpoint_is_dialled_at_once_and_only_once() {
     assert!(stage.expire().is_empty());
     let connect = |stream| Op::Connect {
         tag: stage.streams.tag(stream),
+        from: None,
         to: Box::new(Endpoint::Unix(PathBuf::from(format!("b-{}", stream.0)))),
         trust: Trust::OwnUser,
     };
@@ -106,7 +107,7 @@ fn another_users_socket_is_told_from_other_failures_where_anybody_could_be_there
         let mut stage = Stage::of(Settings { endpoints: vec![first, endpoint("b-1")], ..settings() });
         stage.expire();
         let tag = stage.streams.tag(FIRST);
-        assert_eq!(stage.turn.ops[0], Op::Connect { tag, to: Box::new(address), trust });
+        assert_eq!(stage.turn.ops[0], Op::Connect { tag, from: None, to: Box::new(address), trust });
         stage.refuse(FIRST, Errno::OTHER_USER.0);
         assert_eq!(stage.turn.counters.endpoints[0].reason(), Some(reason));
     }
