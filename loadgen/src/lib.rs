@@ -22,6 +22,7 @@ pub mod scenario;
 pub mod stop;
 pub mod tally;
 pub mod target;
+mod timers;
 mod units;
 pub mod watch;
 mod worker;

@@ -40,6 +40,8 @@ pub struct LegTally {
     pub cycles: u64,
     /// Of those, the ones begun within the measured part.
     pub connects: u64,
+    /// The longest that a cycle begun within the measured part took from its begin to its welcome.
+    pub welcome_max: Duration,
     /// Turns within the measured part that began more than [`LATE_MAX`] late.
     pub late_turns: u64,
     /// By how much, all of them together.
@@ -67,6 +69,7 @@ impl Default for LegTally {
             unsent: 0,
             cycles: 0,
             connects: 0,
+            welcome_max: Duration::ZERO,
             late_turns: 0,
             stalled: Duration::ZERO,
         }
@@ -87,7 +90,7 @@ impl LegTally {
         self.late.saturating_record(nanos(late));
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.latency.add(&other.latency).expect("all histograms have the same bounds");
         self.late.add(&other.late).expect("all histograms have the same bounds");
         self.planned += other.planned;
@@ -95,6 +98,7 @@ impl LegTally {
         self.unsent += other.unsent;
         self.cycles += other.cycles;
         self.connects += other.connects;
+        self.welcome_max = self.welcome_max.max(other.welcome_max);
         self.late_turns += other.late_turns;
         self.stalled += other.stalled;
     }

@@ -52,6 +52,7 @@ impl World {
             device_key: None,
             token: TOKEN.into(),
             heartbeat: Duration::ZERO,
+            sources: vec![],
             destinations: vec![address],
             first: 100,
             links: LINKS,
@@ -210,6 +211,24 @@ fn delays_lose_no_link_and_no_message() {
             }
         }
     }
+}
+
+#[test]
+fn each_leg_has_a_plan_of_its_own_from_its_beginning() {
+    let mut world = World::new(3, Load::Planned { interval: Duration::from_millis(50) });
+    assert!(world.stage(Order::Ramp, STEPS_MAX), "the ramp ends");
+    for _ in 0..3 {
+        let leg = world.leg(0, false);
+        world.stage(leg, 1600);
+        assert!(world.stage(Order::Drain, STEPS_MAX), "the drain ends");
+    }
+    let tally = world.settle(3);
+    assert_eq!(tally.legs.len(), 3);
+    for leg in &tally.legs {
+        assert_eq!((leg.planned, leg.latency.len(), leg.missed), (6 * 28 * 2, 6 * 28 * 2, 0));
+        assert!(leg.latency.max() < 1_000_000_000, "counted from the plan of its own leg");
+    }
+    assert_eq!(tally.counts.sent, 3 * 6 * 30 * 2);
 }
 
 #[test]

@@ -115,8 +115,11 @@ impl Desk {
     pub(crate) fn base(&self, index: u32, packet: u32, link: &Link) -> Time {
         match self.settings.load {
             Load::Planned { .. } => {
-                let start = self.leg.map_or(Time::ZERO, |leg| leg.start);
-                start + self.plan.offset(index, packet)
+                // An answer that is later than the next leg's begin is measured in none.
+                let Some((leg, number)) = self.leg.zip(packet.checked_sub(link.before)) else {
+                    return Time::ZERO;
+                };
+                leg.start + self.plan.offset(index, number)
             }
             Load::Window { packets } => self.left[(index * packets + packet % packets) as usize],
             Load::Cycle { .. } | Load::Idle => link.begun,

@@ -75,6 +75,10 @@ impl Desk {
         }
         if matches!(self.settings.load, Load::Cycle { .. }) {
             link.planned = 1;
+            let begun = link.begun;
+            if let Some(leg) = self.measured(begun) {
+                leg.welcome_max = leg.welcome_max.max(now.since(begun));
+            }
         }
         Heard::Flush
     }

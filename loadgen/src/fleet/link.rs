@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) planned: u32,
     /// Packets sent.
     pub(crate) packets: u32,
+    /// How many of them had been sent when this leg was begun.
+    pub(crate) before: u32,
     /// Messages of the warm-up, which come first.
     pub(crate) early: u32,
     /// Messages the gateway lets this link have in flight.
@@ -121,6 +123,7 @@ impl Link {
             life: 0,
             planned: 0,
             packets: 0,
+            before: 0,
             early: 0,
             grant: Ledger::IN_FLIGHT_MAX,
             ping: 0,

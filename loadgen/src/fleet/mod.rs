@@ -6,7 +6,7 @@
 //! | connect, hello, keys, auth; the ramp and the cycles | `open.rs` |
 //! | bytes in, frames, answers checked against the ledger | `receive.rs` → `hear.rs` → `ledger.rs` |
 //! | what is planned becomes due; one send per link and turn | `flush.rs` |
-//! | heartbeats and deadlines | `timers.rs` → `deadlines.rs` |
+//! | heartbeats and deadlines | `deadlines.rs` |
 //! | who let a planned send wait | `stalls.rs`, `desk.rs` |
 //! | the end of a link, for any reason | `close.rs` |
 
@@ -21,7 +21,6 @@ mod open;
 mod receive;
 mod settings;
 mod stalls;
-mod timers;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,8 +31,8 @@ use protocol::buffer::Partials;
 
 use self::desk::Desk;
 use self::link::Link;
-use self::timers::Timers;
 use crate::tally::{Counts, Tally};
+use crate::timers::Timers;
 
 pub use self::settings::{Leg, Load, Order, Settings};
 
@@ -107,6 +106,9 @@ impl Fleet {
         match order {
             Order::Run(leg) => {
                 self.started = 0;
+                for link in &mut self.links {
+                    link.before = link.packets;
+                }
                 self.desk.begin_leg(leg);
             }
             Order::Drain => self.give_up_planned(now),

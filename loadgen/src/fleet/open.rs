@@ -79,10 +79,12 @@ impl Fleet {
         let place = u64::from(self.desk.settings.first) + u64::from(index) + u64::from(link.life);
         let destinations = &self.desk.settings.destinations;
         let to = Endpoint::Tcp(destinations[(place % destinations.len() as u64) as usize]);
+        let sources = &self.desk.settings.sources;
+        let from = sources.get(index as usize % sources.len().max(1)).copied();
         self.present += 1;
         self.desk.tally.counts.opening += 1;
         self.timers.set(index, Some(now + self.desk.settings.opening_deadline));
-        self.submit(Op::Connect { tag: index, from: None, to: Box::new(to), trust: Trust::Anybody });
+        self.submit(Op::Connect { tag: index, from, to: Box::new(to), trust: Trust::Anybody });
     }
 
     pub(super) fn connected(&mut self, index: u32, result: Result<Token, Errno>, now: Time) {

@@ -1,7 +1,7 @@
 //! What a fleet is told to be and to do.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use protocol::Time;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub token: Vec<u8>,
     /// The heartbeat interval the links ask for; zero lets the gateway choose.
     pub heartbeat: Duration,
+    /// Where from; link n comes from address n modulo their number. None: the kernel's choice.
+    pub sources: Vec<IpAddr>,
     /// Where to; link n goes to address n modulo their number.
     pub destinations: Vec<SocketAddr>,
     /// Index of the fleet's first link in the whole run: link `first` is user `u<first>`.

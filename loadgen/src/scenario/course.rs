@@ -227,6 +227,7 @@ impl Course {
             device_key: Some(StaticKey::from_secret(random)),
             token: target.token.clone().into_bytes(),
             heartbeat: shared.heartbeat,
+            sources: Vec::new(),
             destinations: destinations.clone(),
             first: 0,
             links,

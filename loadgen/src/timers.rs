@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// When each link wants to be looked at.
 #[derive(Debug)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     /// Per link: milliseconds since the origin; the run must not last 49 days.
     due: Vec<u32>,
     /// Links with a time set; without any there is nothing to look at.
@@ -21,15 +21,15 @@ pub(super) struct Timers {
 const NEVER: u32 = u32::MAX;
 
 impl Timers {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { due: Vec::new(), set: 0, tick_at: Time::ZERO }
     }
 
-    pub(super) fn resize(&mut self, links: usize) {
+    pub(crate) fn resize(&mut self, links: usize) {
         self.due.resize(links, NEVER);
     }
 
-    pub(super) fn set(&mut self, index: u32, deadline: Option<Time>) {
+    pub(crate) fn set(&mut self, index: u32, deadline: Option<Time>) {
         let due = &mut self.due[index as usize];
         self.set -= u32::from(*due != NEVER);
         *due = deadline.map_or(NEVER, |time| millis(time) + 1);
@@ -38,7 +38,7 @@ impl Timers {
 
     /// Begins a look at all links, when it is time for one and there is anything to look at. Returns the time as
     /// [`Timers::is_due`] takes it.
-    pub(super) fn begin(&mut self, now: Time) -> Option<u32> {
+    pub(crate) fn begin(&mut self, now: Time) -> Option<u32> {
         if now < self.tick_at {
             return None;
         }
@@ -47,12 +47,12 @@ impl Timers {
     }
 
     /// Whether a link's time has come.
-    pub(super) fn is_due(&self, index: u32, now_ms: u32) -> bool {
+    pub(crate) fn is_due(&self, index: u32, now_ms: u32) -> bool {
         self.due[index as usize] <= now_ms
     }
 
     /// When to look next, if there is anything to look at.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<Time> {
         (self.set > 0).then_some(self.tick_at)
     }
 }
