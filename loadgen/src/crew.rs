@@ -84,7 +84,7 @@ impl Crew {
         self.done = 0;
         for (worker, hand) in self.hands.iter().enumerate() {
             let order = order(worker);
-            self.loading = matches!(order, Order::Ramp | Order::Run(_));
+            self.loading = matches!(order, Order::Ramp | Order::Run(_)) || (worker > 0 && self.loading);
             // A worker that has ended has said why, which the next wait will find.
             let _ended = hand.orders.send(order);
             hand.wake();
@@ -131,12 +131,18 @@ impl Crew {
     /// Ends all workers and adds up what they counted.
     pub(crate) fn finish(self) -> Tally {
         let mut sum = Tally::default();
-        for Hand { orders, waker, thread, .. } in self.hands {
+        self.finish_each().iter().for_each(|tally| sum.add(tally));
+        sum
+    }
+
+    /// Ends all workers and gives what each has counted.
+    pub(crate) fn finish_each(self) -> Vec<Tally> {
+        let finish = |Hand { orders, waker, thread, .. }: Hand| {
             drop(orders);
             waker.iter().for_each(Waker::wake);
-            sum.add(&thread.join().expect("a worker's panic is a bug, and aborts the run here too"));
-        }
-        sum
+            thread.join().expect("a worker's panic is a bug, and aborts the run here too")
+        };
+        self.hands.into_iter().map(finish).collect()
     }
 
     /// Takes one event, if one comes before `until`.

@@ -1,24 +1,28 @@
 //! The load generator: drives many encrypted client links against a gateway and says what they cost both ends.
 //!
 //! ```text
-//! main ─► options ─► scenario/{idle,echo,connect} ─► crew ─► worker (one thread, one ring) ─► fleet ─► driver
+//! main ─► options ─► scenario/{idle,echo,connect,abuse} ─► crew ─► worker (one thread, one ring) ─► fleet ─► driver
 //!                        │   baselines, legs           ▲ orders, events, boards
-//!                        └──► watch (/proc) ──► result ─► report, JSON
+//!                        │   abuse ─► raid (one thread, one ring) ─► mob ─► driver
+//!                        └──► watch (/proc, /metrics) ──► result ─► report, JSON
 //! ```
 //!
-//! The [`fleet`] is a state machine over [`driver::Driver`] that reads no clock; the rest is the shell around it.
+//! The [`fleet`] and the [`mob`] are state machines over [`driver::Driver`] that read no clock; the rest is the shell around them.
 
 pub mod clock;
 mod crew;
 pub mod fleet;
+pub mod mob;
 pub mod options;
 pub mod output;
 mod payload;
 pub mod plan;
 mod progress;
+mod raid;
 mod report;
 pub mod result;
 pub mod scenario;
+pub mod sources;
 pub mod stop;
 pub mod tally;
 pub mod target;

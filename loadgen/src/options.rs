@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::noise::{PublicKey, Suite};
 
+use crate::sources::{ATTACKERS_MAX, HONEST_MAX};
 use crate::target::{ReadyFile, Target, parse_key};
 use crate::watch::Process;
 
@@ -16,7 +17,7 @@ use crate::watch::Process;
 /// damaged, or the gateway held back more than 1 % of the planned sends until the load was over; 2 the run could not
 /// take place; 3 the generator was the limit (open loop: more than 1 % of the planned sends missed; closed loop: its
 /// turns began late, or a worker used a whole processor and no thread of the gateway did); 4 a signal ended the run
-/// early. The first SIGINT or SIGTERM has what was measured until then reported, the second one ends the process at once.
+/// early. What becomes of the attackers of `abuse` is no fault of anybody; honest links that do not get in are. The first SIGINT or SIGTERM has what was measured until then reported, the second one ends the process at once.
 /// A run of which no link is left ends by itself, with 1.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version)]
@@ -35,6 +36,8 @@ pub enum Scenario {
     Echo(Echo),
     /// Connects, shakes hands, authenticates, echoes once and closes, again and again.
     Connect(Connect),
+    /// Attacks the gateway from many addresses of this machine, beside an honest load whose latency is the result.
+    Abuse(Abuse),
 }
 
 impl Scenario {
@@ -45,6 +48,7 @@ impl Scenario {
             Self::Idle(idle) => &idle.shared,
             Self::Echo(echo) => &echo.shared,
             Self::Connect(connect) => &connect.shared,
+            Self::Abuse(abuse) => &abuse.shared,
         }
     }
 }
@@ -123,6 +127,92 @@ pub struct Connect {
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
     pub warmup: Duration,
 }
+
+/// Options of `abuse`.
+///
+/// Each pair is a phase with the honest load alone and one of the same length under attack. Attackers come from 127.1.0.0/16,
+/// 16 of them to a /24, honest links from 127.2.x.1, 16 to an address; so the gateway has to be on this machine, and to be
+/// protected from it: `gateway dev --protect`. Attackers whom the gateway lets go come again, at the same rate.
+#[derive(Clone, Debug, Args)]
+pub struct Abuse {
+    /// What the attackers do.
+    #[arg(value_enum)]
+    pub kind: AbuseKind,
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Links the attackers hold at most at once.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub links: u32,
+    /// Addresses they come from, in turn.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=i64::from(ATTACKERS_MAX)))]
+    pub sources: u32,
+    /// Attempts per second, all attackers together.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=i64::from(ATTEMPTS_PER_SECOND_MAX)))]
+    pub rate: u32,
+    /// Attempts in one phase at most.
+    #[arg(long)]
+    pub attempts: Option<u64>,
+    /// slowloris: between two bytes.
+    #[arg(long, value_parser = parse_some_duration, default_value = "5s")]
+    pub interval: Duration,
+    /// hello-flood: whether the hellos were made for the gateway's key, or have a wrong tag.
+    #[arg(long, value_enum, default_value_t = Tags::Valid)]
+    pub tags: Tags,
+    /// frame-flood and ping-flood: frames per second of each link.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub frames: u32,
+    /// An attacker's link that the gateway ends within this time, without having said anything, counts as refused; one that
+    /// lives longer as accepted. With 0s all count that were connected.
+    #[arg(long, value_parser = parse_duration, default_value = "100ms")]
+    pub at_once: Duration,
+    /// Honest links, up all the time.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=i64::from(HONEST_MAX / 2)))]
+    pub honest: u32,
+    /// Messages per second over all honest links, sent when planned. Default: one per link and second.
+    #[arg(long)]
+    pub honest_rate: Option<f64>,
+    /// Further honest links, each opened once, spread evenly over the phases under attack.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(HONEST_MAX / 4)))]
+    pub connects: u32,
+    /// How long each phase is.
+    #[arg(long, value_parser = parse_some_duration, default_value = "10s")]
+    pub duration: Duration,
+    /// Pairs of phases, one after the other.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub pairs: u32,
+}
+
+/// What attackers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AbuseKind {
+    /// Connect and say nothing.
+    HalfOpen,
+    /// Send a valid hello, a byte at a time.
+    Slowloris,
+    /// Send one recorded hello again and again, each time on a new link.
+    HelloFlood,
+    /// Send random bytes.
+    Junk,
+    /// Connect and close: what a hello-flood costs without its hellos.
+    ConnectChurn,
+    /// Log in and send tiny requests, far more than anybody is granted.
+    FrameFlood,
+    /// Log in and send nothing but pings.
+    PingFlood,
+}
+
+/// Whether the hellos of a flood were made for the gateway's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tags {
+    /// They were.
+    Valid,
+    /// One bit of the tag is wrong, as if by somebody who does not know the key.
+    Invalid,
+}
+
+/// The most attempts per second: what one thread makes without falling behind.
+const ATTEMPTS_PER_SECOND_MAX: u32 = 20_000;
 
 /// Options of all scenarios.
 #[derive(Clone, Debug, Args)]
@@ -224,7 +314,9 @@ impl Shared {
             (None, Some(Err(why))) => (None, Some(why)),
             (None, None) => (None, None),
         };
-        Ok(Target { address, server_key, token: token.clone(), pid, unwatched })
+        // What is not measured for being another process says nothing of this one either.
+        let http = from_file.and_then(|file| file.http).filter(|_| unwatched.is_none());
+        Ok(Target { address, server_key, token: token.clone(), http, pid, unwatched })
     }
 
     /// The token, from wherever it is given.

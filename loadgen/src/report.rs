@@ -1,5 +1,7 @@
 //! The result as text.
 
+mod abuse;
+
 use std::fmt::{self, Write as _};
 
 use crate::result::{Latency, Messages, Report};
@@ -38,6 +40,9 @@ impl Report {
         writeln!(out, ", {} s, {} workers, {}", setup.duration_s, setup.workers, setup.suite)?;
         let links = &self.links;
         writeln!(out, "links      up {}  failed {}  lost {}", links.up, links.failed, links.lost)?;
+        if let Some(abuse) = &self.abuse {
+            abuse.write(out)?;
+        }
         self.write_traffic(out)?;
         self.write_costs(out)?;
         for (reason, count) in &self.reasons {
@@ -115,6 +120,18 @@ impl Report {
                 "gateway",
                 gateway.pss_bytes_per_link,
                 "B of user space per link (PSS over the empty process)",
+            )?;
+        }
+        if let Some(gateway) = &self.gateway {
+            let per_attempt = "CPU per attempt, beyond the quiet phases";
+            time(out, "gateway", gateway.cpu_us_per_attempt, per_attempt)?;
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            figure(out, "gateway", gateway.pss_bytes_max.map(mib), "MiB at most (PSS)")?;
+            figure(
+                out,
+                "gateway",
+                gateway.ceiling_bytes.map(mib),
+                "MiB are the sum of its limits in user space",
             )?;
         }
         if let Some(kernel) = &self.kernel {

@@ -18,6 +18,8 @@ pub struct Target {
     pub server_key: PublicKey,
     /// The development token.
     pub token: String,
+    /// Where it shows its metrics, if it is known to.
+    pub http: Option<SocketAddr>,
     /// Its process, if it is to be watched.
     pub pid: Option<u32>,
     /// Why the ready file's process is not.
@@ -36,6 +38,9 @@ pub struct ReadyFile {
     /// In development only.
     #[serde(default)]
     pub token: Option<String>,
+    /// The address of /metrics, if it has one.
+    #[serde(default)]
+    pub http: Option<SocketAddr>,
 }
 
 impl ReadyFile {
@@ -124,7 +129,7 @@ mod tests {
         let text =
             r#"{"pid": 7, "listen": "0.0.0.0:7000", "server_key": "ab", "admin": "/tmp/a", "more": 1}"#;
         let file: ReadyFile = serde_json::from_str(text).unwrap();
-        assert_eq!((file.pid, file.token), (7, None));
+        assert_eq!((file.pid, file.token, file.http), (7, None, None));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::Duration;
 
 use driver::{Blocked, Config, Doorbells, Driver, PoolSize, Uring, Waker};
 
@@ -47,10 +48,8 @@ impl Job {
     }
 
     fn try_run(self) -> io::Result<Tally> {
-        if let Some(cpu) = self.cpu {
-            driver::thread::pin(cpu).map_err(|error| not_pinned(cpu, &error))?;
-        }
-        let mut ring = build(&self.settings)?;
+        pin(self.cpu)?;
+        let mut ring = build(self.settings.links, self.settings.opening_deadline)?;
         let mut fleet = Fleet::new(self.settings, entropy());
         let ready = Event::Ready { worker: self.worker, waker: ring.waker() };
         let _crew_is_gone = self.events.send(ready);
@@ -76,6 +75,12 @@ impl Job {
     }
 }
 
+/// Pins this thread to a processor, if one is named.
+pub(crate) fn pin(cpu: Option<u32>) -> io::Result<()> {
+    let Some(cpu) = cpu else { return Ok(()) };
+    driver::thread::pin(cpu).map_err(|error| not_pinned(cpu, &error))
+}
+
 /// Says which processor of `--pin` it was, and which there are.
 fn not_pinned(cpu: u32, error: &io::Error) -> io::Error {
     let allowed = driver::thread::allowed_cpus().unwrap_or_default();
@@ -84,10 +89,10 @@ fn not_pinned(cpu: u32, error: &io::Error) -> io::Error {
 }
 
 /// A ring for so many links, and no more memory than they need.
-fn build(settings: &Settings) -> Result<Uring, Blocked> {
+pub(crate) fn build(links: u32, connect_timeout: Duration) -> Result<Uring, Blocked> {
     let config = Config {
-        slots: settings.links + SLOTS_SPARE,
-        connect_timeout: Some(settings.opening_deadline),
+        slots: links + SLOTS_SPARE,
+        connect_timeout: Some(connect_timeout),
         links: PoolSize { count: 2048, size: 2048 },
         streams: PoolSize { count: 1, size: 4096 },
         ..Config::default()
@@ -96,10 +101,21 @@ fn build(settings: &Settings) -> Result<Uring, Blocked> {
 }
 
 /// Slots beyond the links: with cycles, an old socket may be closing while the next one connects.
-pub(crate) const SLOTS_SPARE: u32 = 64;
+const SLOTS_SPARE: u32 = 64;
+/// Cancelling gets slow in larger tables.
+const SLOTS_MAX: u32 = 20_000;
+
+/// How many links a ring holds, after the limit on open files was raised as far as this process may.
+///
+/// # Errors
+/// One line when the limit cannot be read or raised.
+pub(crate) fn links_max() -> Result<u32, String> {
+    let files = driver::limits::raise_open_files().map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
+    Ok(u32::try_from(files.soft).unwrap_or(u32::MAX).min(SLOTS_MAX).saturating_sub(SLOTS_SPARE))
+}
 
 /// Randomness of the operating system.
-fn entropy() -> Entropy {
+pub(crate) fn entropy() -> Entropy {
     Box::new(|| {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).expect("the kernel has random bytes once it has booted");

@@ -31,6 +31,14 @@ OTHERS = {
     ("README.md", "cargo test --workspace"): "the gate calls it itself",
     ("CONTRIBUTING.md", "cargo test --workspace"): "that is the gate",
     ("docs/PERFORMANCE.md", None): "measurements of many minutes, for a machine on which nothing else runs",
+    (
+        "docs/SECURITY.md",
+        "cargo run --release -p gateway -- dev --protect --listen 127.0.0.1:7440 --ready-file ready.json",
+    ): "loadgen's own tests start one",
+    (
+        "docs/SECURITY.md",
+        "cargo run --release -p loadgen -- abuse half-open --target-file ready.json --links 15000 --sources 64 --duration 30s --json half-open.json",
+    ): "attacks of minutes; loadgen's own tests make each of them, smaller",
     ("docs/CHAT.md", None): "the gate runs the foreign peers by themselves",
 }
 

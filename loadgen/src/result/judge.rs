@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::abuse::Abuse;
 use super::{Generator, Latency, Messages, Report, part};
 use crate::tally::{LegTally, REFUSED};
 use crate::units::Micros;
@@ -93,6 +94,26 @@ impl Report {
         }
     }
 
+    /// Says what went wrong that only an attack can show.
+    pub(crate) fn judge_abuse(&mut self) {
+        let Some(Abuse { attack, honest, .. }) = &self.abuse else { return };
+        // A run that ended before its time has its own explanation.
+        let is_whole = self.interrupted_after_s.or(self.deserted_after_s).is_none();
+        if attack.attempted == 0 && is_whole {
+            self.problems.push("nobody attacked".to_owned());
+        }
+        if honest.connects.failed > 0 {
+            self.problems.push(format!("{} honest connects under attack failed", honest.connects.failed));
+        }
+        if attack.unmade > 0 {
+            self.warnings.push(format!(
+                "{} attempts could not be made on this machine, most for want of a free port: take more --sources, or fewer of \
+                 --rate or --duration",
+                attack.unmade
+            ));
+        }
+    }
+
     /// Lists what went wrong.
     pub(crate) fn judge(mut self) -> Self {
         self.problems.extend(self.deserted_after_s.map(|after| self.explain_desertion(after)));
@@ -178,6 +199,7 @@ impl Generator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::abuse::{Attack, Connects, Honest};
 
     #[test]
     fn anything_wrong_is_a_problem_and_comes_before_a_limited_generator() {
@@ -246,5 +268,31 @@ mod tests {
             report.judge_generator(&LegTally { planned: 1000, missed, ..LegTally::default() });
             assert_eq!(report.generator.limited, Some(limited), "{missed} of 1000");
         }
+    }
+
+    fn after(attack: Attack, connects: Connects) -> Report {
+        let abuse = Abuse { attack, honest: Honest { connects }, ..Abuse::default() };
+        let mut report = Report { abuse: Some(abuse), ..Report::default() };
+        report.judge_abuse();
+        report
+    }
+
+    #[test]
+    fn honest_users_who_do_not_get_in_are_a_problem_and_attackers_are_none() {
+        let well = Attack { attempted: 9, refused: 5, accepted: 4, closed: 4, ..Attack::default() };
+        assert_eq!(after(well.clone(), Connects::default()).problems, [""; 0]);
+        let failed = after(well, Connects { ok: 98, failed: 2, ..Connects::default() });
+        assert_eq!(failed.problems, ["2 honest connects under attack failed"]);
+        let mut nobody = after(Attack::default(), Connects::default());
+        assert_eq!(nobody.problems, ["nobody attacked"]);
+        (nobody.problems, nobody.interrupted_after_s) = (Vec::new(), Some(1.0));
+        nobody.judge_abuse();
+        assert_eq!(nobody.problems, [""; 0], "it was not their turn yet");
+    }
+
+    #[test]
+    fn what_this_machine_could_not_do_is_told_with_a_remedy() {
+        let report = after(Attack { attempted: 9, unmade: 2, ..Attack::default() }, Connects::default());
+        assert!(report.warnings[0].starts_with("2 attempts") && report.warnings[0].contains("--sources"));
     }
 }

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::options::Shared;
-use crate::tally::{Counts, LegTally, Tally};
+use crate::tally::{Counts, Tally};
 
+pub mod abuse;
 mod judge;
+mod latency;
 
 pub(crate) use judge::{Busy, INTERRUPTED};
+pub use latency::Latency;
 
 /// Everything a run has to say.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// `idle`, `echo` or `connect`.
+    /// `idle`, `echo`, `connect` or `abuse`.
     pub scenario: &'static str,
     /// What was asked for.
     pub setup: Setup,
@@ -53,6 +55,9 @@ pub struct Report {
     /// The part of `connect` with tickets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
+    /// What an attack did; its fields stand beside the others.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub abuse: Option<abuse::Abuse>,
     /// What it cost the gateway's process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
@@ -164,19 +169,6 @@ pub struct Heartbeats {
     pub unanswered: u64,
 }
 
-/// A distribution in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Latency {
-    /// Half are at most this.
-    pub p50: f64,
-    /// 99 of 100.
-    pub p99: f64,
-    /// 999 of 1000.
-    pub p999: f64,
-    /// All.
-    pub max: f64,
-}
-
 /// The part of `connect` with tickets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Resumed {
@@ -202,6 +194,15 @@ pub struct Gateway {
     /// Growth of its proportional set size per link, over the process before the first connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pss_bytes_per_link: Option<f64>,
+    /// Microseconds of CPU per attempt of an attack: what was used under attack beyond what the quiet phases lead to expect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_attempt: Option<f64>,
+    /// The largest proportional set size that was seen, looking once per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pss_bytes_max: Option<u64>,
+    /// The sum of all its limits in user space, as it says itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling_bytes: Option<u64>,
 }
 
 /// Kernel memory of the gateway's end of a link, from the growth of slab caches. Both ends are on this machine: what
@@ -318,26 +319,6 @@ impl Messages {
     }
 }
 
-impl Latency {
-    /// Of a leg; nothing if no answer came, however long what was never sent has waited.
-    pub(crate) fn of_leg(leg: &LegTally) -> Option<Self> {
-        Self::of(&leg.latency).filter(|_| leg.latency.len() > leg.unsent)
-    }
-
-    /// Of a histogram in nanoseconds; nothing if it is empty.
-    #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let micros = |nanos: u64| nanos as f64 / 1000.0;
-        let at = |quantile| micros(histogram.value_at_quantile(quantile));
-        (!histogram.is_empty()).then(|| Self {
-            p50: at(0.5),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: micros(histogram.max()),
-        })
-    }
-}
-
 impl Gateway {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -384,14 +365,5 @@ mod tests {
         assert_eq!(json["gateway"], serde_json::json!({ "cpu_us_per_message": 2.5 }));
         assert_eq!(micros_per(Some(Duration::from_secs(1)), 0), None);
         assert_eq!((per_second(3, Duration::ZERO), per_second(3, Duration::from_secs(2))), (None, Some(1.5)));
-    }
-
-    #[test]
-    fn lower_bounds_alone_are_no_latency() {
-        let mut leg = LegTally::default();
-        leg.record_unsent(Duration::from_secs(1), 3);
-        assert_eq!(Latency::of_leg(&leg), None);
-        leg.record_latency(Duration::from_secs(1));
-        assert_eq!(Latency::of_leg(&leg).map(|latency| latency.p50 > 900_000.0), Some(true));
     }
 }

@@ -17,7 +17,7 @@ use crate::tally::{Counts, Tally};
 use crate::target::{self, Target};
 use crate::units::Micros;
 use crate::watch::{Cpu, Process, Slab, Spent};
-use crate::worker::SLOTS_SPARE;
+use crate::worker::links_max;
 
 /// What is to be done.
 pub(super) struct Course {
@@ -204,9 +204,7 @@ impl Course {
         if !(1..=PAYLOAD_MAX).contains(&self.size) {
             return Err(format!("--size must be from 1 to {PAYLOAD_MAX}"));
         }
-        let files = driver::limits::raise_open_files().map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
-        let per_ring =
-            u32::try_from(files.soft).unwrap_or(u32::MAX).min(SLOTS_MAX).saturating_sub(SLOTS_SPARE);
+        let per_ring = links_max()?;
         let needed = self.links.div_ceil(per_ring.max(1));
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         let workers = shared.workers.unwrap_or(cpus.max(needed)).min(self.links);
@@ -253,15 +251,13 @@ impl Course {
 
 /// A payload fits the shortest frame a gateway may be configured to, and a send.
 const PAYLOAD_MAX: usize = 60_000;
-/// Cancelling gets slow in larger tables.
-const SLOTS_MAX: u32 = 20_000;
 
 /// Part `index` of `total` in `parts` parts that differ by one at most.
 fn share(total: u64, index: u64, parts: u64) -> u64 {
     total / parts + u64::from(index < total % parts)
 }
 
-fn random() -> Result<[u8; 32], String> {
+pub(super) fn random() -> Result<[u8; 32], String> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| format!("randomness: {error}"))?;
     Ok(random)

@@ -1,5 +1,6 @@
 //! The scenarios, which differ in the load they put on a course and in what they make of its figures.
 
+mod abuse;
 mod connect;
 mod course;
 mod echo;
@@ -18,5 +19,6 @@ pub fn run(options: &Options, stop: &Stop) -> Result<Report, String> {
         Scenario::Idle(options) => idle::run(options, stop),
         Scenario::Echo(options) => echo::run(options, stop),
         Scenario::Connect(options) => connect::run(options, stop),
+        Scenario::Abuse(options) => abuse::run(options, stop),
     }
 }

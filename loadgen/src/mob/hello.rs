@@ -1,0 +1,39 @@
+//! The hellos of abusers: their own ones, and the one that was recorded.
+
+use protocol::Time;
+use protocol::link::{ClientLink, Dial};
+use protocol::noise::Suites;
+
+use super::settings::{Conduct, Settings};
+
+/// Where the tag of a hello stands: behind the fixed part (SPEC.md, section "Preamble").
+const TAG_AT: usize = 16;
+
+/// A hello as anybody on the path could have recorded it; with another tag, if the conduct wants it so.
+pub(super) fn record(settings: &Settings, ephemeral: [u8; 32]) -> Result<Vec<u8>, String> {
+    let mut hello = Vec::new();
+    dial(settings, ephemeral, Time::ZERO, &mut hello)?;
+    if settings.conduct == (Conduct::Replay { valid: false }) {
+        hello[TAG_AT] ^= 1;
+    }
+    Ok(hello)
+}
+
+/// A hello of one's own, appended to `out`.
+pub(super) fn dial(
+    settings: &Settings,
+    ephemeral: [u8; 32],
+    now: Time,
+    out: &mut Vec<u8>,
+) -> Result<ClientLink, String> {
+    let dial = Dial {
+        server: &settings.server,
+        gate: &settings.gate,
+        suite: settings.suite,
+        better: Suites::NONE,
+        served: Suites::NONE,
+        device_key: settings.device_key.as_ref(),
+        ticket: None,
+    };
+    ClientLink::dial(&dial, ephemeral, now, out).map_err(|error| format!("hello: {error}"))
+}
