@@ -17,6 +17,9 @@ use crate::worker::links_max;
 
 /// Bytes of payload of an honest message.
 pub(super) const SIZE: usize = 64;
+/// Honest links that may be between connect and welcome at once, whatever the ramp: a gateway may have room for few strangers, and
+/// they must not push each other out.
+const OPENING_MAX: u32 = 16;
 /// Between two honest messages of a link.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 const INTERVAL_MAX: Duration = Duration::from_hours(1);
@@ -45,7 +48,7 @@ pub(super) fn honest(options: &Abuse, target: &Target) -> Result<[fleet::Setting
         destinations: vec![destination],
         first,
         links,
-        opening_max: options.shared.ramp.max(1),
+        opening_max: options.shared.ramp.clamp(1, OPENING_MAX),
         opening_deadline: options.shared.timeout,
         run: u32::from_be_bytes([random[0], random[1], random[2], random[3]]),
         seed: mix(u64::from(random[4]), number),
@@ -208,7 +211,7 @@ mod tests {
         assert_eq!(steady.load, Load::Planned { interval: Duration::from_millis(500) });
         let interval = Some(Duration::from_millis(200));
         assert_eq!(further.load, Load::Cycle { interval, tickets: false });
-        assert_eq!((steady.links, steady.sources.len()), (40, 3));
+        assert_eq!((steady.links, steady.sources.len(), steady.opening_max), (40, 3, 16));
         assert_eq!((further.first, further.links, further.sources.len()), (40, 30, 2));
         assert!(steady.sources.iter().all(|source| !further.sources.contains(source)));
         assert_eq!(steady.destinations, ["127.0.0.1:7".parse().unwrap()]);
