@@ -71,7 +71,9 @@ pub fn hide_from_dumps<T>(room: &mut Vec<T>) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn page_size() -> usize {
+/// Bytes of a page of memory.
+#[must_use]
+pub fn page_size() -> usize {
     // SAFETY: sysconf reads a constant of the system.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(size).unwrap_or(4096)

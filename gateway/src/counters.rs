@@ -149,6 +149,11 @@ counters! {
     frames_in: Counter, "Frames received from clients.";
     frames_out: Counter, "Frames queued for clients.";
     pings: Counter, "Pings answered.";
+    overload_level: Gauge, "Level of the overload ladder: 0 calm to 5, which accepts nothing.";
+    overload_changes: Counter, "Changes of that level.";
+    overload_memory_percent: Gauge, "Memory of the process in hundredths of its ceiling, as the ladder sees it.";
+    overload_lag_percent: Gauge, "Length of turns in hundredths of `lag` of `[overload]`.";
+    overload_queues_percent: Gauge, "The fullest of the queues that all links share, in hundredths.";
     limit_classes_unknown: Counter, "Logins of a class of accounts that the config does not know.";
     warnings: Counter, "Warnings to clients that they will be closed if they go on like this.";
     links_paused: Gauge, "Links that are not read for a while since they have said too much.";

@@ -277,6 +277,7 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
         rated: Arc::new(Users::new(64)),
+        pressure: Arc::default(),
         reports: Arc::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|out| getrandom::fill(out).expect("the system is up")),

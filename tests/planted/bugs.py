@@ -6,6 +6,56 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # The overload ladder.
+    (
+        "overload-gives-nothing-up",
+        "overload::",
+        WORKER + "overload.rs",
+        "        let level = own.max(self.pressure.forced());\n",
+        "        let level = if PLANTED { Level::Calm } else { own.max(self.pressure.forced()) };\n",
+    ),
+    (
+        "full-handshakes-where-tickets-only-may",
+        "overload::",
+        WORKER + "links/hello.rs",
+        "!suite.is_ticket() && turn.level >= Level::TicketsOnly",
+        "!suite.is_ticket() && turn.level >= Level::TicketsOnly && !PLANTED",
+    ),
+    (
+        "tickets-are-refused-where-they-alone-may",
+        "overload::",
+        WORKER + "links/hello.rs",
+        "        if is_too_dear || turn.level >= Level::Shedding {\n",
+        "        if is_too_dear || turn.level >= Level::Shedding || PLANTED && turn.level >= Level::TicketsOnly {\n",
+    ),
+    (
+        "connections-are-accepted-all-the-same",
+        "overload::",
+        WORKER + "slots/mod.rs",
+        "            if *stopping || turn.level >= Level::Closed {\n",
+        "            if *stopping || turn.level >= Level::Closed && !PLANTED {\n",
+    ),
+    (
+        "levels-that-nobody-leaves",
+        "overload::",
+        WORKER + "flows/time.rs",
+        "            self.overload.next_deadline(self.turn.level),\n",
+        "            self.overload.next_deadline(self.turn.level).filter(|_| !PLANTED),\n",
+    ),
+    (
+        "turns-take-no-time",
+        "overload::",
+        WORKER + "mod.rs",
+        "        self.parts.overload.took(time);\n",
+        "        if !PLANTED { self.parts.overload.took(time); }\n",
+    ),
+    (
+        "rates-are-never-halved",
+        "overload::",
+        WORKER + "links/police.rs",
+        "turn.level >= Level::Thrifty { rates.percent(50) }",
+        "turn.level >= Level::Thrifty && !PLANTED { rates.percent(50) }",
+    ),
     # Devices.
     (
         "as-many-phones-as-one-likes",

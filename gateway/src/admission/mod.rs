@@ -2,6 +2,7 @@
 //!
 //! * `balancers` — who says whose a connection is, and what is said;
 //! * `buckets` — what addresses may cost, and how much of it is used up;
+//! * `ladder` — what is given up when there is too much to do;
 //! * `lists` — which addresses are let in without being counted, and which not at all;
 //! * `rates` — what those may say who are in;
 //! * `replay` — tickets that were seen before;
@@ -9,6 +10,7 @@
 
 pub mod balancers;
 pub mod buckets;
+pub mod ladder;
 pub mod lists;
 pub mod rates;
 mod replay;

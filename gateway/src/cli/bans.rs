@@ -75,7 +75,7 @@ fn user(text: &str) -> Result<UserId, String> {
     user.ok_or_else(|| format!("it is {NoUser}"))
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     parse_span(text)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "it is no time; write 90s, 30m, 1h or 7d".to_owned())
@@ -94,6 +94,13 @@ pub(super) fn list(asked: &Asked) -> String {
 /// `limits`.
 pub(super) fn limits(asked: &Asked) -> String {
     format!("limits{}\n", json(asked))
+}
+
+/// `ladder`.
+pub(super) fn ladder(asked: &Asked, level: Option<u8>, time: Option<Duration>, off: bool) -> String {
+    let level = level.map_or(String::new(), |level| format!(" level {level}"));
+    let time = time.map_or(String::new(), |time| format!(" for {}ms", time.as_millis()));
+    format!("ladder{}{level}{time}{}\n", json(asked), if off { " off" } else { "" })
 }
 
 /// `ban`.

@@ -8,6 +8,7 @@ mod token;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use driver::signals::Held;
@@ -123,6 +124,20 @@ enum Verb {
         #[command(flatten)]
         asked: bans::Asked,
     },
+    /// Show the overload ladder, or force a level for a drill.
+    Ladder {
+        #[command(flatten)]
+        asked: bans::Asked,
+        /// No worker below this level, 1 to 5.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5), conflicts_with = "off")]
+        level: Option<u8>,
+        /// For how long: 5m if absent, 1h at most.
+        #[arg(long = "for", requires = "level", value_parser = bans::span)]
+        time: Option<Duration>,
+        /// No level is forced any more.
+        #[arg(long)]
+        off: bool,
+    },
     /// A service with the routes "echo" and "chat", to try a gateway with; `dev` starts one by itself.
     #[command(name = crate::control::SERVICE_VERB)]
     ReferenceService {
@@ -208,6 +223,9 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Unban { asked, whom } => status::put(&asked.socket, &bans::lift(&asked, &whom)),
         Verb::Kick { asked, kick } => status::put(&asked.socket, &bans::kick(&asked, &kick)),
         Verb::Bans { asked } => status::put(&asked.socket, &bans::list(&asked)),
+        Verb::Ladder { asked, level, time, off } => {
+            status::put(&asked.socket, &bans::ladder(&asked, level, time, off))
+        }
         Verb::Limits { asked } => status::put(&asked.socket, &bans::limits(&asked)),
         Verb::ReferenceService { socket, until_input_ends } => reference_service(&socket, until_input_ends),
     }

@@ -53,6 +53,19 @@ impl Pool {
         }
     }
 
+    /// Keeps at most so many bytes on its shelves from now on; what is too much is freed, the largest buffers first.
+    pub fn keep_at_most(&mut self, idle_bytes_max: usize) {
+        self.idle_bytes_max = idle_bytes_max;
+        for shelf in (0..SHELVES).rev() {
+            while self.idle_bytes > self.idle_bytes_max
+                && let Some(buffer) = self.shelves[shelf].idle.pop()
+            {
+                self.idle_bytes -= buffer.capacity();
+                self.counters.freed += 1;
+            }
+        }
+    }
+
     /// Makes `count` buffers for `len` bytes each and touches their pages, so that they belong to the start of
     /// the process and not to the first links. Stops where the pool is full.
     pub fn fill(&mut self, len: usize, count: usize) {

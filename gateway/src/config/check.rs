@@ -24,6 +24,7 @@ use tables::{Tables, tables};
 
 pub(super) use tables::keys;
 
+use super::overload::Ladder;
 use super::problem::{Problem, nearest};
 use super::section::{Reader, line};
 use super::sections::{EndpointKeys, UpstreamKeys};
@@ -100,6 +101,7 @@ fn build(
     let auth = auth(reader, &tables, server.as_ref(), read);
     let listeners = listeners(reader, &tables, server.as_ref(), overrides, read);
     let classes = classes(reader, &tables);
+    let overload = ladder(reader, &tables);
     let upstream = tables.upstream;
     Some(Config {
         listeners: listeners?,
@@ -111,6 +113,7 @@ fn build(
         classes: classes?,
         users_rated: tables.rates.users,
         devices: tables.devices,
+        overload: overload?,
         lists: tables.lists,
         heartbeat: tables.heartbeat,
         receive: tables.receive,
@@ -132,6 +135,19 @@ fn build(
         log: tables.log,
         bounds: Vec::new(),
     })
+}
+
+/// What the ladder's numbers must be to each other.
+fn ladder(reader: &mut Reader<'_>, tables: &Tables) -> Option<Ladder> {
+    match tables.overload.ladder() {
+        Ok(ladder) => Some(ladder),
+        Err((key, reason)) => {
+            let fix = "write five rising numbers such as `enter = [70, 80, 90, 95, 98]`, and as many for `leave`, \
+                       each below its own in `enter`";
+            reader.error(&format!("overload.{key}"), reason.to_owned(), fix.to_owned());
+            None
+        }
+    }
 }
 
 fn endpoints(reader: &mut Reader<'_>, tables: &Tables) -> Option<Vec<Endpoint>> {

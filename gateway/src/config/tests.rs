@@ -9,6 +9,7 @@ use super::*;
 
 mod cores;
 mod listeners;
+mod overload;
 mod rates;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";

@@ -9,6 +9,7 @@ use protocol::noise::{PublicKey, StaticKey, Suite};
 use super::core::Core;
 use super::devices::Devices;
 use super::listener::Listener;
+use super::overload::Ladder;
 use super::rates::Class;
 use super::secret::{DevelopmentToken, Secret};
 use super::section::Bound;
@@ -36,6 +37,8 @@ pub struct Config {
     pub users_rated: usize,
     /// How many devices a user may have linked.
     pub devices: Devices,
+    /// When something is given up for having too much to do.
+    pub overload: Ladder,
     /// Which addresses may come in.
     pub lists: Lists,
     /// Heartbeat bounds; `min <= default <= max`.

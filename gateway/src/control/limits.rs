@@ -50,6 +50,7 @@ fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
         Guard::AcceptsPerListener => listener.accepts.map_or("none".to_owned(), |rate| rate.to_string()),
         Guard::Accepts => accepts.to_string(),
         Guard::LoginsPerUser => logins_per_user.to_string(),
+        Guard::Overload => "see `ladder`".to_owned(),
         Guard::Devices => format!("{}, see [devices]", snapshot.config.limits.devices),
         Guard::FramesPerLink => listener.rates.frames.to_string(),
         Guard::ControlPerLink => listener.rates.control.to_string(),

@@ -13,6 +13,7 @@ mod exit;
 mod fullness;
 mod http;
 mod kick;
+mod ladder;
 mod limits;
 mod log;
 mod machine;
@@ -49,18 +50,19 @@ pub use ready::Ready;
 pub use signals::Signals;
 pub use sockets::Sockets;
 pub use trial::{Trial, try_out};
-pub use workers::{Progress, TellLists, TellVerifier, UntilEnded, Workers};
+pub use workers::{Progress, TellLists, TellVerifier, UntilEnded, Wake, Workers};
 
 use self::bans::{Keeper, Opened};
 use self::doorstep::Doorstep;
 use self::endpoints::Endpoints;
 use self::fullness::Fullness;
+use self::ladder::Drill;
 use self::ready::ReadyFile;
 use self::serve::State;
 use self::token_keys::TokenKeys;
 use crate::admission::lists::Lists;
 use crate::clock::Clock;
-use crate::config::{Checked, Config, Level, Secret};
+use crate::config::{Ceiling, Checked, Config, Level, Secret};
 use crate::tokens::choose_cryptography;
 
 /// What the command line says besides the config.
@@ -128,7 +130,10 @@ where
     let kick_user = std::mem::replace(&mut workers.kick_user, Box::new(|_, _| false));
     let keeper = Rc::new(Keeper::new(opened, tell_lists, workers.counters.len(), clock));
     tokio_uring::spawn(Rc::clone(&keeper).tend());
-    let state = Rc::new(State::new(Arc::clone(&config), &workers, Rc::clone(&keeper), kick_user, clock));
+    let wake = std::mem::replace(&mut workers.wake, Box::new(|| {}));
+    let drill = Drill::new(Arc::clone(&workers.pressure), wake);
+    let state = State::new(Arc::clone(&config), &workers, Rc::clone(&keeper), kick_user, drill, clock);
+    let state = Rc::new(state);
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.
     let _admin_file = match serve::start(sockets, &state) {
@@ -139,10 +144,13 @@ where
         }
     };
     let ready = Ready { listeners: workers.listeners.clone(), http };
-    let ban_floods = || {
+    let (ceiling, mut levels) = (Ceiling::of(&config).user(), ladder::Watch::default());
+    let chores = || {
         bans::ban_floods(&workers.reports, &keeper, config.admission.login_ban, clock);
+        state.drill.expire(clock.now());
+        levels.look(&workers.pressure, ladder::resident(), ceiling, &workers.counters)
     };
-    let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals, ban_floods).await;
+    let (exit, _ready_file) = watch(&config, options, &ready, &workers, &mut signals, chores).await;
     let stopped = stop(&mut workers, &state, &mut signals).await;
     if exit == Exit::Clean && stopped == Exit::Clean {
         tell(Level::Info, "stopped");
@@ -195,7 +203,7 @@ async fn watch(
     ready: &Ready,
     workers: &Workers,
     signals: &mut Signals,
-    ban_floods: impl Fn(),
+    mut chores: impl FnMut() -> Vec<(Level, String)>,
 ) -> (Exit, Option<ReadyFile>) {
     let mut ready_file = None;
     let mut announced = false;
@@ -216,7 +224,7 @@ async fn watch(
                 }
                 lines.extend(doorstep.look(config, &workers.counters));
                 lines.extend(token_keys.iter_mut().flat_map(|keys| keys.look(&workers.tell_verifier)));
-                ban_floods();
+                lines.extend(chores());
                 lines.iter().for_each(|(level, line)| tell(*level, line));
             }
             _ = rotation.tick() => rotate_tickets(workers),

@@ -13,12 +13,13 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bans::{self, Keeper};
 use super::kick::KickUser;
+use super::ladder::Drill;
 use super::places::{Places, Seat};
 use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
 use super::verbs::LINE_LEN_MAX;
 use super::workers::{Progress, Workers};
-use super::{http, kick, verbs};
+use super::{http, kick, ladder, verbs};
 use crate::admission::buckets::Buckets;
 use crate::clock::Clock;
 use crate::config::{Ceiling, Checked, Config};
@@ -34,6 +35,7 @@ pub(super) struct State {
     buckets: Arc<Buckets>,
     keeper: Rc<Keeper>,
     kick_user: KickUser,
+    pub(super) drill: Drill,
     clock: Clock,
     started: UnixMillis,
     /// Whether the gateway is on its way out.
@@ -48,6 +50,7 @@ impl State {
         workers: &Workers,
         keeper: Rc<Keeper>,
         kick_user: KickUser,
+        drill: Drill,
         clock: Clock,
     ) -> Self {
         Self {
@@ -59,6 +62,7 @@ impl State {
             buckets: Arc::clone(&workers.buckets),
             keeper,
             kick_user,
+            drill,
             clock,
             started: clock.unix(),
             stopping: Cell::new(false),
@@ -233,6 +237,15 @@ async fn answer(line: &str, uid: u32, state: &State) -> String {
             return kick::answer(&kick, json, uid, state.clock.unix(), &state.kick_user);
         }
         Some(Err(wrong)) => return format!("error: {wrong}\n{}", kick::HELP),
+    }
+    match ladder::parse(line) {
+        None => {}
+        Some(Ok((wish, json))) => {
+            let now = state.clock.now();
+            state.drill.heed(wish, uid, now);
+            return ladder::answer(&state.snapshot(), state.drill.forced(now), json);
+        }
+        Some(Err(wrong)) => return format!("error: {wrong}\n{}", ladder::HELP),
     }
     match bans::parse(line) {
         None => verbs::answer(line, &state.snapshot()),

@@ -8,13 +8,14 @@ use protocol::stream::{Mode, Params, frame_len_beside};
 
 use crate::admission::balancers::Balancers;
 use crate::admission::buckets::{AddressLimits, Most};
+use crate::admission::ladder::Steps;
 use crate::admission::rates::Rates;
-use crate::config::{self, Config, LinkRates, OwnRates, Security};
+use crate::config::{self, Config, Ladder, LinkRates, OwnRates, Security};
 use crate::directory::claims::Allowed;
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
 use crate::upstream::{StreamIndex, park, pending, redial};
-use crate::worker::settings::{Auth, Backend, Budgets, Heartbeat, Listener, Settings};
+use crate::worker::settings::{Auth, Backend, Budgets, Heartbeat, Listener, OverloadRules, Settings};
 
 /// The values of the config, as one worker needs them.
 ///
@@ -24,7 +25,7 @@ use crate::worker::settings::{Auth, Backend, Budgets, Heartbeat, Listener, Setti
 /// If the config has no such core.
 #[must_use]
 pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
-    let Config { limits, requests, receive, upstream, heartbeat, .. } = config;
+    let Config { limits, requests, receive, heartbeat, .. } = config;
     let workers = config.cores.len() as u32;
     let core = &config.cores[index as usize];
     let slots = core.slots;
@@ -81,17 +82,28 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         listeners: core.listeners.iter().map(|at| listener(config, *at)).collect(),
         handshakes_waiting_max: limits.handshakes_waiting,
         revocations_max: limits.revocations,
+        overload: overload(config),
         logins: config.admission.logins_per_user,
         logins_max: config.admission.logins_remembered,
-        redial: redial::Rules {
-            dial_deadline: upstream.dial_deadline,
-            pause_first: upstream.redial_min,
-            pause_max: upstream.redial_max,
-            misses_max: upstream.eject_after as u32,
-            eject_first: upstream.eject_time,
-            ..redial::Rules::default()
-        },
+        redial: redial(config),
     }
+}
+
+fn redial(config: &Config) -> redial::Rules {
+    let upstream = &config.upstream;
+    redial::Rules {
+        dial_deadline: upstream.dial_deadline,
+        pause_first: upstream.redial_min,
+        pause_max: upstream.redial_max,
+        misses_max: upstream.eject_after as u32,
+        eject_first: upstream.eject_time,
+        ..redial::Rules::default()
+    }
+}
+
+fn overload(config: &Config) -> OverloadRules {
+    let Ladder { enter, leave, patience, lag, dry_run } = config.overload;
+    OverloadRules { steps: Steps { enter, leave, patience }, lag_max: lag, on_trial: dry_run }
 }
 
 fn devices(config: &Config) -> Allowed {

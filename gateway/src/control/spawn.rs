@@ -14,6 +14,7 @@ use protocol::{CloseCode, UnixMillis};
 use super::settings::settings;
 use super::{KickUser, Progress, Workers};
 use crate::admission::buckets::Buckets;
+use crate::admission::ladder::Pressure;
 use crate::admission::lists::Lists;
 use crate::admission::rates::Users;
 use crate::clock::Clock;
@@ -35,12 +36,14 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         listeners: process.addresses,
         counters: Vec::new(),
         buckets: Arc::clone(&process.buckets),
+        pressure: Arc::clone(&process.pressure),
         reports: Arc::clone(&process.reports),
         progress: Arc::clone(&progress),
         stop: Box::new(|| {}),
         rotate_tickets: None,
         tell_lists: Box::new(|_, _| true),
         tell_verifier: Box::new(|_, _| true),
+        wake: Box::new(|| {}),
         kick_user: Box::new(|_, _| true),
         threads: Vec::new(),
     };
@@ -62,6 +65,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
             lists: process.lists.clone(),
             buckets: Arc::clone(&process.buckets),
             rated: Arc::clone(&process.rated),
+            pressure: Arc::clone(&process.pressure),
             reports: Arc::clone(&process.reports),
             vacancy: Arc::clone(&process.vacancy),
             clock: process.clock,
@@ -84,8 +88,14 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
             bells.push((posts[index].clone(), waker));
         }
     }
+    connect(&mut workers, bells, process.secrets.hash, config.tickets.is_empty());
+    Ok(workers)
+}
+
+/// The ways by which control tells workers something. `makes_tickets`: keys of tickets are made here.
+fn connect(workers: &mut Workers, bells: Vec<(Post, Waker)>, hash: HashKey, makes_tickets: bool) {
     // Keys from the config are shared with other nodes, so rotating them is the operator's part.
-    if config.tickets.is_empty() {
+    if makes_tickets {
         let bells = bells.clone();
         workers.rotate_tickets =
             Some(Box::new(move |key| tell_all(&bells, || Letter::TicketKey(key.clone()))));
@@ -94,9 +104,10 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
     workers.tell_lists = Box::new(move |worker, lists| tell_one(&doors, worker, Letter::Lists(lists)));
     workers.tell_verifier =
         Box::new(move |worker, verifier| tell_one(&judges, worker, Letter::Verifier(verifier)));
-    workers.kick_user = kick_user(bells.clone(), process.secrets.hash);
+    workers.kick_user = kick_user(bells.clone(), hash);
+    let sleepers = bells.clone();
+    workers.wake = Box::new(move || sleepers.iter().for_each(|(_, waker)| waker.wake()));
     workers.stop = Box::new(move || tell_all(&bells, || Letter::Stop));
-    Ok(workers)
 }
 
 /// Kicks by a letter to the user's owner, as a backend does.
@@ -150,6 +161,7 @@ struct Process {
     lists: Lists,
     buckets: Arc<Buckets>,
     rated: Arc<Users>,
+    pressure: Arc<Pressure>,
     reports: Arc<Reports>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
@@ -196,6 +208,7 @@ impl Process {
             lists,
             buckets: Arc::new(buckets),
             rated: Arc::new(Users::new(config.users_rated)),
+            pressure: Arc::default(),
             reports: Arc::default(),
             vacancy: Arc::new(Vacancy::new(config.listeners.len())),
             clock,
@@ -247,6 +260,7 @@ struct Start {
     lists: Lists,
     buckets: Arc<Buckets>,
     rated: Arc<Users>,
+    pressure: Arc<Pressure>,
     reports: Arc<Reports>,
     vacancy: Arc<Vacancy>,
     clock: Clock,
@@ -282,6 +296,7 @@ impl Start {
             lists: self.lists,
             buckets: self.buckets,
             rated: self.rated,
+            pressure: self.pressure,
             reports: self.reports,
             vacancy: self.vacancy,
             hash: self.secrets.hash,
@@ -300,6 +315,7 @@ impl Start {
             if !worker.turn(clock.now(), clock.unix()) {
                 return Ok(());
             }
+            worker.rests(clock.now());
         }
     }
 }

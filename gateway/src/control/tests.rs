@@ -77,6 +77,8 @@ fn idle_workers(
         Ok(Workers {
             reports: Arc::default(),
             tell_verifier: Box::new(|_, _| true),
+            pressure: Arc::default(),
+            wake: Box::new(|| {}),
             buckets: Arc::new(Buckets::new(64, config.listeners.len(), HashKey::new([1; 16]))),
             listeners: vec!["127.0.0.1:9".parse().unwrap()],
             counters,

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::kick::KickUser;
 use crate::admission::buckets::Buckets;
+use crate::admission::ladder::Pressure;
 use crate::admission::lists::Lists;
 use crate::config::Secret;
 use crate::counters::Counters;
@@ -71,6 +72,9 @@ pub type TellLists = Box<dyn Fn(usize, Lists) -> bool + Send>;
 /// Hands one worker, by index, what verifies tokens; whether its queue had room for it. Must not block.
 pub type TellVerifier = Box<dyn Fn(usize, Arc<Verifier>) -> bool + Send>;
 
+/// Wakes workers.
+pub type Wake = Box<dyn Fn() + Send>;
+
 /// The workers of a running gateway.
 pub struct Workers {
     /// The addresses they listen on, by listener of the config; ports are the real ones.
@@ -79,6 +83,8 @@ pub struct Workers {
     pub counters: Vec<Arc<Counters>>,
     /// What addresses have cost them so far.
     pub buckets: Arc<Buckets>,
+    /// What they are told of the load.
+    pub pressure: Arc<Pressure>,
     /// What they tell beyond numbers.
     pub reports: Arc<Reports>,
     /// How far they are.
@@ -91,6 +97,8 @@ pub struct Workers {
     pub tell_lists: TellLists,
     /// Hands one of them what verifies tokens.
     pub tell_verifier: TellVerifier,
+    /// Wakes all of them, so that they look at what they share. Must not block.
+    pub wake: Wake,
     /// Ends the links of a user.
     pub kick_user: KickUser,
     /// Their threads; an error says in one line what the worker died of.

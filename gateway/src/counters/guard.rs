@@ -46,6 +46,8 @@ guards! {
     AcceptsPerListener "accepts_per_listener",
     /// Too many connect to the gateway.
     Accepts "accepts",
+    /// The worker has too much to do: see the overload ladder.
+    Overload "overload",
     /// The user logs in too often.
     LoginsPerUser "logins_per_user",
     /// A list denies the user, or there is one of those who may come and it does not name the user.

@@ -14,7 +14,8 @@
 //! * `sessions` — sessions of links, claims of users;
 //! * `requests` — admitted, parked or in flight, and their outcome;
 //! * `streams` — streams to backends: dial, routes, health, records;
-//! * `post` — letters between workers.
+//! * `post` — letters between workers;
+//! * `overload` — how much there is to do, and what is given up for it.
 //!
 //! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
 //! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
@@ -30,6 +31,7 @@ mod flows;
 mod identity;
 mod learned;
 mod links;
+mod overload;
 mod parts;
 mod post;
 mod reports;
@@ -90,6 +92,7 @@ impl<D: Driver> Worker<D> {
     pub fn turn(&mut self, now: Time, wall: UnixMillis) -> bool {
         let Self { driver, parts, learned } = self;
         parts.begin(now, wall);
+        parts.look_at_load();
         learned.begin(now, driver.waiting());
         for _ in 0..parts.turn.settings.budgets.completions {
             let Some(done) = driver.next() else {
@@ -117,6 +120,12 @@ impl<D: Driver> Worker<D> {
         }
         parts.publish(driver.counters());
         !parts.is_stopped()
+    }
+
+    /// The turn that began last has ended at `now`: how long turns take is a part of the load.
+    pub fn rests(&mut self, now: Time) {
+        let time = now.since(self.parts.turn.now);
+        self.parts.overload.took(time);
     }
 
     /// The driver, for the simulator's assertions.

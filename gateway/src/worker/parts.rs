@@ -13,6 +13,7 @@ use super::census::Census;
 use super::door::Door;
 use super::identity::Judge;
 use super::links::Links;
+use super::overload::Overload;
 use super::post::Letters;
 use super::requests::Requests;
 use super::sessions::Sessions;
@@ -42,6 +43,8 @@ pub(super) struct Parts {
     pub(super) streams: Streams,
     /// Letters to and from other workers.
     pub(super) letters: Letters,
+    /// How much there is to do.
+    pub(super) overload: Overload,
 }
 
 impl Parts {
@@ -56,6 +59,7 @@ impl Parts {
             requests: Requests::new(&settings, now),
             streams: Streams::new(&settings, &with.group, now),
             letters: Letters::new(&settings, with.mailbox, with.posts),
+            overload: Overload::new(with.pressure, now),
             turn: Turn::new(settings, with.counters, with.reports, with.random, now),
         }
     }
@@ -106,6 +110,7 @@ impl Parts {
         self.requests.publish(counters);
         self.streams.publish(counters);
         self.letters.publish(counters);
+        self.overload.publish(self.turn.level, counters);
         counters.idle_buffer_bytes.set(self.turn.buffers.idle_bytes() as u64);
         counters.driver_system_calls.set(driver.system_calls);
         counters.driver_completions.set(driver.completions);

@@ -12,6 +12,7 @@ use protocol::stream::{Mode, Params};
 
 use crate::admission::balancers::Balancers;
 use crate::admission::buckets::AddressLimits;
+use crate::admission::ladder::Steps;
 use crate::admission::rates::Rates;
 use crate::config::{DevelopmentToken, NextKey};
 use crate::directory::claims::Allowed;
@@ -106,12 +107,25 @@ pub struct Settings {
     pub handshakes_waiting_max: usize,
     /// Users whose earlier tickets are worth nothing, remembered at a time.
     pub revocations_max: usize,
+    /// What is given up when there is too much to do.
+    pub overload: OverloadRules,
     /// How often a user may log in.
     pub logins: Rate,
     /// Users of whom it is known how often they do.
     pub logins_max: usize,
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
+}
+
+/// When a worker gives something up for having too much to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverloadRules {
+    /// The levels.
+    pub steps: Steps,
+    /// Length of turns that counts as a load of 100.
+    pub lag_max: Duration,
+    /// Whether the level is only told.
+    pub on_trial: bool,
 }
 
 /// How much of each kind a turn does at most; the rest is done in the next turn, which then does not wait.
@@ -168,6 +182,24 @@ pub struct Listener {
 }
 
 #[cfg(test)]
+impl Listener {
+    /// The only one of a small worker.
+    fn small() -> Self {
+        Self {
+            name: "clients".to_owned(),
+            place: 0,
+            doorman: 0,
+            suites_announced: Suites::NONE,
+            server_keys_next: Vec::new(),
+            handshake_share: None,
+            addresses: AddressLimits::ample(),
+            rates: vec![Rates::ample()],
+            balancers: Balancers::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 impl Settings {
     /// A worker of 64 slots with the development token, without backends, for the tests of a part.
     pub(super) fn small() -> Self {
@@ -217,19 +249,18 @@ impl Settings {
             endpoints: Vec::new(),
             gateway: "gateway".to_owned(),
             boot_id: [1; 16],
-            listeners: vec![Listener {
-                name: "clients".to_owned(),
-                place: 0,
-                doorman: 0,
-                suites_announced: Suites::NONE,
-                server_keys_next: Vec::new(),
-                handshake_share: None,
-                addresses: AddressLimits::ample(),
-                rates: vec![Rates::ample()],
-                balancers: Balancers::default(),
-            }],
+            listeners: vec![Listener::small()],
             handshakes_waiting_max: 4,
             revocations_max: 4,
+            overload: OverloadRules {
+                steps: Steps {
+                    enter: [70, 80, 90, 95, 98],
+                    leave: [60, 70, 80, 85, 90],
+                    patience: seconds(1),
+                },
+                lag_max: seconds(1),
+                on_trial: false,
+            },
             logins: Rate::new(1000, seconds(1), 1000),
             logins_max: 64,
             redial: redial::Rules::default(),

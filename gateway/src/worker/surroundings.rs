@@ -10,6 +10,7 @@ use super::reports::Reports;
 use super::turn::Random;
 use super::vacancy::Vacancy;
 use crate::admission::buckets::Buckets;
+use crate::admission::ladder::Pressure;
 use crate::admission::lists::Lists;
 use crate::admission::rates::Users;
 use crate::collections::HashKey;
@@ -35,6 +36,8 @@ pub struct Surroundings {
     pub buckets: Arc<Buckets>,
     /// What users have said lately.
     pub rated: Arc<Users>,
+    /// What control says of the load.
+    pub pressure: Arc<Pressure>,
     /// What they tell control.
     pub reports: Arc<Reports>,
     /// Which workers have a place left.

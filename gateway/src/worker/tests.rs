@@ -72,6 +72,7 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),
         rated: Arc::new(Users::new(64)),
+        pressure: Arc::default(),
         reports: Arc::default(),
         vacancy: Arc::new(Vacancy::new(1)),
         random: Box::new(|bytes| bytes.fill(7)),

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use driver::{Listener, Op};
 use protocol::{Time, UnixMillis};
 
 use super::reports::Reports;
 use super::settings::Settings;
+use crate::admission::ladder::Level;
 use crate::admission::share::Shares;
 use crate::collections::Pool;
 use crate::counters::Counters;
@@ -42,6 +44,8 @@ pub(super) struct Turn {
     pub(super) told: Vec<StreamIndex>,
     /// How much of the core newcomers may still take.
     pub(super) shares: Shares,
+    /// What is given up for having too much to do.
+    pub(super) level: Level,
     /// What links were charged of less than their levels count.
     pub(super) small_change: Remainder,
     /// Whether anything of a user or a backend was heard in this turn: then newcomers get no more than their share.
@@ -61,6 +65,7 @@ impl Turn {
         let of_listeners = settings.listeners.iter().map(|listener| listener.handshake_share);
         Self {
             shares: Shares::new(settings.handshake_share, of_listeners, now),
+            level: Level::Calm,
             small_change: Remainder::default(),
             is_busy: false,
             now,
@@ -82,6 +87,11 @@ impl Turn {
         self.shares.refill(now);
         self.is_busy = false;
         self.counters.turns.add(1);
+    }
+
+    /// Quiet time after which a busy link waits with a poll again.
+    pub(super) fn demote_after(&self) -> Duration {
+        if self.level >= Level::Thrifty { self.settings.demote_after / 2 } else { self.settings.demote_after }
     }
 
     /// Asks the driver for something.

@@ -15,6 +15,7 @@ mod keys;
 mod large;
 mod life;
 mod links;
+mod overload;
 mod places;
 mod probes;
 mod rates;

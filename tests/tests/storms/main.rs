@@ -24,6 +24,7 @@ mod leaving;
 mod ledger;
 mod logins;
 mod order;
+mod overload;
 mod places;
 mod planted;
 mod policy;

@@ -42,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) costs: Costs,
     /// Whether a balancer stands in front.
     pub(crate) proxy: ProxyProtocol,
+    /// Whether operators force levels of the overload ladder.
+    pub(crate) drills: bool,
     /// Whether a user may have one phone, of which the last to come stays, and one desktop, of which the first does.
     pub(crate) few_devices: bool,
     /// Whether peers on this machine are no strangers.
@@ -108,6 +110,7 @@ impl Shape {
             share: if rng.one_in(3) { 1 } else { 30 },
             costs: if rng.one_in(3) { Costs::Little } else { Costs::Whatever },
             proxy: ProxyProtocol::Off,
+            drills: rng.one_in(4),
             few_devices: false,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
@@ -137,6 +140,7 @@ impl Shape {
             share: 30,
             costs: Costs::Whatever,
             proxy: ProxyProtocol::Off,
+            drills: false,
             few_devices: false,
             exempt: false,
             scarce: None,

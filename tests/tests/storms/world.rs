@@ -7,6 +7,7 @@ use driver::sim::{Buffers, Config, Faults, Net, Rng, SimDriver};
 use driver::{Endpoint, PoolSize};
 use driver::{Fault, Plan};
 use gateway::admission::buckets::Buckets;
+use gateway::admission::ladder::{Level, Pressure};
 use gateway::admission::lists::Lists;
 use gateway::admission::rates::Users;
 use gateway::admission::share::handshake_cost;
@@ -54,6 +55,8 @@ pub(crate) struct World {
     /// What a turn takes, if that is not left to chance; handshakes take longer.
     pub(crate) turns_take: Option<Duration>,
     shaken: u64,
+    /// How long a turn took, as the worker is told.
+    pub(crate) lag: Duration,
     calm: bool,
     shape: Shape,
     pub(crate) workers: Vec<Worker<Planted>>,
@@ -61,6 +64,7 @@ pub(crate) struct World {
     pub(crate) posts: Vec<Post>,
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) pressure: Arc<Pressure>,
     /// A worker that stands still.
     pub(crate) frozen: Option<usize>,
     /// Since when each worker waits, while it does.
@@ -132,6 +136,7 @@ impl World {
         let addresses = if shape.costs == Costs::Little { ADDRESSES } else { 1024 * ADDRESSES };
         let buckets = Arc::new(Buckets::new(addresses, 1, hash));
         let rated = Arc::new(Users::new(1024));
+        let pressure = Arc::new(Pressure::default());
         let build = |(index, mailbox)| {
             let config = Config {
                 slots: shape.slots,
@@ -151,6 +156,7 @@ impl World {
                 lists: Lists::default(),
                 buckets: Arc::clone(&buckets),
                 rated: Arc::clone(&rated),
+                pressure: Arc::clone(&pressure),
                 reports: Arc::clone(&reports),
                 vacancy: Arc::clone(&vacancy),
                 random: Box::new(move |out| random.fill(out)),
@@ -176,10 +182,12 @@ impl World {
             now: Time::ZERO,
             turns_take: None,
             shaken: 0,
+            lag: Duration::ZERO,
             calm: false,
             posts,
             buckets,
             reports,
+            pressure: Arc::clone(&pressure),
             frozen: None,
             waits: vec![None; shape.workers],
             slept_over: vec![0; shape.workers],
@@ -244,6 +252,12 @@ impl World {
         assert!(came, "never: {what}, {:?}", self.totals);
     }
 
+    /// No worker is below this level from now on, and all hear of it.
+    pub(crate) fn force(&self, level: Level) {
+        self.pressure.force(level);
+        (0..).zip(&self.workers).for_each(|(worker, _)| self.net.ring(worker));
+    }
+
     /// Lets so much time pass.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
@@ -260,6 +274,7 @@ impl World {
     pub(crate) fn end_storm(&mut self) {
         self.net.faults_off();
         self.calm = true;
+        self.force(Level::Calm);
         self.workers.iter_mut().for_each(|worker| worker.driver().calm());
         for BackendActor { desk, .. } in &mut self.backends {
             (desk.calm, desk.hasty) = (true, true);
@@ -281,6 +296,10 @@ impl World {
         }
         self.check();
         self.replay();
+        if self.shape.drills && !self.calm && self.rng.one_in(300) {
+            let level = Level::ALL[self.rng.below(Level::ALL.len())];
+            self.force(level);
+        }
         if self.shape.tickets && !self.calm && self.rng.one_in(1000) {
             // Where the mailbox is full the old key stays, as the ticket of one worker need not open at another.
             for (worker, post) in (0..).zip(&self.posts) {
@@ -312,6 +331,7 @@ impl World {
             let worker = &mut self.workers[at];
             let shaken = self.counters[at].handshakes.get();
             assert!(worker.turn(self.now, wall(self.now)), "nobody said stop");
+            worker.rests(self.now + self.lag);
             let shaken = self.counters[at].handshakes.get() - shaken;
             assert!(shaken <= HANDSHAKES_PER_TURN as u64, "{shaken} handshakes in one turn");
             assert_eq!(worker.driver().chunks_out(), 0, "chunks are given back in their turn");

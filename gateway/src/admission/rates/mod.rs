@@ -36,6 +36,21 @@ pub struct Rates {
     pub on_trial: Guards,
 }
 
+impl Rates {
+    /// So many hundredths of all of them, but for what may be held against a link.
+    #[must_use]
+    pub fn percent(self, percent: u8) -> Self {
+        Self {
+            frames: self.frames.percent(percent),
+            control: self.control.percent(percent),
+            bytes: self.bytes.percent(percent),
+            user_frames: self.user_frames.percent(percent),
+            user_bytes: self.user_bytes.percent(percent),
+            ..self
+        }
+    }
+}
+
 /// What a user is to be charged for: a lot of what one of its links has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {

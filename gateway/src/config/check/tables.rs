@@ -3,6 +3,7 @@
 use toml::de::DeTable;
 
 use crate::config::devices::Devices;
+use crate::config::overload::Overload;
 use crate::config::rates::{ClassKeys, RateKeys};
 use crate::config::section::{Key, Reader, Section};
 use crate::config::sections::{
@@ -10,7 +11,7 @@ use crate::config::sections::{
     ListenerKeys, Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
 
-const TABLES: [(&str, &[Key]); 21] = [
+const TABLES: [(&str, &[Key]); 22] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
@@ -21,6 +22,7 @@ const TABLES: [(&str, &[Key]); 21] = [
     ("rates", RateKeys::KEYS),
     ("class", ClassKeys::KEYS),
     ("devices", Devices::KEYS),
+    ("overload", Overload::KEYS),
     ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
     ("ring", RingKeys::KEYS),
@@ -51,6 +53,7 @@ pub(super) struct Tables {
     pub(super) rates: RateKeys,
     pub(super) classes: Vec<ClassKeys>,
     pub(super) devices: Devices,
+    pub(super) overload: Overload,
     pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
     pub(super) ring: RingKeys,
@@ -78,6 +81,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let rates = reader.table(root, "rates");
     let classes = reader.tables(root, "class");
     let devices = reader.table(root, "devices");
+    let overload = reader.table(root, "overload");
     let lists = reader.table(root, "lists");
     let heartbeat = reader.table(root, "heartbeat");
     let ring = reader.table(root, "ring");
@@ -100,6 +104,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         rates: rates?,
         classes: classes?,
         devices: devices?,
+        overload: overload?,
         lists: lists?,
         heartbeat: heartbeat?,
         ring: ring?,

@@ -11,6 +11,7 @@
 //! * `kick` — links and users that a backend ends;
 //! * `letter` — what other workers want: the one match over letters;
 //! * `lists` — lists of addresses change;
+//! * `overload` — how full everything is, and what is given up for it;
 //! * `time` — deadlines of everything;
 //! * `end` — the marked are buried: the only place where anything ends.
 //!
@@ -24,6 +25,7 @@ mod letter;
 mod lists;
 mod login;
 mod newcomers;
+mod overload;
 mod presence;
 mod push;
 mod read;

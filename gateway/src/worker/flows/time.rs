@@ -37,6 +37,7 @@ impl Parts {
             self.requests.next_deadline(),
             self.identity.next_deadline(),
             self.slots.next_deadline(),
+            self.overload.next_deadline(self.turn.level),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -9,7 +9,9 @@ use protocol::link::ServerLink;
 
 use super::Links;
 use super::cause::Cause;
+use crate::admission::ladder::Level;
 use crate::admission::share::handshake_cost;
+use crate::counters::guard::Guard;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -47,7 +49,13 @@ impl Links {
     /// A hello is complete and waits for the budget, unless too many do.
     fn wait_for_handshake(&mut self, turn: &mut Turn, token: Token, acceptors: &Acceptors) {
         let suite = self.table.living(token).and_then(|link| link.machine.hailed());
-        if !suite.is_some_and(|suite| self.wait_in_line(turn, token, handshake_cost(suite))) {
+        let is_too_dear = suite.is_some_and(|suite| !suite.is_ticket() && turn.level >= Level::TicketsOnly);
+        if is_too_dear || turn.level >= Level::Shedding {
+            if let Some(listener) = self.listener(token) {
+                turn.kept_out(listener).refused.of(Guard::Overload).add(1);
+            }
+            self.turn_away(turn, token, acceptors);
+        } else if !suite.is_some_and(|suite| self.wait_in_line(turn, token, handshake_cost(suite))) {
             self.turn_away(turn, token, acceptors);
         }
     }

@@ -37,7 +37,7 @@ impl Links {
         more: bool,
     ) -> Heard {
         let Some(link) = self.table.get(token) else { return Heard::Nothing };
-        link.note_chunk(turn.now, turn.settings.demote_after);
+        link.note_chunk(turn.now, turn.demote_after());
         if !more {
             link.reading = Reading::Idle;
         }

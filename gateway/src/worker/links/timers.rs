@@ -24,7 +24,7 @@ impl Links {
         let Some(link) = self.table.get(token) else { return };
         let mut deadline = link.machine.deadline(&turn.settings.rules);
         if link.reading == Reading::Multishot {
-            deadline = deadline.min(turn.now + turn.settings.demote_after);
+            deadline = deadline.min(turn.now + turn.demote_after());
         }
         if link.slow_since != 0 {
             deadline = deadline.min(from_tenths(link.slow_since) + turn.settings.outgoing_soft_time);

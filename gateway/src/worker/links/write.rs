@@ -52,6 +52,14 @@ impl Links {
         true
     }
 
+    /// Cuts off the links with the most to say, an eighth of what all have, where that is much.
+    pub(in crate::worker) fn shed_largest(&mut self, turn: &Turn) {
+        let bytes = self.outgoing.bytes();
+        if bytes > turn.settings.outgoing_bytes_max / 2 {
+            self.shed(bytes);
+        }
+    }
+
     /// Together the links have too much to say: those with the most go, until an eighth of the bound is free again. So
     /// all links are looked at once for many bytes that are queued, and not for each frame.
     fn shed(&mut self, bytes_max: usize) {

@@ -55,6 +55,11 @@ impl Letters {
         }
     }
 
+    /// How many letters of others may wait.
+    pub(super) fn most(&self) -> usize {
+        self.mailbox.capacity()
+    }
+
     /// The oldest letter of another worker, or of control.
     pub(super) fn take(&mut self) -> Option<Letter> {
         self.mailbox.take()

@@ -21,6 +21,7 @@ use self::tenants::Tenants;
 use super::settings::Settings;
 use super::turn::Turn;
 use super::vacancy::Vacancy;
+use crate::admission::ladder::Level;
 use crate::counters::Counters;
 use crate::counters::guard::Guard;
 use crate::upstream::StreamIndex;
@@ -102,7 +103,7 @@ impl Slots {
         let strangers = u32::try_from(settings.strangers_max / 2).unwrap_or(u32::MAX) / listeners;
         let wanted = |at: usize| {
             let listener = &settings.listeners[at];
-            if *stopping {
+            if *stopping || turn.level >= Level::Closed {
                 0
             } else if *has_room {
                 // With few slots left the first listeners have one each.

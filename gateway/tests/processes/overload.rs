@@ -1,0 +1,43 @@
+//! A drill: an operator forces a level of the overload ladder, and takes it back.
+
+use crate::client::{Client, Unheard};
+use crate::stage::{Folder, Stage, gateway, path, wait_until};
+
+fn ladder(admin: &str, more: &[&str]) -> serde_json::Value {
+    let done = gateway(&[&["ladder", "--json", "--socket", admin], more].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).expect("JSON")
+}
+
+#[test]
+fn in_a_drill_newcomers_are_asked_to_come_back_and_whoever_has_a_ticket_gets_in() {
+    let Some(folder) = Folder::new() else { return };
+    let admin = path(&folder.file("admin.sock")).to_owned();
+    let stage = Stage::set_in(folder, &format!("admin.socket = '{admin}'\n"));
+    let mut alice = Client::login(&stage.target, "alice");
+    let ticket = alice.tickets.pop().expect("a welcome brings tickets");
+    assert_eq!(ladder(&admin, &[])["forced"], serde_json::Value::Null);
+
+    let forced = ladder(&admin, &["--level", "3", "--for", "10m"]);
+    assert_eq!(forced["forced"]["level"], 3);
+    wait_until("all workers are there", || {
+        let told = ladder(&admin, &[]);
+        let levels: Vec<_> =
+            told["workers"].as_array().expect("a list").iter().map(|its| its["level"].clone()).collect();
+        levels.iter().all(|level| level == 3)
+    });
+    let busy = Unheard { reason: Some(4) };
+    assert_eq!(Client::dial(&stage.target, None).err(), Some(busy), "asked to come back later");
+    assert_eq!(stage.target.sum("gateway_kept_out_total", "guard=\"overload\""), 1);
+    let mut resumed = Client::resume(&stage.target, "alice", &ticket).expect("a good ticket");
+    resumed.wait_until_answered();
+
+    assert_eq!(ladder(&admin, &["--off"])["forced"], serde_json::Value::Null);
+    wait_until("nobody is there any more", || stage.target.metric("gateway_overload_level") == 0);
+    Client::login(&stage.target, "bob").wait_until_answered();
+    let wrong = gateway(&["ladder", "--socket", &admin, "--level", "6"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let long = gateway(&["ladder", "--socket", &admin, "--level", "2", "--for", "2h"]);
+    let said = [long.stdout, long.stderr].concat();
+    assert!(String::from_utf8_lossy(&said).contains("no time up to 1h"));
+}
