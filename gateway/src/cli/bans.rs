@@ -96,6 +96,11 @@ pub(super) fn limits(asked: &Asked) -> String {
     format!("limits{}\n", json(asked))
 }
 
+/// `busiest`.
+pub(super) fn busiest(asked: &Asked) -> String {
+    format!("busiest{}\n", json(asked))
+}
+
 /// `ladder`.
 pub(super) fn ladder(asked: &Asked, level: Option<u8>, time: Option<Duration>, off: bool) -> String {
     let level = level.map_or(String::new(), |level| format!(" level {level}"));

@@ -124,6 +124,11 @@ enum Verb {
         #[command(flatten)]
         asked: bans::Asked,
     },
+    /// List the addresses and users that keep it busiest, roughly.
+    Busiest {
+        #[command(flatten)]
+        asked: bans::Asked,
+    },
     /// Show the overload ladder, or force a level for a drill.
     Ladder {
         #[command(flatten)]
@@ -223,6 +228,7 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Unban { asked, whom } => status::put(&asked.socket, &bans::lift(&asked, &whom)),
         Verb::Kick { asked, kick } => status::put(&asked.socket, &bans::kick(&asked, &kick)),
         Verb::Bans { asked } => status::put(&asked.socket, &bans::list(&asked)),
+        Verb::Busiest { asked } => status::put(&asked.socket, &bans::busiest(&asked)),
         Verb::Ladder { asked, level, time, off } => {
             status::put(&asked.socket, &bans::ladder(&asked, level, time, off))
         }

@@ -17,15 +17,35 @@ impl<K, const N: usize> Default for Frequent<K, N> {
 
 impl<K: PartialEq, const N: usize> Frequent<K, N> {
     /// So much more of one key. The lightest entry makes room for a new one, which inherits its weight.
-    pub fn add(&mut self, key: K, weight: u64) {
+    pub fn add(&mut self, key: K, weight: u64)
+    where
+        K: Clone,
+    {
+        self.add_with(|known| *known == key, || key.clone(), weight);
+    }
+
+    /// The same of the key that `is_it`, which is made only if it is not known.
+    pub fn add_with(&mut self, is_it: impl Fn(&K) -> bool, make: impl FnOnce() -> K, weight: u64) {
         self.whole = self.whole.saturating_add(weight);
-        if let Some((_, its)) = self.entries.iter_mut().find(|(known, _)| *known == key) {
+        if let Some((_, its)) = self.entries.iter_mut().find(|(known, _)| is_it(known)) {
             *its = its.saturating_add(weight);
         } else if self.entries.len() < N {
-            self.entries.push((key, weight));
+            self.entries.push((make(), weight));
         } else if let Some(lightest) = self.entries.iter_mut().min_by_key(|(_, its)| *its) {
-            *lightest = (key, lightest.1.saturating_add(weight));
+            *lightest = (make(), lightest.1.saturating_add(weight));
         }
+    }
+
+    /// The keys that are known, with their weights, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&K, u64)> {
+        self.entries.iter().map(|(key, weight)| (key, *weight))
+    }
+
+    /// Everything weighs half as much from now on; what weighs nothing is forgotten.
+    pub fn fade(&mut self) {
+        self.whole /= 2;
+        self.entries.iter_mut().for_each(|(_, weight)| *weight /= 2);
+        self.entries.retain(|(_, weight)| *weight > 0);
     }
 
     /// The weight of all keys together.

@@ -6,6 +6,7 @@
 mod addresses;
 mod ask;
 mod bans;
+mod busiest;
 mod dev;
 mod doorstep;
 mod endpoints;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use protocol::noise::ticket::TICKET_KEY_ROTATION;
 
 pub use ask::ask;
+pub use busiest::AskBusiest;
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use exit::Exit;
 pub use kick::{Kick, KickUser};
@@ -132,7 +134,9 @@ where
     tokio_uring::spawn(Rc::clone(&keeper).tend());
     let wake = std::mem::replace(&mut workers.wake, Box::new(|| {}));
     let drill = Drill::new(Arc::clone(&workers.pressure), wake);
-    let state = State::new(Arc::clone(&config), &workers, Rc::clone(&keeper), kick_user, drill, clock);
+    let ask_busiest = std::mem::replace(&mut workers.ask_busiest, Box::new(|_| 0));
+    let keepers = Rc::clone(&keeper);
+    let state = State::new(Arc::clone(&config), &workers, keepers, kick_user, drill, ask_busiest, clock);
     let state = Rc::new(state);
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.

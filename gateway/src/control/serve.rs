@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bans::{self, Keeper};
+use super::busiest::AskBusiest;
 use super::kick::KickUser;
 use super::ladder::Drill;
 use super::places::{Places, Seat};
@@ -19,7 +20,7 @@ use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
 use super::verbs::LINE_LEN_MAX;
 use super::workers::{Progress, Workers};
-use super::{http, kick, ladder, verbs};
+use super::{busiest, http, kick, ladder, verbs};
 use crate::admission::buckets::Buckets;
 use crate::clock::Clock;
 use crate::config::{Ceiling, Checked, Config};
@@ -36,6 +37,7 @@ pub(super) struct State {
     keeper: Rc<Keeper>,
     kick_user: KickUser,
     pub(super) drill: Drill,
+    ask_busiest: AskBusiest,
     clock: Clock,
     started: UnixMillis,
     /// Whether the gateway is on its way out.
@@ -51,6 +53,7 @@ impl State {
         keeper: Rc<Keeper>,
         kick_user: KickUser,
         drill: Drill,
+        ask_busiest: AskBusiest,
         clock: Clock,
     ) -> Self {
         Self {
@@ -63,6 +66,7 @@ impl State {
             keeper,
             kick_user,
             drill,
+            ask_busiest,
             clock,
             started: clock.unix(),
             stopping: Cell::new(false),
@@ -237,6 +241,9 @@ async fn answer(line: &str, uid: u32, state: &State) -> String {
             return kick::answer(&kick, json, uid, state.clock.unix(), &state.kick_user);
         }
         Some(Err(wrong)) => return format!("error: {wrong}\n{}", kick::HELP),
+    }
+    if let Some(json) = busiest::parse(line) {
+        return busiest::answer(&state.ask_busiest, state.counters.len(), json).await;
     }
     match ladder::parse(line) {
         None => {}

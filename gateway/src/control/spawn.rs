@@ -44,6 +44,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         tell_lists: Box::new(|_, _| true),
         tell_verifier: Box::new(|_, _| true),
         wake: Box::new(|| {}),
+        ask_busiest: Box::new(|_| 0),
         kick_user: Box::new(|_, _| true),
         threads: Vec::new(),
     };
@@ -105,6 +106,11 @@ fn connect(workers: &mut Workers, bells: Vec<(Post, Waker)>, hash: HashKey, make
     workers.tell_verifier =
         Box::new(move |worker, verifier| tell_one(&judges, worker, Letter::Verifier(verifier)));
     workers.kick_user = kick_user(bells.clone(), hash);
+    let askers = bells.clone();
+    workers.ask_busiest = Box::new(move |to| {
+        let ask = |worker: &usize| tell_one(&askers, *worker, Letter::Busiest(to.clone()));
+        (0..askers.len()).filter(ask).count()
+    });
     let sleepers = bells.clone();
     workers.wake = Box::new(move || sleepers.iter().for_each(|(_, waker)| waker.wake()));
     workers.stop = Box::new(move || tell_all(&bells, || Letter::Stop));

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 
+use super::busiest::AskBusiest;
 use super::kick::KickUser;
 use crate::admission::buckets::Buckets;
 use crate::admission::ladder::Pressure;
@@ -99,6 +100,8 @@ pub struct Workers {
     pub tell_verifier: TellVerifier,
     /// Wakes all of them, so that they look at what they share. Must not block.
     pub wake: Wake,
+    /// Asks all of them who keeps them busy.
+    pub ask_busiest: AskBusiest,
     /// Ends the links of a user.
     pub kick_user: KickUser,
     /// Their threads; an error says in one line what the worker died of.

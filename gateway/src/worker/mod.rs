@@ -15,7 +15,8 @@
 //! * `requests` — admitted, parked or in flight, and their outcome;
 //! * `streams` — streams to backends: dial, routes, health, records;
 //! * `post` — letters between workers;
-//! * `overload` — how much there is to do, and what is given up for it.
+//! * `overload` — how much there is to do, and what is given up for it;
+//! * `busiest` — which addresses and users that is of.
 //!
 //! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
 //! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
@@ -25,6 +26,7 @@
 //! places of the turn. So nothing on the way of a message leads back into itself.
 
 mod acceptors;
+mod busiest;
 mod census;
 mod door;
 mod flows;
@@ -54,6 +56,7 @@ use self::learned::Learned;
 use self::parts::Parts;
 use self::slots::Tenant;
 
+pub use self::busiest::{Listing, Measure};
 pub use self::census::Census;
 pub use self::post::{Letter, Mailbox, Post};
 pub use self::reports::{Report, Reports};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use protocol::{Time, UnixMillis};
 
 use super::acceptors::Acceptors;
+use super::busiest::Busiest;
 use super::census::Census;
 use super::door::Door;
 use super::identity::Judge;
@@ -43,6 +44,8 @@ pub(super) struct Parts {
     pub(super) streams: Streams,
     /// Letters to and from other workers.
     pub(super) letters: Letters,
+    /// Who keeps it busy.
+    pub(super) busiest: Busiest,
     /// How much there is to do.
     pub(super) overload: Overload,
 }
@@ -59,6 +62,7 @@ impl Parts {
             requests: Requests::new(&settings, now),
             streams: Streams::new(&settings, &with.group, now),
             letters: Letters::new(&settings, with.mailbox, with.posts),
+            busiest: Busiest::new(now),
             overload: Overload::new(with.pressure, now),
             turn: Turn::new(settings, with.counters, with.reports, with.random, now),
         }

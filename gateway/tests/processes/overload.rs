@@ -1,5 +1,7 @@
 //! A drill: an operator forces a level of the overload ladder, and takes it back.
 
+use protocol::wire::frame::{Frame, Ping};
+
 use crate::client::{Client, Unheard};
 use crate::stage::{Folder, Stage, gateway, path, wait_until};
 
@@ -40,4 +42,28 @@ fn in_a_drill_newcomers_are_asked_to_come_back_and_whoever_has_a_ticket_gets_in(
     let long = gateway(&["ladder", "--socket", &admin, "--level", "2", "--for", "2h"]);
     let said = [long.stdout, long.stderr].concat();
     assert!(String::from_utf8_lossy(&said).contains("no time up to 1h"));
+}
+
+#[test]
+fn the_busiest_are_told_by_what_they_do() {
+    let Some(folder) = Folder::new() else { return };
+    let admin = path(&folder.file("admin.sock")).to_owned();
+    let rates = "rates.control_per_link = '100000/s'\nrates.frames_per_link = '100000/s'\n";
+    let stage = Stage::set_in(folder, &format!("{rates}admin.socket = '{admin}'\n"));
+    let mut eve = Client::login(&stage.target, "eve");
+    let pings: Vec<_> = (0..500).map(|_| Frame::Ping(Ping::default())).collect();
+    eve.send(&pings);
+    eve.hear(500);
+    let told = gateway(&["busiest", "--json", "--socket", &admin]).stdout;
+    let told: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
+    let first = |kind: &str, measure: &str| told[kind][measure][0].clone();
+    assert_eq!(first("users", "frames")["user"], "eve", "{told}");
+    assert!(first("users", "frames")["weight"].as_u64().is_some_and(|weight| (100..=502).contains(&weight)));
+    assert_eq!(first("addresses", "accepts"), serde_json::json!({ "address": "127.0.0.1", "weight": 1 }));
+    assert_eq!(
+        (&told["workers_missing"], first("users", "accepts")["weight"].as_u64()),
+        (&0.into(), Some(1))
+    );
+    let text = String::from_utf8(gateway(&["busiest", "--socket", &admin]).stdout).expect("text");
+    assert!(text.contains("users by frames\n") && text.contains("  eve\n"), "{text}");
 }

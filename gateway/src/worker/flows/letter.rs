@@ -31,6 +31,7 @@ impl Parts {
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
             Letter::Lists(lists) => self.take_lists(lists),
             Letter::Verifier(verifier) => self.identity.replace_keys(verifier),
+            Letter::Busiest(to) => self.list_busiest(&to),
             Letter::TicketKey(key) => self.identity.rotate_tickets(&key, self.turn.wall),
             Letter::Stop => self.stop(),
         }

@@ -23,6 +23,7 @@ use crate::directory::claims::{Claim, Claimed, Outcome};
 use crate::session::{Proof, Session, SessionKey};
 use crate::upstream::StreamIndex;
 use crate::upstream::route::Affinity;
+use crate::worker::busiest::Measure;
 use crate::worker::identity::{Judged, Proved, Verdict};
 use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
@@ -299,6 +300,9 @@ impl Parts {
             self.links.meter(&self.turn, token, class);
         }
         self.door.welcome(&self.turn, token, listener);
+        if let Some(session) = self.sessions.get(key) {
+            self.busiest.user(&self.turn, Measure::Accepts, session.user(), 1);
+        }
         self.announce_opened(token);
         self.read(token, &mut []);
     }

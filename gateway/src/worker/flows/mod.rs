@@ -11,6 +11,7 @@
 //! * `kick` — links and users that a backend ends;
 //! * `letter` — what other workers want: the one match over letters;
 //! * `lists` — lists of addresses change;
+//! * `busiest` — who keeps the worker busy;
 //! * `overload` — how full everything is, and what is given up for it;
 //! * `time` — deadlines of everything;
 //! * `end` — the marked are buried: the only place where anything ends.
@@ -18,6 +19,7 @@
 //! Nothing here has a state. A flow may call parts and flows further down the way, never one that led to it; a test reads
 //! that off the compiled program.
 
+mod busiest;
 mod end;
 mod event;
 mod kick;

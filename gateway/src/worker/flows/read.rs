@@ -6,6 +6,7 @@ use protocol::wire::frame::{Frame, Ping};
 
 use crate::address::Address;
 use crate::admission::rates::Refused;
+use crate::worker::busiest::Measure;
 use crate::worker::links::{Cause, Heard, Introduced};
 use crate::worker::parts::Parts;
 
@@ -17,8 +18,12 @@ impl Parts {
         // Whoever can't stay takes no place among the strangers, from which it might push somebody out.
         let introduction = has_place.then(|| self.door.lets_in(&self.turn, token, listener, peer)).flatten();
         let Some(introduction) = introduction else {
+            self.busiest.address(&self.turn, Measure::Refusals, peer.ip(), 1);
             return self.turn.submit(Op::Close { token });
         };
+        if !introduction.is_awaited() {
+            self.busiest.address(&self.turn, Measure::Accepts, peer.ip(), 1);
+        }
         let acceptors = self.identity.acceptors();
         self.links.accepted(&mut self.turn, token, listener, peer, introduction, acceptors);
     }
@@ -35,10 +40,13 @@ impl Parts {
 
     /// Bytes of a link of which a balancer says whose it is; those behind its word are the client's.
     fn introduce(&mut self, token: Token, bytes: &mut [u8]) {
-        let Self { links, door, turn, identity, .. } = self;
+        let Self { links, door, turn, identity, busiest, .. } = self;
         let Some(known) = links.introduce(turn, token, bytes, identity.acceptors()) else { return };
         let Introduced { introduction, peer, listener, used } = known;
-        if !door.admits(turn, token, listener, peer, introduction) {
+        let is_in = door.admits(turn, token, listener, peer, introduction);
+        let measure = if is_in { Measure::Accepts } else { Measure::Refusals };
+        busiest.address(turn, measure, peer.ip(), 1);
+        if !is_in {
             return links.mark(token, Cause::Silent);
         }
         links.note_stranger(turn, token, identity.acceptors());
@@ -103,6 +111,7 @@ impl Parts {
             }
             _ => {}
         }
+        self.note_busy(token, Measure::Refusals, 1);
         self.links.note_overrun(&mut self.turn, token, refused.score);
     }
 
@@ -110,6 +119,8 @@ impl Parts {
     fn charge_user(&mut self, token: Token) {
         let Some(due) = self.links.due(&self.turn, token) else { return };
         let Some(session) = self.links.session(token) else { return };
+        self.note_busy(token, Measure::Frames, due.lot.0.into());
+        self.note_busy(token, Measure::Bytes, due.lot.1.into());
         let over = self.sessions.charge_user(session, &due, self.turn.now);
         self.links.user_is_over(&mut self.turn, token, &due, over);
     }

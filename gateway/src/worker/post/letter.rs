@@ -1,6 +1,7 @@
 //! What workers tell each other, and what control tells them.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use protocol::{Undelivered, UnixMillis};
 
@@ -10,6 +11,7 @@ use crate::config::Secret;
 use crate::directory::claims::{Claim, Claimed};
 use crate::id::LinkId;
 use crate::tokens::Verifier;
+use crate::worker::busiest::Listing;
 use crate::worker::settings::Farewell;
 
 /// What one worker tells another.
@@ -52,6 +54,8 @@ pub enum Letter {
     Lists(Lists),
     /// From control: tokens are verified by this from now on.
     Verifier(Arc<Verifier>),
+    /// From control: say who keeps the worker busy.
+    Busiest(SyncSender<Listing>),
     /// From control: seal tickets with this key from now on.
     TicketKey(Secret),
     /// From control: close all links and streams, then stop.
