@@ -19,7 +19,7 @@ use crate::push::{Inbox, Pushes};
 use crate::race::{in_turns, race};
 use crate::request::{Namer, Outcome, Reason, Request};
 use crate::shell::Shell;
-use crate::state::{Session, State};
+use crate::state::{Session, State, Warning};
 
 /// A handle on a client, whose task keeps it linked. Cheap to clone; with the last handle the client ends, and the
 /// gateway is told.
@@ -30,6 +30,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     orders: mpsc::Sender<Ask>,
     states: watch::Receiver<State>,
+    warnings: watch::Receiver<Option<Warning>>,
     stop: watch::Sender<bool>,
     namer: Namer,
 }
@@ -87,6 +88,7 @@ impl Client {
         let (orders, taken) = mpsc::channel(config.requests_max);
         let (queue, pushes) = mpsc::channel(config.pushes_max);
         let (said, states) = watch::channel(State::Connecting { after: None });
+        let (warned, warnings) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let namer = Namer::new(&config.user, &config.device);
         let shell = Shell {
@@ -97,6 +99,7 @@ impl Client {
                 ledger: Ledger::new(),
                 orders: taken,
                 inbox: Inbox::new(queue),
+                warned,
                 clock: Clock::start(),
             },
             states: said,
@@ -104,7 +107,7 @@ impl Client {
             patient,
         };
         tokio::spawn(shell.live());
-        Ok((Self(Arc::new(Inner { orders, states, stop, namer })), Pushes::new(pushes)))
+        Ok((Self(Arc::new(Inner { orders, states, warnings, stop, namer })), Pushes::new(pushes)))
     }
 
     /// Sends a request and returns its outcome. `key` orders requests of one route; empty: no order.
@@ -160,6 +163,13 @@ impl Client {
     #[must_use]
     pub fn states(&self) -> watch::Receiver<State> {
         self.0.states.clone()
+    }
+
+    /// To be told when the gateway warns that it will close the link if the client goes on like this: it sends too much, say.
+    /// Whoever does slows down; the client does not do so by itself. `None`: it has not warned yet.
+    #[must_use]
+    pub fn warnings(&self) -> watch::Receiver<Option<Warning>> {
+        self.0.warnings.clone()
     }
 
     /// Waits until the client is linked.

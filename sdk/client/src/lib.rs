@@ -29,4 +29,4 @@ pub use protocol;
 pub use protocol::link::backoff::Backoff;
 pub use push::{Push, Pushes};
 pub use request::{Outcome, Reason, Request};
-pub use state::{Session, State};
+pub use state::{Session, State, Warning};

@@ -26,7 +26,7 @@ use protocol::noise::preamble::{ClearReply, Rejection};
 use protocol::wire::frame::{self, Auth, Frame, Ping};
 use protocol::wire::proto::link::Welcome;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use zeroize::Zeroize as _;
 
@@ -35,6 +35,7 @@ use crate::error::{Closed, Error};
 use crate::ledger::{Ask, Grant, Ledger};
 use crate::outbox::Outbox;
 use crate::push::{Inbox, Push};
+use crate::state::Warning;
 
 /// What outlives a link: the requests, and the way to the application.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Desk {
     pub(crate) ledger: Ledger,
     pub(crate) orders: mpsc::Receiver<Ask>,
     pub(crate) inbox: Inbox,
+    /// The last thing the gateway has warned of.
+    pub(crate) warned: watch::Sender<Option<Warning>>,
     pub(crate) clock: Clock,
 }
 
@@ -300,6 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Some(Frame::Push(push)) => desk.inbox.put(Push::new(&push)),
                 Some(Frame::Close(close)) => {
                     return Err(Error::Closed(Closed::new(&close, self.proves_server)));
+                }
+                Some(Frame::Warning { code, score }) => {
+                    let warning = Warning { code: CloseCode::from_number(code), score };
+                    desk.warned.send_replace(Some(warning));
                 }
                 // A pong has done its work by having come; the rest is not served by this version.
                 Some(_) => {}

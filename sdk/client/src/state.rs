@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::CloseCode;
 use protocol::noise::Suite;
 
 use crate::error::Error;
@@ -28,6 +29,15 @@ pub enum State {
     },
     /// Over for good; a new [`Client`](crate::Client) would be needed.
     Ended(Error),
+}
+
+/// What the gateway warns of: it will close the link if the client goes on like this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// With which code; `None` for one of a later version.
+    pub code: Option<CloseCode>,
+    /// How near that is, in percent.
+    pub score: u32,
 }
 
 /// What the gateway said when it let the client in.

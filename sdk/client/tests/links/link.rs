@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use client::{Client, Config, Credentials, Error, Outcome, Reason, State};
+use client::{Client, Config, Credentials, Error, Outcome, Reason, State, Warning};
 use protocol::noise::{StaticKey, Suite};
 use protocol::wire::frame::{self, Close, Frame, Response};
 use protocol::wire::proto::link::Welcome;
@@ -378,4 +378,20 @@ async fn over_loopback_connect_says_why_it_could_not() {
     silent.await.unwrap();
     let nobody = Client::connect(here).await.err();
     assert!(matches!(nobody, Some(Error::Network(std::io::ErrorKind::ConnectionRefused, _))), "{nobody:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warning_reaches_the_application_and_the_link_goes_on() {
+    let (client, _pushes, _gateway, mut link) = linked(config(), &welcome()).await;
+    let mut warnings = client.warnings();
+    assert_eq!(*warnings.borrow(), None);
+    for (code, expected) in [(15, Some(CloseCode::RateExceeded)), (9999, None)] {
+        link.send(&[Frame::Warning { code, score: 75 }]).await;
+        warnings.changed().await.expect("the client lives");
+        assert_eq!(*warnings.borrow_and_update(), Some(Warning { code: expected, score: 75 }));
+    }
+    let asked = spawn(&client, b"still there?");
+    let request = link.asked().await;
+    link.answer(request.id, b"yes").await;
+    assert_eq!(asked.await.unwrap(), answered(b"yes"));
 }
