@@ -35,6 +35,7 @@ fn rows(snapshot: &Snapshot<'_>, place: usize) -> Vec<Row> {
 /// What is in force, as one would write it.
 fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
     let Admission { prefix_factor, accepts, logins_per_user, .. } = snapshot.config.admission;
+    let limits = &snapshot.config.limits;
     match guard {
         Guard::Places => {
             let cores = snapshot.config.cores.iter();
@@ -50,6 +51,16 @@ fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
         Guard::AcceptsPerListener => listener.accepts.map_or("none".to_owned(), |rate| rate.to_string()),
         Guard::Accepts => accepts.to_string(),
         Guard::LoginsPerUser => logins_per_user.to_string(),
+        Guard::Strangers => limits.strangers.to_string(),
+        Guard::Hellos | Guard::Tokens => "whoever has none that is good".to_owned(),
+        Guard::Waiting => limits.handshakes_waiting.to_string(),
+        Guard::Deadlines => {
+            format!(
+                "{} s + {} s",
+                limits.handshake_deadline.as_secs_f32(),
+                limits.auth_deadline.as_secs_f32()
+            )
+        }
         Guard::Overload => "see `ladder`".to_owned(),
         Guard::Devices => format!("{}, see [devices]", snapshot.config.limits.devices),
         Guard::FramesPerLink => listener.rates.frames.to_string(),

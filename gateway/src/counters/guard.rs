@@ -46,6 +46,16 @@ guards! {
     AcceptsPerListener "accepts_per_listener",
     /// Too many connect to the gateway.
     Accepts "accepts",
+    /// It had to make room for a younger stranger.
+    Strangers "strangers",
+    /// Its first bytes are no hello that is served here.
+    Hellos "hellos",
+    /// Too many hellos or tokens wait already.
+    Waiting "handshakes_waiting",
+    /// It has not logged in in time.
+    Deadlines "deadlines",
+    /// Its token or ticket is not good.
+    Tokens "tokens",
     /// The worker has too much to do: see the overload ladder.
     Overload "overload",
     /// The user logs in too often.

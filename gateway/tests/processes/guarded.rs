@@ -1,6 +1,6 @@
 //! A gateway that is protected from peers on its own machine as from all others, with every limit as it is by default.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use protocol::CloseCode;
@@ -106,4 +106,43 @@ fn a_user_that_logs_in_without_end_is_banned_for_a_while_and_its_link_stays() {
     alice.wait_until_answered();
     assert_eq!(told("bob", "phone"), Heard::Welcome);
     wait_until("the ban is over", || told("alice", "phone") == close(CloseCode::TryLater));
+}
+
+#[test]
+fn every_refusal_is_counted_by_its_reason_at_its_listener() {
+    let settings = "limits.handshake_deadline = '300ms'\nlimits.auth_deadline = '300ms'\nlimits.strangers = 16\n\
+                    [[listener]]\nname = 'app'\n[[listener]]\nname = 'web'\naddress = '127.0.0.1:0'\n";
+    let Some(stage) = Stage::set(settings) else { return };
+    let target = &stage.target;
+    let counted = |guard: &str| {
+        let of = |listener: &str| {
+            let page = target.get("/metrics");
+            let of = |line: &&str| {
+                line.starts_with("gateway_kept_out_total")
+                    && line.contains(&format!("guard=\"{guard}\""))
+                    && line.contains(&format!("listener=\"{listener}\""))
+            };
+            let value =
+                |line: &str| line.rsplit(' ').next().expect("a value").parse::<u64>().expect("a number");
+            page.lines().filter(of).map(value).sum::<u64>()
+        };
+        (of("app"), of("web"))
+    };
+    assert_eq!(["hellos", "tokens", "deadlines", "strangers"].map(counted), [(0, 0); 4]);
+
+    let mut junk = TcpStream::connect(target.address).expect("it listens");
+    junk.write_all(&[7; 200]).expect("it takes it");
+    wait_until("junk is counted", || counted("hellos") == (1, 0));
+    let mut wrong = Client::connect(target);
+    wrong.say_who("alice", "no token of ours");
+    assert_eq!(wrong.hear(1), [Heard::Close(CloseCode::AuthFailed.number())]);
+    assert_eq!(counted("tokens"), (1, 0));
+    let _silent = TcpStream::connect(target.address).expect("it listens");
+    let mute = Client::connect(target);
+    wait_until("both were given up", || counted("deadlines") == (2, 0));
+    drop(mute);
+    let crowd = flood(target.address, 36);
+    wait_until("there is no room for all", || counted("strangers").0 >= 4);
+    drop(crowd);
+    Client::login(target, "alice");
 }

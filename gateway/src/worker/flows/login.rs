@@ -38,7 +38,7 @@ impl Parts {
     /// The first frame of a link, or a later one that renews its token.
     pub(super) fn auth(&mut self, token: Token, auth: &Auth<'_>) {
         if self.is_of_another(token, auth) {
-            return self.refuse_auth(token, CloseCode::AuthFailed.into());
+            return self.distrust(token, CloseCode::AuthFailed.into());
         }
         self.judge(token, auth, false);
     }
@@ -63,9 +63,11 @@ impl Parts {
                 if self.identity.is_kept(token) {
                     self.links.glitch(&mut self.turn, token);
                 } else if !self.identity.keep(token, auth) {
+                    self.links.count_refused(&self.turn, token, Guard::Waiting);
                     self.put_off(token);
                 } else if !self.links.wait_in_line(&self.turn, token, cost) {
                     self.identity.take(token);
+                    self.links.count_refused(&self.turn, token, Guard::Waiting);
                     self.put_off(token);
                 }
             }
@@ -102,7 +104,7 @@ impl Parts {
             self.turn.counters.authentications_failed.add(1);
             self.links.glitch(&mut self.turn, token);
         } else {
-            self.refuse_auth(token, farewell);
+            self.distrust(token, farewell);
         }
     }
 
@@ -111,7 +113,7 @@ impl Parts {
         let known = self.links.session(token).zip(self.links.listener(token));
         let Some((key, listener)) = known else { return };
         if self.sessions.get(key).is_none_or(|session| session.user() != user) {
-            return self.refuse_auth(token, CloseCode::AuthFailed.into());
+            return self.distrust(token, CloseCode::AuthFailed.into());
         }
         self.sessions.renew(key, &proof);
         self.links.reclass(token, proof.limit_class);
@@ -119,6 +121,12 @@ impl Parts {
         // The owner learns which login this is now, and ends the link if that one was revoked.
         self.send_claim(token, key, proof.issued, false);
         self.send_welcome(token, key, listener, true);
+    }
+
+    /// Ends a link that does not prove who it is.
+    fn distrust(&mut self, token: Token, farewell: Farewell) {
+        self.links.count_refused(&self.turn, token, Guard::Tokens);
+        self.refuse_auth(token, farewell);
     }
 
     /// Ends a link whose authentication was refused.
@@ -129,9 +137,7 @@ impl Parts {
 
     /// The user has as many devices as it may have. One whose token is renewed is in already.
     fn refuse_device(&mut self, token: Token) {
-        if let Some(listener) = self.links.listener(token) {
-            self.turn.kept_out(listener).refused.of(Guard::Devices).add(1);
-        }
+        self.links.count_refused(&self.turn, token, Guard::Devices);
         self.refuse_auth(token, CloseCode::DeviceRefused.into());
     }
 
@@ -207,7 +213,7 @@ impl Parts {
                 }
                 self.send_claim(token, session, issued, true);
             }
-            Err(NotBegun::User) => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+            Err(NotBegun::User) => self.distrust(token, CloseCode::AuthFailed.into()),
             Err(NotBegun::Full) => self.put_off(token),
         }
     }
@@ -253,7 +259,7 @@ impl Parts {
             Outcome::NoMoreDevices => self.refuse_device(token),
             Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token),
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
-            Outcome::Revoked => self.refuse_auth(token, CloseCode::AuthFailed.into()),
+            Outcome::Revoked => self.distrust(token, CloseCode::AuthFailed.into()),
         }
     }
 

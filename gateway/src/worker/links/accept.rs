@@ -8,6 +8,7 @@ use super::cause::Cause;
 use super::link::{Link, Stranger};
 use crate::address::Address;
 use crate::admission::balancers::Introduction;
+use crate::counters::guard::Guard;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
@@ -46,6 +47,7 @@ impl Links {
         strangers.came(token, most, |token| table.standing(token));
         while let Some(oldest) = self.surplus_stranger(most) {
             turn.counters.strangers_evicted.add(1);
+            self.count_refused(turn, oldest, Guard::Strangers);
             self.turn_away(turn, oldest, acceptors);
         }
     }

@@ -51,12 +51,18 @@ impl Links {
         let suite = self.table.living(token).and_then(|link| link.machine.hailed());
         let is_too_dear = suite.is_some_and(|suite| !suite.is_ticket() && turn.level >= Level::TicketsOnly);
         if is_too_dear || turn.level >= Level::Shedding {
-            if let Some(listener) = self.listener(token) {
-                turn.kept_out(listener).refused.of(Guard::Overload).add(1);
-            }
+            self.count_refused(turn, token, Guard::Overload);
             self.turn_away(turn, token, acceptors);
         } else if !suite.is_some_and(|suite| self.wait_in_line(turn, token, handshake_cost(suite))) {
+            self.count_refused(turn, token, Guard::Waiting);
             self.turn_away(turn, token, acceptors);
+        }
+    }
+
+    /// Counts a newcomer that something keeps out.
+    pub(in crate::worker) fn count_refused(&self, turn: &Turn, token: Token, guard: Guard) {
+        if let Some(listener) = self.listener(token) {
+            turn.kept_out(listener).refused.of(guard).add(1);
         }
     }
 
@@ -70,6 +76,7 @@ impl Links {
 
     /// A hello that can't be served: its clear reply if there is one, else silence.
     fn reject(&mut self, turn: &mut Turn, token: Token, error: Error, reply: Vec<u8>) {
+        self.count_refused(turn, token, Guard::Hellos);
         if reply.is_empty() {
             turn.buffers.give(reply);
             return self.mark(token, Cause::Fault(error));

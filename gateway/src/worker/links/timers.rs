@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use driver::Token;
-use protocol::{CloseCode, Time};
+use protocol::{CloseCode, Error, Time};
 
 use super::Links;
 use super::cause::Cause;
@@ -68,7 +68,12 @@ impl Links {
             turn.kept_out(link.listener).refused.of(Guard::ProxyHeader).add(1);
         }
         match (expired, link.ending) {
-            (Err(error), Ending::No) => return self.mark(token, Cause::Fault(error)),
+            (Err(error), Ending::No) => {
+                if matches!(error, Error::HandshakeTimeout | Error::AuthTimeout) {
+                    self.count_refused(turn, token, Guard::Deadlines);
+                }
+                return self.mark(token, Cause::Fault(error));
+            }
             (Err(_), Ending::Lingering) => return self.drain(turn, token),
             // Its time is set anew when it is buried, and does not matter any more while it drains.
             (_, Ending::Marked | Ending::Draining | Ending::Closing) => return,
