@@ -1,7 +1,9 @@
 //! Memory with a special need: prefaulted, page-aligned, kept out of core dumps.
 
+use std::fs;
 use std::io;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 
 /// An anonymous mapping, zeroed, prefaulted and left out of core dumps.
 ///
@@ -71,6 +73,41 @@ pub fn hide_from_dumps<T>(room: &mut Vec<T>) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Leaves all memory of this process out of its core dumps from now on, and of those of processes it starts: what is left
+/// are the notes, with the registers of each thread. Doing it again changes nothing.
+///
+/// It belongs to the whole address space, whichever thread asks, and outlasts fork and exec (core(5)).
+///
+/// # Errors
+/// What the system says: `NotFound` without /proc, or on a kernel that makes no core dumps.
+pub fn withhold_from_dumps() -> io::Result<()> {
+    withhold(DUMP_FILTER, &FORMER_FILTER)
+}
+
+/// Core dumps hold again what they held before [`withhold_from_dumps`], but for what is hidden page by page.
+///
+/// # Errors
+/// What the system says.
+pub fn allow_in_dumps() -> io::Result<()> {
+    allow(DUMP_FILTER, &FORMER_FILTER)
+}
+
+/// Which kinds of mappings are dumped, a bit each, in hex.
+const DUMP_FILTER: &str = "/proc/self/coredump_filter";
+/// What it was at first. One process has one filter, so one place to remember it in.
+static FORMER_FILTER: OnceLock<String> = OnceLock::new();
+
+fn withhold(filter: &str, former: &OnceLock<String>) -> io::Result<()> {
+    let found = fs::read_to_string(filter)?;
+    former.get_or_init(|| found.trim().to_owned());
+    fs::write(filter, "0")
+}
+
+fn allow(filter: &str, former: &OnceLock<String>) -> io::Result<()> {
+    // It is read as hex only with the prefix, and shown without it.
+    former.get().map_or(Ok(()), |bits| fs::write(filter, format!("0x{bits}")))
+}
+
 /// Bytes of a page of memory.
 #[must_use]
 pub fn page_size() -> usize {
@@ -103,6 +140,36 @@ mod tests {
         let mut small = vec![1_u8, 2, 3];
         hide_from_dumps(&mut small).unwrap();
         hide_from_dumps(&mut Vec::<u64>::new()).unwrap();
+    }
+
+    #[test]
+    fn what_was_withheld_is_allowed_again_as_it_was_at_first() {
+        let filter = std::env::temp_dir().join(format!("coredump-filter-{}", std::process::id()));
+        let path = filter.to_str().expect("a plain path");
+        let former = OnceLock::new();
+        let missing = withhold(path, &former).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        allow(path, &former).expect("nothing to undo");
+        fs::write(path, "00000033\n").unwrap();
+        withhold(path, &former).unwrap();
+        withhold(path, &former).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "0");
+        allow(path, &former).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "0x00000033");
+        fs::remove_file(filter).unwrap();
+    }
+
+    #[test]
+    fn the_kernel_takes_it_for_the_whole_process() {
+        let bits = || {
+            let found = fs::read_to_string(DUMP_FILTER).expect("Linux has it");
+            u32::from_str_radix(found.trim(), 16).expect("hex")
+        };
+        let before = bits();
+        std::thread::spawn(|| withhold_from_dumps().unwrap()).join().unwrap();
+        assert_eq!(bits(), 0, "whichever thread asked");
+        allow_in_dumps().unwrap();
+        assert_eq!(bits(), before);
     }
 
     /// Whether the kernel leaves the page of this address out of core dumps: flag `dd` of proc_pid_smaps(5).

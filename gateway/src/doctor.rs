@@ -7,7 +7,7 @@ use std::fs;
 use driver::limits::OpenFiles;
 use driver::{Blocked, Report};
 
-use crate::config::Config;
+use crate::config::{Config, CoreDumps};
 use crate::control::Exit;
 
 /// What the machine looks like.
@@ -23,6 +23,8 @@ pub struct Facts {
     pub somaxconn: Option<u64>,
     /// What the kernel reads the time from.
     pub clock_source: Option<String>,
+    /// Which memory a core file of this process would hold: bits in hex, none once it is withheld.
+    pub dump_filter: Option<String>,
 }
 
 impl Facts {
@@ -36,6 +38,7 @@ impl Facts {
             cpus: driver::thread::allowed_cpus().unwrap_or_default(),
             somaxconn: read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
             clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            dump_filter: read("/proc/self/coredump_filter"),
         }
     }
 }
@@ -76,6 +79,9 @@ pub fn findings(facts: &Facts, config: Option<&Config>) -> Vec<Finding> {
     findings.push(cpus(&facts.cpus, config));
     findings.push(backlog(facts.somaxconn, config));
     findings.push(clock(facts.clock_source.as_deref()));
+    if config.is_none_or(|config| config.log.core_dumps == CoreDumps::Registers) {
+        findings.push(core_files(facts.dump_filter.as_deref()));
+    }
     findings
 }
 
@@ -203,6 +209,24 @@ fn clock(source: Option<&str>) -> Finding {
     }
 }
 
+/// Every verb withholds its memory, so what this process could do a gateway can.
+fn core_files(filter: Option<&str>) -> Finding {
+    let withheld = filter.is_some_and(|bits| bits.bytes().all(|bit| bit == b'0'));
+    let grade = if withheld { Grade::Good } else { Grade::Weak };
+    Finding {
+        what: "core files",
+        grade,
+        found: match filter {
+            _ if withheld => "without memory".to_owned(),
+            Some(bits) => format!("with the memory that {bits} stands for in core(5)"),
+            None => "unknown: /proc/self/coredump_filter can't be read".to_owned(),
+        },
+        needed: "a /proc/self that can be written".to_owned(),
+        why: "payload, tokens and private keys are in memory",
+        fix: fix(grade, || "mount /proc, or LimitCORE=0 in the unit, or `ulimit -c 0`".to_owned()),
+    }
+}
+
 fn fix(grade: Grade, text: impl FnOnce() -> String) -> String {
     if grade == Grade::Good { String::new() } else { text() }
 }
@@ -260,6 +284,7 @@ mod tests {
             cpus: vec![0, 1],
             somaxconn: Some(65_535),
             clock_source: Some("tsc".to_owned()),
+            dump_filter: Some("00000000".to_owned()),
         }
     }
 
@@ -286,12 +311,13 @@ mod tests {
             open_files: Some(OpenFiles { soft: 1024, hard: 1024 }),
             somaxconn: Some(128),
             clock_source: Some("hpet".to_owned()),
+            dump_filter: Some("00000033".to_owned()),
             ..facts()
         };
         let findings = findings(&facts, None);
         assert_eq!(verdict(&findings), Exit::Clean);
         let text = report(&findings);
-        for fix in ["LimitNOFILE=20000", "net.core.somaxconn=65535", "clocksource"] {
+        for fix in ["LimitNOFILE=20000", "net.core.somaxconn=65535", "clocksource", "LimitCORE=0"] {
             assert!(text.contains(fix), "{text}");
         }
     }
@@ -307,6 +333,17 @@ mod tests {
     fn without_a_config_its_defaults_are_the_measure() {
         let needed = |config: Option<&Config>| backlog(None, config).needed;
         assert_eq!(needed(None), needed(Some(&config(""))));
+    }
+
+    #[test]
+    fn whoever_asks_for_memory_in_core_files_is_not_told_of_it() {
+        let facts = Facts { dump_filter: None, ..facts() };
+        let told = |more: &str| {
+            let findings = findings(&facts, Some(&config(more)));
+            findings.iter().any(|finding| finding.what == "core files" && finding.grade == Grade::Weak)
+        };
+        assert!(told("[log]\ncore_dumps = 'registers'"));
+        assert!(!told("[log]\ncore_dumps = 'memory'"));
     }
 
     #[test]

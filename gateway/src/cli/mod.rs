@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Ceiling, Checked, Config, Level, Overrides, Problems, load};
 use crate::control::{
     DevOptions, Exit, Options, Signals, Trial, Writer, dev, machine, read_key_file, reference_service,
-    remedy, run, spawn, tell, tell_as_it_is, try_out,
+    remedy, run, spawn, tell, tell_as_it_is, try_out, withhold,
 };
 use crate::doctor;
 
@@ -178,6 +178,7 @@ pub fn main() -> Exit {
             return Exit::Failed;
         }
     };
+    withhold();
     let line = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => {

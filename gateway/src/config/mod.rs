@@ -45,8 +45,8 @@ pub use rates::{CLASSES_MAX, Class, LinkRates, OwnRates};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
 pub use sections::{
-    Admin, Admission, AuthMode, Balance, Heartbeat, Level, Limits, Lists, Log, ProxyProtocol, Receive,
-    Requests,
+    Admin, Admission, AuthMode, Balance, CoreDumps, Heartbeat, Level, Limits, Lists, Log, ProxyProtocol,
+    Receive, Requests,
 };
 pub use socket::{SOCKET_PATH_MAX, beside};
 pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};

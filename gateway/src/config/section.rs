@@ -309,10 +309,67 @@ pub(super) fn line(text: &str, at: usize) -> (usize, String) {
 /// A line in which whatever may be a key is not repeated: a secret may have been pasted into the wrong place.
 fn without_keys(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
-    for word in line.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
-        let digits = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
-        shown.push_str(if digits.len() >= 32 { "***" } else { digits });
-        shown.push_str(&word[digits.len()..]);
+    for part in line.split_inclusive(|c: char| !is_base64(c)) {
+        let word = part.trim_end_matches(|c: char| !is_base64(c));
+        if is_like_base64(word) {
+            shown.push_str("***")
+        } else {
+            shown.push_str(&without_hex(word))
+        }
+        shown.push_str(&part[word.len()..]);
     }
     shown
+}
+
+fn without_hex(word: &str) -> String {
+    let mut shown = String::with_capacity(word.len());
+    for part in word.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let digits = part.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        shown.push_str(if digits.len() >= SECRET_LEN_MIN { "***" } else { digits });
+        shown.push_str(&part[digits.len()..]);
+    }
+    shown
+}
+
+/// Whether this word, as it stands in the file, may be a key or a token rather than a name.
+pub(super) fn may_be_key(word: &str) -> bool {
+    without_keys(word) == "***"
+}
+
+/// Letters of both alphabets of RFC 4648.
+fn is_base64(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_+/".contains(c)
+}
+
+/// Names and paths seldom mix small and capital letters and digits; random bytes all but always do.
+fn is_like_base64(word: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| word.as_bytes().iter().any(kind);
+    word.len() >= SECRET_LEN_MIN
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_uppercase)
+}
+
+/// 16 bytes in hex, 24 in base64.
+const SECRET_LEN_MIN: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_key_is_not_repeated_and_all_else_is() {
+        let (hex, base64) = ("5a".repeat(16), "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=");
+        for (line, shown) in [
+            (format!("server = '{hex}' # old"), "server = '***' # old"),
+            (format!("server = 'x{hex}'"), "server = 'x***'"),
+            (format!("k = \"{base64}\""), "k = \"***=\""),
+            ("address = '/var/lib/some/long/path/to/server.key'".to_owned(), ""),
+            ("key = '203.0.113.0/24' # ABCDEF0123456789".to_owned(), ""),
+        ] {
+            let shown = if shown.is_empty() { line.clone() } else { shown.to_owned() };
+            assert_eq!(without_keys(&line), shown);
+        }
+        assert!(may_be_key(&hex) && may_be_key(base64.trim_end_matches('=')) && !may_be_key("server.key"));
+    }
 }

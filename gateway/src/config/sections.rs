@@ -478,6 +478,9 @@ section! {
     pub Log {
         /// "error", "warning" or "info".
         level: Level as OneOf<Level> = "'info'", Live, "none";
+        /// What a core file of the gateway holds, if the system makes one: "registers" of each thread and no memory, because
+        /// in memory are payload, tokens and private keys; or "memory", what `coredump_filter` said at the start (core(5)).
+        core_dumps: CoreDumps as OneOf<CoreDumps> = "'registers'", Restart, "none";
     }
 }
 
@@ -548,5 +551,15 @@ words! {
         "warning" Warning,
         /// Starts, stops, and state changes of backends.
         "info" Info,
+    }
+}
+
+words! {
+    /// What a core file holds.
+    CoreDumps, "\"registers\" or \"memory\"" {
+        /// No memory, which holds secrets.
+        "registers" Registers,
+        /// What the system would have it hold.
+        "memory" Memory,
     }
 }

@@ -173,7 +173,7 @@ fn an_unknown_key_names_its_line_and_the_key_that_was_meant() {
     assert_eq!(
         problem(&text),
         "gateway.toml:32: error: log.colour: unknown key\n    32 | colour = true\n   \
-         fix: remove it; known here: level\n"
+         fix: remove it; known here: level, core_dumps\n"
             .replace("32", &line_of(&text, "colour"))
     );
 }

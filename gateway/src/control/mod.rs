@@ -9,6 +9,7 @@ mod bans;
 mod busiest;
 mod dev;
 mod doorstep;
+mod dumps;
 mod endpoints;
 mod exit;
 mod fullness;
@@ -44,6 +45,7 @@ use protocol::noise::ticket::TICKET_KEY_ROTATION;
 pub use ask::ask;
 pub use busiest::AskBusiest;
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
+pub use dumps::withhold;
 pub use exit::Exit;
 pub use kick::{Kick, KickUser};
 pub use log::{Writer, set_level, tell, tell_as_it_is};
@@ -88,6 +90,7 @@ where
     S: FnOnce(&Arc<Checked<Config>>, Clock, Lists) -> Result<Workers, String>,
 {
     set_level(config.log.level);
+    dumps::settle(config.log.core_dumps).iter().for_each(|(level, line)| tell(*level, line));
     choose_cryptography();
     // tokio-uring panics where io_uring is forbidden, so this comes before its runtime.
     if let Err(blocked) = driver::probe() {

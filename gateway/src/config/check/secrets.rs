@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::config::section::Reader;
+use crate::config::section::{Reader, may_be_key};
 use crate::config::{ReadFile, Secret};
 
 /// The key in a file that this key of the config names.
@@ -21,7 +21,7 @@ pub(super) fn secret(reader: &mut Reader<'_>, key: &str, path: &Path, read: Read
             Err(reason) => (reason, format!("restore it from a copy, or name the right file; {PINNED}")),
         },
         // Whatever it is, it must not be repeated.
-        Err(_) if protocol::hex::decode_array::<32>(&path.to_string_lossy()).is_some() => {
+        Err(_) if may_be_key(path.to_string_lossy().trim_end_matches('=')) => {
             let fix = "write the key into a file that only the gateway may read, and name that file";
             reader.error(key, "this is a key, and a file is wanted".to_owned(), fix.to_owned());
             return None;
