@@ -1,5 +1,6 @@
 //! The closed set of things a worker can ask of the kernel, and of things it can be told.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -19,12 +20,19 @@ pub struct Token {
 }
 
 /// Bytes on their way out. Pooled by the worker: moves in with [`Op::Send`], back with [`Completion::Sent`].
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Batch {
     /// Everything to send.
     pub bytes: Vec<u8>,
     /// How much of it the kernel has already taken; a send starts here.
     pub sent: usize,
+}
+
+impl fmt::Debug for Batch {
+    /// Without what is in it: on a stream in the clear that is payload.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({} B, {} sent)", self.bytes.len(), self.sent)
+    }
 }
 
 impl Batch {

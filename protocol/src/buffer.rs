@@ -12,12 +12,14 @@
 
 mod partials;
 
+use std::fmt;
 use std::mem;
 use std::ops::Range;
 
 pub use self::partials::{Partials, Place};
 
 use crate::error::Error;
+use crate::hidden::Hidden;
 use crate::limits::{RECORD_HEADER_LEN, TAG_LEN};
 use crate::wire::varint;
 
@@ -33,7 +35,7 @@ pub struct Bounds {
 }
 
 /// One chunk on its way through a link, together with what an earlier chunk left over.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Input<'c> {
     chunk: &'c mut [u8],
     /// Consumed bytes of the chunk.
@@ -44,7 +46,7 @@ pub struct Input<'c> {
 }
 
 /// What is left between two chunks.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Rest {
     /// The head of a record (or of a hello).
     pub(crate) sealed: Vec<u8>,
@@ -52,6 +54,27 @@ pub struct Rest {
     pub(crate) plain: Vec<u8>,
     /// How much of `plain` was lent out.
     plain_at: usize,
+}
+
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input")
+            .field("chunk", &Hidden(self.chunk))
+            .field("at", &self.at)
+            .field("opened", &self.opened)
+            .field("rest", &self.rest)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rest")
+            .field("sealed", &Hidden(&self.sealed))
+            .field("plain", &Hidden(&self.plain))
+            .field("plain_at", &self.plain_at)
+            .finish()
+    }
 }
 
 /// Where a frame's body lies in an [`Input`].

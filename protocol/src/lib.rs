@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod code;
 pub mod error;
 pub mod hex;
+pub mod hidden;
 pub mod limits;
 pub mod link;
 pub mod noise;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::hidden::Hidden;
 use protocol::{CloseCode, DeviceClass, UnixMillis};
 
 use crate::config::DevelopmentToken;
@@ -12,7 +13,7 @@ use crate::counters::Counters;
 use crate::tokens::{Binding, Verifier};
 
 /// A token as a client presents it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Presented<'a> {
     /// Its bytes.
     pub token: &'a [u8],
@@ -20,6 +21,13 @@ pub struct Presented<'a> {
     pub user: &'a [u8],
     /// The time of day.
     pub now: UnixMillis,
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, user, now } = self;
+        write!(f, "Presented({:?}, {user:?}, {now:?})", Hidden(token))
+    }
 }
 
 /// What can be said of a token.
@@ -36,7 +44,6 @@ pub enum Opinion<'a> {
 }
 
 /// What a good token proves.
-#[derive(Debug)]
 pub struct Good<'a> {
     /// The user's id.
     pub user: Cow<'a, [u8]>,
@@ -52,6 +59,19 @@ pub struct Good<'a> {
     pub class: DeviceClass,
     /// The class of the account, as it names it; empty without one.
     pub limit_class: Cow<'a, str>,
+}
+
+impl fmt::Debug for Good<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Good")
+            .field("user", &self.user)
+            .field("login", &Hidden(&self.login))
+            .field("issued", &self.issued)
+            .field("expiry", &self.expiry)
+            .field("class", &self.class)
+            .field("limit_class", &self.limit_class)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who says whether a token is good.

@@ -12,8 +12,10 @@
 //!
 //! A link that closes takes its requests along.
 
+use std::fmt;
 use std::time::Duration;
 
+use protocol::hidden::Hidden;
 use protocol::{Refusal, Time};
 
 use super::{RouteIndex, StreamIndex};
@@ -48,12 +50,18 @@ pub struct Waiting {
 }
 
 /// A request that has waited, and its bytes in a buffer that belongs back into the pool.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Parked {
     /// What it is.
     pub waiting: Waiting,
     /// What was given to [`Park::push`].
     pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parked({:?}, {:?})", self.waiting, Hidden(&self.bytes))
+    }
 }
 
 /// All parked requests of one worker.

@@ -1,9 +1,11 @@
 //! The app's end of a client link, for SDKs, the load generator and the simulator.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::buffer::{Bounds, Input};
 use crate::error::Error;
+use crate::hidden::Hidden;
 use crate::limits::{FRAME_LEN_CEILING, HEARTBEAT_MAX, HEARTBEAT_MIN, RECORD_LEN_MAX, TAG_LEN};
 use crate::noise::exchange::{self, Call};
 use crate::noise::{Gate, Initiator, PublicKey, StaticKey, Suite, Suites, Transport};
@@ -11,7 +13,6 @@ use crate::time::Time;
 use crate::wire::frame::Frame;
 
 /// How to open a link.
-#[derive(Debug)]
 pub struct Dial<'a> {
     /// The gateway's pinned key.
     pub server: &'a PublicKey,
@@ -27,6 +28,16 @@ pub struct Dial<'a> {
     pub device_key: Option<&'a StaticKey>,
     /// A ticket and its secret, for NNpsk0.
     pub ticket: Option<(&'a [u8], &'a [u8; 32])>,
+}
+
+impl fmt::Debug for Dial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial")
+            .field("server", &self.server)
+            .field("suite", &self.suite)
+            .field("ticket", &self.ticket.map(|(ticket, _)| Hidden(ticket)))
+            .finish_non_exhaustive()
+    }
 }
 
 /// One client link, seen from the app.

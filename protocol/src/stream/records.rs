@@ -1,6 +1,9 @@
 //! The record layer of a stream: sealed, or with nothing but the length in front.
 
+use std::fmt;
+
 use crate::error::Error;
+use crate::hidden::Hidden;
 use crate::limits::{RECORD_HEADER_LEN, RECORD_LEN_MAX, RECORD_PLAIN_MAX, STREAM_RECORD_PLAIN, TAG_LEN};
 use crate::noise::Transport;
 use crate::record;
@@ -49,10 +52,16 @@ impl Records {
 ///
 /// A record is sealed when it has reached its size, while it is still in the cache, and at the latest when the
 /// bytes leave. Sealed bytes never change, and leave in the order they were sealed in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
     open: usize,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({:?}, open from {})", Hidden(&self.bytes), self.open)
+    }
 }
 
 impl Outgoing {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::wire::varint;
 
 /// The value of a field as it stands on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Value<'b> {
     /// Wire type 0.
     Varint(u64),
@@ -19,7 +19,7 @@ pub enum Value<'b> {
 }
 
 /// Reads the fields of one message in order.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fields<'b> {
     rest: &'b [u8],
 }
@@ -29,6 +29,11 @@ impl<'b> Fields<'b> {
     #[must_use]
     pub const fn new(body: &'b [u8]) -> Self {
         Self { rest: body }
+    }
+
+    /// What has not been read yet.
+    pub(super) const fn rest(&self) -> &'b [u8] {
+        self.rest
     }
 
     /// The next field's number and value, or `None` at the end.

@@ -19,7 +19,7 @@ use crate::wire::proto;
 use crate::wire::sink::{Message, Numbers, Sink, encode, encode_header, encode_raw};
 
 /// One frame, borrowed from the record it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'b> {
     /// Up: who the client is. The first frame of a link.
     Auth(Auth<'b>),
@@ -97,7 +97,7 @@ pub enum Frame<'b> {
 }
 
 /// See `Auth` in `proto/link.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Auth<'b> {
     /// At most 3,584 bytes; empty when the link was opened with a ticket.
     pub token: &'b [u8],
@@ -118,7 +118,7 @@ pub struct Auth<'b> {
 }
 
 /// See `Request` in `proto/link.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Request<'b> {
     /// Made by the client.
     pub id: RequestId,
@@ -170,7 +170,7 @@ pub enum Outcome {
 }
 
 /// See `Response` in `proto/link.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Response<'b> {
     /// The request's.
     pub id: RequestId,
@@ -185,7 +185,7 @@ pub struct Response<'b> {
 }
 
 /// See `Push` in `proto/link.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Push<'b> {
     /// 0 for at-most-once pushes.
     pub sequence: u64,

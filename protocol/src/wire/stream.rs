@@ -27,7 +27,7 @@ pub use presence::{AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened
 pub use rare::Rare;
 
 /// One frame, borrowed from the record it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum StreamFrame<'b> {
     /// To the backend: a client's request.
     Request(StreamRequest<'b>),
@@ -88,7 +88,7 @@ pub enum StreamFrame<'b> {
 }
 
 /// See `Request` in `proto/stream.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamRequest<'b> {
     /// Names the request on this stream.
     pub call: u64,
@@ -119,7 +119,7 @@ pub struct StreamRequest<'b> {
 }
 
 /// See `Response` in `proto/stream.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamResponse<'b> {
     /// The request's.
     pub call: u64,
@@ -136,7 +136,7 @@ pub struct StreamResponse<'b> {
 }
 
 /// See `Push` in `proto/stream.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamPush<'b> {
     /// Names the push; 0 wants no report.
     pub number: u64,

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::hidden::Hidden;
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{
     AuthResult, Authenticate, LinkClosed, LinkOpened, Report, StreamRequest, StreamResponse,
@@ -156,7 +157,7 @@ impl Answer {
 const ANSWER_KEPT_MAX: usize = 64 * 1024;
 
 /// A question whether a token is good, owned.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Ask {
     /// The stream it came on.
     pub gateway: Gateway,
@@ -180,6 +181,18 @@ pub struct Ask {
     pub deadline: Duration,
     /// Proof of possession for a bound token.
     pub signature: Bytes,
+}
+
+impl fmt::Debug for Ask {
+    /// Without the token: whoever logs what it was asked logs no way in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask")
+            .field("link", &self.link)
+            .field("token", &Hidden(&self.token))
+            .field("device", &self.device)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ask {

@@ -1,10 +1,12 @@
 //! One client link: its socket, its protocol state and what is armed on it.
 
+use std::fmt;
 use std::time::Duration;
 
 use driver::{Listener, Token};
 use protocol::Time;
 use protocol::buffer::Place;
+use protocol::hidden::Hidden;
 use protocol::link::ServerLink;
 
 use crate::address::Address;
@@ -13,7 +15,6 @@ use crate::admission::rates::Meter;
 use crate::session::SessionKey;
 
 /// A client link. Lives in the slot of its socket, so that a completion finds it by index.
-#[derive(Debug)]
 pub(super) struct Link {
     /// Its socket.
     pub(super) token: Token,
@@ -58,6 +59,19 @@ pub(super) struct Link {
     pub(super) class: u8,
     /// What it has said of what it may.
     pub(super) meter: Meter,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("token", &self.token)
+            .field("machine", &self.machine)
+            .field("session", &self.session)
+            .field("outgoing", &Hidden(&self.outgoing))
+            .field("reading", &self.reading)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a link counts as among those that have proved nothing yet.

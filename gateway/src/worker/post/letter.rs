@@ -1,8 +1,10 @@
 //! What workers tell each other, and what control tells them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use protocol::hidden::Hidden;
 use protocol::{Undelivered, UnixMillis};
 
 use crate::admission::lists::Lists;
@@ -70,7 +72,6 @@ impl Letter {
 }
 
 /// A push on its way between workers.
-#[derive(Debug)]
 pub struct Parcel {
     /// Who is to get it.
     pub to: Recipient,
@@ -78,6 +79,13 @@ pub struct Parcel {
     pub sender: Sender,
     /// The push frame, encoded.
     pub frame: Vec<u8>,
+}
+
+impl fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, sender, frame } = self;
+        write!(f, "Parcel({to:?}, {sender:?}, {:?})", Hidden(frame))
+    }
 }
 
 /// Who is to get a push.

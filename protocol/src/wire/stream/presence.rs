@@ -59,7 +59,7 @@ pub struct LinkClosed<'b> {
 }
 
 /// See `Authenticate` in `proto/stream.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Authenticate<'b> {
     /// Names the question on this stream.
     pub call: u64,
