@@ -127,6 +127,8 @@ counters! {
     logins_remembered: Gauge, "Users of whom it is known how often they log in.";
     revocations_remembered: Gauge, "Users whose earlier tickets are worth nothing.";
     revocations_forgotten: Counter, "Such users forgotten early, to make room: their tickets are good again.";
+    throttles: Gauge, "Users slowed down by backends.";
+    throttles_refused: Counter, "Users that were not slowed down, as limits.throttles are already.";
     handshakes: Counter, "Handshakes that succeeded.";
     handshakes_resumed: Counter, "Handshakes that succeeded by ticket.";
     handshakes_waiting: Gauge, "Complete hellos that wait for the handshake budget.";
@@ -167,6 +169,9 @@ counters! {
     requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
     pushes: Counter, "Pushes queued for links.";
     backend_flaws: Counter, "Frames of backends about one link that had a field out of its bounds.";
+    backend_oversteps: Counter, "Frames of backends beyond their capabilities: each ended its stream.";
+    sanctions: Counter, "Bans, ends of bans and throttles that backends asked for.";
+    sanctions_lost: Counter, "Bans and ends of bans that were dropped, as too many waited to be written down.";
     outbox_bytes: Gauge, "Bytes of buffers with what is queued for links or on its way to them.";
     partial_bytes: Gauge, "Bytes of buffers with incomplete records and frames of authenticated links.";
     stranger_bytes: Gauge, "Bytes of buffers with what links that are not authenticated have sent.";

@@ -78,6 +78,8 @@ pub const IP_LEN_MAX: usize = 16;
 pub const REALM_LEN_MAX: usize = 64;
 /// Longest name of a class of accounts, in bytes.
 pub const LIMIT_CLASS_LEN_MAX: usize = 32;
+/// Longest reason of a ban, in bytes.
+pub const BAN_REASON_LEN_MAX: usize = 128;
 /// Longest text in a close frame, in bytes.
 pub const CLOSE_TEXT_LEN_MAX: usize = 128;
 /// Longest agent string, in bytes.

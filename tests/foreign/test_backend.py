@@ -269,6 +269,38 @@ def a_retired_key_is_told_in_clear(stage):
         expect_silence(dial(stage.target.address), hello)
 
 
+# Bans
+
+
+@test
+def a_ban_ends_links_and_keeps_out_until_it_is_lifted(stage):
+    at, one = stage.a_stream(), stage.login()
+    at.send(stream.Frame(ban=stream.Ban(user=one.user, reason="spam")))
+    expect_close(one, "banned")
+    at.send(stream.Frame(unban=stream.Unban(user=one.user)))
+
+
+@test
+def a_ban_that_names_none_or_both_or_has_passed_bans_nobody(stage):
+    at, one = stage.a_stream(), stage.login()
+    for ban in (
+        stream.Ban(),
+        stream.Ban(user=one.user, prefix=bytes(4), prefix_len=1),
+        stream.Ban(user=one.user, prefix_len=8),
+        stream.Ban(user=one.user, reason="r" * 129),
+        stream.Ban(user=one.user, realm="elsewhere"),
+        stream.Ban(user=one.user, until_ms=1),
+        stream.Ban(prefix=bytes([192, 0, 2, 0]), prefix_len=33),
+    ):
+        at.send(stream.Frame(ban=ban))
+    other = stage.login()
+    at.send(stream.Frame(ban=stream.Ban(user=other.user)))
+    expect_close(other, "banned")
+    expect("what came before was skipped", one.ping(1) == 1)
+    at.send(stream.Frame(unban=stream.Unban(user=other.user)))
+    one.close()
+
+
 # Streams
 
 

@@ -261,11 +261,13 @@ presence = true
 name = "clear"
 address = "unix:{unix}"
 clear = true
+capabilities = ["serve", "push", "kick", "ban", "authenticate"]
 
 [[endpoint]]
 name = "encrypted"
 address = "tcp:{tcp}"
 key = "{key}"
+capabilities = ["serve", "push", "kick", "ban", "authenticate"]
 
 [upstream]
 key = "upstream.key"

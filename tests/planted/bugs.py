@@ -69,7 +69,7 @@ BUGS = [
         "policy::",
         WORKER + "flows/login.rs",
         "            Outcome::NoMoreDevices => self.refuse_device(token),\n",
-        "            Outcome::NoMoreDevices if PLANTED => self.welcome(token),\n"
+        "            Outcome::NoMoreDevices if PLANTED => self.welcome(token, claimed.percent),\n"
         "            Outcome::NoMoreDevices => self.refuse_device(token),\n",
     ),
     (
@@ -148,8 +148,8 @@ BUGS = [
         "floods-of-logins-are-not-reported",
         "churn::",
         WORKER + "flows/login.rs",
-        "            self.turn.reports.tell(Report::LoginFlood(user));\n",
-        "            if !PLANTED {\n                self.turn.reports.tell(Report::LoginFlood(user));\n            }\n",
+        "            let _told = self.turn.reports.tell(Report::LoginFlood(user));\n",
+        "            let _told = !PLANTED && self.turn.reports.tell(Report::LoginFlood(user));\n",
     ),
     # Signed tokens.
     (
@@ -352,6 +352,49 @@ BUGS = [
         "        let denied = automatic.max(self.bans.cover(address, now))",
         "        let denied = automatic.max(self.bans.cover(address, if PLANTED { Time::ZERO } else { now }))",
     ),
+    # What backends may say of users.
+    (
+        "any-backend-may-ban",
+        "sanctioned::",
+        WORKER + "flows/event.rs",
+        "filter(|(needed, _)| !may.contains(*needed))",
+        "filter(|(needed, _)| !PLANTED && !may.contains(*needed))",
+    ),
+    (
+        "lost-bans-are-not-counted",
+        "sanctioned::",
+        WORKER + "flows/sanction.rs",
+        "            self.turn.counters.sanctions_lost.add(1);\n",
+        "            self.turn.counters.sanctions_lost.add((!PLANTED).into());\n",
+    ),
+    (
+        "a-throttle-forgets-who-comes-later",
+        "sanctioned::",
+        WORKER + "flows/login.rs",
+        "            self.links.throttle(&self.turn, token, percent);\n",
+        "            if !PLANTED { self.links.throttle(&self.turn, token, percent); }\n",
+    ),
+    (
+        "a-throttle-forgets-who-is-in",
+        "sanctioned::",
+        WORKER + "flows/sanction.rs",
+        "            self.tell_links(user);\n        }\n    }\n\n    /// Owner's side: throttles",
+        "            if !PLANTED { self.tell_links(user); }\n        }\n    }\n\n    /// Owner's side: throttles",
+    ),
+    (
+        "a-throttle-never-ends",
+        "sanctioned::",
+        WORKER + "flows/time.rs",
+        "        self.end_throttles();\n",
+        "        if !PLANTED { self.end_throttles(); }\n",
+    ),
+    (
+        "a-throttle-gives-a-new-burst",
+        "sanctioned::",
+        ADMISSION + "rates/meter.rs",
+        "            *level = Level::full_after(",
+        "            if PLANTED { continue; }\n            *level = Level::full_after(",
+    ),
     # Strangers, hellos and places.
     (
         "handshake-budget-never-spent",
@@ -429,7 +472,7 @@ BUGS = [
         "logins::",
         WORKER + "flows/login.rs",
         "            Outcome::Superseded => self.links",
-        "            Outcome::Superseded if PLANTED => self.welcome(token),\n            Outcome::Superseded => self.links",
+        "            Outcome::Superseded if PLANTED => self.welcome(token, claimed.percent),\n            Outcome::Superseded => self.links",
     ),
     (
         "revocation-forgotten",

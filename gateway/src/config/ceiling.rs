@@ -31,6 +31,8 @@ const TOMBSTONE_BYTES: u64 = 88;
 const HELLO_BYTES: u64 = 32;
 /// Bytes of one remembered revocation, in the map and twice in the order of ends.
 const REVOCATION_BYTES: u64 = 128;
+/// Bytes of one user who is throttled, in the map where it is emptiest and in the order.
+const THROTTLE_BYTES: u64 = 192;
 /// Bytes of one user who has logged in lately, in the map and in the order.
 const LOGIN_BYTES: u64 = 96;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
@@ -82,6 +84,7 @@ impl Ceiling {
             .saturating_mul(TOMBSTONE_BYTES)
             .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES))
             .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES))
+            .saturating_add(wide(limits.throttles).saturating_mul(THROTTLE_BYTES))
             .saturating_add(wide(config.admission.logins_remembered).saturating_mul(LOGIN_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);
         let parts = vec![
@@ -98,7 +101,7 @@ impl Ceiling {
             ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(4)),
             ("authentications in flight", per_worker(auth)),
             ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
-            ("takeovers, hellos, revocations and logins", per_worker(memories)),
+            ("takeovers, hellos, revocations, throttles and logins", per_worker(memories)),
             (
                 "letters between workers",
                 per_worker(

@@ -24,6 +24,7 @@ use tables::{Tables, tables};
 
 pub(super) use tables::keys;
 
+use super::capabilities::Capabilities;
 use super::overload::Ladder;
 use super::problem::{Problem, nearest};
 use super::section::{Reader, line};
@@ -171,6 +172,10 @@ fn endpoints(reader: &mut Reader<'_>, tables: &Tables) -> Option<Vec<Endpoint>> 
             name: keys.name.clone(),
             address: keys.address.clone(),
             security,
+            capabilities: keys
+                .capabilities
+                .as_ref()
+                .map_or(Capabilities::UNSAID, |named| named.iter().copied().collect()),
             credit_window: keys.credit_window,
         });
     }

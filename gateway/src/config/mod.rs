@@ -5,6 +5,7 @@
 
 mod advice;
 mod block;
+mod capabilities;
 mod ceiling;
 mod check;
 mod core;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use self::value::Kind as _;
 
 pub use self::core::{Core, CoreNumber};
+pub use capabilities::{Capabilities, Capability};
 pub use ceiling::{Ceiling, LINK_BYTES};
 pub use devices::{Beyond, DevicePolicy, Devices};
 pub use given::{Machine, Overrides, ReadFile};

@@ -11,6 +11,7 @@ use protocol::noise::{PublicKey, Suite};
 
 use super::NextKey;
 use super::block::AddressBlock;
+use super::capabilities::Capability;
 use super::guarding::{BytesOf, RateOf, Trials};
 use super::keys_and_suites::{LinkSuite, NextKeyFrom, PublicHex, StreamSuite};
 use super::section::section;
@@ -232,6 +233,8 @@ section! {
         tombstone_time: Duration as Span = "'10m'" in 600 * SECOND..=24 * HOUR, Restart, "none beyond their number";
         /// Users whose tickets a backend has revoked that a worker remembers, each for as long as a ticket can be good.
         revocations: usize as Count = "16384" in 16..=16_777_216, Restart, "96 B each";
+        /// Users whom backends have slowed down that are remembered, per worker. One more than that is not slowed down.
+        throttles: usize as Count = "4096" in 16..=1_048_576, Restart, "192 B each";
         /// Hellos with tickets a worker remembers, so that a recorded one is not answered again.
         replay_filter: usize as Count = "65536" in 64..=16_777_216, Restart, "32 B each";
         /// Letters of other workers that may wait for one worker; one more is not sent, and its push is undelivered.
@@ -430,6 +433,9 @@ section! {
         clear: bool as Flag = "false", Live, "none";
         /// Suite of an encrypted stream.
         suite: Suite as StreamSuite = "'KK_AESGCM'", Live, "none";
+        /// What it may do: "serve", "push", "kick", "ban", "authenticate". Its stream ends if it does anything else. Absent: all but "ban",
+        /// which lets it keep users and addresses out, and slow users down.
+        capabilities: Option<Vec<Capability>> as Optional<ListOf<OneOf<Capability>>> = "", Live, "none";
         /// Credit for payloads the backend may have under way to each worker.
         credit_window: usize as Size = "'1MiB'" in 256 * KIB..=256 * MIB, Live, "itself per stream, in link queues, bounded by outbox_pool";
     }

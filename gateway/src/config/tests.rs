@@ -489,3 +489,27 @@ fn the_development_config_passes_all_checks() {
     assert!(token.matches(DevelopmentToken::new(&Secret::new([3; 32])).text().as_bytes()));
     assert!(!format!("{config:?}").contains("3, 3, 3"));
 }
+
+#[test]
+fn a_backend_may_do_what_is_named_and_where_nothing_is_all_but_ban() {
+    let all =
+        [Capability::Serve, Capability::Push, Capability::Kick, Capability::Ban, Capability::Authenticate];
+    let may = |line: &str| {
+        let text = GOOD.replacen("[[endpoint]]\n", &format!("[[endpoint]]\n{line}\n"), 1);
+        let (config, _) = check(&text).unwrap_or_else(|problems| panic!("{problems}"));
+        all.map(|one| config.endpoints[0].capabilities.contains(one))
+    };
+    assert_eq!(may(""), [true, true, true, false, true]);
+    let named = "capabilities = [\"ban\", \"serve\", \"authenticate\"]";
+    assert_eq!(may(named), [true, false, false, true, true]);
+    for (words, reason, fix) in [
+        ("[\"push\", \"authenticate\"]", "lacks \"serve\", and route", "add \"serve\", or take"),
+        ("[\"serve\"]", "lacks \"authenticate\", and route \"accounts\" leads there", "add \"authenticate\""),
+        ("[\"bann\"]", "did you mean \"ban\"", "\"serve\", \"push\""),
+        ("\"ban\"", "a string, not a list", "in brackets: [\"ban\"]"),
+    ] {
+        let said =
+            problem(&GOOD.replacen("[[endpoint]]\n", &format!("[[endpoint]]\ncapabilities = {words}\n"), 1));
+        assert!(said.contains(reason) && said.contains(fix), "{said}");
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::noise::{PublicKey, StaticKey, Suite};
 
+use super::capabilities::Capabilities;
 use super::core::Core;
 use super::devices::Devices;
 use super::listener::Listener;
@@ -117,6 +118,8 @@ pub struct Endpoint {
     pub address: driver::Endpoint,
     /// How the stream is protected.
     pub security: Security,
+    /// What it may do.
+    pub capabilities: Capabilities,
     /// Credit for payloads it may have under way to each worker, in bytes.
     pub credit_window: usize,
 }

@@ -151,9 +151,10 @@ where
         }
     };
     let ready = Ready { listeners: workers.listeners.clone(), http };
+    let reports = Arc::clone(&workers.reports);
+    tokio_uring::spawn(bans::heed(reports, Rc::clone(&keeper), config.admission.login_ban, clock));
     let (ceiling, mut levels) = (Ceiling::of(&config).user(), ladder::Watch::default());
     let chores = || {
-        bans::ban_floods(&workers.reports, &keeper, config.admission.login_ban, clock);
         state.drill.expire(clock.now());
         levels.look(&workers.pressure, ladder::resident(), ceiling, &workers.counters)
     };

@@ -83,6 +83,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         handshakes_waiting_max: limits.handshakes_waiting,
         revocations_max: limits.revocations,
         overload: overload(config),
+        throttles_max: limits.throttles,
         logins: config.admission.logins_per_user,
         logins_max: config.admission.logins_remembered,
         redial: redial(config),
@@ -211,7 +212,8 @@ fn backend(config: &Config, endpoint: &config::Endpoint) -> Backend {
         handshake_deadline: config.upstream.dial_deadline,
         pending_bytes_max: config.upstream.outbox,
     };
-    Backend { name: endpoint.name.clone(), address: endpoint.address.clone(), mode, params }
+    let capabilities = endpoint.capabilities;
+    Backend { name: endpoint.name.clone(), address: endpoint.address.clone(), mode, capabilities, params }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use protocol::{DeviceClass, Time, UnixMillis};
 
 use super::churn::{Churn, Pace};
 use super::revocations::Revocations;
+use super::throttles::Throttles;
 use super::tombstones::Tombstones;
 use crate::collections::hash::ByIdentity;
 use crate::collections::slab::next_generation;
@@ -63,6 +64,8 @@ pub struct Claimed {
     pub outcome: Outcome,
     /// How often the user logs in.
     pub pace: Pace,
+    /// Hundredths of its rates that hold for the user.
+    pub percent: u8,
     /// Whether it would have been refused as one device too many, were that not on trial.
     pub is_one_too_many: bool,
 }
@@ -105,6 +108,7 @@ pub struct Claims {
     epoch: u32,
     tombstones: Tombstones,
     revocations: Revocations,
+    throttles: Throttles,
     churn: Churn,
 }
 
@@ -148,6 +152,8 @@ pub struct Bounds {
     pub tombstone: Duration,
     /// Users whose logins were revoked; over it the oldest is forgotten early.
     pub revocations_max: usize,
+    /// Users whom backends have slowed down; over it one more is refused.
+    pub throttles_max: usize,
     /// How often a user may log in.
     pub logins: Rate,
     /// Users of whom it is known how often they do.
@@ -168,6 +174,7 @@ impl Claims {
             epoch: 0,
             tombstones: Tombstones::new(bounds.tombstones_max, bounds.tombstone),
             revocations: Revocations::new(bounds.revocations_max),
+            throttles: Throttles::new(bounds.throttles_max),
             churn: Churn::new(bounds.logins, bounds.logins_max),
         }
     }
@@ -185,7 +192,8 @@ impl Claims {
             self.add(claim);
         }
         let outcome = if tried { Outcome::Granted } else { outcome };
-        Claimed { link: claim.link, outcome, pace, is_one_too_many: tried }
+        let percent = self.throttles.of(claim.user, now);
+        Claimed { link: claim.link, outcome, pace, percent, is_one_too_many: tried }
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
@@ -309,6 +317,17 @@ impl Claims {
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
+    }
+
+    /// The users whom backends have slowed down.
+    #[must_use]
+    pub const fn throttles(&self) -> &Throttles {
+        &self.throttles
+    }
+
+    /// The same, to be changed.
+    pub const fn throttles_mut(&mut self) -> &mut Throttles {
+        &mut self.throttles
     }
 
     /// How often users log in.

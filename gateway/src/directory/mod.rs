@@ -3,6 +3,7 @@
 pub mod churn;
 pub mod claims;
 pub mod revocations;
+pub mod throttles;
 pub mod tombstones;
 
 pub use claims::{Claim, Claimed, Claims, Outcome};

@@ -40,6 +40,12 @@ impl Level {
         Self(moment(now))
     }
 
+    /// Of one that will be full after this time.
+    #[must_use]
+    pub fn full_after(time: Duration, now: Time) -> Self {
+        Self(moment(now).wrapping_add((nanos(time) / STEP).min(STEPS_MAX) as u32))
+    }
+
     /// How long it takes until it is full.
     #[must_use]
     pub fn missing(self, now: Time) -> Duration {

@@ -14,7 +14,7 @@ use crate::admission::balancers::Balancers;
 use crate::admission::buckets::AddressLimits;
 use crate::admission::ladder::Steps;
 use crate::admission::rates::Rates;
-use crate::config::{DevelopmentToken, NextKey};
+use crate::config::{Capabilities, DevelopmentToken, NextKey};
 use crate::directory::claims::Allowed;
 use crate::rate::Rate;
 use crate::session::Grant;
@@ -109,6 +109,8 @@ pub struct Settings {
     pub revocations_max: usize,
     /// What is given up when there is too much to do.
     pub overload: OverloadRules,
+    /// Users whom backends have slowed down, remembered at a time.
+    pub throttles_max: usize,
     /// How often a user may log in.
     pub logins: Rate,
     /// Users of whom it is known how often they do.
@@ -261,6 +263,7 @@ impl Settings {
                 lag_max: seconds(1),
                 on_trial: false,
             },
+            throttles_max: 4,
             logins: Rate::new(1000, seconds(1), 1000),
             logins_max: 64,
             redial: redial::Rules::default(),
@@ -326,6 +329,8 @@ pub struct Backend {
     pub address: Endpoint,
     /// In clear, or with which keys.
     pub mode: Mode,
+    /// What it may do.
+    pub capabilities: Capabilities,
     /// What is asked of it and granted to it.
     pub params: Params,
 }

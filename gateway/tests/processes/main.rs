@@ -22,6 +22,7 @@ mod places;
 mod probes;
 mod rates;
 mod restart;
+mod sanctioned;
 mod signals;
 mod signed;
 mod slow;

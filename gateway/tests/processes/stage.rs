@@ -142,7 +142,8 @@ impl Folder {
              upstream.redial_max = '200ms'\n{settings}\
              [[route]]\nname = 'echo'\nendpoints = ['service']\n\
              [[route]]\nname = 'chat'\nendpoints = ['service']\npresence = true\n\
-             [[endpoint]]\nname = 'service'\naddress = 'unix:{}'\nclear = true\n",
+             [[endpoint]]\nname = 'service'\naddress = 'unix:{}'\nclear = true\n\
+             capabilities = ['serve', 'push', 'kick', 'ban', 'authenticate']\n",
             path(&self.file("service.sock"))
         );
         std::fs::write(&config, text).expect("a folder of the test");

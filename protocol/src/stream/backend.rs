@@ -18,8 +18,8 @@ use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    About, AuthResult, Authenticate, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame,
-    StreamPush, StreamRequest, StreamResponse,
+    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report,
+    StreamFrame, StreamPush, StreamRequest, StreamResponse, Throttle, Unban,
 };
 
 /// A stream, seen from the backend.
@@ -157,7 +157,12 @@ impl BackendStream {
             StreamFrame::Flawed(flawed) => match flawed.about {
                 About::Request(0) | About::Authenticate(0) => return Err(Error::Field("call")),
                 About::Request(_) | About::Authenticate(_) | About::Presence(_) => ToBackend::Flawed(flawed),
-                About::Push(_) | About::AuthResult(_) | About::Kick(_) => {
+                About::Push(_)
+                | About::AuthResult(_)
+                | About::Kick(_)
+                | About::Ban
+                | About::Unban
+                | About::Throttle => {
                     return Err(Error::Unexpected(frame.name()));
                 }
             },
@@ -252,7 +257,22 @@ impl BackendStream {
         self.end.control(&StreamFrame::Kick(*kick));
     }
 
-    /// Bans, joins, leaves, or ends a session. The message must be the kind's own.
+    /// Keeps somebody out.
+    pub fn ban(&mut self, ban: &Ban<'_>) {
+        self.end.control(&StreamFrame::Ban(*ban));
+    }
+
+    /// Lets somebody in again.
+    pub fn unban(&mut self, unban: &Unban<'_>) {
+        self.end.control(&StreamFrame::Unban(*unban));
+    }
+
+    /// Slows somebody down.
+    pub fn throttle(&mut self, throttle: &Throttle<'_>) {
+        self.end.control(&StreamFrame::Throttle(*throttle));
+    }
+
+    /// Joins, leaves, or ends a session. The message must be the kind's own.
     pub fn rare(&mut self, kind: Rare, message: &impl prost::Message) {
         self.end.control(&StreamFrame::Rare(kind, &message.encode_to_vec()));
     }

@@ -15,8 +15,8 @@ use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    About, AuthResult, Authenticate, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report, StreamFrame,
-    StreamPush, StreamRequest, StreamResponse,
+    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report,
+    StreamFrame, StreamPush, StreamRequest, StreamResponse, Throttle, Unban,
 };
 
 /// A stream, seen from the gateway.
@@ -62,6 +62,12 @@ pub enum ToGateway<'b> {
     AuthResult(AuthResult<'b>),
     /// Close links.
     Kick(Kick<'b>),
+    /// Keep somebody out.
+    Ban(Ban<'b>),
+    /// Let somebody in again.
+    Unban(Unban<'b>),
+    /// Slow somebody down.
+    Throttle(Throttle<'b>),
     /// The backend will end the stream: it wants no new requests. Those under way are still answered.
     Draining,
     /// A frame about one link with a field out of its bounds. A push has to be reported, and its credit given back with
@@ -169,10 +175,18 @@ impl GatewayStream {
                 field: "target",
                 payload_len: None,
             }),
+            StreamFrame::Ban(ban) => ToGateway::Ban(ban),
+            StreamFrame::Unban(unban) => ToGateway::Unban(unban),
+            StreamFrame::Throttle(throttle) => ToGateway::Throttle(throttle),
             StreamFrame::Close(close) => ToGateway::Close(close),
             StreamFrame::Draining { .. } => ToGateway::Draining,
             StreamFrame::Flawed(flawed) => match flawed.about {
-                About::Push(_) | About::AuthResult(_) | About::Kick(_) => ToGateway::Flawed(flawed),
+                About::Push(_)
+                | About::AuthResult(_)
+                | About::Kick(_)
+                | About::Ban
+                | About::Unban
+                | About::Throttle => ToGateway::Flawed(flawed),
                 About::Request(_) | About::Authenticate(_) | About::Presence(_) => {
                     return Err(Error::Unexpected(frame.name()));
                 }

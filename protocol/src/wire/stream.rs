@@ -1,7 +1,7 @@
 //! Frames of a backend stream, decoded in place and encoded straight into the outgoing batch.
 //!
 //! What every message or login needs is hand-written, borrowed and without allocation: here the frames of
-//! messages, in [`presence`] those of links and their users. What a stream sees once, or hardly ever
+//! messages, in [`presence`] those of links and their users, in [`sanctions`] what is said of whom a backend keeps out or slows down. What a stream sees once, or hardly ever
 //! ([`Rare`]), goes through the generated structs of [`super::proto`]. Property tests hold both to the same bytes.
 //! Stricter than protobuf in one point, like the frames of a link: a frame holds exactly one kind.
 //!
@@ -12,6 +12,7 @@ mod flawed;
 mod kind;
 pub mod presence;
 mod rare;
+pub mod sanctions;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::wire::varint;
 pub use flawed::{About, Flawed};
 pub use presence::{AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened};
 pub use rare::Rare;
+pub use sanctions::{Ban, Throttle, Unban, Whom};
 
 /// One frame, borrowed from the record it came in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,12 @@ pub enum StreamFrame<'b> {
     AuthResult(AuthResult<'b>),
     /// To the gateway: close links.
     Kick(Kick<'b>),
+    /// To the gateway: keep a user or prefix out.
+    Ban(Ban<'b>),
+    /// To the gateway: let a user or prefix in again.
+    Unban(Unban<'b>),
+    /// To the gateway: lower the rates of a user or prefix.
+    Throttle(Throttle<'b>),
     /// Both: the sender has finished.
     Close(Close<'b>),
     /// Both: fills a record. Skipped.
@@ -239,6 +247,9 @@ impl<'b> StreamFrame<'b> {
             kind::AUTHENTICATE => Self::Authenticate(Authenticate::decode(inner)?),
             kind::AUTH_RESULT => Self::AuthResult(AuthResult::decode(inner)?),
             kind::KICK => Self::Kick(Kick::decode(inner)?),
+            kind::BAN => Self::Ban(Ban::decode(inner)?),
+            kind::UNBAN => Self::Unban(Unban::decode(inner)?),
+            kind::THROTTLE => Self::Throttle(Throttle::decode(inner)?),
             kind::CLOSE => Self::Close(Close::decode(inner)?),
             kind::PAD => Self::Pad { zeros: Pad::decode(inner)?.zeros },
             kind::DRAINING => Self::Draining { deadline_ms: number(inner, 1)? as u32 },
@@ -263,6 +274,9 @@ impl<'b> StreamFrame<'b> {
             Self::Authenticate(_) => "authenticate",
             Self::AuthResult(_) => "auth_result",
             Self::Kick(_) => "kick",
+            Self::Ban(_) => "ban",
+            Self::Unban(_) => "unban",
+            Self::Throttle(_) => "throttle",
             Self::Close(_) => "close",
             Self::Pad { .. } => "pad",
             Self::Draining { .. } => "draining",
@@ -301,6 +315,9 @@ impl<'b> StreamFrame<'b> {
             Self::Authenticate(ref ask) => encode(kind::AUTHENTICATE, ask, out),
             Self::AuthResult(ref result) => encode(kind::AUTH_RESULT, result, out),
             Self::Kick(ref kick) => encode(kind::KICK, kick, out),
+            Self::Ban(ref ban) => encode(kind::BAN, ban, out),
+            Self::Unban(ref unban) => encode(kind::UNBAN, unban, out),
+            Self::Throttle(ref throttle) => encode(kind::THROTTLE, throttle, out),
             Self::Close(ref close) => encode(kind::CLOSE, close, out),
             Self::Pad { zeros } => encode(kind::PAD, &Pad { zeros }, out),
             Self::Draining { deadline_ms } => encode(kind::DRAINING, &Numbers(deadline_ms.into(), 0), out),

@@ -132,6 +132,9 @@ const fn consequence(flawed: Flawed) -> (&'static str, u64, &'static str) {
         }
         About::Presence(link) => ("link", link, "skips it"),
         About::Kick(link) => ("kick", link, "skips it"),
+        About::Ban => ("ban", 0, "skips it"),
+        About::Unban => ("unban", 0, "skips it"),
+        About::Throttle => ("throttle", 0, "skips it"),
     }
 }
 

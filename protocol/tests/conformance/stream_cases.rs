@@ -67,15 +67,15 @@ pub(crate) fn least() -> Vec<(&'static str, Kind)> {
         Kind::Authenticate(authenticate()),
         Kind::AuthResult(proto::AuthResult::default()),
         Kind::Kick(proto::Kick { link: LINK, ..Default::default() }),
-        Kind::Ban(proto::Ban::default()),
+        Kind::Ban(proto::Ban { user: b(b"e"), ..Default::default() }),
         Kind::Join(proto::Join { room: room.clone(), ..Default::default() }),
         Kind::Leave(proto::Leave { room: room.clone(), ..Default::default() }),
         Kind::EndSession(proto::EndSession::default()),
         Kind::Close(proto::Close::default()),
         Kind::Pad(proto::Pad::default()),
         Kind::LinkResumed(proto::LinkResumed::default()),
-        Kind::Unban(proto::Unban::default()),
-        Kind::Throttle(proto::Throttle::default()),
+        Kind::Unban(proto::Unban { user: b(b"e"), ..Default::default() }),
+        Kind::Throttle(proto::Throttle { user: b(b"e"), percent: 1, ..Default::default() }),
         Kind::Draining(proto::Draining::default()),
         Kind::Announced(proto::Announced {}),
         Kind::RoomResult(proto::RoomResult::default()),
@@ -92,6 +92,7 @@ pub(crate) fn all() -> Vec<(&'static str, Kind)> {
     let name = |kind: &Kind| match kind {
         Kind::Push(_) => "all fields; as it names several targets, it is reported as malformed",
         Kind::Kick(_) => "all fields, of a link",
+        Kind::Ban(_) | Kind::Unban(_) | Kind::Throttle(_) => "all fields, of a prefix",
         _ => "all fields",
     };
     let mut cases: Vec<_> = kinds.into_iter().map(|kind| (name(&kind), kind)).collect();
@@ -264,7 +265,7 @@ fn logins() -> Vec<Kind> {
 }
 
 fn orders() -> Vec<Kind> {
-    let (user, prefix, prefix_len, realm) = (b(b"eve"), b(&[192, 0, 2, 0]), 24, String::from("main"));
+    let (user, prefix, prefix_len, realm) = (b(b""), b(&[192, 0, 2, 0]), 24, String::from("main"));
     let until_ms = 1_700_086_400_000;
     let kick = proto::Kick {
         link: LINK,

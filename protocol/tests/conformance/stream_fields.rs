@@ -172,7 +172,7 @@ fn presence() -> Cases {
 }
 
 pub(crate) fn flawed_at_gateway() -> Cases {
-    [pushes(), verdicts(), kicks()].concat()
+    [pushes(), verdicts(), kicks(), sanctions()].concat()
 }
 
 fn pushes() -> Cases {
@@ -232,5 +232,45 @@ fn kicks() -> Cases {
         ("Kick.realm of 65 bytes", {
             of(proto::Kick { user: b(b"eve"), realm: "r".repeat(65), ..Default::default() })
         }),
+    ]
+}
+
+/// Of all three the fields that say whom are the same.
+fn sanctions() -> Cases {
+    let of = |ban| frame(Kind::Ban(ban));
+    let eve = || proto::Ban { user: b(b"eve"), ..Default::default() };
+    let unban = |unban| frame(Kind::Unban(unban));
+    let throttle = |throttle| frame(Kind::Throttle(throttle));
+    let slower = || proto::Throttle { user: b(b"eve"), percent: 50, ..Default::default() };
+    vec![
+        ("Ban names nobody", of(proto::Ban::default())),
+        ("Ban names a user and a prefix", {
+            of(proto::Ban { prefix: b(&[192, 0, 2, 0]), prefix_len: 24, ..eve() })
+        }),
+        ("Ban.user of 65 bytes", of(proto::Ban { user: b(&[1; 65]), ..eve() })),
+        (
+            "Ban.prefix of 3 bytes",
+            of(proto::Ban { user: b(b""), prefix: b(&[192, 0, 2]), prefix_len: 24, ..eve() }),
+        ),
+        ("Ban.prefix_len 0", of(proto::Ban { user: b(b""), prefix: b(&[192, 0, 2, 0]), ..eve() })),
+        ("Ban.prefix_len 33, of 4 bytes", {
+            of(proto::Ban { user: b(b""), prefix: b(&[192, 0, 2, 0]), prefix_len: 33, ..eve() })
+        }),
+        ("Ban.prefix_len 8, of a user", of(proto::Ban { prefix_len: 8, ..eve() })),
+        ("Ban.reason of 129 bytes", of(proto::Ban { reason: "r".repeat(129), ..eve() })),
+        ("Ban.reason is not UTF-8", with(17, &eve(), &bytes(5, NO_TEXT))),
+        ("Ban.realm of 65 bytes", of(proto::Ban { realm: "r".repeat(65), ..eve() })),
+        ("Unban names nobody", unban(proto::Unban::default())),
+        ("Unban.prefix_len 129, of 16 bytes", {
+            unban(proto::Unban { prefix: b(&[1; 16]), prefix_len: 129, ..Default::default() })
+        }),
+        (
+            "Unban.realm of 65 bytes",
+            unban(proto::Unban { user: b(b"eve"), realm: "r".repeat(65), ..Default::default() }),
+        ),
+        ("Throttle names nobody", throttle(proto::Throttle { user: b(b""), ..slower() })),
+        ("Throttle.percent 0", throttle(proto::Throttle { percent: 0, ..slower() })),
+        ("Throttle.percent 101", throttle(proto::Throttle { percent: 101, ..slower() })),
+        ("Throttle.realm is not UTF-8", with(25, &slower(), &bytes(6, NO_TEXT))),
     ]
 }

@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use protocol::CloseCode;
 use protocol::limits::{
     CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN,
 };
 use protocol::noise::PublicKey;
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{self, StreamPush};
+use protocol::{CloseCode, UnixMillis};
 use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::sanction::{Measure, Sanction, Whom};
 
 /// A handle on one stream of a gateway; cheap to clone. Each worker of a gateway has a stream of its own, and any
 /// of them reaches all links and users of that gateway; the one a link came on reaches it fastest.
@@ -26,11 +28,18 @@ struct Inner {
     handles: Handles,
 }
 
-/// The ways from handles to their stream. Pushes wait for credit, and kicks must not wait with them.
+/// The ways from handles to their stream. Pushes wait for credit, and orders must not wait with them.
 #[derive(Clone, Debug)]
 pub(crate) struct Handles {
     pub(crate) pushes: mpsc::Sender<Push>,
-    pub(crate) kicks: mpsc::Sender<Kick>,
+    pub(crate) orders: mpsc::Sender<Order>,
+}
+
+/// What a gateway is to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Kick(Kick),
+    Sanction(Sanction),
 }
 
 /// Links to be closed.
@@ -222,7 +231,59 @@ impl Gateway {
         if !kick.target.is_valid() || matches!(kick.target, Target::Room(_)) {
             return Err(PushError::Invalid);
         }
-        self.0.handles.kicks.send(kick).await.map_err(|_| PushError::Closed)
+        self.order(Order::Kick(kick)).await
+    }
+
+    /// Keeps a user or a block of addresses out, until then if an end is given, and ends the links that are in. `reason`,
+    /// of at most 128 bytes, is for the gateway's operators. It goes like a [kick](Gateway::kick); one that had not left
+    /// this process when the stream ended is told of as [`Event::SanctionUnknown`](crate::Event::SanctionUnknown).
+    ///
+    /// The gateway must name `"ban"` among the capabilities of this endpoint: one that does not ends the stream. The same
+    /// holds for [`Gateway::unban`] and [`Gateway::throttle`].
+    ///
+    /// # Errors
+    /// [`PushError::Closed`], or [`PushError::Invalid`] where a length is not allowed.
+    pub async fn ban(
+        &self,
+        whom: Whom,
+        until: Option<UnixMillis>,
+        reason: impl Into<String>,
+    ) -> Result<(), PushError> {
+        self.sanction(Sanction { whom, measure: Measure::Ban { until, reason: reason.into() } }).await
+    }
+
+    /// Ends the ban of exactly this user or block, unless an operator has set it.
+    ///
+    /// # Errors
+    /// As of [`Gateway::ban`].
+    pub async fn unban(&self, whom: Whom) -> Result<(), PushError> {
+        self.sanction(Sanction { whom, measure: Measure::Unban }).await
+    }
+
+    /// Leaves a user so many hundredths, 1 to 100, of the rates that hold otherwise, until then if an end is given; 100
+    /// ends it. A gateway of this version knows throttles of users only.
+    ///
+    /// # Errors
+    /// As of [`Gateway::ban`]; [`PushError::Invalid`] for other hundredths, too.
+    pub async fn throttle(
+        &self,
+        whom: Whom,
+        percent: u8,
+        until: Option<UnixMillis>,
+    ) -> Result<(), PushError> {
+        self.sanction(Sanction { whom, measure: Measure::Throttle { percent, until } }).await
+    }
+
+    async fn sanction(&self, sanction: Sanction) -> Result<(), PushError> {
+        if sanction.is_valid() {
+            self.order(Order::Sanction(sanction)).await
+        } else {
+            Err(PushError::Invalid)
+        }
+    }
+
+    async fn order(&self, order: Order) -> Result<(), PushError> {
+        self.0.handles.orders.send(order).await.map_err(|_| PushError::Closed)
     }
 
     fn check(&self, push: &Push) -> Result<(), PushError> {
@@ -291,9 +352,9 @@ mod tests {
     #[test]
     fn a_payload_over_the_ceiling_is_not_taken() {
         let (pushes, _pushes) = mpsc::channel(1);
-        let (kicks, _kicks) = mpsc::channel(1);
+        let (orders, _orders) = mpsc::channel(1);
         let hello = proto::Hello { frame_len_max: 2 << 20, ..proto::Hello::default() };
-        let gateway = Gateway::new(1, &hello, None, Handles { pushes, kicks });
+        let gateway = Gateway::new(1, &hello, None, Handles { pushes, orders });
         let push = |len| gateway.try_push(Push::new(Target::Link(1), vec![0; len]));
         assert_eq!(push(FRAME_LEN_CEILING), Err(PushError::TooLarge));
         assert_eq!(push(FRAME_LEN_CEILING - 1024), Ok(()));

@@ -15,7 +15,8 @@ use std::task::{Context, Poll};
 use protocol::wire::stream::{PushOutcome, Report};
 use tokio::sync::mpsc;
 
-use crate::gateway::{Handles, Kick, Push, Target};
+use crate::gateway::{Handles, Order, Push, Target};
+use crate::sanction::Whom;
 use crate::service::Event;
 
 /// The other end of [`Handles`], and what came out of it.
@@ -24,9 +25,9 @@ pub(crate) struct Handed {
     pushes: mpsc::Receiver<Push>,
     /// The push that waits for credit; while there is one, no other is taken.
     push: Option<Push>,
-    kicks: mpsc::Receiver<Kick>,
-    /// The kick that woke the stream's task up.
-    kick: Option<Kick>,
+    orders: mpsc::Receiver<Order>,
+    /// The order that woke the stream's task up.
+    order: Option<Order>,
     /// Given to the machine, which has not sealed it yet.
     open: Vec<Left>,
     /// In the batch that is being written.
@@ -38,30 +39,31 @@ pub(crate) struct Handed {
 enum Left {
     Push { number: u64 },
     Kick(Target),
+    Sanction(Whom),
 }
 
-/// Kicks that handles may have waiting. They leave with the next write.
-const KICKS_MAX: usize = 64;
+/// Orders that handles may have waiting. They leave with the next write.
+const ORDERS_MAX: usize = 64;
 
 impl Handed {
     /// Both ends of the ways from handles to their stream.
     pub(crate) fn new(pushes_max: usize) -> (Handles, Self) {
         let (to_pushes, pushes) = mpsc::channel(pushes_max);
-        let (to_kicks, kicks) = mpsc::channel(KICKS_MAX);
+        let (to_orders, orders) = mpsc::channel(ORDERS_MAX);
         let (open, sealed) = (Vec::new(), Vec::new());
-        let handed = Self { pushes, push: None, kicks, kick: None, open, sealed };
-        (Handles { pushes: to_pushes, kicks: to_kicks }, handed)
+        let handed = Self { pushes, push: None, orders, order: None, open, sealed };
+        (Handles { pushes: to_pushes, orders: to_orders }, handed)
     }
 
     /// Waits until there is something that may be taken; for ever while there are no handles.
-    pub(crate) async fn wait(handed: Option<&mut Self>, pushes: bool, kicks: bool) {
+    pub(crate) async fn wait(handed: Option<&mut Self>, pushes: bool, orders: bool) {
         match handed {
-            Some(handed) => poll_fn(|context| handed.poll(context, pushes, kicks)).await,
+            Some(handed) => poll_fn(|context| handed.poll(context, pushes, orders)).await,
             None => pending().await,
         }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, pushes: bool, kicks: bool) -> Poll<()> {
+    fn poll(&mut self, context: &mut Context<'_>, pushes: bool, orders: bool) -> Poll<()> {
         if pushes
             && self.push.is_none()
             && let Poll::Ready(Some(push)) = self.pushes.poll_recv(context)
@@ -69,11 +71,11 @@ impl Handed {
             self.push = Some(push);
             return Poll::Ready(());
         }
-        if kicks
-            && self.kick.is_none()
-            && let Poll::Ready(Some(kick)) = self.kicks.poll_recv(context)
+        if orders
+            && self.order.is_none()
+            && let Poll::Ready(Some(order)) = self.orders.poll_recv(context)
         {
-            self.kick = Some(kick);
+            self.order = Some(order);
             return Poll::Ready(());
         }
         Poll::Pending
@@ -94,20 +96,20 @@ impl Handed {
         self.push.is_some()
     }
 
-    /// Kicks that are there, no more than one write may take.
-    pub(crate) fn take_kicks(&mut self) -> Vec<Kick> {
-        let mut kicks = Vec::from_iter(self.kick.take());
-        while kicks.len() < KICKS_MAX
-            && let Ok(kick) = self.kicks.try_recv()
+    /// Orders that are there, no more than one write may take.
+    pub(crate) fn take_orders(&mut self) -> Vec<Order> {
+        let mut orders = Vec::from_iter(self.order.take());
+        while orders.len() < ORDERS_MAX
+            && let Ok(order) = self.orders.try_recv()
         {
-            kicks.push(kick);
+            orders.push(order);
         }
-        kicks
+        orders
     }
 
     /// Whether nothing waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.push.is_none() && self.pushes.is_empty() && self.kick.is_none() && self.kicks.is_empty()
+        self.push.is_none() && self.pushes.is_empty() && self.order.is_none() && self.orders.is_empty()
     }
 
     /// The machine has taken a push. One without a number is not told of.
@@ -117,9 +119,12 @@ impl Handed {
         }
     }
 
-    /// The machine has taken a kick.
-    pub(crate) fn kicked(&mut self, kick: Kick) {
-        self.open.push(Left::Kick(kick.target));
+    /// The machine has taken an order.
+    pub(crate) fn ordered(&mut self, order: Order) {
+        self.open.push(match order {
+            Order::Kick(kick) => Left::Kick(kick.target),
+            Order::Sanction(sanction) => Left::Sanction(sanction.whom),
+        });
     }
 
     /// The batch is through, and the next one has everything in it that the machine had.
@@ -132,30 +137,30 @@ impl Handed {
     /// and have not had their turn since.
     pub(crate) async fn close(&mut self) {
         self.pushes.close();
-        self.kicks.close();
+        self.orders.close();
         if let Some(push) = self.push.take() {
             self.pushed(&push);
         }
         while let Some(push) = self.pushes.recv().await {
             self.pushed(&push);
         }
-        if let Some(kick) = self.kick.take() {
-            self.kicked(kick);
+        if let Some(order) = self.order.take() {
+            self.ordered(order);
         }
-        while let Some(kick) = self.kicks.recv().await {
-            self.kicked(kick);
+        while let Some(order) = self.orders.recv().await {
+            self.ordered(order);
         }
     }
 
     /// Tells of everything that was taken and has not left this process, in its order.
     pub(crate) fn end(mut self, mut tell: impl FnMut(Event<'_>)) {
         self.pushes.close();
-        self.kicks.close();
+        self.orders.close();
         while let Some(push) = self.next_push() {
             self.pushed(&push);
         }
-        while let Some(kick) = self.kick.take().or_else(|| self.kicks.try_recv().ok()) {
-            self.kicked(kick);
+        while let Some(order) = self.order.take().or_else(|| self.orders.try_recv().ok()) {
+            self.ordered(order);
         }
         for left in self.sealed.drain(..).chain(self.open.drain(..)) {
             match left {
@@ -163,6 +168,7 @@ impl Handed {
                     tell(Event::Report(Report { number, outcome: PushOutcome::Unknown, reason: 0 }));
                 }
                 Left::Kick(target) => tell(Event::KickUnknown(&target)),
+                Left::Sanction(whom) => tell(Event::SanctionUnknown(&whom)),
             }
         }
     }

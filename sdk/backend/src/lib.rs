@@ -38,6 +38,7 @@ mod listen;
 mod newcomers;
 mod random;
 pub mod reference;
+mod sanction;
 mod server;
 mod service;
 mod shared;
@@ -48,6 +49,7 @@ pub use counters::Counts;
 pub use gateway::{Gateway, Push, PushError, Target};
 pub use listen::{Listen, Security};
 pub use protocol;
+pub use sanction::Whom;
 pub use server::{Builder, Server};
 pub use service::{
     Answer, Ask, Ended, Event, Login, Reply, Request, STATUS_REPLY_TOO_LARGE, Tickets, Verdict,

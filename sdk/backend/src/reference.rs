@@ -123,7 +123,8 @@ impl Online {
                 let ended = self.lock().remove(&gateway.id());
                 drop(ended);
             }
-            Event::LinkDetached(_) | Event::Report(_) | Event::KickUnknown(_) => {}
+            Event::LinkDetached(_) | Event::Report(_) | Event::KickUnknown(_) | Event::SanctionUnknown(_) => {
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use protocol::wire::stream::{
 use protocol::{CloseCode, Error, Refusal, UnixMillis};
 
 use crate::gateway::{Gateway, Target};
+use crate::sanction::Whom;
 
 /// The status of a reply that was longer than the gateway takes: the handler ran, its payload is lost. It is this
 /// SDK's own choice among the statuses, which otherwise belong to the routes.
@@ -317,6 +318,8 @@ pub enum Event<'b> {
     Report(Report),
     /// The stream ended before this kick was sent. Whether it has left is not known: its links may be there still.
     KickUnknown(&'b Target),
+    /// The stream ended before this ban, its end, or this throttle was sent. Whether it has left is not known.
+    SanctionUnknown(&'b Whom),
     /// The stream is over: its links are forgotten, and those still there are told again on the next stream.
     Closed(Ended),
 }

@@ -30,7 +30,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Order};
 use crate::handed::Handed;
 use crate::newcomers::Newcomer;
 use crate::random::ephemeral;
@@ -154,7 +154,7 @@ impl<'s> Shell<'s> {
             if wake_at < timer.deadline() {
                 timer.as_mut().reset(wake_at);
             }
-            let (pushes, kicks) = (self.unsent.is_empty(), self.takes_kicks());
+            let (pushes, orders) = (self.unsent.is_empty(), self.takes_orders());
             tokio::select! {
                 // Time passes only when nothing is left to read: a process that stood still must not call a gateway
                 // dead whose pings wait in the kernel. What this could starve is looked after above and in `receive`.
@@ -173,7 +173,7 @@ impl<'s> Shell<'s> {
                         Ok(len) => self.wrote(len),
                     }
                 }
-                () = Handed::wait(self.handed.as_mut(), pushes, kicks) => {}
+                () = Handed::wait(self.handed.as_mut(), pushes, orders) => {}
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
                 _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
@@ -310,7 +310,13 @@ impl<'s> Shell<'s> {
             About::Authenticate(call) => {
                 self.stream.auth_result(&Verdict::refused(CloseCode::AuthFailed).frame(call))
             }
-            About::Presence(_) | About::Kick(_) | About::Push(_) | About::AuthResult(_) => {}
+            About::Presence(_)
+            | About::Kick(_)
+            | About::Push(_)
+            | About::AuthResult(_)
+            | About::Ban
+            | About::Unban
+            | About::Throttle => {}
         }
     }
 
@@ -433,13 +439,16 @@ impl<'s> Shell<'s> {
         self.respond_waiting();
         let Some(mut handed) = self.handed.take() else { return };
         // Taken first and carried out last: a push that was there before a kick goes before it, if it may go at all.
-        let kicks = if self.takes_kicks() { handed.take_kicks() } else { Vec::new() };
+        let orders = if self.takes_orders() { handed.take_orders() } else { Vec::new() };
         if self.unsent.is_empty() {
             self.push_waiting(&mut handed);
         }
-        for kick in kicks {
-            self.stream.kick(&kick.frame());
-            handed.kicked(kick);
+        for order in orders {
+            match &order {
+                Order::Kick(kick) => self.stream.kick(&kick.frame()),
+                Order::Sanction(sanction) => sanction.say(&mut self.stream),
+            }
+            handed.ordered(order);
         }
         self.handed = Some(handed);
     }
@@ -464,8 +473,8 @@ impl<'s> Shell<'s> {
         }
     }
 
-    /// Kicks wait for nothing but a gateway that reads nothing at all.
-    fn takes_kicks(&self) -> bool {
+    /// Orders wait for nothing but a gateway that reads nothing at all.
+    fn takes_orders(&self) -> bool {
         self.stream.pending() < self.shared.params.pending_bytes_max
     }
 

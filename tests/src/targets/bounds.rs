@@ -73,8 +73,29 @@ pub(super) fn stream_frame(frame: &stream::Frame) -> bool {
         Some(StreamKind::Kick(kick)) => {
             kick.user.len() <= 64 && kick.device.len() <= 64 && kick.realm.len() <= 64
         }
+        Some(StreamKind::Ban(ban)) => {
+            let (user, prefix) = (&ban.user, &ban.prefix);
+            whom(user, prefix, ban.prefix_len) && ban.reason.len() <= 128 && ban.realm.len() <= 64
+        }
+        Some(StreamKind::Unban(unban)) => {
+            whom(&unban.user, &unban.prefix, unban.prefix_len) && unban.realm.len() <= 64
+        }
+        Some(StreamKind::Throttle(throttle)) => {
+            let (user, prefix) = (&throttle.user, &throttle.prefix);
+            let rates = (1..=100).contains(&throttle.percent);
+            whom(user, prefix, throttle.prefix_len) && rates && throttle.realm.len() <= 64
+        }
         Some(StreamKind::Close(close)) => close.text.len() <= 128,
         _ => true,
+    }
+}
+
+/// A user, or a prefix with its length.
+fn whom(user: &[u8], prefix: &[u8], prefix_len: u32) -> bool {
+    match prefix.len() {
+        0 => id(user) && prefix_len == 0,
+        len @ (4 | 16) => user.is_empty() && (1..=8 * len as u32).contains(&prefix_len),
+        _ => false,
     }
 }
 

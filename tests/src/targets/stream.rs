@@ -118,6 +118,9 @@ fn check_flawed(body: &[u8], flawed: &Flawed) {
         Kind::LinkOpened(opened) => (About::Presence(opened.link), None),
         Kind::LinkClosed(closed) => (About::Presence(closed.link), None),
         Kind::Kick(kick) => (About::Kick(kick.link), None),
+        Kind::Ban(_) => (About::Ban, None),
+        Kind::Unban(_) => (About::Unban, None),
+        Kind::Throttle(_) => (About::Throttle, None),
         other => panic!("{other:?} is about nobody"),
     };
     assert_eq!((flawed.about, flawed.payload_len), expected);

@@ -80,6 +80,30 @@ pub(crate) enum Order {
     Revoke {
         user: &'static str,
     },
+    /// Keeps a user out until a time of day, or for good.
+    Ban {
+        user: &'static str,
+        until_ms: u64,
+        reason: &'static str,
+    },
+    /// Keeps a block of addresses out.
+    BanBlock {
+        prefix: [u8; 4],
+        prefix_len: u32,
+    },
+    Unban {
+        user: &'static str,
+    },
+    /// Leaves a user so many hundredths of its rates until a time of day, or for good.
+    Throttle {
+        user: &'static str,
+        percent: u32,
+        until_ms: u64,
+    },
+    /// The same of a block of addresses.
+    ThrottleBlock {
+        prefix: [u8; 4],
+    },
     /// Says that it will leave after so much time, and does.
     Leave {
         after: Duration,

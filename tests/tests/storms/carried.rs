@@ -9,7 +9,8 @@ use protocol::noise::Suite;
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::frame::RequestId;
 use protocol::wire::stream::{
-    AuthResult, Authenticate, Kick, PushOutcome, Report, StreamPush, StreamRequest, StreamResponse,
+    AuthResult, Authenticate, Ban, Kick, PushOutcome, Report, StreamPush, StreamRequest, StreamResponse,
+    Throttle, Unban, Whom,
 };
 use protocol::{CloseCode, Refusal, Time, Undelivered};
 
@@ -168,6 +169,25 @@ impl Carried {
                     self.leaves_at = Some(now + after);
                 }
                 Order::Close { wait } => self.machine.close(CloseCode::Normal, wait, ""),
+                Order::Ban { user, until_ms, reason } => {
+                    let whom = Whom::User(user.as_bytes());
+                    self.machine.ban(&Ban { whom, until_ms, reason, realm: "" });
+                }
+                Order::BanBlock { prefix, prefix_len } => {
+                    let whom = Whom::Addresses { prefix: &prefix, prefix_len };
+                    self.machine.ban(&Ban { whom, until_ms: 0, reason: "", realm: "" });
+                }
+                Order::Unban { user } => {
+                    self.machine.unban(&Unban { whom: Whom::User(user.as_bytes()), realm: "" });
+                }
+                Order::Throttle { user, percent, until_ms } => {
+                    let whom = Whom::User(user.as_bytes());
+                    self.machine.throttle(&Throttle { whom, percent, until_ms, realm: "" });
+                }
+                Order::ThrottleBlock { prefix } => {
+                    let whom = Whom::Addresses { prefix: &prefix, prefix_len: 32 };
+                    self.machine.throttle(&Throttle { whom, percent: 1, until_ms: 0, realm: "" });
+                }
                 Order::Revoke { user } => {
                     let (user, code) = (user.as_bytes(), CloseCode::Kicked.number());
                     self.machine.kick(&Kick { user, code, revoke: true, ..Kick::default() });

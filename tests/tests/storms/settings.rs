@@ -104,8 +104,12 @@ fn backends(shape: &Shape) -> String {
     } else {
         "clear = true".to_owned()
     };
+    let may = match shape.trusted {
+        true => "capabilities = [\"serve\", \"push\", \"kick\", \"ban\", \"authenticate\"]\n",
+        false => "",
+    };
     let endpoint =
-        |name| format!("[[endpoint]]\nname = \"{name}\"\naddress = \"unix:/{name}\"\n{security}\n");
+        |name| format!("[[endpoint]]\nname = \"{name}\"\naddress = \"unix:/{name}\"\n{security}\n{may}");
     let routes = [("echo", "presence = true\n"), ("mail", "balance = \"key\"\n"), ("accounts", "")];
     routes.map(route).into_iter().chain((0..shape.backends).map(name_of).map(endpoint)).collect()
 }

@@ -32,6 +32,8 @@ pub(crate) struct Shape {
     pub(crate) sealed: bool,
     /// Whether backends write nonsense now and then.
     pub(crate) mad: bool,
+    /// Whether backends may keep users out and slow them down.
+    pub(crate) trusted: bool,
     /// Whether a turn does only a little of everything.
     pub(crate) brief: bool,
     /// Whether a hello may take minutes.
@@ -105,6 +107,7 @@ impl Shape {
             strangers: STRANGERS,
             sealed: rng.one_in(3),
             mad: rng.one_in(4),
+            trusted: true,
             brief: rng.one_in(3),
             patient: false,
             share: if rng.one_in(3) { 1 } else { 30 },
@@ -135,6 +138,7 @@ impl Shape {
             strangers: STRANGERS,
             sealed: false,
             mad: false,
+            trusted: true,
             brief: false,
             patient: false,
             share: 30,

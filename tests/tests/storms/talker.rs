@@ -26,6 +26,7 @@ pub(crate) struct Talker {
     /// A hole for a record's length, and frames.
     batch: Vec<u8>,
     said: u64,
+    pings: u64,
     user: String,
     device: String,
     heartbeat_ms: u32,
@@ -88,6 +89,7 @@ impl Talker {
             unsent: hello.into(),
             batch: vec![0; 2],
             said: 0,
+            pings: 0,
             user: user.to_owned(),
             device: device.to_owned(),
             heartbeat_ms,
@@ -111,9 +113,15 @@ impl Talker {
         self.heard.welcome && self.unsent.len() < READY_MAX
     }
 
+    /// Answers to pings that it waits for.
+    pub(crate) fn owed(&self) -> u64 {
+        self.pings - self.heard.pongs
+    }
+
     /// Says this so many times, in one record.
     pub(crate) fn say(&mut self, what: What, times: usize) {
         let payload = named(self.user.as_bytes(), ROUTES[0], b"");
+        self.pings += if what == What::Ping { times as u64 } else { 0 };
         for _ in 0..times {
             self.said += 1;
             let mut id = [7; 16];

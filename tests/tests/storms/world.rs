@@ -346,6 +346,7 @@ impl World {
                         || of_strangers.contains(&name)
                         || of_time.contains(&name)
                         || self.shape.mad
+                        || !self.shape.trusted && name == "unexpected"
                         || tickets && of_tickets.contains(&name),
                     "{count} × {name}, and no client breaks a rule here"
                 );

@@ -29,6 +29,17 @@ pub enum Author {
     Gateway,
 }
 
+impl Author {
+    /// Who stands above whom.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Gateway => 0,
+            Self::Backend(_) => 1,
+            Self::Operator(_) => 2,
+        }
+    }
+}
+
 /// One ban.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
@@ -78,11 +89,22 @@ impl Bans {
         Self { bans: BTreeMap::new(), max }
     }
 
-    /// Makes room for a ban: what has ended goes, and then that of the gateway's own which ends first.
+    /// Makes room for a ban: what has ended goes, and then that of the gateway's own which ends first. A quarter of the places
+    /// is not for backends: an operator finds room whatever they have set.
     ///
     /// # Errors
     /// [`Full`] where others have set all of them.
-    pub fn make_room(&mut self, subject: &Subject, now: Time) -> Result<(), Full> {
+    pub fn make_room(&mut self, subject: &Subject, by: &Author, now: Time) -> Result<(), Full> {
+        let is_backend = |by: &Author| matches!(by, Author::Backend(_));
+        let of_backends = || self.bans.values().filter(|ban| is_backend(&ban.by) && now < ban.end).count();
+        let most = self.max - self.max / 4;
+        if is_backend(by)
+            && self.bans.len() >= most
+            && !self.bans.contains_key(subject)
+            && of_backends() >= most
+        {
+            return Err(Full { max: most });
+        }
         if self.bans.len() < self.max || self.bans.contains_key(subject) {
             return Ok(());
         }
@@ -96,12 +118,12 @@ impl Bans {
     }
 
     /// Sets a ban, in the place of an earlier one of the same subject. What the gateway bans by itself takes nothing back of
-    /// what others have set.
+    /// what others have set, and what a backend bans nothing of what an operator has.
     ///
     /// # Errors
     /// [`Full`]; nothing has changed then.
     pub fn set(&mut self, subject: Subject, ban: Ban, now: Time) -> Result<(), Full> {
-        self.make_room(&subject, now)?;
+        self.make_room(&subject, &ban.by, now)?;
         if self.takes(&subject, &ban, now) {
             self.put(subject, ban);
         }
@@ -112,7 +134,13 @@ impl Bans {
     #[must_use]
     pub fn takes(&self, subject: &Subject, ban: &Ban, now: Time) -> bool {
         let known = self.bans.get(subject).filter(|known| now < known.end);
-        ban.by != Author::Gateway || known.is_none_or(|known| known.by == Author::Gateway)
+        known.is_none_or(|known| ban.by.rank() >= known.by.rank())
+    }
+
+    /// Whether a ban of this subject is there that this author may lift: nobody lifts those of somebody above it.
+    #[must_use]
+    pub fn may_lift(&self, subject: &Subject, by: &Author) -> bool {
+        self.bans.get(subject).is_some_and(|known| by.rank() >= known.by.rank())
     }
 
     /// Puts a ban where it was before, whatever is there, and however many there are.
@@ -240,6 +268,28 @@ mod tests {
         assert_eq!((error, bans.len()), (Err(Full { max: 2 }), 2));
         assert_eq!(bans.set(subject("192.0.2.6"), ban(Author::Gateway, at(9)), at(1)), Err(Full { max: 2 }));
         bans.set(subject("192.0.2.2"), operator(at(7)), at(1)).expect("it takes the place of its own");
+    }
+
+    #[test]
+    fn what_an_operator_has_set_no_backend_changes_and_a_quarter_of_the_places_is_not_theirs() {
+        let backend = |end| ban(Author::Backend("chat-1".into()), end);
+        let mut bans = Bans::new(4);
+        bans.set(subject("192.0.2.1"), operator(NEVER), at(0)).unwrap();
+        bans.set(subject("192.0.2.1"), backend(at(1)), at(0)).unwrap();
+        assert_eq!(bans.get(&subject("192.0.2.1")), Some(&operator(NEVER)));
+        let may_lift = |bans: &Bans, by: Author| bans.may_lift(&subject("192.0.2.1"), &by);
+        assert!(!may_lift(&bans, Author::Backend("chat-1".into())) && may_lift(&bans, Author::Operator(7)));
+        assert!(!bans.may_lift(&subject("192.0.2.0/24"), &Author::Operator(7)), "exactly one");
+        assert!(bans.lift(&subject("192.0.2.1")));
+        for last in 1..=3 {
+            bans.set(subject(&format!("192.0.2.{last}")), backend(at(9)), at(0)).unwrap();
+        }
+        let one_more = |bans: &mut Bans, by: Ban, now| bans.set(subject("192.0.2.4"), by, at(now));
+        assert_eq!(one_more(&mut bans, backend(NEVER), 0), Err(Full { max: 3 }));
+        bans.set(subject("192.0.2.3"), backend(at(8)), at(0)).expect("it takes the place of its own");
+        assert_eq!(one_more(&mut bans, operator(NEVER), 0), Ok(()));
+        assert!(bans.may_lift(&subject("192.0.2.1"), &Author::Backend("chat-2".into())));
+        bans.set(subject("192.0.2.5"), backend(NEVER), at(9)).expect("the others are over");
     }
 
     #[test]

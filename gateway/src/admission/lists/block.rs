@@ -24,6 +24,14 @@ impl Block {
         IpNet::from(address).into()
     }
 
+    /// Of the addresses that begin with so many bits of these 4 or 16 bytes; `None` if that is no prefix.
+    #[must_use]
+    pub fn of_prefix(octets: &[u8], len: u32) -> Option<Self> {
+        let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+        let address = v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()?;
+        IpNet::new(address, u8::try_from(len).ok()?).ok().map(Self::from)
+    }
+
     /// Whether the address, mapped or not, is in the block.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -86,6 +94,15 @@ const _: () = assert!(Ipv6Addr::from_segments([0, 0, 0, 0, 0, 0xffff, 0, 0]).to_
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_a_block_where_its_length_allows_it() {
+        let block = |octets: &[u8], len| Block::of_prefix(octets, len).map(|block| block.to_string());
+        assert_eq!(block(&[192, 0, 2, 7], 24).as_deref(), Some("192.0.2.0/24"));
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 7];
+        assert_eq!(block(&mapped, 120).as_deref(), Some("192.0.2.0/24"));
+        assert_eq!([block(&[1; 4], 33), block(&[1; 16], 129), block(&[1; 5], 8)], [None, None, None]);
+    }
 
     #[test]
     fn a_block_has_one_form() {

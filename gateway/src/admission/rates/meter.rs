@@ -123,6 +123,24 @@ impl Meter {
         self.percent
     }
 
+    /// So many hundredths of its rates hold for it from now on, one at least; none hold for one that nothing is asked of.
+    ///
+    /// What it has used stays used: buckets are times, and a time stands for less of a lower rate.
+    pub fn throttle(&mut self, percent: u8, rates: &Rates, now: Time) {
+        if !self.is_metered() {
+            return;
+        }
+        let (before, after) = (self.percent, percent.clamp(1, 100));
+        self.percent = after;
+        let levels = [&mut self.frames, &mut self.control, &mut self.bytes];
+        for (level, rate) in levels.into_iter().zip([rates.frames, rates.control, rates.bytes]) {
+            let (former, span) = (rate.percent(before).span(), rate.percent(after).span());
+            let missing = level.missing(now);
+            let used = missing.min(former).as_secs_f64() / former.as_secs_f64().max(f64::MIN_POSITIVE);
+            *level = Level::full_after(span.mul_f64(used) + missing.saturating_sub(former), now);
+        }
+    }
+
     /// Bytes have arrived. They are charged whatever becomes of their frames.
     pub fn bytes(&mut self, len: usize, rates: &Rates, grace: Duration, small: &mut Remainder, now: Time) {
         if self.is_metered() {
@@ -400,9 +418,26 @@ mod tests {
         meter.bytes(1 << 20, &rates, SECOND, &mut Remainder::default(), START);
         assert_eq!(heeded(&mut meter, Charge::Control, &rates, START), 1000);
         assert_eq!(pause(&mut meter, &rates, START), Duration::ZERO);
-        let mut meter = Meter { percent: 50, ..Meter::new(START) };
+        meter.throttle(50, &rates, START);
+        assert!(!meter.is_metered(), "it stays so");
+        let mut meter = Meter::new(START);
+        meter.throttle(50, &rates, START);
         assert_eq!(heeded(&mut meter, Charge::Payload, &rates, START), 25);
         assert_eq!(heeded(&mut meter, Charge::Payload, &rates, START + SECOND), 5);
+    }
+
+    #[test]
+    fn a_throttle_that_comes_or_goes_gives_nothing_back_and_holds_nothing_against_a_link() {
+        let rates = rates();
+        let mut meter = Meter::new(START);
+        assert_eq!(heeded(&mut meter, Charge::Payload, &rates, START), 30, "the burst, and a pause");
+        meter.throttle(10, &rates, START);
+        assert_eq!(heeded(&mut meter, Charge::Payload, &rates, START), 0, "it is not new");
+        assert_eq!(heeded(&mut meter, Charge::Payload, &rates, START + 10 * SECOND), 10);
+        let then = START + 10 * SECOND;
+        meter.throttle(100, &rates, then);
+        assert_eq!(heeded(&mut meter, Charge::Payload, &rates, then), 0, "what was too much is so still");
+        assert_eq!(heeded(&mut meter, Charge::Payload, &rates, then + SECOND), 10, "and no more than that");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use protocol::stream::frame_len_beside;
 
 use super::listeners::check_next;
 use super::tables::Tables;
+use crate::config::Capability;
 use crate::config::section::Reader;
-use crate::config::sections::SuiteKeys;
+use crate::config::sections::{RouteKeys, SuiteKeys};
 
 /// Notes every disagreement between keys of these tables.
 pub(super) fn check_agreement(reader: &mut Reader<'_>, tables: &Tables) {
@@ -15,6 +16,7 @@ pub(super) fn check_agreement(reader: &mut Reader<'_>, tables: &Tables) {
     check_partials(reader, tables);
     check_grant(reader, tables);
     check_judges(reader, tables);
+    check_capabilities(reader, tables);
     check_suites(reader, &tables.suites);
     check_next(reader, "keys.next", &tables.keys.next);
 }
@@ -90,6 +92,25 @@ fn check_judges(reader: &mut Reader<'_>, tables: &Tables) {
             );
             let fix = "use a Unix socket, or give the backend's public key as `key`".to_owned();
             reader.error(&format!("endpoint[{i}].clear"), reason, fix);
+        }
+    }
+}
+
+/// A route leads to nobody who may not answer on it, and tokens to nobody who may not judge them: the first word of such a
+/// backend would end its stream.
+fn check_capabilities(reader: &mut Reader<'_>, tables: &Tables) {
+    for (i, endpoint) in tables.endpoints.iter().enumerate() {
+        let Some(named) = &endpoint.capabilities else { continue };
+        let of_endpoint = |route: &&RouteKeys| route.endpoints.contains(&endpoint.name);
+        for route in tables.routes.iter().filter(of_endpoint) {
+            let judges = Some(&route.name) == tables.auth.route.as_ref();
+            let wanted =
+                [(true, Capability::Serve, "serve"), (judges, Capability::Authenticate, "authenticate")];
+            for (_, _, word) in wanted.iter().filter(|(needed, may, _)| *needed && !named.contains(may)) {
+                let reason = format!("lacks \"{word}\", and route \"{}\" leads there", route.name);
+                let fix = format!("add \"{word}\", or take \"{}\" out of the route", endpoint.name);
+                reader.error(&format!("endpoint[{i}].capabilities"), reason, fix);
+            }
         }
     }
 }

@@ -1,59 +1,173 @@
-//! Bans that the gateway sets by itself, of what its workers have seen.
+//! Bans that no operator sets: those of the gateway itself, of what its workers have seen, and those that backends want.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::UnixMillis;
+use protocol::{Time, UnixMillis};
 
 use super::keeper::{Change, Keeper};
 use super::record::moment;
+use super::verbs::{name, sentence};
 use crate::admission::lists::{Author, Ban, Subject, UserId};
 use crate::clock::Clock;
 use crate::config::Level;
 use crate::control::tell;
 use crate::worker::{Report, Reports};
 
-/// Whom the reports that have come since it was last asked are about, each once.
-fn floods(reports: &Reports) -> BTreeSet<UserId> {
-    let mut users = BTreeSet::new();
-    while let Some(Report::LoginFlood(user)) = reports.read() {
-        users.insert(user);
+/// Does what workers report, one after the other, for as long as the process lives: what was said first is done first. While
+/// the disk is slow reports wait in their queue, which is bounded.
+pub(in crate::control) async fn heed(
+    reports: Arc<Reports>,
+    keeper: Rc<Keeper>,
+    login_ban: Duration,
+    clock: Clock,
+) {
+    let mut losses = Losses::default();
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let mut floods = BTreeSet::new();
+        // As many as a queue holds, so that losses are told while reports never end.
+        for _ in 0..BATCH {
+            match reports.read() {
+                Some(Report::LoginFlood(user)) => _ = floods.insert(user),
+                Some(Report::Ban { by, whom, until, reason }) => {
+                    ban(&keeper, by, whom, until, &reason, clock).await;
+                }
+                Some(Report::Unban { by, whom }) => unban(&keeper, by, whom).await,
+                None => break,
+            }
+        }
+        for user in floods {
+            ban_flood(&keeper, user, login_ban, clock).await;
+        }
+        losses.look(reports.take_lost(), clock.now());
     }
-    users
 }
 
-/// Bans users who log in as no user does, for a while.
-pub(in crate::control) fn ban_floods(reports: &Reports, keeper: &Rc<Keeper>, time: Duration, clock: Clock) {
-    let users = floods(reports);
-    if !users.is_empty() {
-        tokio_uring::spawn(ban(users, Rc::clone(keeper), time, clock));
+/// Bans a user who logs in as no user does, for a while.
+async fn ban_flood(keeper: &Rc<Keeper>, user: UserId, time: Duration, clock: Clock) {
+    let (now, since) = (clock.now(), clock.unix());
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let until = Some(UnixMillis(since.0.saturating_add(millis)));
+    let reason = CAUSE.to_owned();
+    let ban = Ban { end: moment(until, now, since), until, since, by: Author::Gateway, reason };
+    let name = user.to_string();
+    match Rc::clone(keeper).change(Change::Set(Subject::User(user), ban)).await {
+        Ok(_) => {
+            let seconds = time.as_secs();
+            tell(Level::Warning, &format!("user {name} is banned for {seconds} s: {CAUSE}"));
+        }
+        Err(refused) => tell(Level::Warning, &format!("user {name} is not banned, as {refused}: {CAUSE}")),
     }
 }
 
-async fn ban(users: BTreeSet<UserId>, keeper: Rc<Keeper>, time: Duration, clock: Clock) {
-    for user in users {
-        let (now, since) = (clock.now(), clock.unix());
-        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let until = Some(UnixMillis(since.0.saturating_add(millis)));
-        let ban = Ban {
-            end: moment(until, now, since),
-            until,
-            since,
-            by: Author::Gateway,
-            reason: CAUSE.to_owned(),
-        };
-        let name = user.to_string();
-        match Rc::clone(&keeper).change(Change::Set(Subject::User(user), ban)).await {
-            Ok(_) => {
-                let seconds = time.as_secs();
-                tell(Level::Warning, &format!("user {name} is banned for {seconds} s: {CAUSE}"));
-            }
-            Err(refused) => {
-                tell(Level::Warning, &format!("user {name} is not banned, as {refused}: {CAUSE}"))
-            }
+/// Bans whom a backend wants to be banned.
+async fn ban(
+    keeper: &Rc<Keeper>,
+    by: String,
+    whom: Subject,
+    until: Option<UnixMillis>,
+    reason: &str,
+    clock: Clock,
+) {
+    let (now, since) = (clock.now(), clock.unix());
+    if until.is_some_and(|until| until <= since) {
+        return;
+    }
+    let name = name(&whom);
+    let ban = Ban {
+        end: moment(until, now, since),
+        until,
+        since,
+        by: Author::Backend(by.clone()),
+        reason: in_one_line(reason),
+    };
+    let said = sentence(&whom, &ban);
+    match Rc::clone(keeper).change(Change::Set(whom, ban)).await {
+        Ok(true) => tell(Level::Info, &format!("endpoint {by} bans {said}")),
+        Ok(false) => tell(
+            Level::Info,
+            &format!("endpoint {by} wants {name} banned, which an operator has done: that ban stays"),
+        ),
+        Err(refused) => tell(
+            Level::Warning,
+            &format!("{name} is not banned, though endpoint {by} wants it, as {refused}"),
+        ),
+    }
+}
+
+/// Lifts a ban that a backend wants to be lifted.
+async fn unban(keeper: &Rc<Keeper>, by: String, whom: Subject) {
+    let name = name(&whom);
+    match Rc::clone(keeper).change(Change::Lift(whom, Author::Backend(by.clone()))).await {
+        Ok(true) => tell(Level::Info, &format!("endpoint {by} lifts the ban of {name}")),
+        // There is none, or it is an operator's.
+        Ok(false) => {}
+        Err(refused) => tell(
+            Level::Warning,
+            &format!("{name} stays banned, though endpoint {by} wants it lifted, as {refused}"),
+        ),
+    }
+}
+
+/// A reason as it may stand in a list and in the log: a backend may have it from anybody.
+fn in_one_line(reason: &str) -> String {
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What backends wanted and is lost, told of once in a while.
+#[derive(Debug, Default)]
+struct Losses {
+    untold: u64,
+    told: Option<Time>,
+}
+
+impl Losses {
+    fn look(&mut self, lost: u64, now: Time) {
+        self.untold += lost;
+        let is_quiet = self.told.is_none_or(|told| now >= told + TELL_INTERVAL);
+        if self.untold > 0 && is_quiet {
+            let lost = std::mem::take(&mut self.untold);
+            self.told = Some(now);
+            tell(
+                Level::Warning,
+                &format!(
+                    "{lost} bans, or ends of bans, that backends wanted were dropped, as too many came at once; \
+                     let them ban blocks instead of addresses, and say it again"
+                ),
+            );
         }
     }
 }
 
 const CAUSE: &str = "tried to log in more than ten times as often as users may";
+/// How often it is looked for reports. With the pause of the keeper, links are told well within a second.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Reports that are read between two pauses.
+const BATCH: usize = 1024;
+/// Losses are told of so often at most.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_whatever_a_backend_puts_into_it() {
+        assert_eq!(in_one_line("spam\nuser eve until\u{1b}[2J入"), "spam user eve until [2J入");
+    }
+
+    #[test]
+    fn losses_are_told_once_in_a_while_and_none_is_forgotten() {
+        let (mut losses, at) = (Losses::default(), |seconds| Time::ZERO + Duration::from_secs(seconds));
+        losses.look(0, at(0));
+        assert_eq!((losses.untold, losses.told), (0, None));
+        losses.look(3, at(1));
+        losses.look(4, at(2));
+        assert_eq!((losses.untold, losses.told), (4, Some(at(1))));
+        losses.look(0, at(61));
+        assert_eq!((losses.untold, losses.told), (0, Some(at(61))));
+    }
+}

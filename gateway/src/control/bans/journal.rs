@@ -142,7 +142,7 @@ impl<F: Folder> Journal<F> {
         if !self.bans.takes(&subject, &ban, now) {
             return Ok(());
         }
-        self.bans.make_room(&subject, now).map_err(Refused::Full)?;
+        self.bans.make_room(&subject, &ban.by, now).map_err(Refused::Full)?;
         self.write(&Record::Set(subject.clone(), ban.clone()))?;
         self.bans.put(subject, ban);
         self.compact_if_long()

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, Notify, oneshot};
 use super::files;
 use super::folder::{Folder, SystemFolder};
 use super::journal::{self, DAMAGED, FILE, Found, Journal};
-use crate::admission::lists::{Ban, Bans, Block, Ends, Lists, Prefixes, Subject, UserId, Users};
+use crate::admission::lists::{Author, Ban, Bans, Block, Ends, Lists, Prefixes, Subject, UserId, Users};
 use crate::clock::Clock;
 use crate::config;
 use crate::control::addresses::Refused;
@@ -35,8 +35,8 @@ enum Store {
 pub(crate) enum Change {
     /// A ban is set.
     Set(Subject, Ban),
-    /// A ban is lifted.
-    Lift(Subject),
+    /// A ban is lifted, if whoever wants that may.
+    Lift(Subject, Author),
 }
 
 /// What there is before the workers start.
@@ -136,15 +136,22 @@ impl Store {
 
     /// Carries a change out; whether anything has changed.
     fn change(&mut self, change: Change, now: Time) -> Result<bool, journal::Refused> {
+        let is_heeded = match &change {
+            Change::Set(subject, ban) => self.bans().takes(subject, ban, now),
+            Change::Lift(subject, by) => self.bans().may_lift(subject, by),
+        };
+        if !is_heeded {
+            return Ok(false);
+        }
         match (self, change) {
             (Self::Lasting(journal), Change::Set(subject, ban)) => {
                 journal.set(subject, ban, now).map(|()| true)
             }
-            (Self::Lasting(journal), Change::Lift(subject)) => journal.lift(&subject),
+            (Self::Lasting(journal), Change::Lift(subject, _)) => journal.lift(&subject),
             (Self::Fleeting(bans), Change::Set(subject, ban)) => {
                 bans.set(subject, ban, now).map(|()| true).map_err(journal::Refused::Full)
             }
-            (Self::Fleeting(bans), Change::Lift(subject)) => Ok(bans.lift(&subject)),
+            (Self::Fleeting(bans), Change::Lift(subject, _)) => Ok(bans.lift(&subject)),
         }
     }
 
@@ -348,7 +355,7 @@ mod tests {
     use std::sync::Mutex as Lock;
 
     use super::*;
-    use crate::admission::lists::{Author, NEVER, Standing};
+    use crate::admission::lists::{NEVER, Standing};
 
     /// What each worker was told last; the second one has no room at first.
     struct Told {

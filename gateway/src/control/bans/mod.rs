@@ -6,7 +6,7 @@
 //! * `record` — one line of the journal;
 //! * `journal` — all bans: what was acknowledged lasts;
 //! * `keeper` — carries changes out and tells the workers;
-//! * `automatic` — bans that the gateway sets by itself;
+//! * `automatic` — bans that the gateway sets by itself, and those that backends want;
 //! * `verbs` — what is said at the admin socket.
 
 mod automatic;
@@ -17,6 +17,6 @@ mod keeper;
 mod record;
 mod verbs;
 
-pub(super) use automatic::ban_floods;
+pub(super) use automatic::heed;
 pub(super) use keeper::{Keeper, Opened, open, try_out};
 pub(super) use verbs::{HELP, answer, parse};

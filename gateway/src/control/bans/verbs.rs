@@ -122,7 +122,7 @@ pub(crate) async fn answer(wish: Wish, json: bool, uid: u32, keeper: Rc<Keeper>,
         }
         Wish::Lift { whom } => {
             let (name, json_name) = (name(&whom), named(&whom));
-            match keeper.change(Change::Lift(whom)).await {
+            match keeper.change(Change::Lift(whom, Author::Operator(uid))).await {
                 Ok(true) => {
                     tell(Level::Info, &format!("the operator with user id {uid} lifts the ban of {name}"));
                     if json { format!("{json_name}\n") } else { format!("{name} is not banned any more\n") }
@@ -143,7 +143,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn name(subject: &Subject) -> String {
+pub(super) fn name(subject: &Subject) -> String {
     match subject {
         Subject::Addresses(block) => block.to_string(),
         Subject::User(user) => format!("user {user}"),
@@ -169,7 +169,7 @@ fn until(ban: &Ban) -> String {
     ban.until.map_or("until it is lifted".to_owned(), |until| format!("until {}", Day(until)))
 }
 
-fn sentence(subject: &Subject, ban: &Ban) -> String {
+pub(super) fn sentence(subject: &Subject, ban: &Ban) -> String {
     let reason = if ban.reason.is_empty() { String::new() } else { format!(": {}", ban.reason) };
     format!("{} {}{reason}", name(subject), until(ban))
 }

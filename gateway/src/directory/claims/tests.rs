@@ -13,6 +13,7 @@ fn bounds() -> Bounds {
         tombstones_max: 100,
         tombstone: Duration::from_secs(600),
         revocations_max: 10,
+        throttles_max: 10,
         logins: Rate::new(1000, Duration::from_secs(1), 1000),
         logins_max: 100,
     }
@@ -166,6 +167,7 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
                 link: LinkId::new(0, slot, 1),
                 outcome: Outcome::Granted,
                 pace: Pace::Fine,
+                percent: 100,
                 is_one_too_many: false
             }
         );

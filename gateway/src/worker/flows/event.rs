@@ -5,6 +5,7 @@ use protocol::Undelivered;
 use protocol::stream::ToGateway;
 use protocol::wire::stream::{About, Flawed};
 
+use crate::config::Capability;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
 use crate::worker::streams::Streams;
@@ -38,6 +39,10 @@ impl Parts {
 
     /// The credit of payloads goes back as soon as they are queued or refused: it does not wait for clients.
     fn event(&mut self, stream: StreamIndex, event: &ToGateway<'_>) {
+        let may = self.turn.settings.endpoints[usize::from(stream.0)].capabilities;
+        if let Some((_, frame)) = needed(event).filter(|(needed, _)| !may.contains(*needed)) {
+            return self.streams.overstepped(&mut self.turn, stream, frame);
+        }
         match event {
             ToGateway::Response(response) => {
                 self.response(stream, response);
@@ -49,6 +54,9 @@ impl Parts {
             }
             ToGateway::AuthResult(result) => self.judged(stream, result),
             ToGateway::Kick(kick) => self.kick(kick),
+            ToGateway::Ban(ban) => self.ban(stream, ban),
+            ToGateway::Unban(unban) => self.unban(stream, unban),
+            ToGateway::Throttle(throttle) => self.throttle(throttle),
             ToGateway::Ready => {
                 if self.streams.ready(&mut self.turn, stream) {
                     self.share_with(stream);
@@ -79,10 +87,30 @@ impl Parts {
                     self.put_off(token);
                 }
             }
-            About::Kick(_) | About::Presence(_) | About::Request(_) | About::Authenticate(_) => {}
+            About::Kick(_)
+            | About::Ban
+            | About::Unban
+            | About::Throttle
+            | About::Presence(_)
+            | About::Request(_)
+            | About::Authenticate(_) => {}
         }
         if let Some(len) = flawed.payload_len {
             self.streams.consumed(stream, len);
         }
     }
+}
+
+/// What a backend must be allowed to say this, and the frame's name.
+const fn needed(event: &ToGateway<'_>) -> Option<(Capability, &'static str)> {
+    Some(match event {
+        ToGateway::Response(_) => (Capability::Serve, "response"),
+        ToGateway::Push(_) => (Capability::Push, "push"),
+        ToGateway::Kick(_) => (Capability::Kick, "kick"),
+        ToGateway::Ban(_) => (Capability::Ban, "ban"),
+        ToGateway::Unban(_) => (Capability::Ban, "unban"),
+        ToGateway::Throttle(_) => (Capability::Ban, "throttle"),
+        ToGateway::AuthResult(_) => (Capability::Authenticate, "auth_result"),
+        _ => return None,
+    })
 }

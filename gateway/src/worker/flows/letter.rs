@@ -26,6 +26,8 @@ impl Parts {
                 }
                 self.end_user(user, device, farewell);
             }
+            Letter::ThrottleUser { user, percent, end } => self.throttle_user(user, percent, end),
+            Letter::Throttle { link, percent } => self.throttle_own(link, percent),
             Letter::End { link, farewell } => self.end_own(link, farewell),
             Letter::Push(parcel) => self.push_letter(parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),

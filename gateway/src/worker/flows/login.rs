@@ -257,7 +257,7 @@ impl Parts {
         match claimed.outcome {
             Outcome::TooOften => self.put_off(token),
             Outcome::NoMoreDevices => self.refuse_device(token),
-            Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token),
+            Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token, claimed.percent),
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.distrust(token, CloseCode::AuthFailed.into()),
         }
@@ -289,12 +289,13 @@ impl Parts {
         let user =
             session.filter(|_| claimed.pace == Pace::Flood).and_then(|session| UserId::of(session.user()));
         if let Some(user) = user {
-            self.turn.reports.tell(Report::LoginFlood(user));
+            // It comes again if it finds no room.
+            let _told = self.turn.reports.tell(Report::LoginFlood(user));
         }
     }
 
     /// The claim stands: the link is live, and what the client sent behind its `Auth` is read.
-    fn welcome(&mut self, token: Token) {
+    fn welcome(&mut self, token: Token, percent: u8) {
         if !self.links.is_authenticating(token) {
             return;
         }
@@ -304,6 +305,7 @@ impl Parts {
         if !self.is_exempt(token) {
             let class = self.sessions.get(key).map_or(0, Session::limit_class);
             self.links.meter(&self.turn, token, class);
+            self.links.throttle(&self.turn, token, percent);
         }
         self.door.welcome(&self.turn, token, listener);
         if let Some(session) = self.sessions.get(key) {

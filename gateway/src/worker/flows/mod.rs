@@ -9,6 +9,7 @@
 //! * `push` — receivers are found, here or on another worker;
 //! * `presence` — backends learn of links that open and close;
 //! * `kick` — links and users that a backend ends;
+//! * `sanction` — users and addresses that a backend keeps out or slows down;
 //! * `letter` — what other workers want: the one match over letters;
 //! * `lists` — lists of addresses change;
 //! * `busiest` — who keeps the worker busy;
@@ -33,4 +34,5 @@ mod push;
 mod read;
 mod request;
 mod response;
+mod sanction;
 mod time;

@@ -20,6 +20,7 @@ impl Parts {
                 self.share_with(stream);
             }
         }
+        self.end_throttles();
         self.expire_pending();
         self.expire_parked();
         // Nobody gets in without a verdict.
@@ -36,6 +37,7 @@ impl Parts {
             self.streams.next_deadline(),
             self.requests.next_deadline(),
             self.identity.next_deadline(),
+            self.sessions.next_deadline(),
             self.slots.next_deadline(),
             self.overload.next_deadline(self.turn.level),
         ];

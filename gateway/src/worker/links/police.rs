@@ -37,6 +37,14 @@ impl Links {
         }
     }
 
+    /// So many hundredths of its rates hold for a link from now on, unless nothing is asked of it.
+    pub(in crate::worker) fn throttle(&mut self, turn: &Turn, token: Token, percent: u8) {
+        if let Some(link) = self.table.living(token) {
+            let rates = rates_of(turn, link);
+            link.meter.throttle(percent, &rates, turn.now);
+        }
+    }
+
     /// The user of a link is of this class from now on.
     pub(in crate::worker) fn reclass(&mut self, token: Token, class: u8) {
         if let Some(link) = self.table.living(token) {

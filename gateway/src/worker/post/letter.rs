@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use protocol::hidden::Hidden;
-use protocol::{Undelivered, UnixMillis};
+use protocol::{Time, Undelivered, UnixMillis};
 
 use crate::admission::lists::Lists;
 use crate::collections::Identity;
@@ -42,6 +42,22 @@ pub enum Letter {
         farewell: Farewell,
         /// The user's logins up to this moment are worth nothing any more.
         revoked: Option<UnixMillis>,
+    },
+    /// To a user's owner: so much of its rates holds from now on.
+    ThrottleUser {
+        /// Hash of the user's id.
+        user: Identity,
+        /// Hundredths.
+        percent: u8,
+        /// Until when.
+        end: Time,
+    },
+    /// To a link's worker: so much of its rates holds from now on.
+    Throttle {
+        /// The link.
+        link: LinkId,
+        /// Hundredths.
+        percent: u8,
     },
     /// To a link's worker, or to a user's owner who passes it on: a push.
     Push(Parcel),

@@ -34,7 +34,13 @@ fn office() -> Office {
 /// A letter with a number, that must arrive.
 fn numbered(number: u32) -> Letter {
     let link = LinkId::new(0, number, 1);
-    Letter::Claimed(Claimed { link, outcome: Outcome::Granted, pace: Pace::Fine, is_one_too_many: false })
+    Letter::Claimed(Claimed {
+        link,
+        outcome: Outcome::Granted,
+        pace: Pace::Fine,
+        percent: 100,
+        is_one_too_many: false,
+    })
 }
 
 /// The number of such a letter.

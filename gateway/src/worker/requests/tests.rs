@@ -8,6 +8,7 @@ use protocol::stream::{Mode, Params};
 use protocol::wire::varint;
 
 use super::*;
+use crate::config::Capabilities;
 use crate::session::{Account, Grant};
 use crate::upstream::route::{Balance, Route};
 use crate::worker::settings::Backend;
@@ -26,6 +27,7 @@ fn requests() -> (Requests, Turn) {
         name: name.to_owned(),
         address: Endpoint::Unix(PathBuf::from(name)),
         mode: Mode::Clear,
+        capabilities: Capabilities::UNSAID,
         params: Params::default(),
     };
     let route = |name: &str| Route {

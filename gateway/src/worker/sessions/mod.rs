@@ -47,6 +47,7 @@ impl Sessions {
             tombstones_max: settings.tombstones_max,
             tombstone: settings.tombstone_time,
             revocations_max: settings.revocations_max,
+            throttles_max: settings.throttles_max,
             logins: settings.logins,
             logins_max: settings.logins_max,
         };
@@ -162,6 +163,26 @@ impl Sessions {
         self.claims.revoke(user, last, now);
     }
 
+    /// Owner's side: so many hundredths of its rates hold for a user until `end`; whether that changes anything.
+    pub(super) fn throttle(&mut self, user: Identity, percent: u8, end: Time, now: Time) -> bool {
+        self.claims.throttles_mut().set(user, percent, end, now)
+    }
+
+    /// Owner's side: how many hold.
+    pub(super) fn percent_of(&self, user: Identity, now: Time) -> u8 {
+        self.claims.throttles().of(user, now)
+    }
+
+    /// Owner's side: a user whose throttle is over.
+    pub(super) fn throttle_over(&mut self, now: Time) -> Option<Identity> {
+        self.claims.throttles_mut().expire(now)
+    }
+
+    /// When the next throttle is over.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.claims.throttles().next_end()
+    }
+
     /// Owner's side: the links of a user, or the one of a device.
     pub(super) fn lookup(&self, user: Identity, device: Option<Identity>) -> impl Iterator<Item = LinkId> {
         self.claims.lookup(user, device)
@@ -179,6 +200,8 @@ impl Sessions {
         counters.takeovers_forgotten.set(self.claims.tombstones().evicted());
         counters.logins_remembered.set(self.claims.churn().len() as u64);
         counters.revocations_remembered.set(self.claims.revocations().len() as u64);
+        counters.throttles.set(self.claims.throttles().len() as u64);
+        counters.throttles_refused.set(self.claims.throttles().refused());
         counters.revocations_forgotten.set(self.claims.revocations().evicted());
     }
 }

@@ -190,12 +190,18 @@ fn the_claim_that_comes_last_has_the_device_and_the_one_before_stays_away_for_a_
         [(1, 1), (2, 2), (3, 1)].map(|(slot, login)| claim(&sessions, slot, b"phone", login));
     assert_eq!(
         sessions.claim(&first, at(0)),
-        Claimed { link: link(1), outcome: Outcome::Granted, pace: Pace::Fine, is_one_too_many: false }
+        Claimed {
+            link: link(1),
+            outcome: Outcome::Granted,
+            pace: Pace::Fine,
+            percent: 100,
+            is_one_too_many: false
+        }
     );
     let replaced = Outcome::Replaced { loser: link(1), same_login: false };
     assert_eq!(
         sessions.claim(&second, at(0)),
-        Claimed { link: link(2), outcome: replaced, pace: Pace::Fine, is_one_too_many: false }
+        Claimed { link: link(2), outcome: replaced, pace: Pace::Fine, percent: 100, is_one_too_many: false }
     );
     assert_eq!(sessions.claim(&again, at(599)).outcome, Outcome::Superseded);
     sessions.release(&first);

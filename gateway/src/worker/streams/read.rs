@@ -96,6 +96,17 @@ impl Streams {
         }
     }
 
+    /// The backend has said what it may not: this frame.
+    pub(in crate::worker) fn overstepped(
+        &mut self,
+        turn: &mut Turn,
+        stream: StreamIndex,
+        frame: &'static str,
+    ) {
+        turn.counters.backend_oversteps.add(1);
+        self.fail(turn, stream, Error::Unexpected(frame));
+    }
+
     /// The backend broke a rule.
     pub(super) fn fail(&mut self, turn: &mut Turn, stream: StreamIndex, error: Error) {
         turn.counters.errors.of(error).add(1);

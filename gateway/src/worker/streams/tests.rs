@@ -15,6 +15,7 @@ use protocol::stream::{Access, BackendStream, Mode, Params, ToBackend, ToGateway
 use protocol::wire::stream::StreamResponse;
 
 use super::*;
+use crate::config::Capabilities;
 use crate::upstream::redial;
 use crate::upstream::route::{Balance, Route};
 use crate::worker::settings::Backend;
@@ -53,7 +54,8 @@ fn settings() -> Settings {
 
 fn endpoint(name: &str) -> Backend {
     let address = Endpoint::Unix(PathBuf::from(name));
-    Backend { name: name.to_owned(), address, mode: Mode::Clear, params: PARAMS }
+    let capabilities = Capabilities::UNSAID;
+    Backend { name: name.to_owned(), address, mode: Mode::Clear, capabilities, params: PARAMS }
 }
 
 fn route(name: &str, streams: &[StreamIndex]) -> Route {

@@ -181,14 +181,14 @@ fn padding_and_kinds_that_are_not_served_are_no_glitches() {
     let mut pair = Pair::live(&Mode::Clear);
     let pad = clear_record(&[StreamFrame::Pad { zeros: &[0; 100] }]);
     let announced = rare_record(Rare::Announced, &proto::Announced {});
-    let unban = rare_record(Rare::Unban, &proto::Unban::default());
+    let leave = rare_record(Rare::Leave, &proto::Leave::default());
     for _ in 0..=crate::limits::STREAM_GLITCHES_MAX {
         assert_eq!(pair.tell_backend(&mut pad.clone()), Ok(()));
         assert_eq!(pair.tell_backend(&mut announced.clone()), Ok(()));
         assert_eq!(pair.tell_gateway(&mut pad.clone()), Ok(()));
-        assert_eq!(pair.tell_gateway(&mut unban.clone()), Ok(()));
+        assert_eq!(pair.tell_gateway(&mut leave.clone()), Ok(()));
     }
-    assert_eq!(pair.tell_backend(&mut unban.clone()), Err(Error::Unexpected("unban")), "the wrong way");
+    assert_eq!(pair.tell_backend(&mut leave.clone()), Err(Error::Unexpected("leave")), "the wrong way");
     assert_eq!(pair.tell_gateway(&mut announced.clone()), Err(Error::Unexpected("announced")));
 }
 

@@ -30,6 +30,12 @@ pub enum About {
     Presence(u64),
     /// Links to be closed: one by its id; or, if that is 0, those of a user.
     Kick(u64),
+    /// Somebody to be kept out.
+    Ban,
+    /// Somebody to be let in again.
+    Unban,
+    /// Somebody to be slowed down.
+    Throttle,
 }
 
 impl Flawed {
@@ -43,6 +49,9 @@ impl Flawed {
             kind::AUTH_RESULT => (About::AuthResult, 0),
             kind::LINK_OPENED | kind::LINK_CLOSED => (About::Presence, 0),
             kind::KICK => (About::Kick, 0),
+            kind::BAN => (|_| About::Ban, 0),
+            kind::UNBAN => (|_| About::Unban, 0),
+            kind::THROTTLE => (|_| About::Throttle, 0),
             _ => return Err(Error::Field(field)),
         };
         let (mut first, mut payload_len) = (0, (payload != 0).then_some(0));
@@ -68,6 +77,9 @@ impl About {
             Self::AuthResult(_) => "auth_result",
             Self::Presence(_) => "presence",
             Self::Kick(_) => "kick",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::Throttle => "throttle",
         }
     }
 }

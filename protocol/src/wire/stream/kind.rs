@@ -15,8 +15,11 @@ pub(super) const LINK_CLOSED: u32 = 11;
 pub(super) const AUTHENTICATE: u32 = 14;
 pub(super) const AUTH_RESULT: u32 = 15;
 pub(super) const KICK: u32 = 16;
+pub(super) const BAN: u32 = 17;
 pub(super) const CLOSE: u32 = 21;
 pub(super) const PAD: u32 = 22;
+pub(super) const UNBAN: u32 = 24;
+pub(super) const THROTTLE: u32 = 25;
 pub(super) const DRAINING: u32 = 26;
 /// The last of all kinds.
 pub(super) const LAST: u32 = Rare::RoomCount as u32;

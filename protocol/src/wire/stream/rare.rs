@@ -13,8 +13,6 @@ pub enum Rare {
     Hello = 12,
     /// To the gateway: its first frame.
     Ready = 13,
-    /// To the gateway: keep a user or prefix out.
-    Ban = 17,
     /// To the gateway: into a room.
     Join = 18,
     /// To the gateway: out of a room.
@@ -23,10 +21,6 @@ pub enum Rare {
     EndSession = 20,
     /// To the backend: sessions go on with new links.
     LinkResumed = 23,
-    /// To the gateway: let a user or prefix in again.
-    Unban = 24,
-    /// To the gateway: lower the rates of a user or prefix.
-    Throttle = 25,
     /// To the backend: all links that were there before the stream have been announced.
     Announced = 27,
     /// To the backend: what became of a `Join` or `Leave`.
@@ -43,17 +37,14 @@ pub enum Rare {
 
 impl Rare {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 13] = [
         Self::LinkDetached,
         Self::Hello,
         Self::Ready,
-        Self::Ban,
         Self::Join,
         Self::Leave,
         Self::EndSession,
         Self::LinkResumed,
-        Self::Unban,
-        Self::Throttle,
         Self::Announced,
         Self::RoomResult,
         Self::RoomAsk,
@@ -74,14 +65,7 @@ impl Rare {
             | Self::RoomAsk
             | Self::RoomEvents
             | Self::RoomCount => true,
-            Self::Ready
-            | Self::Ban
-            | Self::Join
-            | Self::Leave
-            | Self::EndSession
-            | Self::Unban
-            | Self::Throttle
-            | Self::RoomAnswer => false,
+            Self::Ready | Self::Join | Self::Leave | Self::EndSession | Self::RoomAnswer => false,
         }
     }
 
@@ -96,13 +80,10 @@ impl Rare {
             Self::LinkDetached => "link_detached",
             Self::Hello => "hello",
             Self::Ready => "ready",
-            Self::Ban => "ban",
             Self::Join => "join",
             Self::Leave => "leave",
             Self::EndSession => "end_session",
             Self::LinkResumed => "link_resumed",
-            Self::Unban => "unban",
-            Self::Throttle => "throttle",
             Self::Announced => "announced",
             Self::RoomResult => "room_result",
             Self::RoomAsk => "room_ask",

@@ -222,6 +222,27 @@ fn the_lengths_of_what_concerns_a_link_are_exact() {
 }
 
 #[test]
+fn a_sanction_names_a_user_or_a_prefix_and_never_both() {
+    let b = |len| Bytes::from(vec![1; len]);
+    let ban = |user: usize, prefix: usize, prefix_len| {
+        flaw(Kind::Ban(proto::Ban { user: b(user), prefix: b(prefix), prefix_len, ..Default::default() }))
+    };
+    let field = |field| Some((About::Ban, field));
+    assert_eq!([ban(64, 0, 0), ban(0, 4, 1), ban(0, 4, 32), ban(0, 16, 128)], [None; 4]);
+    assert_eq!([ban(0, 0, 0), ban(1, 4, 32)], [field("target"); 2]);
+    assert_eq!([ban(65, 0, 0), ban(0, 5, 8)], [field("user"), field("prefix")]);
+    assert_eq!([ban(0, 4, 0), ban(0, 4, 33), ban(0, 16, 129), ban(1, 0, 8)], [field("prefix_len"); 4]);
+    let reason = proto::Ban { user: b(1), reason: "r".repeat(129), ..Default::default() };
+    assert_eq!(flaw(Kind::Ban(reason)), field("reason"));
+    let unban = proto::Unban { user: b(1), realm: "r".repeat(65), ..Default::default() };
+    assert_eq!(flaw(Kind::Unban(unban)), Some((About::Unban, "realm")));
+    let throttle =
+        |percent| flaw(Kind::Throttle(proto::Throttle { user: b(1), percent, ..Default::default() }));
+    let percent = Some((About::Throttle, "percent"));
+    assert_eq!([0, 1, 100, 101].map(throttle), [percent, None, None, percent]);
+}
+
+#[test]
 fn what_concerns_the_stream_itself_is_an_error() {
     let close = proto::Close { text: "x".repeat(129), ..proto::Close::default() };
     assert_eq!(decoded(Kind::Close(close)), Err(Error::Field("text")));

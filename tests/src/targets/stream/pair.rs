@@ -19,8 +19,8 @@ use protocol::noise::Suite;
 use protocol::stream::{Access, BackendStream, Blocked, GatewayStream, Mode, ToBackend, ToGateway};
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{
-    About, AuthResult, Authenticate, Close, Flawed, Kick, LinkClosed, LinkOpened, PushOutcome, Rare, Report,
-    StreamPush, StreamRequest, StreamResponse, credit_cost,
+    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkOpened, PushOutcome, Rare,
+    Report, StreamPush, StreamRequest, StreamResponse, Throttle, Unban, Whom, credit_cost,
 };
 use protocol::{CloseCode, Time};
 
@@ -166,6 +166,7 @@ impl Pair {
         match which % CONTROL_FRAMES {
             which @ 0..=4 => self.control_up(which),
             which @ 5..=8 => self.control_down(which),
+            which @ 9..=11 => self.sanction_down(which),
             which => self.rare_down(which),
         }
     }
@@ -232,14 +233,35 @@ impl Pair {
         }
     }
 
+    /// Whom a backend keeps out or slows down.
+    fn sanction_down(&mut self, which: u8) {
+        let (live, realm) = (self.backend.is_live(), "");
+        let (user, prefix) = (Whom::User(b"ann"), Whom::Addresses { prefix: &[9; 16], prefix_len: 48 });
+        let event = match which {
+            9 => {
+                let ban = Ban { whom: user, until_ms: 7, reason: "spam", realm };
+                self.backend.ban(&ban);
+                ToGateway::Ban(ban)
+            }
+            10 => {
+                let unban = Unban { whom: prefix, realm };
+                self.backend.unban(&unban);
+                ToGateway::Unban(unban)
+            }
+            _ => {
+                let throttle = Throttle { whom: user, percent: 50, until_ms: 0, realm };
+                self.backend.throttle(&throttle);
+                ToGateway::Throttle(throttle)
+            }
+        };
+        self.down.say(live, &event);
+    }
+
     /// What the gateway does not serve yet, and skips.
     fn rare_down(&mut self, which: u8) {
         let (live, user) = (self.backend.is_live(), prost::bytes::Bytes::from_static(b"ann"));
         let backend = &mut self.backend;
         match which {
-            9 => backend.rare(Rare::Ban, &proto::Ban { user, reason: "spam".into(), ..Default::default() }),
-            10 => backend.rare(Rare::Unban, &proto::Unban { user, ..Default::default() }),
-            11 => backend.rare(Rare::Throttle, &proto::Throttle { user, percent: 50, ..Default::default() }),
             12 => backend.rare(Rare::Join, &proto::Join { user, number: 1, ..Default::default() }),
             13 => backend.rare(Rare::Leave, &proto::Leave { user, ..Default::default() }),
             14 => backend.rare(Rare::EndSession, &proto::EndSession { session: user, code: 19 }),

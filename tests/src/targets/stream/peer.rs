@@ -320,10 +320,13 @@ const fn event_at_gateway(kind: u32) -> Option<&'static str> {
         8 => "report_ack",
         15 => "auth_result",
         16 => "kick",
+        17 => "ban",
+        24 => "unban",
+        25 => "throttle",
         21 => "close",
         26 => "draining",
         // Filling, and what is not served yet.
-        22 | 17..=20 | 24 | 25 | 30 => "skipped",
+        22 | 18..=20 | 30 => "skipped",
         _ => return None,
     })
 }
@@ -360,6 +363,9 @@ fn at_gateway(event: &ToGateway<'_>) -> (Told, Option<usize>) {
         ToGateway::ReportAck { .. } => "report_ack",
         ToGateway::AuthResult(_) => "auth_result",
         ToGateway::Kick(_) => "kick",
+        ToGateway::Ban(_) => "ban",
+        ToGateway::Unban(_) => "unban",
+        ToGateway::Throttle(_) => "throttle",
         ToGateway::Draining => "draining",
         ToGateway::Close(_) => "close",
         ToGateway::Skipped => "skipped",

@@ -164,7 +164,10 @@ fn rare() -> Vec<Seed> {
                 ..Default::default()
             }),
         ),
-        ("ban", Kind::Ban(proto::Ban { user: to(&user), prefix_len: 8, ..Default::default() })),
+        (
+            "ban",
+            Kind::Ban(proto::Ban { prefix: vec![192, 0, 2, 0].into(), prefix_len: 24, ..Default::default() }),
+        ),
         ("unban", Kind::Unban(proto::Unban { user: to(&user), ..Default::default() })),
         ("throttle", Kind::Throttle(proto::Throttle { user: to(&user), percent: 50, ..Default::default() })),
         ("join", Kind::Join(proto::Join { user: to(&user), room: to(&room), ..Default::default() })),
@@ -220,6 +223,13 @@ fn flawed() -> Vec<Seed> {
         ("link-opened-no-session", message(9, &[9, 2, 0, 0, 0, 0, 0, 0, 0])),
         ("link-closed-user-long", message(11, &message(2, &long))),
         ("kick-device-long", message(16, &message(3, &long))),
+        ("ban-prefix-odd", message(17, &[&message(2, &[1; 5])[..], &[24, 8]].concat())),
+        (
+            "ban-user-and-prefix",
+            message(17, &[&message(1, b"ann")[..], &message(2, &[1; 4]), &[24, 8]].concat()),
+        ),
+        ("unban-nobody", message(24, &[])),
+        ("throttle-percent-101", message(25, &[&message(1, b"ann")[..], &[32, 101]].concat())),
     ]
 }
 

@@ -236,16 +236,16 @@ fn seldom() -> impl Strategy<Value = Kind> {
             let resumed = |(old_link, link, link_epoch)| proto::Resumed { old_link, link, link_epoch };
             Kind::LinkResumed(proto::LinkResumed { links: links.into_iter().map(resumed).collect() })
         }),
-        (any::<(u32, u64)>(), bytes(64), bytes(16), [words(32), words(64)]).prop_map(
-            |((prefix_len, until_ms), user, prefix, [reason, realm])| {
+        (whom(), any::<u64>(), [words(32), words(64)]).prop_map(
+            |((user, prefix, prefix_len), until_ms, [reason, realm])| {
                 Kind::Ban(proto::Ban { user, prefix, prefix_len, until_ms, reason, realm })
             }
         ),
-        (any::<u32>(), bytes(64), bytes(16), words(64)).prop_map(|(prefix_len, user, prefix, realm)| {
+        (whom(), words(64)).prop_map(|((user, prefix, prefix_len), realm)| {
             Kind::Unban(proto::Unban { user, prefix, prefix_len, realm })
         }),
-        (any::<(u32, u32, u64)>(), bytes(64), bytes(16), words(64)).prop_map(
-            |((prefix_len, percent, until_ms), user, prefix, realm)| {
+        (whom(), 1..=100_u32, any::<u64>(), words(64)).prop_map(
+            |((user, prefix, prefix_len), percent, until_ms, realm)| {
                 Kind::Throttle(proto::Throttle { user, prefix, prefix_len, percent, until_ms, realm })
             }
         ),
@@ -253,6 +253,15 @@ fn seldom() -> impl Strategy<Value = Kind> {
         (bytes(16), any::<u32>())
             .prop_map(|(session, code)| Kind::EndSession(proto::EndSession { session, code })),
     ]
+}
+
+/// A user, or a prefix and its length.
+fn whom() -> impl Strategy<Value = (Bytes, Bytes, u32)> {
+    let prefix = |len: usize| {
+        (vec(any::<u8>(), len), 1..=8 * len as u32)
+            .prop_map(|(prefix, len)| (Bytes::new(), prefix.into(), len))
+    };
+    prop_oneof![id().prop_map(|user| (user, Bytes::new(), 0)), prefix(4), prefix(16)]
 }
 
 fn rooms() -> impl Strategy<Value = Kind> {

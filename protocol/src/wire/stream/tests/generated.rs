@@ -62,6 +62,9 @@ pub(super) fn as_generated(frame: &StreamFrame<'_>) -> Option<Kind> {
         | StreamFrame::Authenticate(_)
         | StreamFrame::AuthResult(_)
         | StreamFrame::Kick(_)
+        | StreamFrame::Ban(_)
+        | StreamFrame::Unban(_)
+        | StreamFrame::Throttle(_)
         | StreamFrame::Close(_) => presence_as_generated(frame),
         StreamFrame::Rare(rare, inner) => rare_as_generated(rare, inner).unwrap(),
         StreamFrame::Flawed(_) | StreamFrame::Unknown => return None,
@@ -135,10 +138,38 @@ fn presence_as_generated(frame: &StreamFrame<'_>) -> Kind {
             revoke: k.revoke,
             realm: k.realm.into(),
         }),
+        StreamFrame::Ban(ban) => {
+            let (user, prefix, prefix_len) = whom(ban.whom);
+            let (until_ms, reason, realm) = (ban.until_ms, ban.reason.into(), ban.realm.into());
+            Kind::Ban(proto::Ban { user, prefix, prefix_len, until_ms, reason, realm })
+        }
+        StreamFrame::Unban(unban) => {
+            let (user, prefix, prefix_len) = whom(unban.whom);
+            Kind::Unban(proto::Unban { user, prefix, prefix_len, realm: unban.realm.into() })
+        }
+        StreamFrame::Throttle(Throttle { whom: of, percent, until_ms, realm }) => {
+            let (user, prefix, prefix_len) = whom(of);
+            Kind::Throttle(proto::Throttle {
+                user,
+                prefix,
+                prefix_len,
+                percent,
+                until_ms,
+                realm: realm.into(),
+            })
+        }
         StreamFrame::Close(c) => {
             Kind::Close(proto::Close { code: c.code, retry_after_ms: c.retry_after_ms, text: c.text.into() })
         }
         ref other => panic!("{} is not about a link", other.name()),
+    }
+}
+
+fn whom(whom: Whom<'_>) -> (Bytes, Bytes, u32) {
+    let b = Bytes::copy_from_slice;
+    match whom {
+        Whom::User(user) => (b(user), Bytes::new(), 0),
+        Whom::Addresses { prefix, prefix_len } => (Bytes::new(), b(prefix), prefix_len),
     }
 }
 
@@ -147,13 +178,10 @@ fn rare_as_generated(rare: Rare, inner: &[u8]) -> Result<Kind, Error> {
         Rare::LinkDetached => Kind::LinkDetached(Rare::decode(inner)?),
         Rare::Hello => Kind::Hello(Rare::decode(inner)?),
         Rare::Ready => Kind::Ready(Rare::decode(inner)?),
-        Rare::Ban => Kind::Ban(Rare::decode(inner)?),
         Rare::Join => Kind::Join(Rare::decode(inner)?),
         Rare::Leave => Kind::Leave(Rare::decode(inner)?),
         Rare::EndSession => Kind::EndSession(Rare::decode(inner)?),
         Rare::LinkResumed => Kind::LinkResumed(Rare::decode(inner)?),
-        Rare::Unban => Kind::Unban(Rare::decode(inner)?),
-        Rare::Throttle => Kind::Throttle(Rare::decode(inner)?),
         Rare::Announced => Kind::Announced(Rare::decode(inner)?),
         Rare::RoomResult => Kind::RoomResult(Rare::decode(inner)?),
         Rare::RoomAsk => Kind::RoomAsk(Rare::decode(inner)?),

@@ -1,0 +1,113 @@
+//! A backend keeps somebody out, lets it in again, or slows it down.
+//!
+//! ```text
+//!   Ban, Unban ──► report ──► control: journal ──► lists ──► every worker
+//!   Throttle ────► letter ──► the user's owner, who remembers it ──► letters ──► its links
+//! ```
+
+use std::time::Duration;
+
+use protocol::wire::stream::{Ban, Throttle, Unban, Whom};
+use protocol::{Time, UnixMillis};
+
+use crate::admission::lists::{Block, NEVER, Subject, UserId};
+use crate::collections::Identity;
+use crate::directory::throttles;
+use crate::id::LinkId;
+use crate::upstream::StreamIndex;
+use crate::worker::parts::Parts;
+use crate::worker::post::Letter;
+use crate::worker::reports::Report;
+
+impl Parts {
+    /// A backend wants somebody to stay out.
+    pub(super) fn ban(&mut self, stream: StreamIndex, ban: &Ban<'_>) {
+        let until = (ban.until_ms != 0).then_some(UnixMillis(ban.until_ms));
+        let Some(whom) = self.subject(ban.whom, ban.realm) else { return };
+        let (by, reason) = (self.name_of_backend(stream), ban.reason.to_owned());
+        self.tell_control(Report::Ban { by, whom, until, reason });
+    }
+
+    /// A backend wants somebody to be let in again.
+    pub(super) fn unban(&mut self, stream: StreamIndex, unban: &Unban<'_>) {
+        let Some(whom) = self.subject(unban.whom, unban.realm) else { return };
+        self.tell_control(Report::Unban { by: self.name_of_backend(stream), whom });
+    }
+
+    fn subject(&self, whom: Whom<'_>, realm: &str) -> Option<Subject> {
+        if !self.is_of_our_realm(realm) {
+            return None;
+        }
+        match whom {
+            Whom::User(user) => UserId::of(user).map(Subject::User),
+            Whom::Addresses { prefix, prefix_len } => {
+                Block::of_prefix(prefix, prefix_len).map(Subject::Addresses)
+            }
+        }
+    }
+
+    fn name_of_backend(&self, stream: StreamIndex) -> String {
+        self.turn.settings.endpoints[usize::from(stream.0)].name.clone()
+    }
+
+    fn tell_control(&mut self, report: Report) {
+        self.turn.counters.sanctions.add(1);
+        if !self.turn.reports.tell(report) {
+            self.turn.counters.sanctions_lost.add(1);
+        }
+    }
+
+    /// A backend wants a user to be slower. By letter even to this very worker, so that it stands behind what came before it.
+    pub(super) fn throttle(&mut self, throttle: &Throttle<'_>) {
+        let Whom::User(user) = throttle.whom else {
+            return self.turn.counters.backend_flaws.add(1);
+        };
+        if !self.is_of_our_realm(throttle.realm) {
+            return;
+        }
+        self.turn.counters.sanctions.add(1);
+        let left = Duration::from_millis(throttle.until_ms.saturating_sub(self.turn.wall.0));
+        let end = if throttle.until_ms == 0 { NEVER } else { self.turn.now + left };
+        let percent = u8::try_from(throttle.percent).unwrap_or(throttles::ALL);
+        let user = self.sessions.name_of(user);
+        let letter = Letter::ThrottleUser { user, percent, end };
+        let owner = self.sessions.owner_of(user);
+        if self.letters.send_if_room(&self.turn, owner, letter).is_err() {
+            self.throttle_user(user, percent, end);
+        }
+    }
+
+    /// Owner's side: so much of its rates holds for a user from now on.
+    pub(super) fn throttle_user(&mut self, user: Identity, percent: u8, end: Time) {
+        if self.sessions.throttle(user, percent, end, self.turn.now) {
+            self.tell_links(user);
+        }
+    }
+
+    /// Owner's side: throttles that are over end, a few in a turn.
+    pub(super) fn end_throttles(&mut self) {
+        for _ in 0..self.turn.settings.budgets.deadlines {
+            let Some(user) = self.sessions.throttle_over(self.turn.now) else { return };
+            self.tell_links(user);
+        }
+    }
+
+    /// Tells all links of a user how much of its rates holds. A letter must arrive: nobody would say it again. It goes even
+    /// to this very worker, so that it stands behind the answer to the claim of a link that is just coming in.
+    fn tell_links(&mut self, user: Identity) {
+        let percent = self.sessions.percent_of(user, self.turn.now);
+        let mut found = std::mem::take(&mut self.turn.receivers);
+        found.extend(self.sessions.lookup(user, None));
+        for link in found.drain(..) {
+            self.letters.send(&self.turn, link.worker(), Letter::Throttle { link, percent });
+        }
+        self.turn.receivers = found;
+    }
+
+    /// So much of its rates holds for a link of this worker from now on.
+    pub(super) fn throttle_own(&mut self, link: LinkId, percent: u8) {
+        if let Some(token) = self.own(link) {
+            self.links.throttle(&self.turn, token, percent);
+        }
+    }
+}
