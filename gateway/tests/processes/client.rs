@@ -237,6 +237,8 @@ impl Client {
         let mut chunk = [0; 4096];
         let read = match self.socket.read(&mut chunk) {
             Ok(read) => read,
+            // A read that has a timeout does not begin again by itself when something interrupts it: signal(7).
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
             Err(error) => panic!("nothing heard in time: {error}"),
         };
