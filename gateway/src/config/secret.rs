@@ -107,6 +107,12 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_wiped_when_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        is_wiped(&Secret::new([7; 32]).0);
+    }
+
+    #[test]
     fn secrets_never_print_their_bytes() {
         let secret = Secret::new([7; 32]);
         assert_eq!(format!("{secret:?} {:?}", DevelopmentToken::new(&secret)), "*** ***");

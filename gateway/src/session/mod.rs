@@ -236,9 +236,15 @@ impl Session {
     }
 }
 
+impl Zeroize for Session {
+    fn zeroize(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
-        self.secret.zeroize();
+        self.zeroize();
     }
 }
 
@@ -281,6 +287,15 @@ mod tests {
         let grant = Grant { requests: 2, bytes: 1_000 };
         let login = Login { user: b"alice", device: &[b'd'; 64], proof, grant, heartbeat_ms: 30_000 };
         Session::create(&login, std::array::from_fn(|byte| byte as u8))
+    }
+
+    #[test]
+    fn a_session_that_ends_leaves_no_secret_behind() {
+        let mut session = session();
+        assert_ne!(session.secret(), &[0; SECRET_LEN]);
+        session.zeroize();
+        assert_eq!(session.secret(), &[0; SECRET_LEN]);
+        assert!(std::mem::needs_drop::<Session>(), "which does the same");
     }
 
     #[test]

@@ -36,10 +36,16 @@ pub struct Secrets {
     pub peer: Option<PublicKey>,
 }
 
-impl Drop for Secrets {
-    fn drop(&mut self) {
+impl Zeroize for Secrets {
+    fn zeroize(&mut self) {
         self.send.zeroize();
         self.receive.zeroize();
+    }
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.zeroize();
     }
 }
 
@@ -291,3 +297,17 @@ fn params(suite: Suite) -> NoiseParams {
 
 /// What a prologue begins with.
 const PROLOGUE_LABEL: &[u8] = b"access-gateway prologue v1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_handshake_leaves_is_wiped() {
+        let (send, receive) = ([1; 32], [2; 32]);
+        let mut secrets = Secrets { suite: Suite::NkAesGcm, send, receive, h: [3; 32], peer: None };
+        secrets.zeroize();
+        assert_eq!([secrets.send, secrets.receive], [[0; 32]; 2]);
+        assert!(std::mem::needs_drop::<Secrets>(), "which does the same");
+    }
+}

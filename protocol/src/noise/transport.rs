@@ -222,11 +222,30 @@ impl Direction {
     }
 }
 
+impl Zeroize for Direction {
+    fn zeroize(&mut self) {
+        self.key.zeroize();
+    }
+}
+
 impl Drop for Direction {
     fn drop(&mut self) {
-        self.key.zeroize();
+        self.zeroize();
     }
 }
 
 /// The first counter that is never used: 2⁶⁴ − 1 is reserved for REKEY (Noise, section 5.1).
 const COUNTER_END: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_direction_is_wiped() {
+        let mut direction = Direction { key: [1; 32], counter: 0 };
+        direction.zeroize();
+        assert_eq!(direction.key, [0; 32]);
+        assert!(std::mem::needs_drop::<Direction>(), "which does the same");
+    }
+}

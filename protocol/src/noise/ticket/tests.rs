@@ -264,3 +264,10 @@ fn prints_no_secret_and_no_name() {
     let text = format!("{:?} {:?}", identity(), made([0x11; 32], NOW));
     assert!(text.contains("***") && !text.contains("17, 17") && !text.contains("alice"), "{text}");
 }
+
+#[test]
+fn keys_of_a_group_and_secrets_of_tickets_are_wiped_when_dropped() {
+    fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+    is_wiped(&*GroupKey::new([7; 32]).key);
+    is_wiped(&identity().psk);
+}
