@@ -184,7 +184,7 @@ counters! {
     stream_bytes_out: Counter, "Bytes sent to backends.";
     letters_out: Counter, "Letters sent to other workers.";
     letters_full: Counter, "Letters that found the other worker's queue full.";
-    letters_dropped: Counter, "Kicks and reports of undelivered pushes dropped because too many letters waited.";
+    letters_dropped: Counter, "Kicks, throttles and reports of undelivered pushes dropped because too many letters waited.";
     letters_waiting: Gauge, "Letters in this worker's queue, and to itself.";
     letters_unsent: Gauge, "Letters that wait for room in another worker's queue.";
     closed: Counter by CloseCode, "Links closed with this code.";

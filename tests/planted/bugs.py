@@ -389,6 +389,13 @@ BUGS = [
         "        if !PLANTED { self.end_throttles(); }\n",
     ),
     (
+        "throttles-crowd-out-everything",
+        "sanctioned::",
+        WORKER + "flows/sanction.rs",
+        "        if self.letters.is_crowded() {\n            return self.turn",
+        "        if !PLANTED && self.letters.is_crowded() {\n            return self.turn",
+    ),
+    (
         "a-throttle-gives-a-new-burst",
         "sanctioned::",
         ADMISSION + "rates/meter.rs",

@@ -40,6 +40,8 @@ const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, as the former one is
 /// freed when the last worker has the next.
 const BAN_BYTES: u64 = 600;
+/// Bytes of what workers have to tell that is not read yet: 1024 reports, of which each may have a name, a user and a reason.
+const REPORTS_BYTES: u64 = 1024 * 512;
 /// Bytes of a cell for an address, and of a quarter of one for the block around it.
 const ADDRESS_BYTES: u64 = 16 + 4;
 /// Bytes of a user's two buckets.
@@ -113,7 +115,7 @@ impl Ceiling {
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
             ("rates of users", wide(config.users_rated).next_power_of_two().saturating_mul(RATED_BYTES)),
-            ("bans", wide(config.lists.bans).saturating_mul(BAN_BYTES)),
+            ("bans", wide(config.lists.bans).saturating_mul(BAN_BYTES).saturating_add(REPORTS_BYTES)),
             ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];

@@ -153,6 +153,34 @@ fn a_throttle_ends_when_its_backend_says_so_and_touches_nobody_else() {
     assert_eq!(sum(&world, |counters| counters.throttles.get()), 1, "carol's");
 }
 
+/// A backend changes its mind faster than workers read their letters: none pile up, and what it says last, once there is room,
+/// is what holds.
+#[test]
+fn a_flood_of_throttles_piles_nothing_up_and_the_last_word_counts() {
+    let (letters, pace, devices) = (2, 6, ["phone", "laptop", "watch", "desktop"]);
+    let shape = Shape { slots: 200, costs: Costs::Default, letters, pace, ..Shape::plain(3, 0, 1) };
+    let (mut world, mut talkers) = (World::standing(shape), Vec::new());
+    world.backends[0].desk.roaming = true;
+    enter(&mut world, &mut talkers, &devices);
+    let throttle = |percent| Order::Throttle { user: USER, percent, until_ms: 0 };
+    world.backends[0].desk.orders.extend((0..500).map(|number| throttle(50 + number % 2)));
+    let mut most = 0;
+    while sum(&world, |its| its.sanctions.get()) < 500 {
+        world.step();
+        listen(&world, &mut talkers);
+        most = world.counters.iter().map(|its| its.letters_unsent.get()).max().max(Some(most)).unwrap_or(0);
+    }
+    assert!(most <= (letters + devices.len()) as u64, "{most} letters wait");
+    assert!(sum(&world, |counters| counters.letters_dropped.get()) > 0, "the way is narrow here");
+    answers(&mut world, &mut talkers, Duration::from_secs(1));
+    order(&mut world, &mut talkers, &[throttle(10)]);
+    answers(&mut world, &mut talkers, Duration::from_secs(1));
+    assert_eq!(sum(&world, |counters| counters.throttles.get()), 1);
+    order(&mut world, &mut talkers, &[throttle(100)]);
+    answers(&mut world, &mut talkers, Duration::from_secs(1));
+    assert_eq!(sum(&world, |counters| counters.throttles.get()), 0);
+}
+
 #[test]
 fn bans_are_reported_in_their_order_with_who_wants_them_and_until_when() {
     let mut world = world(1, true);

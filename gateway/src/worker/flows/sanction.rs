@@ -73,12 +73,16 @@ impl Parts {
         let letter = Letter::ThrottleUser { user, percent, end };
         let owner = self.sessions.owner_of(user);
         if self.letters.send_if_room(&self.turn, owner, letter).is_err() {
-            self.throttle_user(user, percent, end);
+            self.turn.counters.letters_dropped.add(1);
         }
     }
 
-    /// Owner's side: so much of its rates holds for a user from now on.
+    /// Owner's side: so much of its rates holds for a user from now on. Where too many letters wait nothing changes: then what is
+    /// remembered of a user is still what its links were told.
     pub(super) fn throttle_user(&mut self, user: Identity, percent: u8, end: Time) {
+        if self.letters.is_crowded() {
+            return self.turn.counters.letters_dropped.add(1);
+        }
         if self.sessions.throttle(user, percent, end, self.turn.now) {
             self.tell_links(user);
         }
@@ -87,6 +91,9 @@ impl Parts {
     /// Owner's side: throttles that are over end, a few in a turn.
     pub(super) fn end_throttles(&mut self) {
         for _ in 0..self.turn.settings.budgets.deadlines {
+            if self.letters.is_crowded() {
+                return;
+            }
             let Some(user) = self.sessions.throttle_over(self.turn.now) else { return };
             self.tell_links(user);
         }

@@ -2,7 +2,7 @@
 //!
 //! Letters never block. One that must arrive (a claim and its answer, a release, an end) waits for room in `unsent`;
 //! there are only a few of them per link. A push that finds no room is reported undelivered. What backends can
-//! ask for without bound, kicks and reports, waits too, up to as many letters as a queue holds, and is dropped then; only
+//! ask for without bound, kicks, throttles and reports, waits too, up to as many letters as a queue holds, and is dropped then; only
 //! a revocation, which nobody would say again, waits for longer.
 //!
 //! A letter to oneself is not read while it is written: it waits, like all others, until the turn comes to letters.
@@ -97,6 +97,11 @@ impl Letters {
     /// A letter to oneself for which there is no room: it can be heeded at once, if not in its order.
     pub(super) fn send_if_room(&mut self, turn: &Turn, worker: u32, letter: Letter) -> Result<(), Letter> {
         self.send_up_to(turn, worker, letter, self.mailbox.capacity())
+    }
+
+    /// Whether as many letters wait as a queue holds. Whoever may put off what needs some that must arrive does so.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.unsent.len().max(self.own.len()) >= self.mailbox.capacity()
     }
 
     /// Sends word that a user's tickets are revoked. Nobody would say it again, and it comes in the very storms that fill the

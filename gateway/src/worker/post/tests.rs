@@ -106,6 +106,19 @@ fn letters_to_oneself_wait_for_their_time_in_order() {
 }
 
 #[test]
+fn it_is_crowded_where_as_many_wait_as_a_queue_holds() {
+    for worker in [ME, ANN] {
+        let mut office = office();
+        // The first one to somebody else fits into its queue.
+        let first = u32::from(worker == ANN);
+        (0..=first).for_each(|number| office.send(worker, number));
+        assert!(!office.letters.is_crowded());
+        office.send(worker, 9);
+        assert!(office.letters.is_crowded());
+    }
+}
+
+#[test]
 fn letters_of_others_come_by_the_queue() {
     let mut office = office();
     for number in [1, 2] {
