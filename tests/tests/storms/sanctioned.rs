@@ -66,7 +66,11 @@ fn sum(world: &World, count: impl Fn(&Counters) -> u64) -> u64 {
 
 /// More links of the user.
 fn enter(world: &mut World, talkers: &mut Vec<Talker>, devices: &[&str]) {
-    talkers.extend(devices.iter().map(|device| Talker::dial(world, USER, device, ABROAD, HEARTBEAT)));
+    enter_as(world, talkers, USER, devices);
+}
+
+fn enter_as(world: &mut World, talkers: &mut Vec<Talker>, user: &str, devices: &[&str]) {
+    talkers.extend(devices.iter().map(|device| Talker::dial(world, user, device, ABROAD, HEARTBEAT)));
     while !talkers.iter().all(|talker| talker.heard.welcome) {
         world.step();
         listen(world, talkers);
@@ -153,32 +157,36 @@ fn a_throttle_ends_when_its_backend_says_so_and_touches_nobody_else() {
     assert_eq!(sum(&world, |counters| counters.throttles.get()), 1, "carol's");
 }
 
-/// A backend changes its mind faster than workers read their letters: none pile up, and what it says last, once there is room,
-/// is what holds.
+/// A backend changes its mind while a worker stands still: no letters pile up for it, and what the backend says last, once there
+/// is room, is what holds.
 #[test]
 fn a_flood_of_throttles_piles_nothing_up_and_the_last_word_counts() {
-    let (letters, pace, devices) = (2, 6, ["phone", "laptop", "watch", "desktop"]);
-    let shape = Shape { slots: 200, costs: Costs::Default, letters, pace, ..Shape::plain(3, 0, 1) };
-    let (mut world, mut talkers) = (World::standing(shape), Vec::new());
-    world.backends[0].desk.roaming = true;
-    enter(&mut world, &mut talkers, &devices);
-    let throttle = |percent| Order::Throttle { user: USER, percent, until_ms: 0 };
-    world.backends[0].desk.orders.extend((0..500).map(|number| throttle(50 + number % 2)));
-    let mut most = 0;
-    while sum(&world, |its| its.sanctions.get()) < 500 {
-        world.step();
-        listen(&world, &mut talkers);
-        most = world.counters.iter().map(|its| its.letters_unsent.get()).max().max(Some(most)).unwrap_or(0);
+    let (letters, devices) = (2, ["phone", "laptop", "watch", "desktop"]);
+    let mut crowded = 0;
+    // Which worker owns whom is the hash's business: of some of these it is another one than that of their links.
+    for user in ["ann", "ben", "cid", "dan", "eve", "fay"] {
+        let shape = Shape { slots: 200, costs: Costs::Default, letters, ..Shape::plain(3, 0, 1) };
+        let (mut world, mut talkers) = (World::standing(shape), Vec::new());
+        world.backends[0].desk.roaming = true;
+        enter_as(&mut world, &mut talkers, user, &devices);
+        let throttle = |percent| Order::Throttle { user, percent, until_ms: 0 };
+        world.frozen = world.workers.iter().position(|worker| worker.census().links > 0);
+        for number in 0..60 {
+            world.backends[0].desk.orders.push_back(throttle(50 + number % 2));
+            (0..5).for_each(|_| world.step());
+            let unsent = world.workers.iter().map(|worker| worker.census().unsent).max().unwrap_or(0);
+            assert!(unsent <= letters + devices.len(), "{unsent} letters wait");
+            crowded = crowded.max(unsent);
+        }
+        world.frozen = None;
+        world.until("it has caught up", |world| world.backends[0].desk.orders.is_empty());
+        (0..500).for_each(|_| world.step());
+        order(&mut world, &mut [], &[throttle(10)]);
+        world.until("the last word counts", |world| sum(world, |its| its.throttles.get()) == 1);
+        order(&mut world, &mut [], &[throttle(100)]);
+        world.until("it counts again", |world| sum(world, |its| its.throttles.get()) == 0);
     }
-    assert!(most <= (letters + devices.len()) as u64, "{most} letters wait");
-    assert!(sum(&world, |counters| counters.letters_dropped.get()) > 0, "the way is narrow here");
-    answers(&mut world, &mut talkers, Duration::from_secs(1));
-    order(&mut world, &mut talkers, &[throttle(10)]);
-    answers(&mut world, &mut talkers, Duration::from_secs(1));
-    assert_eq!(sum(&world, |counters| counters.throttles.get()), 1);
-    order(&mut world, &mut talkers, &[throttle(100)]);
-    answers(&mut world, &mut talkers, Duration::from_secs(1));
-    assert_eq!(sum(&world, |counters| counters.throttles.get()), 0);
+    assert!(crowded >= letters, "somebody was told by way of a full queue: {crowded}");
 }
 
 #[test]

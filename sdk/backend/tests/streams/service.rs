@@ -8,7 +8,9 @@ use backend::protocol::stream::{Mode, Params};
 use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
 use backend::protocol::{CloseCode, Refusal, UnixMillis};
 use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
-use backend::{Bounds, Event, Gateway, Login, Push, PushError, Reply, Server, Target, Verdict, reference};
+use backend::{
+    Bounds, Event, Gateway, Login, Push, PushError, Reply, Server, Target, Verdict, Whom, reference,
+};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -195,14 +197,18 @@ async fn pushes_and_kicks_that_were_being_written_are_told_to_be_unknown() {
     }
     let target = Target::User("eve".into());
     gateway.kick(target.clone(), CloseCode::Banned, true).await.unwrap();
+    let whom = Whom::User("eve".into());
+    gateway.ban(whom.clone(), None, "spam").await.unwrap();
+    assert_eq!(gateway.throttle(whom.clone(), 101, None).await, Err(PushError::Invalid));
     drop(peer);
-    let (mut unknown, mut kicks) = (Vec::new(), 0);
+    let (mut unknown, mut kicks, mut bans) = (Vec::new(), 0, 0);
     loop {
         let (event, _) = events.recv().await.unwrap();
         let number = event.strip_prefix("Report(Report { number: ");
         match number.and_then(|rest| rest.strip_suffix(", outcome: Unknown, reason: 0 })")) {
             Some(number) => unknown.push(number.parse::<u64>().unwrap()),
             None if event == format!("KickUnknown({target:?})") => kicks += 1,
+            None if event == format!("SanctionUnknown({whom:?})") => bans += 1,
             None => {
                 assert_eq!(event, "Closed(Broken)");
                 break;
@@ -211,7 +217,7 @@ async fn pushes_and_kicks_that_were_being_written_are_told_to_be_unknown() {
     }
     let first = unknown.first().copied().unwrap();
     assert_eq!(unknown, Vec::from_iter(first..=taken), "all from the first one on, in order");
-    assert_eq!(kicks, 1);
+    assert_eq!((kicks, bans), (1, 1));
     // The kernel's buffer of a Unix socket holds a few hundred kilobytes.
     assert!(first < 50, "what was in the batch and in the machine counts: {first}");
 }
