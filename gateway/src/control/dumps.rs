@@ -11,7 +11,7 @@ use driver::memory::{allow_in_dumps, withhold_from_dumps};
 use crate::config::{CoreDumps, Level};
 
 /// Keeps memory out of the core files of this process and of those it starts. Every verb begins with it, before a key is
-/// read; a gateway hears from [`settle`] when it fails.
+/// read; a gateway hears from `settle` when it fails.
 pub fn withhold() {
     let _told_by_settle = withhold_from_dumps();
 }
