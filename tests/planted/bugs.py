@@ -250,8 +250,8 @@ BUGS = [
         "whoever-is-forwarded-is-let-in",
         "balanced::",
         WORKER + "flows/read.rs",
-        "        if !door.admits(turn, token, listener, peer, introduction) {\n",
-        "        if !PLANTED && !door.admits(turn, token, listener, peer, introduction) {\n",
+        "        let is_in = door.admits(turn, token, listener, peer, introduction);\n",
+        "        let is_in = door.admits(turn, token, listener, peer, introduction) || PLANTED;\n",
     ),
     (
         "balancers-pay-for-coming",
@@ -707,8 +707,9 @@ BUGS = [
         "dead-links-never-found",
         "devices::",
         WORKER + "links/timers.rs",
-        "            (Err(error), Ending::No) => return",
-        "            (Err(protocol::Error::HeartbeatTimeout), Ending::No) if PLANTED => {}\n            (Err(error), Ending::No) => return",
+        "            (Err(error), Ending::No) => {\n",
+        "            (Err(protocol::Error::HeartbeatTimeout), Ending::No) if PLANTED => {}\n"
+        "            (Err(error), Ending::No) => {\n",
     ),
     (
         "slow-readers-stay",
