@@ -583,7 +583,7 @@ BUGS = [
     ),
     (
         "parked-of-a-dead-link-kept",
-        "after_a_storm",
+        "credit::",
         WORKER + "requests/mod.rs",
         "        let had_parked = self.park.len_of_link(link) > 0;\n",
         "        let had_parked = self.park.len_of_link(link) > 0;\n        if PLANTED { return had_parked; }\n",

@@ -122,3 +122,15 @@ fn what_waits_for_a_stream_that_ends_goes_to_another_one_at_once() {
     assert!(world.now.since(ended) < Duration::from_secs(1), "{:?}", world.now.since(ended));
     assert_eq!((asked(&world)[0], world.totals.refused), (1, 0));
 }
+
+#[test]
+fn what_waits_for_credit_goes_with_its_link() {
+    let mut world = world(1, GRANT);
+    world.clients[0].wanted = GRANT as u32;
+    world.until("one of them waits", |world| world.workers[0].census().parked == 1);
+    world.clients[0].link = None;
+    world.clients[0].open.clear();
+    world.until("its link has ended", |world| world.workers[0].census().sessions == 0);
+    assert_eq!(world.workers[0].census().parked, 0, "nobody waits for it any more");
+    assert_eq!(world.totals.refused, 0);
+}
