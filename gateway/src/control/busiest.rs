@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
 use crate::admission::lists::UserId;
 use crate::worker::{Listing, Measure};
 
-/// Asks all workers; how many will answer. Must not block.
-pub type AskBusiest = Box<dyn Fn(&SyncSender<Listing>) -> usize + Send>;
+/// Asks all workers whose queues have room. Must not block.
+pub type AskBusiest = Box<dyn Fn(&Sender<Listing>) + Send>;
 
 /// How it is written.
 pub(super) const HELP: &str = "busiest [--json]                           addresses and users with most accepts, frames, bytes, refusals, roughly\n";
@@ -19,9 +20,8 @@ pub(super) const HELP: &str = "busiest [--json]                           addres
 /// How many are listed of each.
 const LISTED: usize = 10;
 
-/// How long workers are waited for, and how often it is looked whether they have answered.
+/// How long workers are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
-const LOOK_AFTER: Duration = Duration::from_millis(5);
 
 /// Whether a line asks for it, and whether for JSON.
 pub(super) fn parse(line: &str) -> Option<bool> {
@@ -34,27 +34,24 @@ pub(super) fn parse(line: &str) -> Option<bool> {
 
 /// The answer. A worker that stands still is left out, and that is said.
 pub(super) async fn answer(ask: &AskBusiest, workers: usize, json: bool) -> String {
-    let (to, from) = sync_channel(workers);
-    let asked = ask(&to);
+    let (to, from) = channel(workers.max(1));
+    ask(&to);
+    // The last worker that has answered, or that could not be asked, ends the wait.
     drop(to);
-    let listings = gather(&from, asked).await;
+    let listings = gather(from).await;
     let missing = workers - listings.len();
     let (addresses, users) = merge(listings);
     if json { in_json(&addresses, &users, missing) } else { in_text(&addresses, &users, missing) }
 }
 
-async fn gather(from: &Receiver<Listing>, asked: usize) -> Vec<Listing> {
+async fn gather(mut from: Receiver<Listing>) -> Vec<Listing> {
     let mut listings = Vec::new();
-    let mut waited = Duration::ZERO;
-    while listings.len() < asked && waited < PATIENCE {
-        match from.try_recv() {
-            Ok(listing) => listings.push(listing),
-            Err(_) => {
-                tokio::time::sleep(LOOK_AFTER).await;
-                waited += LOOK_AFTER;
-            }
+    let all = async {
+        while let Some(listing) = from.recv().await {
+            listings.push(listing);
         }
-    }
+    };
+    let _too_late = timeout(PATIENCE, all).await;
     listings
 }
 

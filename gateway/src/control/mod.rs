@@ -137,7 +137,7 @@ where
     tokio_uring::spawn(Rc::clone(&keeper).tend());
     let wake = std::mem::replace(&mut workers.wake, Box::new(|| {}));
     let drill = Drill::new(Arc::clone(&workers.pressure), wake);
-    let ask_busiest = std::mem::replace(&mut workers.ask_busiest, Box::new(|_| 0));
+    let ask_busiest = std::mem::replace(&mut workers.ask_busiest, Box::new(|_| {}));
     let keepers = Rc::clone(&keeper);
     let state = State::new(Arc::clone(&config), &workers, keepers, kick_user, drill, ask_busiest, clock);
     let state = Rc::new(state);

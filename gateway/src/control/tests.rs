@@ -79,7 +79,7 @@ fn idle_workers(
             tell_verifier: Box::new(|_, _| true),
             pressure: Arc::default(),
             wake: Box::new(|| {}),
-            ask_busiest: Box::new(|_| 0),
+            ask_busiest: Box::new(|_| {}),
             buckets: Arc::new(Buckets::new(64, config.listeners.len(), HashKey::new([1; 16]))),
             listeners: vec!["127.0.0.1:9".parse().unwrap()],
             counters,

@@ -2,12 +2,10 @@
 
 use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
-use protocol::link::{ClientLink, Dial};
-use protocol::noise::{Gate, StaticKey, Suite, Suites};
-use protocol::{Error, Time};
+use protocol::Error;
 
 use crate::reconnect::Distant;
-use crate::settings::{HANDSHAKES_PER_TURN, SERVER};
+use crate::settings::{HANDSHAKES_PER_TURN, dialled};
 use crate::shape::{STRANGERS, Shape};
 use crate::world::World;
 
@@ -101,17 +99,5 @@ fn strangers_that_dawdle_push_each_other_out_and_hold_no_more_than_they_may() {
 
 /// A hello as anybody who knows the gateway's key can make it.
 pub(crate) fn hello() -> Vec<u8> {
-    let server = StaticKey::from_secret(SERVER).public();
-    let dial = Dial {
-        server: &server,
-        gate: &Gate::new(&server),
-        suite: Suite::NkChaChaPoly,
-        better: Suites::NONE,
-        served: Suites::NONE,
-        device_key: None,
-        ticket: None,
-    };
-    let mut hello = Vec::new();
-    ClientLink::dial(&dial, [8; 32], Time::ZERO, &mut hello).expect("the keys fit the suite");
-    hello
+    dialled([8; 32]).1
 }

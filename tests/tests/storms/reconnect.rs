@@ -7,11 +7,10 @@ use driver::sim::{Buffers, Socket, State};
 use protocol::Time;
 use protocol::buffer::{Input, Rest};
 use protocol::limits::RECORD_LEN_MAX_UNAUTHENTICATED;
-use protocol::link::{ClientLink, Dial};
-use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::link::ClientLink;
 use protocol::wire::frame::{Auth, Frame};
 
-use crate::settings::{HANDSHAKES_PER_TURN, SERVER, address_of, token};
+use crate::settings::{HANDSHAKES_PER_TURN, address_of, dialled, token};
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -58,20 +57,9 @@ impl Distant {
     }
 
     pub(crate) fn dial_from(world: &World, number: u64, address: [u8; 4]) -> Self {
-        let server = StaticKey::from_secret(SERVER).public();
-        let dial = Dial {
-            server: &server,
-            gate: &Gate::new(&server),
-            suite: Suite::NkChaChaPoly,
-            better: Suites::NONE,
-            served: Suites::NONE,
-            device_key: None,
-            ticket: None,
-        };
-        let mut hello = Vec::new();
         let mut ephemeral = [8; 32];
         ephemeral[..8].copy_from_slice(&number.to_le_bytes());
-        let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
+        let (machine, hello) = dialled(ephemeral);
         let (from, unsent) = world.way.carry(number, address, hello);
         let socket = world.net.connect(&world.front, from, Buffers { send: 512, receive: 512 });
         Self {

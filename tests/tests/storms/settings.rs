@@ -11,9 +11,9 @@ use gateway::session::Grant;
 use gateway::tokens::{Draft, Signer};
 use gateway::upstream::{park, pending};
 use gateway::worker::settings::{Budgets, Settings};
-use protocol::link::{Acceptor, Rules};
+use protocol::link::{Acceptor, ClientLink, Dial, Rules};
 use protocol::noise::ticket::TicketKeys;
-use protocol::noise::{StaticKey, Suite, Suites};
+use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::stream::Access;
 use protocol::{Time, UnixMillis};
 
@@ -217,6 +217,23 @@ pub(crate) fn acceptor(shape: &Shape) -> Acceptor {
     let tickets = shape.tickets.then(|| TicketKeys::new(GROUP, REALM, UnixMillis(WALL)));
     let suites = if shape.tickets { TICKET_SUITES } else { SUITES };
     Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], tickets)
+}
+
+/// A client's end of a link that is opened with NK, and its hello.
+pub(crate) fn dialled(ephemeral: [u8; 32]) -> (ClientLink, Vec<u8>) {
+    let server = StaticKey::from_secret(SERVER).public();
+    let dial = Dial {
+        server: &server,
+        gate: &Gate::new(&server),
+        suite: Suite::NkChaChaPoly,
+        better: Suites::NONE,
+        served: Suites::NONE,
+        device_key: None,
+        ticket: None,
+    };
+    let mut hello = Vec::new();
+    let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit the suite");
+    (machine, hello)
 }
 
 /// Where a user connects from: some are neighbours of others.

@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
 use protocol::buffer::{Input, Rest};
-use protocol::link::{ClientLink, Dial};
-use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::link::ClientLink;
 use protocol::wire::frame::{Auth, Frame, Outcome, Ping, Request};
 use protocol::{CloseCode, DeviceClass, Refusal, Time};
 
 use crate::carried::named;
-use crate::settings::{PORT, SERVER, token};
+use crate::settings::{PORT, dialled, token};
 use crate::shape::ROUTES;
 use crate::world::World;
 
@@ -66,21 +65,10 @@ pub(crate) struct Heard {
 impl Talker {
     /// A user on a device, from an address; it wants this interval between heartbeats.
     pub(crate) fn dial(world: &World, user: &str, device: &str, from: [u8; 4], heartbeat_ms: u32) -> Self {
-        let server = StaticKey::from_secret(SERVER).public();
-        let dial = Dial {
-            server: &server,
-            gate: &Gate::new(&server),
-            suite: Suite::NkChaChaPoly,
-            better: Suites::NONE,
-            served: Suites::NONE,
-            device_key: None,
-            ticket: None,
-        };
-        let mut hello = Vec::new();
         let mut ephemeral = [3; 32];
         ephemeral[..8].copy_from_slice(&world.net.steps().to_le_bytes());
         ephemeral[8..8 + device.len()].copy_from_slice(device.as_bytes());
-        let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit");
+        let (machine, hello) = dialled(ephemeral);
         let from = Peer::Tcp((from, PORT).into());
         Self {
             socket: world.net.connect(&world.front, from, Buffers { send: 512, receive: 512 }),

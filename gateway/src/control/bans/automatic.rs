@@ -26,6 +26,7 @@ pub(in crate::control) async fn heed(
 ) {
     let mut losses = Losses::default();
     loop {
+        // Workers must not wait for whoever reads their reports, so nobody is woken: it is looked now and then.
         tokio::time::sleep(PAUSE).await;
         let mut floods = BTreeSet::new();
         // As many as a queue holds, so that losses are told while reports never end.

@@ -1,8 +1,7 @@
 //! Who keeps the worker busy: what the other flows have seen is counted.
 
-use std::sync::mpsc::SyncSender;
-
 use driver::Token;
+use tokio::sync::mpsc::Sender;
 
 use crate::worker::busiest::{Listing, Measure};
 use crate::worker::parts::Parts;
@@ -19,7 +18,7 @@ impl Parts {
     }
 
     /// Control asks who that is. It may have gone meanwhile.
-    pub(super) fn list_busiest(&self, to: &SyncSender<Listing>) {
+    pub(super) fn list_busiest(&self, to: &Sender<Listing>) {
         let _gone = to.try_send(self.busiest.list());
     }
 }

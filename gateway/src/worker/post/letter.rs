@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use protocol::hidden::Hidden;
 use protocol::{Time, Undelivered, UnixMillis};
+use tokio::sync::mpsc;
 
 use crate::admission::lists::Lists;
 use crate::collections::Identity;
@@ -73,7 +73,7 @@ pub enum Letter {
     /// From control: tokens are verified by this from now on.
     Verifier(Arc<Verifier>),
     /// From control: say who keeps the worker busy.
-    Busiest(SyncSender<Listing>),
+    Busiest(mpsc::Sender<Listing>),
     /// From control: seal tickets with this key from now on.
     TicketKey(Secret),
     /// From control: close all links and streams, then stop.
