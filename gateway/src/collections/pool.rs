@@ -262,6 +262,23 @@ mod tests {
         assert_eq!(pool.idle_bytes(), 3 * 2 * BUFFER_LEN_MIN);
     }
 
+    #[test]
+    fn a_pool_that_may_keep_less_frees_the_largest_at_once_and_takes_no_more_than_that_from_then_on() {
+        let mut pool = Pool::new(100_000);
+        for len in [2048, 16_384, 32_768] {
+            pool.fill(len, 1);
+        }
+        pool.keep_at_most(20_000);
+        assert_eq!((pool.idle_bytes(), pool.counters().freed), (2048 + 16_384, 1));
+        let large = pool.take(32_768);
+        pool.give(large);
+        assert_eq!(pool.idle_bytes(), 2048 + 16_384, "there is no room for it");
+        pool.keep_at_most(100_000);
+        let large = pool.take(32_768);
+        pool.give(large);
+        assert_eq!(pool.idle_bytes(), 2048 + 16_384 + 32_768);
+    }
+
     proptest! {
         #[test]
         fn has_room_stays_under_its_cap_and_counts_right(

@@ -143,3 +143,16 @@ impl Turn {
         Self::new(settings, counters, Arc::default(), Box::new(random), Time::ZERO)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_times_are_halved_where_there_is_too_much_to_do() {
+        let mut turn = Turn::of(Settings::small());
+        let whole = turn.demote_after();
+        turn.level = Level::Thrifty;
+        assert_eq!((whole, turn.demote_after()), (turn.settings.demote_after, whole / 2));
+    }
+}

@@ -227,3 +227,17 @@ fn what_a_token_says_of_device_and_account_holds_and_so_it_does_after_a_ticket()
     assert!(pongs(&mut bob) < 300);
     assert_eq!(scene.target.metric("gateway_limit_classes_unknown_total"), 1);
 }
+
+#[test]
+fn a_renewed_token_may_be_of_another_class_and_its_limits_hold_from_then_on() {
+    let Some(folder) = Folder::new() else { return };
+    let scene = Scene::set_in(folder, POLICY);
+    let (mut alice, heard) = on_device(&scene, "desk", &scene.mint("alice", "one.jwk", &[]));
+    assert_eq!(heard, Heard::Welcome);
+    let token = scene.mint("alice", "one.jwk", &["--claim", "limit_class=service"]);
+    alice.send(&[Frame::Auth(Auth { token: token.as_bytes(), device: b"desk", ..Auth::default() })]);
+    assert_eq!(alice.hear(1), [Heard::Welcome]);
+    let pings: Vec<_> = (0..600).map(|_| Frame::Ping(Default::default())).collect();
+    alice.send(&pings);
+    assert!(alice.hear(600).iter().all(|heard| *heard == Heard::Other("pong")));
+}

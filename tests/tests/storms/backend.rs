@@ -1,6 +1,6 @@
 //! Backends that die and come back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct Desk {
     pub(crate) orders: VecDeque<Order>,
     pub(crate) greets: bool,
     pub(crate) ordered: bool,
+    /// Classes of the devices it was told of.
+    pub(crate) classes: BTreeSet<u32>,
     /// Whether users come from other addresses than those they have.
     pub(crate) roaming: bool,
     pub(crate) kicks: bool,
@@ -144,6 +146,7 @@ impl BackendActor {
             orders: VecDeque::new(),
             greets: false,
             ordered: false,
+            classes: BTreeSet::new(),
             roaming: false,
             kicks: false,
         };

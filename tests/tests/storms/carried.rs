@@ -276,6 +276,7 @@ impl Carried {
                     assert!(desk.roaming || DEVICES.iter().any(|device| device.as_bytes() == opened.device));
                     let device = (opened.user.to_vec(), opened.device.to_vec());
                     self.devices.insert(opened.link, device);
+                    desk.classes.insert(opened.class);
                     let suite = u8::try_from(opened.suite).ok().and_then(Suite::from_byte);
                     assert!(suite.is_some_and(|suite| !suite.is_stream()), "suite {}", opened.suite);
                 }

@@ -60,6 +60,8 @@ fn of_desktops_that_race_one_stays_and_the_others_are_refused() {
     settle(&mut world, &mut talkers);
     let there = talkers.iter().filter(|talker| talker.is_there()).count();
     assert_eq!((there, sessions(&world)), (2, 2), "a desktop and the phone");
+    let told = [DeviceClass::Phone, DeviceClass::Desktop].map(DeviceClass::number);
+    assert!(world.backends[0].desk.classes.iter().eq(&told), "{:?}", world.backends[0].desk.classes);
     for heard in talkers.iter().filter(|talker| !talker.is_there()).map(|talker| &talker.heard) {
         assert!(!heard.welcome);
         assert_eq!((heard.closed, heard.stays_away), (Some(CloseCode::DeviceRefused), true), "{heard:?}");

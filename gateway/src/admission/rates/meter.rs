@@ -401,6 +401,19 @@ mod tests {
         assert_eq!(scores, [counted, counted, counted, counted, warned, counted, counted, over]);
     }
 
+    /// Levels count modulo 74 hours: a link of which nothing but pings came for days has all of its other rates.
+    #[test]
+    fn what_is_not_used_for_days_is_full_all_the_same() {
+        let rates = rates();
+        let mut meter = Meter::new(START);
+        for hour in 1..200 {
+            let now = START + hour * 3600 * SECOND;
+            assert_eq!(send(&mut meter, Charge::Relief, &rates, now).refused, None);
+            assert_eq!(pause(&mut meter, &rates, now), Duration::ZERO, "after {hour} h");
+            assert_eq!(send(&mut meter, Charge::Payload, &rates, now).refused, None, "after {hour} h");
+        }
+    }
+
     #[test]
     fn a_guard_on_trial_is_named_and_neither_refuses_nor_pauses() {
         let on_trial = Guards::NONE.with(Guard::FramesPerLink);

@@ -333,6 +333,23 @@ fn when_there_is_too_much_an_eighth_of_the_bound_is_freed_at_once() {
 }
 
 #[test]
+fn under_overload_the_largest_is_cut_off_where_queues_are_more_than_half_full() {
+    let mut rig = Rig::new(Settings { outgoing_bytes_max: 16 << 10, ..settings() });
+    for (slot, len) in [(0, 1000), (1, 3000)] {
+        rig.live(slot);
+        assert!(rig.send(at(slot), &response(&vec![0; len])));
+    }
+    rig.links.shed_largest(&rig.turn);
+    assert!(!rig.links.has_work(), "it is not much");
+    rig.live(2);
+    assert!(rig.send(at(2), &response(&[0; 3500])));
+    rig.links.shed_largest(&rig.turn);
+    let marked = rig.links.next_marked().map(|(token, _)| token);
+    assert!(marked == Some(at(1)) || marked == Some(at(2)), "{marked:?}");
+    assert!(rig.links.is_live(at(0)) && !rig.links.has_work(), "one is enough");
+}
+
+#[test]
 fn who_has_too_much_may_be_the_largest_itself() {
     let mut rig = Rig::new(Settings { outgoing_bytes_max: 6000, ..settings() });
     rig.live(0);
