@@ -70,6 +70,12 @@ impl Overload {
         (level != Level::Calm).then(|| self.looked + LOOK_AFTER)
     }
 
+    /// Forces a level, as control does.
+    #[cfg(test)]
+    pub(super) fn force(&self, level: Level) {
+        self.pressure.force(level);
+    }
+
     /// Copies what is not counted where it happens.
     pub(super) fn publish(&self, level: Level, counters: &Counters) {
         counters.overload_level.set(level as u64);

@@ -14,6 +14,7 @@ use protocol::{Time, UnixMillis};
 
 use super::*;
 use crate::admission::buckets::Buckets;
+use crate::admission::ladder::Level;
 use crate::admission::lists::Lists;
 use crate::admission::rates::Users;
 use crate::collections::HashKey;
@@ -181,4 +182,21 @@ fn a_completion_of_a_former_tenant_is_nobodys() {
     turn(&mut worker);
     assert_eq!(worker.driver.asked, [], "its successor is not concerned");
     assert_eq!((worker.census().links, worker.census().marked), (1, 0));
+}
+
+#[test]
+fn under_overload_a_worker_keeps_half_of_its_idle_buffers_and_then_as_many_as_before() {
+    let (mut worker, _post) = worker(Settings::small());
+    let most = Settings::small().buffers_idle_max;
+    worker.parts.turn.buffers.fill(2048, most / 2048);
+    let mut idle_at = |level: Level, second: u64| {
+        worker.parts.overload.force(level);
+        worker.turn(Time::ZERO + Duration::from_secs(second), UnixMillis(1));
+        worker.parts.turn.buffers.fill(2048, most / 2048);
+        worker.parts.turn.buffers.idle_bytes()
+    };
+    assert_eq!(
+        [idle_at(Level::NoExtras, 1), idle_at(Level::Thrifty, 2), idle_at(Level::Calm, 3)],
+        [most, most / 2, most]
+    );
 }

@@ -74,3 +74,15 @@ fn on_trial_a_flood_is_served_and_counted() {
     assert_eq!(stage.target.sum("gateway_kept_out_total", "guard=\"control_per_link\""), 0);
     assert_eq!(stage.target.metric("gateway_pauses_total"), 0);
 }
+
+#[test]
+fn whoever_says_what_nobody_knows_is_warned_and_then_closed() {
+    let Some(stage) = Stage::set("limits.glitches = 8\n") else { return };
+    let mut client = Client::login(&stage.target, "alice");
+    client.send_unknown(5);
+    assert_eq!(client.ask("echo", b"?"), Heard::Response(Outcome::Answered, 0, b"?".to_vec()));
+    client.send_unknown(3);
+    assert_eq!(client.hear(1), [Heard::Other("warning")], "once, at three quarters");
+    client.send_unknown(1);
+    assert_eq!(client.hear(1), [Heard::Close(CloseCode::Glitches.number())]);
+}

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use gateway::admission::ladder::Level;
 use gateway::counters::guard::Guard;
+use protocol::CloseCode;
 
 use crate::reconnect::Distant;
-use crate::shape::Shape;
+use crate::settings::outgoing_bytes_max;
+use crate::shape::{Scarce, Shape};
 use crate::talker::{Talker, What};
 use crate::world::World;
 
@@ -136,4 +138,38 @@ fn under_a_high_level_links_are_held_to_half_of_their_rates() {
     // A burst of a hundred, and twenty a second, or ten.
     let [calm, thrifty] = [Level::Calm, Level::Thrifty].map(pongs);
     assert!((450..=560).contains(&calm) && (260..=340).contains(&thrifty), "{calm}, {thrifty}");
+}
+
+#[test]
+fn whoever_reads_nothing_is_cut_off_first_when_a_worker_sheds() {
+    let shape = Shape { scarce: Some(Scarce::Pool), slots: 200, ..Shape::plain(1, 0, 1) };
+    let mut world = World::standing(shape);
+    world.backends.iter_mut().for_each(|backend| backend.desk.roaming = true);
+    let [mut deaf, mut alice] =
+        ["deaf", "alice"].map(|user| Talker::dial(&world, user, "phone", [10, 0, 9, 9], 20_000));
+    for _ in 0..200 {
+        world.step();
+        [&mut deaf, &mut alice].into_iter().for_each(|talker| talker.step(world.now));
+    }
+    // What waits for it takes more than half of what may wait for all, and less than all.
+    for _ in 0..100 {
+        if world.workers[0].census().outgoing_bytes > outgoing_bytes_max(Some(Scarce::Pool)) / 2 {
+            break;
+        }
+        deaf.say(What::Ping, 30);
+        for _ in 0..20 {
+            deaf.write();
+            world.step();
+        }
+    }
+    assert_eq!(world.workers[0].census().sessions, 2, "{:?}", world.workers[0].census());
+    world.force(Level::Shedding);
+    world.until("it is cut off", |world| world.workers[0].census().sessions == 1);
+    assert_eq!(world.counters[0].closed.of(CloseCode::SlowReader).get(), 1);
+    alice.say(What::Ping, 1);
+    for _ in 0..50 {
+        alice.step(world.now);
+        world.step();
+    }
+    assert_eq!((alice.heard.pongs, alice.is_there()), (1, true));
 }

@@ -136,10 +136,15 @@ impl Talker {
         self.unsent.extend(out);
     }
 
-    /// Writes and reads what the network takes and has.
-    pub(crate) fn step(&mut self, now: Time) {
+    /// Writes what the network takes, and reads nothing.
+    pub(crate) fn write(&mut self) {
         let written = self.socket.write(self.unsent.make_contiguous());
         self.unsent.drain(..written);
+    }
+
+    /// Writes and reads what the network takes and has.
+    pub(crate) fn step(&mut self, now: Time) {
+        self.write();
         let mut bytes = Vec::new();
         if self.socket.read(&mut bytes, 2048) == 0 {
             return;

@@ -345,6 +345,24 @@ fn a_refused_token_is_told_what_the_judge_says() {
 }
 
 #[test]
+fn what_a_verdict_says_of_device_and_account_counts_before_what_the_client_says() {
+    let (mut judge, mut turn) = delegate();
+    turn.settings.classes = vec!["bot".to_owned(), "service".to_owned()];
+    let mut classes = |said: u32, class: u32, limit_class: &'static str| {
+        let auth = Auth { token: b"token", device: b"phone", class: said, ..Auth::default() };
+        let call = judge.ask(token(1), FIRST, &auth, Time::ZERO).expect("there is room");
+        let verdict = judge.verdict(&turn, FIRST, &AuthResult { call, class, limit_class, ..ALICE });
+        let proof = verdict.and_then(|verdict| verdict.outcome.ok()).expect("it is good").proof;
+        (proof.class, proof.limit_class)
+    };
+    assert_eq!(classes(3, 1, "service"), (DeviceClass::Phone, 2));
+    assert_eq!(classes(3, 0, ""), (DeviceClass::Desktop, 0));
+    assert_eq!(classes(0, 0, "nobody"), (DeviceClass::Unknown, 0));
+    assert_eq!(classes(77, 0, "bot"), (DeviceClass::Other, 1));
+    assert_eq!(turn.counters.limit_classes_unknown.get(), 1);
+}
+
+#[test]
 fn a_verdict_of_another_stream_or_with_an_old_number_finds_nobody() {
     let (mut judge, turn) = delegate();
     let call = ask(&mut judge, 1, FIRST);
