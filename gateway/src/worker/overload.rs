@@ -84,3 +84,26 @@ impl Overload {
         counters.overload_queues_percent.set(self.load.queues.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::settings::Settings;
+
+    #[test]
+    fn on_trial_the_load_is_told_and_nothing_is_given_up_but_in_a_drill() {
+        let mut settings = Settings::small();
+        settings.overload.on_trial = true;
+        let mut turn = Turn::of(settings);
+        let mut overload = Overload::new(Arc::default(), turn.now);
+        overload.look(&mut turn, 99);
+        overload.publish(turn.level, &turn.counters);
+        assert_eq!((turn.level, turn.counters.overload_queues_percent.get()), (Level::Calm, 99));
+        overload.force(Level::Thrifty);
+        overload.look(&mut turn, 99);
+        assert_eq!((turn.level, turn.counters.overload_changes.get()), (Level::Thrifty, 1));
+        turn.settings.overload.on_trial = false;
+        overload.look(&mut turn, 99);
+        assert_eq!(turn.level, Level::Closed);
+    }
+}

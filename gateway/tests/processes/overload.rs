@@ -1,9 +1,11 @@
 //! A drill: an operator forces a level of the overload ladder, and takes it back.
 
+use std::process::{Command, Stdio};
+
 use protocol::wire::frame::{Frame, Ping};
 
 use crate::client::{Client, Unheard};
-use crate::stage::{Folder, Stage, gateway, path, wait_until};
+use crate::stage::{Folder, Process, Stage, Target, gateway, path, wait_until};
 
 fn ladder(admin: &str, more: &[&str]) -> serde_json::Value {
     let done = gateway(&[&["ladder", "--json", "--socket", admin], more].concat());
@@ -66,4 +68,31 @@ fn the_busiest_are_told_by_what_they_do() {
     );
     let text = String::from_utf8(gateway(&["busiest", "--socket", &admin]).stdout).expect("text");
     assert!(text.contains("users by frames\n") && text.contains("  eve\n"), "{text}");
+}
+
+#[test]
+fn a_drill_ends_by_itself_and_the_log_says_what_levels_there_were() {
+    let Some(folder) = Folder::new() else { return };
+    folder.make_key("server.key");
+    let (admin, file) = (folder.file("admin.sock"), folder.file("ready.json"));
+    let (admin, settings) = (path(&admin), "auth.mode = 'development'\noverload.lag = '10ms'\n");
+    let config = folder.write_config(&format!("{settings}admin.socket = '{admin}'\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.args(["run", "--config", path(&config), "--ready-file", path(&file)]).stderr(Stdio::piped());
+    let mut running = Process::start(&mut command);
+    let said = running.said();
+    let target = Target::read(&file);
+    ladder(admin, &["--level", "2", "--for", "1500ms"]);
+    said.wait_for("worker 0: overload level 0 \u{2192} 2 (thrifty); memory ");
+    said.wait_for("the drill is over: no overload level is forced any more\n");
+    said.wait_for("worker 0: overload level 2 \u{2192} 0 (calm); memory ");
+    assert_eq!(ladder(admin, &[])["forced"], serde_json::Value::Null);
+    // Turns with handshakes take a while, and that is seen.
+    wait_until("turns take time", || {
+        drop(Client::connect(&target));
+        target.metric("gateway_overload_lag_percent") > 0
+    });
+    running.signal("TERM");
+    assert!(running.ended().success());
+    assert!(said.whole().contains("the operator with user id"));
 }

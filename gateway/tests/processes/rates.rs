@@ -86,3 +86,24 @@ fn whoever_says_what_nobody_knows_is_warned_and_then_closed() {
     client.send_unknown(1);
     assert_eq!(client.hear(1), [Heard::Close(CloseCode::Glitches.number())]);
 }
+
+#[test]
+fn too_many_bytes_make_a_link_wait_and_never_end_it() {
+    let settings = "rates.bytes_per_link = '64KiB/s burst 128KiB'\n";
+    let Some(stage) = Stage::set(settings) else { return };
+    let mut alice = Client::login(&stage.target, "alice");
+    alice.wait_until_answered();
+    for _ in 0..17 {
+        alice.request("echo", &[7; 8000]);
+    }
+    let answered = Heard::Response(Outcome::Answered, 0, vec![7; 8000]);
+    assert!(alice.hear(17).iter().all(|heard| *heard == answered), "a pause makes up for all of it");
+    for _ in 0..30 {
+        alice.request("echo", &[7; 8000]);
+    }
+    let heard = alice.hear(30);
+    let refused = Heard::Response(Outcome::Refused, Refusal::Rate.number(), Vec::new());
+    assert!(heard.iter().all(|heard| *heard == answered || *heard == refused), "{heard:?}");
+    assert!(stage.target.metric("gateway_pauses_total") > 0);
+    assert_eq!(stage.target.metric("gateway_warnings_total"), 0);
+}

@@ -5,6 +5,7 @@ use protocol::noise::preamble::ClearReply;
 use super::clients::PSK;
 use super::*;
 use crate::admission::share::Shares;
+use crate::counters::guard::Guard;
 
 #[test]
 fn a_client_comes_in_by_hello_message_2_and_records_and_frames_are_lent_out_of_them() {
@@ -209,6 +210,7 @@ fn a_hello_more_than_may_wait_is_asked_to_come_back() {
     }
     rig.settle();
     assert_eq!(rig.numbers(), [3, 2, 2, 1, 0]);
+    assert_eq!(rig.turn.kept_out(Listener(0)).refused.of(Guard::Waiting).get(), 1);
     rig.bury();
     assert_eq!((rig.ops(), rig.counted()), (vec!["send 2".into(), "receive 2".into()], vec![]));
     rig.sent(at(2));
