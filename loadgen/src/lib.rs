@@ -13,6 +13,7 @@ pub mod clock;
 mod crew;
 pub mod fleet;
 pub mod mob;
+pub mod opening;
 pub mod options;
 pub mod output;
 mod payload;

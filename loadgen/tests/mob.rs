@@ -11,10 +11,11 @@ use std::time::Duration;
 use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket, State};
 use driver::{Driver, Endpoint, Peer as Address, PoolSize};
 use loadgen::mob::{Conduct, Count, Entropy, JUNK_LEN_MAX, Mob, Order, Settings};
+use loadgen::opening::Opening;
 use loadgen::plan::mix;
 use loadgen::sources::attacker;
 use protocol::Time;
-use protocol::noise::{Gate, Suite};
+use protocol::noise::{StaticKey, Suite};
 use responder::{Fault, House, Peer, TOKEN};
 
 const LINKS: u32 = 6;
@@ -176,11 +177,7 @@ impl End {
 fn settings(house: &House, seed: u64, conduct: Conduct) -> Settings {
     let server = house.acceptor.public();
     Settings {
-        server,
-        gate: Gate::new(&server),
-        suite: Suite::NkAesGcm,
-        device_key: None,
-        token: TOKEN.into(),
+        opening: Opening::new(server, Suite::NkAesGcm, StaticKey::from_secret([3; 32]), TOKEN.into()),
         destination: "127.0.0.1:7000".parse().unwrap(),
         sources: 20,
         links: LINKS,

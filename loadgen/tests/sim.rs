@@ -8,10 +8,11 @@ use std::time::Duration;
 use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket};
 use driver::{Driver, Endpoint, PoolSize};
 use loadgen::fleet::{Entropy, Fleet, Leg, Load, Order, Settings};
+use loadgen::opening::Opening;
 use loadgen::plan::mix;
 use loadgen::tally::Tally;
 use protocol::Time;
-use protocol::noise::{Gate, Suite};
+use protocol::noise::{StaticKey, Suite};
 use responder::{Fault, House, Peer, TOKEN};
 
 const LINKS: u32 = 6;
@@ -46,11 +47,7 @@ impl World {
         let house = House::new();
         let server = house.acceptor.public();
         let settings = Settings {
-            server,
-            gate: Gate::new(&server),
-            suite: Suite::NkAesGcm,
-            device_key: None,
-            token: TOKEN.into(),
+            opening: Opening::new(server, Suite::NkAesGcm, StaticKey::from_secret([3; 32]), TOKEN.into()),
             heartbeat: Duration::ZERO,
             sources: vec![],
             destinations: vec![address],

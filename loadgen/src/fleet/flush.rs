@@ -171,7 +171,7 @@ impl Desk {
         let user = format!("u{}", self.settings.first + index);
         let agent = concat!("loadgen/", env!("CARGO_PKG_VERSION"));
         let (token, user) =
-            if link.resumed { (&[][..], &[][..]) } else { (self.settings.token.as_slice(), user.as_bytes()) };
+            if link.resumed { (&[][..], &[][..]) } else { (self.settings.opening.token(), user.as_bytes()) };
         Frame::Auth(Auth { token, user, device: DEVICE, heartbeat_ms, agent, ..Auth::default() }).encode(out);
     }
 

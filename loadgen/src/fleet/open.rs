@@ -2,8 +2,6 @@
 
 use driver::{Batch, Endpoint, Errno, Op, Token, Trust};
 use protocol::Time;
-use protocol::link::{ClientLink, Dial};
-use protocol::noise::{Cipher, Suite, Suites};
 
 use super::link::{Phase, Reading};
 use super::{Fleet, Leg, Load, Order, describe};
@@ -114,19 +112,10 @@ impl Fleet {
         let settings = &self.desk.settings;
         let resume = self.desk.running().is_some_and(|leg| leg.resume);
         let ticket = if resume { self.desk.tickets[index as usize].take() } else { None };
-        let suite = if ticket.is_some() { with_ticket(settings.suite) } else { settings.suite };
-        let dial = Dial {
-            server: &settings.server,
-            gate: &settings.gate,
-            suite,
-            better: Suites::NONE,
-            served: Suites::NONE,
-            device_key: settings.device_key.as_ref(),
-            ticket: ticket.as_ref().map(|ticket| (ticket.ticket.as_slice(), &ticket.psk)),
-        };
+        let shown = ticket.as_ref().map(|ticket| (ticket.ticket.as_slice(), &ticket.psk));
         let ephemeral = (self.entropy)();
         let mut batch = Batch::default();
-        match ClientLink::dial(&dial, ephemeral, now, &mut batch.bytes) {
+        match settings.opening.dial(shown, ephemeral, now, &mut batch.bytes) {
             Ok(machine) => {
                 let link = &mut self.links[index as usize];
                 link.machine = Some(machine);
@@ -142,13 +131,5 @@ impl Fleet {
                 self.shut(index);
             }
         }
-    }
-}
-
-/// The suite that resumes with the same cipher.
-fn with_ticket(suite: Suite) -> Suite {
-    match suite.cipher() {
-        Cipher::ChaChaPoly => Suite::Nnpsk0ChaChaPoly,
-        Cipher::AesGcm => Suite::Nnpsk0AesGcm,
     }
 }

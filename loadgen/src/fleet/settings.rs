@@ -1,25 +1,17 @@
 //! What a fleet is told to be and to do.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use protocol::Time;
-use protocol::noise::{Gate, PublicKey, StaticKey, Suite};
+
+use crate::opening::Opening;
 
 /// What all links of a fleet share. A run gives each of its fleets another range of links and else the same.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// The gateway's key.
-    pub server: PublicKey,
-    /// The gate of that key.
-    pub gate: Gate,
-    /// How links are opened that have no ticket.
-    pub suite: Suite,
-    /// The device key, for IK. All links show the same one.
-    pub device_key: Option<StaticKey>,
-    /// The token every link authenticates with.
-    pub token: Vec<u8>,
+    /// How they are opened, and what they authenticate with.
+    pub opening: Opening,
     /// The heartbeat interval the links ask for; zero lets the gateway choose.
     pub heartbeat: Duration,
     /// Where from; link n comes from address n modulo their number. None: the kernel's choice.
@@ -97,17 +89,4 @@ pub enum Order {
     Drain,
     /// Close all links. Done when none is left.
     Close,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("server", &self.server)
-            .field("suite", &self.suite)
-            .field("destinations", &self.destinations)
-            .field("first", &self.first)
-            .field("links", &self.links)
-            .field("load", &self.load)
-            .finish_non_exhaustive()
-    }
 }

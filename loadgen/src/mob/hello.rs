@@ -1,8 +1,7 @@
 //! The hellos of abusers: their own ones, and the one that was recorded.
 
 use protocol::Time;
-use protocol::link::{ClientLink, Dial};
-use protocol::noise::Suites;
+use protocol::link::ClientLink;
 
 use super::settings::{Conduct, Settings};
 
@@ -26,14 +25,5 @@ pub(super) fn dial(
     now: Time,
     out: &mut Vec<u8>,
 ) -> Result<ClientLink, String> {
-    let dial = Dial {
-        server: &settings.server,
-        gate: &settings.gate,
-        suite: settings.suite,
-        better: Suites::NONE,
-        served: Suites::NONE,
-        device_key: settings.device_key.as_ref(),
-        ticket: None,
-    };
-    ClientLink::dial(&dial, ephemeral, now, out).map_err(|error| format!("hello: {error}"))
+    settings.opening.dial(None, ephemeral, now, out).map_err(|error| format!("hello: {error}"))
 }

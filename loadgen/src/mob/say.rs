@@ -101,10 +101,9 @@ impl Mob {
         self.abusers[index as usize].has_asked = true;
         let user = format!("abuser{index}");
         let agent = concat!("loadgen/", env!("CARGO_PKG_VERSION"));
-        let token = std::mem::take(&mut self.settings.token);
+        let token = self.settings.opening.token().to_vec();
         let auth = Auth { token: &token, user: user.as_bytes(), device: DEVICE, agent, ..Auth::default() };
         self.seal_and_send(index, |out| Frame::Auth(auth).encode(out));
-        self.settings.token = token;
     }
 
     /// Says what is due since the welcome.

@@ -1,25 +1,17 @@
 //! What a mob is told to be and to do.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use protocol::Time;
-use protocol::noise::{Gate, PublicKey, StaticKey, Suite};
+
+use crate::opening::Opening;
 
 /// What all abusers of a mob share.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// The gateway's key.
-    pub server: PublicKey,
-    /// The gate of that key.
-    pub gate: Gate,
-    /// How hellos are made.
-    pub suite: Suite,
-    /// The device key, for IK. All links show the same one.
-    pub device_key: Option<StaticKey>,
-    /// What those authenticate with who do.
-    pub token: Vec<u8>,
+    /// How they are opened, and what they authenticate with.
+    pub opening: Opening,
     /// Where to.
     pub destination: SocketAddr,
     /// How many addresses they come from, in turn: [`crate::sources::attacker`].
@@ -93,17 +85,5 @@ impl Conduct {
     #[must_use]
     pub const fn logs_in(self) -> bool {
         matches!(self, Self::Frames { .. } | Self::Pings { .. })
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("destination", &self.destination)
-            .field("sources", &self.sources)
-            .field("links", &self.links)
-            .field("interval", &self.interval)
-            .field("conduct", &self.conduct)
-            .finish_non_exhaustive()
     }
 }

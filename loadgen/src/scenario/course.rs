@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use protocol::Time;
-use protocol::noise::{Gate, StaticKey};
+use protocol::noise::StaticKey;
 
 use crate::clock::Clock;
 use crate::crew::Crew;
 use crate::fleet::{Leg, Load, Order, Settings};
+use crate::opening::Opening;
 use crate::options::Shared;
 use crate::plan::mix;
 use crate::progress::Progress;
@@ -217,13 +218,11 @@ impl Course {
         let ports = target::ports().map_err(|error| format!("ip_local_port_range: {error}"))?;
         let destinations = target::destinations(target.address, self.links, ports)?;
         let random = random()?;
+        let (suite, device_key) = (shared.suite.suite(), StaticKey::from_secret(random));
+        let opening = Opening::new(target.server_key, suite, device_key, target.token.clone().into_bytes());
         let mut first = 0;
         let settings = |links| Settings {
-            server: target.server_key,
-            gate: Gate::new(&target.server_key),
-            suite: shared.suite.suite(),
-            device_key: Some(StaticKey::from_secret(random)),
-            token: target.token.clone().into_bytes(),
+            opening: opening.clone(),
             heartbeat: shared.heartbeat,
             sources: Vec::new(),
             destinations: destinations.clone(),

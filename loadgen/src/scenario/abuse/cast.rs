@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use protocol::noise::{Gate, StaticKey};
+use protocol::noise::StaticKey;
 
 use crate::fleet::{self, Load};
 use crate::mob::{self, Conduct};
+use crate::opening::Opening;
 use crate::options::{Abuse, AbuseKind, Tags};
 use crate::plan::mix;
 use crate::result::abuse::Asked;
@@ -38,11 +39,7 @@ pub(super) fn honest(options: &Abuse, target: &Target) -> Result<[fleet::Setting
     // Evenly over a phase, the last one within it.
     let between = options.duration / per_phase(options);
     let settings = |first, links, load, number| fleet::Settings {
-        server: target.server_key,
-        gate: Gate::new(&target.server_key),
-        suite: options.shared.suite.suite(),
-        device_key: Some(StaticKey::from_secret(random)),
-        token: target.token.clone().into_bytes(),
+        opening: opening(options, target, random),
         heartbeat: options.shared.heartbeat,
         sources: addresses(first, links),
         destinations: vec![destination],
@@ -65,6 +62,13 @@ pub(super) fn honest(options: &Abuse, target: &Target) -> Result<[fleet::Setting
             1,
         ),
     ])
+}
+
+/// As whom all of them come: any user, on a device with this key.
+fn opening(options: &Abuse, target: &Target, device_key: [u8; 32]) -> Opening {
+    let suite = options.shared.suite.suite();
+    let device_key = StaticKey::from_secret(device_key);
+    Opening::new(target.server_key, suite, device_key, target.token.clone().into_bytes())
 }
 
 /// Messages per second of all honest links together.
@@ -96,11 +100,7 @@ pub(super) fn mob(options: &Abuse, target: &Target) -> Result<mob::Settings, Str
     }
     let random = random()?;
     Ok(mob::Settings {
-        server: target.server_key,
-        gate: Gate::new(&target.server_key),
-        suite: options.shared.suite.suite(),
-        device_key: Some(StaticKey::from_secret(random)),
-        token: target.token.clone().into_bytes(),
+        opening: opening(options, target, random),
         destination: destination(target)?,
         sources: options.sources,
         links: options.links,
