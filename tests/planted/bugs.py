@@ -199,8 +199,15 @@ BUGS = [
         "idle-cores-are-held-to-the-share",
         "share::",
         WORKER + "links/hello.rs",
-        "            if next.is_none() && !turn.is_busy {\n",
-        "            if next.is_none() && !turn.is_busy && !PLANTED {\n",
+        "            if next.is_none() && self.may_exceed_share(turn) {\n",
+        "            if next.is_none() && self.may_exceed_share(turn) && !PLANTED {\n",
+    ),
+    (
+        "crowds-are-served-between-two-messages",
+        "share::",
+        WORKER + "links/hello.rs",
+        "        !turn.is_busy && (are_few || turn.attention_left().is_zero())\n",
+        "        !turn.is_busy && (PLANTED || are_few || turn.attention_left().is_zero())\n",
     ),
     # Buckets of addresses.
     (
@@ -778,16 +785,16 @@ BUGS = [
     (
         "sleeps-on-marked-links",
         "sleep::",
-        WORKER + "links/mod.rs",
-        "|| !self.marked.is_empty()\n",
-        "|| !self.marked.is_empty() && !PLANTED\n",
+        WORKER + "links/hello.rs",
+        "        if !self.marked.is_empty() {\n",
+        "        if !self.marked.is_empty() && !PLANTED {\n",
     ),
     (
         "sleeps-on-hellos",
         "sleep::",
-        WORKER + "links/mod.rs",
-        "        self.line.len() > 0 ||",
-        "        self.line.len() > 0 && !PLANTED ||",
+        WORKER + "links/hello.rs",
+        "self.line.listeners().map(",
+        "self.line.listeners().filter(|_| !PLANTED).map(",
     ),
     (
         "unsent-letters-forgotten",

@@ -58,6 +58,12 @@ impl Share {
         self.left > 0
     }
 
+    /// How long it takes until there is some left.
+    fn time_left(&self) -> Duration {
+        let owed = u64::try_from(1 - self.left).unwrap_or(0);
+        Duration::from_nanos(owed.saturating_mul(100).div_ceil(u64::from(self.percent.max(1))))
+    }
+
     /// Takes what a piece of work costs, if there is any left; what it costs more is owed.
     pub fn spend(&mut self, cost: Duration) {
         if self.is_left() {
@@ -92,6 +98,13 @@ impl Shares {
     pub fn is_left(&self, listener: usize) -> bool {
         self.whole.is_left()
             && self.listeners.get(listener).is_none_or(|own| own.is_none_or(|own| own.is_left()))
+    }
+
+    /// How long it takes until there is some left for those who come by a listener.
+    #[must_use]
+    pub fn time_left(&self, listener: usize) -> Duration {
+        let own = self.listeners.get(listener).and_then(Option::as_ref);
+        self.whole.time_left().max(own.map_or(Duration::ZERO, Share::time_left))
     }
 
     /// Takes what a piece of work for one of them costs. What is done although nothing is left, as there was nothing else to do,
@@ -153,6 +166,28 @@ mod tests {
         shares.refill(at(1_020_000));
         shares.spend(0, Duration::from_millis(6));
         assert!(!shares.is_left(1), "there is nothing left of the whole");
+    }
+
+    #[test]
+    fn it_is_known_how_long_it_takes_until_some_is_left() {
+        let mut shares = Shares::new(30, [None, Some(2), Some(20)], at(0));
+        assert_eq!(shares.time_left(0), Duration::ZERO);
+        shares.spend(0, Duration::from_micros(6030));
+        let left = shares.time_left(0);
+        assert_eq!(
+            left.as_nanos(),
+            100_004,
+            "30 µs and what makes it more than nothing, of a third of a core"
+        );
+        for (nanos, is_left) in [(100_003, false), (100_004, true)] {
+            let mut later = shares.clone();
+            later.refill(Time::from_nanos(nanos));
+            assert_eq!(later.is_left(0), is_left, "{nanos} ns");
+        }
+        shares.refill(at(1000));
+        shares.spend(1, Duration::from_micros(600));
+        let left = [0, 1, 2].map(|listener| shares.time_left(listener).as_micros());
+        assert_eq!(left, [1100, 10_000, 1100], "whichever takes longer, of the whole and of its own");
     }
 
     #[test]

@@ -76,14 +76,12 @@ impl Parts {
 
     /// How long the driver may wait; `None` without a deadline, zero when work is left over from this turn.
     pub(super) fn time_left(&mut self) -> Option<Duration> {
-        let has_work = !self.turn.ops.is_empty()
-            || self.door.has_work()
-            || self.links.has_work()
-            || self.streams.has_work();
+        let has_work = !self.turn.ops.is_empty() || self.door.has_work() || self.streams.has_work();
         if has_work || !self.letters.may_sleep() {
             return Some(Duration::ZERO);
         }
-        self.next_deadline().map(|deadline| deadline.since(self.turn.now))
+        let deadline = self.next_deadline().map(|deadline| deadline.since(self.turn.now));
+        deadline.into_iter().chain(self.links.time_left(&self.turn)).min()
     }
 
     /// The end of a turn: all frames of a link become one record and one send, all frames of a stream one batch; what

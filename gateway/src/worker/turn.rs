@@ -50,8 +50,13 @@ pub(super) struct Turn {
     pub(super) small_change: Remainder,
     /// Whether anything of a user or a backend was heard in this turn: then newcomers get no more than their share.
     pub(super) is_busy: bool,
+    /// Until when more messages are expected: a crowd of newcomers gets no more than its share till then either.
+    attentive_until: Time,
     random: Random,
 }
+
+/// How long more messages are expected after one. With a hundred a second, one in a hundred and fifty comes later than that.
+const ATTENTION: Duration = Duration::from_millis(50);
 
 impl Turn {
     /// The turn in which a worker begins.
@@ -68,6 +73,7 @@ impl Turn {
             level: Level::Calm,
             small_change: Remainder::default(),
             is_busy: false,
+            attentive_until: Time::ZERO,
             now,
             wall: UnixMillis(0),
             ops: VecDeque::new(),
@@ -87,6 +93,16 @@ impl Turn {
         self.shares.refill(now);
         self.is_busy = false;
         self.counters.turns.add(1);
+    }
+
+    /// A message was heard, and where there is one, more may follow. Pings and the opening of links are none.
+    pub(super) fn heard_message(&mut self) {
+        self.attentive_until = self.now + ATTENTION;
+    }
+
+    /// How long it is until no message is expected any more; zero if none is.
+    pub(super) fn attention_left(&self) -> Duration {
+        self.attentive_until.since(self.now)
     }
 
     /// Quiet time after which a busy link waits with a poll again.

@@ -8,7 +8,6 @@ use protocol::noise::Suite;
 
 use crate::client::Script;
 use crate::reconnect::Distant;
-use crate::settings::HANDSHAKES_PER_TURN;
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -77,11 +76,9 @@ fn with_twice_as_many_arrivals_as_fit_a_storm_authenticates_at_the_whole_share()
     let mut world = world(true);
     let (shaken, welcome, idle) = storm(&mut world, 2 * per_second());
     let share = per_second();
-    assert!(idle < share, "it had nothing to do in {idle} turns a second");
-    assert!(
-        shaken <= share + share / 10 + HANDSHAKES_PER_TURN as u64 * idle,
-        "{shaken} a second, with a share of {share} and {idle} idle turns"
-    );
+    // It takes a breath between two messages now and then. A crowd that waits has no more for that.
+    assert!(idle > share / 10, "it had nothing to do in {idle} turns a second");
+    assert!(shaken <= share + share / 10, "{shaken} a second, with a share of {share} and {idle} idle turns");
     assert!(welcome * 10 >= share * 8, "{welcome} logins a second, where {share} fit into the share");
     assert!(world.counters[0].handshakes_over_share.get() > 0);
 }

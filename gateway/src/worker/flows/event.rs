@@ -43,6 +43,9 @@ impl Parts {
         if let Some((_, frame)) = needed(event).filter(|(needed, _)| !may.contains(*needed)) {
             return self.streams.overstepped(&mut self.turn, stream, frame);
         }
+        if matches!(event, ToGateway::Response(_) | ToGateway::Push(_)) {
+            self.turn.heard_message();
+        }
         match event {
             ToGateway::Response(response) => {
                 self.response(stream, response);

@@ -104,11 +104,11 @@ impl Links {
     }
 
     /// Who is served next of those who wait for curve work, while there is time for it in this turn: as many as `budget`
-    /// says, and beyond the share of newcomers only when there was nothing else to do.
+    /// says, and beyond the share of newcomers only [when](Links::may_exceed_share) there is nothing else to do.
     pub(in crate::worker) fn next_in_line(&mut self, turn: &mut Turn, budget: &mut u32) -> Option<Token> {
         while *budget > 0 {
             let mut next = self.line.serve(|listener| turn.shares.is_left(listener));
-            if next.is_none() && !turn.is_busy {
+            if next.is_none() && self.may_exceed_share(turn) {
                 next = self.line.serve(|_| true);
             }
             let Some((listener, token, cost)) = next else { break };
@@ -123,6 +123,24 @@ impl Links {
         let is_used_up = *budget > 0 && self.line.len() > 0;
         turn.counters.handshakes_over_share.add(is_used_up.into());
         None
+    }
+
+    /// Whether there is nothing else to do: nothing was heard in this turn, and no message is expected soon. One that comes in
+    /// the middle of curve work has to wait for its end, and again on its way back; a few newcomers are worth that, a crowd is
+    /// not.
+    fn may_exceed_share(&self, turn: &Turn) -> bool {
+        let are_few = self.line.len() <= turn.settings.handshakes_per_turn as usize;
+        !turn.is_busy && (are_few || turn.attention_left().is_zero())
+    }
+
+    /// How long it is until something can be done that is left over from the turn that has ended; `None` if nothing is.
+    pub(in crate::worker) fn time_left(&self, turn: &Turn) -> Option<Duration> {
+        if !self.marked.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let share = self.line.listeners().map(|listener| turn.shares.time_left(listener)).min()?;
+        let are_few = self.line.len() <= turn.settings.handshakes_per_turn as usize;
+        Some(if are_few { Duration::ZERO } else { share.min(turn.attention_left()) })
     }
 
     /// A link waits until there is time for work of this length; whether it may.

@@ -45,6 +45,11 @@ impl Line {
         }
     }
 
+    /// The listeners by which those came who wait.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = usize> {
+        self.by_listener.iter().enumerate().filter(|(_, line)| !line.is_empty()).map(|(listener, _)| listener)
+    }
+
     /// Who has waited longest, of those whose listeners may be served, by which of them it came, and what its work costs.
     pub(super) fn serve(&mut self, may: impl Fn(usize) -> bool) -> Option<(usize, Token, Duration)> {
         let fronts = self.by_listener.iter().enumerate().filter(|(listener, _)| may(*listener));

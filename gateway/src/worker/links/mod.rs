@@ -216,11 +216,6 @@ impl Links {
         self.table.slots_used()
     }
 
-    /// Whether work is left over from this turn.
-    pub(super) fn has_work(&self) -> bool {
-        self.line.len() > 0 || !self.marked.is_empty()
-    }
-
     /// How much there is of everything that must go back to zero.
     pub(super) fn census(&self) -> Census {
         let (partial_bytes, stranger_bytes) = self.rests.bytes();

@@ -93,6 +93,9 @@ impl Links {
                 let frame = frame?;
                 turn.counters.frames_in.add(1);
                 turn.is_busy |= link.machine.is_live();
+                if matches!(frame, Frame::Request(_)) {
+                    turn.heard_message();
+                }
                 let refused = Self::charge_frame(turn, link, &frame);
                 Some((frame, refused))
             }

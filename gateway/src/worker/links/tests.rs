@@ -424,6 +424,11 @@ impl Rig {
         [links, strangers, hailed, marked, lingering]
     }
 
+    /// Whether something is left over from the turn.
+    fn has_work(&self) -> bool {
+        self.links.time_left(&self.turn).is_some()
+    }
+
     fn outgoing_bytes(&self) -> usize {
         self.links.census().outgoing_bytes
     }

@@ -16,10 +16,10 @@ fn a_client_comes_in_by_hello_message_2_and_records_and_frames_are_lent_out_of_t
     let hello = rig.dial(token, Suite::NkChaChaPoly);
     assert_eq!(rig.arrive(token, &hello), [""; 0]);
     assert!(rig.ops().is_empty(), "curve work has its time, and before message 2 there is nothing to hear");
-    assert!(rig.links.has_work() && rig.numbers() == [1, 1, 1, 0, 0]);
+    assert!(rig.has_work() && rig.numbers() == [1, 1, 1, 0, 0]);
     rig.shake_hands();
     assert_eq!(rig.ops(), ["send 0", "receive 0"]);
-    assert_eq!((rig.partial_bytes(), rig.links.has_work()), (0, false));
+    assert_eq!((rig.partial_bytes(), rig.has_work()), (0, false));
     rig.sent(token);
     assert!(rig.told(token).is_empty() && rig.clients[&token].link.is_open());
     assert_eq!(rig.counted(), ["handshakes", "links_accepted"]);
@@ -58,10 +58,10 @@ fn a_hello_may_come_in_pieces() {
     for &byte in pieces {
         assert_eq!(rig.ops(), ["receive 0"]);
         rig.arrive(token, &[byte]);
-        assert_eq!((rig.stranger_bytes(), rig.links.has_work()), (128, false), "the smallest buffer");
+        assert_eq!((rig.stranger_bytes(), rig.has_work()), (128, false), "the smallest buffer");
     }
     rig.arrive(token, &[*last]);
-    assert!(rig.links.has_work());
+    assert!(rig.has_work());
     rig.shake_hands();
     assert_eq!(rig.ops(), ["receive 0", "send 0", "receive 0"]);
     assert_eq!(rig.stranger_bytes(), 0, "the handshake has used it up");
@@ -181,9 +181,9 @@ fn so_many_handshakes_are_made_in_a_turn_and_the_others_wait() {
     rig.settle();
     rig.shake_hands();
     assert_eq!(rig.ops(), ["send 0", "receive 0", "send 1", "receive 1"], "those that wait longest");
-    assert!(rig.links.has_work() && rig.numbers()[2] == 1);
+    assert!(rig.has_work() && rig.numbers()[2] == 1);
     rig.shake_hands();
-    assert_eq!((rig.ops(), rig.links.has_work()), (vec!["send 2".into(), "receive 2".into()], false));
+    assert_eq!((rig.ops(), rig.has_work()), (vec!["send 2".into(), "receive 2".into()], false));
     assert_eq!(rig.counted(), ["handshakes +3"]);
 }
 
@@ -388,7 +388,50 @@ fn while_others_are_served_newcomers_have_their_share_and_else_a_whole_turn() {
     assert_eq!(rig.turn.counters.handshakes_over_share.get(), 4);
     rig.turn.is_busy = false;
     rig.shake_hands();
-    assert!(!rig.links.has_work());
+    assert!(!rig.has_work());
+}
+
+#[test]
+fn where_messages_are_expected_a_crowd_waits_for_its_share_and_a_few_do_not() {
+    let few = Settings { handshakes_per_turn: 3, ..settings() };
+    let mut rig = Rig::new(Settings { strangers_max: 9, handshakes_waiting_max: 9, ..few });
+    for slot in 0..8 {
+        rig.hailed(slot);
+    }
+    rig.settle();
+    rig.turn.shares = Shares::new(10, [], rig.turn.now);
+    rig.turn.shares.spend(0, millis(3));
+    assert_eq!(
+        rig.links.time_left(&rig.turn),
+        Some(Duration::ZERO),
+        "nobody is heard, and there is time for all"
+    );
+    rig.turn.heard_message();
+    let left = rig.links.time_left(&rig.turn).expect("eight wait");
+    assert!(
+        left > millis(10) && left < millis(11),
+        "one of them is served when a millisecond is paid off: {left:?}"
+    );
+    rig.shake_hands();
+    assert_eq!(rig.ops().len(), 0);
+    // The next message would come later than that.
+    rig.turn.now = rig.turn.now + millis(49);
+    assert_eq!(rig.links.time_left(&rig.turn), Some(millis(1)));
+    rig.turn.now = rig.turn.now + millis(1);
+    assert_eq!(rig.links.time_left(&rig.turn), Some(Duration::ZERO));
+    rig.shake_hands();
+    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (3, 5));
+    rig.turn.heard_message();
+    rig.shake_hands();
+    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (0, 5), "still a crowd");
+    rig.turn.now = rig.turn.now + millis(50);
+    rig.shake_hands();
+    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (3, 2));
+    rig.turn.heard_message();
+    assert_eq!(rig.links.time_left(&rig.turn), Some(Duration::ZERO), "a few");
+    rig.shake_hands();
+    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (2, 0));
+    assert_eq!(rig.links.time_left(&rig.turn), None);
 }
 
 #[test]

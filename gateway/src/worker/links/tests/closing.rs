@@ -178,7 +178,7 @@ fn a_lingering_link_goes_after_a_second() {
     rig.pass(millis(100));
     assert_eq!((rig.ops(), rig.numbers()), (vec!["cancel poll 0".into()], [1, 0, 0, 0, 0]));
     rig.pass(millis(5000));
-    assert!(rig.ops().is_empty() && !rig.links.has_work());
+    assert!(rig.ops().is_empty() && !rig.has_work());
     rig.ended(token, End::Cancelled);
     assert_closes(&mut rig, token);
 }
@@ -206,7 +206,7 @@ fn what_a_client_says_to_a_lingering_link_is_not_heard() {
     assert_eq!(rig.arrive(token, &said), [""; 0]);
     let rubbish = [0; 100];
     assert_eq!(rig.arrive(token, &rubbish), [""; 0], "nor does it break a rule");
-    assert_eq!((rig.counted().len(), rig.links.has_work(), rig.partial_bytes()), (0, false, 0));
+    assert_eq!((rig.counted().len(), rig.has_work(), rig.partial_bytes()), (0, false, 0));
     rig.settle();
     rig.leave(token);
     assert_closes(&mut rig, token);

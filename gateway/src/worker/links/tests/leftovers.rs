@@ -47,7 +47,7 @@ impl Rig {
         self.absorb();
         assert_eq!(self.numbers(), [0; 5]);
         assert_eq!((self.outgoing_bytes(), self.partial_bytes()), (0, 0));
-        assert!(!self.links.has_work());
+        assert!(!self.has_work());
         assert_eq!(self.links.next_deadline(&self.turn), None);
         assert!(self.kernel.reads.is_empty() && self.kernel.sends.is_empty());
         // Without those of no capacity, which are given back by whoever has not taken one.

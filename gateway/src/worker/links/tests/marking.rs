@@ -19,7 +19,7 @@ fn a_marked_link_is_gone_for_everybody_at_once() {
     assert!(!rig.send(token, &PONG), "it takes nothing");
     assert!(rig.links.open(token, &mut []).is_none(), "it says nothing");
     assert!(rig.ops().is_empty() && rig.counted().is_empty(), "all that follows from its end has its time");
-    assert_eq!((rig.numbers(), rig.links.has_work()), ([1, 0, 0, 1, 0], true));
+    assert_eq!((rig.numbers(), rig.has_work()), ([1, 0, 0, 1, 0], true));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn the_first_cause_counts() {
         }
         assert_eq!(rig.bury_one().code, code.map(CloseCode::number));
         rig.links.mark(token, Cause::Silent);
-        assert!(!rig.links.has_work(), "and after the first there is none");
+        assert!(!rig.has_work(), "and after the first there is none");
     }
 }
 
@@ -87,10 +87,10 @@ fn links_are_buried_in_the_order_in_which_they_were_marked() {
         rig.links.mark(at(slot), Cause::Silent);
     }
     for (slot, marked) in [(1, 3), (0, 2), (2, 1)] {
-        assert_eq!((rig.links.has_work(), rig.numbers()[3]), (true, marked));
+        assert_eq!((rig.has_work(), rig.numbers()[3]), (true, marked));
         assert!(matches!(rig.links.next_marked(), Some((token, Cause::Silent)) if token == at(slot)));
     }
-    assert!(!rig.links.has_work() && rig.links.next_marked().is_none());
+    assert!(!rig.has_work() && rig.links.next_marked().is_none());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_former_tenant_of_a_slot_is_nobody() {
     let former = Token { slot: 0, generation: 0 };
     rig.settle();
     rig.links.mark(former, Cause::Silent);
-    assert!(!rig.links.has_work());
+    assert!(!rig.has_work());
     assert_eq!(rig.links.part(&mut rig.turn, former, Cause::Lost), None);
     assert!(!rig.send(former, &PONG) && rig.links.peer(former).is_none() && !rig.links.is_live(former));
     rig.links.readable(&mut rig.turn, former);
@@ -108,7 +108,7 @@ fn a_former_tenant_of_a_slot_is_nobody() {
     assert_eq!(rig.links.received(&mut rig.turn, former, 10, false), Heard::Nothing);
     rig.links.sent(&mut rig.turn, former, Batch::default(), Sent::Broken(RESET));
     rig.links.closed(&mut rig.turn, former);
-    assert!(rig.links.is_live(token) && !rig.links.has_work());
+    assert!(rig.links.is_live(token) && !rig.has_work());
     assert!(rig.ops().is_empty() && rig.counted().is_empty());
 }
 

@@ -213,7 +213,7 @@ fn nothing_comes_of_the_deadline_of_a_link_whose_end_is_under_way() {
     for _ in 0..10 {
         rig.pass(millis(10_000));
     }
-    assert!(rig.ops().is_empty() && !rig.links.has_work());
+    assert!(rig.ops().is_empty() && !rig.has_work());
     rig.ended(token, End::Cancelled);
     rig.pass(millis(10_000));
     assert_eq!((rig.ops(), rig.links.next_deadline(&rig.turn)), (vec!["close 0".into()], None));

@@ -205,7 +205,7 @@ fn a_bound_may_be_reached() {
     assert!(rig.send(soft, &response(&filling(900))));
     rig.pass(millis(2000));
     assert!(rig.send(hard, &response(&filling(2000))));
-    assert_eq!((rig.outgoing_bytes(), rig.links.has_work()), (bytes, false));
+    assert_eq!((rig.outgoing_bytes(), rig.has_work()), (bytes, false));
     assert!(rig.send(last, &PONG));
     assert!(is_marked_as_slow(&mut rig, hard), "with one byte more there is too much");
 }
@@ -301,7 +301,7 @@ fn when_all_links_together_have_too_much_the_largest_goes() {
     for (slot, len) in [(0, 3000), (1, 1500), (2, 3000)] {
         assert!(rig.send(at(slot), &response(&vec![0; len])));
     }
-    assert!(!rig.links.has_work());
+    assert!(!rig.has_work());
     assert!(rig.send(at(3), &response(&[0; 2000])), "it is not the one");
     assert_eq!(rig.outgoing_bytes(), 4096 + 4096 + 4096);
     assert!(is_marked_as_slow(&mut rig, at(1)));
@@ -340,13 +340,13 @@ fn under_overload_the_largest_is_cut_off_where_queues_are_more_than_half_full() 
         assert!(rig.send(at(slot), &response(&vec![0; len])));
     }
     rig.links.shed_largest(&rig.turn);
-    assert!(!rig.links.has_work(), "it is not much");
+    assert!(!rig.has_work(), "it is not much");
     rig.live(2);
     assert!(rig.send(at(2), &response(&[0; 3500])));
     rig.links.shed_largest(&rig.turn);
     let marked = rig.links.next_marked().map(|(token, _)| token);
     assert!(marked == Some(at(1)) || marked == Some(at(2)), "{marked:?}");
-    assert!(rig.links.is_live(at(0)) && !rig.links.has_work(), "one is enough");
+    assert!(rig.links.is_live(at(0)) && !rig.has_work(), "one is enough");
 }
 
 #[test]
