@@ -301,9 +301,10 @@ fn settings(backend: PathBuf, worker: usize) -> Settings {
     // Every frame is charged, and none is too many.
     settings.loopback_exempt = false;
     let ample = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000);
-    let rates = &mut settings.listeners[0].rates[0];
+    let mut rates = settings.listeners[0].rates[0].whole;
     (rates.frames, rates.user_frames) = (ample, ample);
     (rates.bytes, rates.user_bytes) = (ample.times(1000), ample.times(1000));
+    settings.listeners[0].rates[0] = rates.into();
     settings
 }
 

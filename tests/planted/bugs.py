@@ -53,8 +53,8 @@ BUGS = [
         "rates-are-never-halved",
         "overload::",
         WORKER + "links/police.rs",
-        "turn.level >= Level::Thrifty { rates.percent(50) }",
-        "turn.level >= Level::Thrifty && !PLANTED { rates.percent(50) }",
+        "if level >= Level::Thrifty {",
+        "if level >= Level::Thrifty && !PLANTED {",
     ),
     # Devices.
     (
@@ -112,8 +112,8 @@ BUGS = [
         "relief-is-refused",
         "rates::",
         ADMISSION + "rates/meter.rs",
-        " || charge == Charge::Relief {\n",
-        " || charge == Charge::Relief && !PLANTED {\n",
+        "        if charge != Charge::Relief {\n",
+        "        if charge != Charge::Relief || PLANTED {\n",
     ),
     (
         "users-pay-for-each-link-alone",

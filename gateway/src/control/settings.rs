@@ -9,7 +9,7 @@ use protocol::stream::{Mode, Params, frame_len_beside};
 use crate::admission::balancers::Balancers;
 use crate::admission::buckets::{AddressLimits, Most};
 use crate::admission::ladder::Steps;
-use crate::admission::rates::Rates;
+use crate::admission::rates::{OfClass, Rates};
 use crate::config::{self, Config, Ladder, LinkRates, OwnRates, Security};
 use crate::directory::claims::Allowed;
 use crate::session::Grant;
@@ -149,13 +149,13 @@ fn listener(config: &Config, place: usize) -> Listener {
 }
 
 /// What links may say who came by a listener: those of no class first, then those of each class, in the order of the config.
-fn rates(config: &Config, listener: &config::Listener) -> Vec<Rates> {
+fn rates(config: &Config, listener: &config::Listener) -> Vec<OfClass> {
     let others = OwnRates::default();
     let classes = config.classes.iter().map(|class| &class.rates);
     let rates = |own| {
         let LinkRates { frames, control, bytes, user_frames, user_bytes, overruns } =
             listener.rates.with(own);
-        Rates { frames, control, bytes, user_frames, user_bytes, overruns, on_trial: listener.dry_run }
+        Rates { frames, control, bytes, user_frames, user_bytes, overruns, on_trial: listener.dry_run }.into()
     };
     std::iter::once(&others).chain(classes).map(rates).collect()
 }

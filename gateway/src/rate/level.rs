@@ -18,14 +18,19 @@ const STEP: u64 = 62_500;
 /// The most that a level can miss: 18 hours.
 const STEPS_MAX: u64 = 1 << 30;
 
-/// In 64 bits, which hold 584 years: 128 bits take a division as long as all the rest.
-const fn nanos(time: Duration) -> u64 {
+/// Nanoseconds in 64 bits, which hold 584 years: 128 bits take a division as long as all the rest.
+pub(crate) const fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos() as u64)
 }
 
-/// The moment in steps, without its high bits.
-const fn moment(time: Time) -> u32 {
-    (time.as_nanos() / STEP) as u32
+/// A moment in steps, without its high bits: worked out once for all levels that are looked at then.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(u32);
+
+impl From<Time> for Moment {
+    fn from(time: Time) -> Self {
+        Self((time.as_nanos() / STEP) as u32)
+    }
 }
 
 /// What was taken out of levels and is less than a step: it is taken from whoever comes next, so that in sum nothing is lost,
@@ -36,37 +41,37 @@ pub struct Remainder(u64);
 impl Level {
     /// Of a full bucket.
     #[must_use]
-    pub fn full(now: Time) -> Self {
-        Self(moment(now))
+    pub const fn full(now: Moment) -> Self {
+        Self(now.0)
     }
 
-    /// Of one that will be full after this time.
+    /// Of one that will be full after so many nanoseconds.
     #[must_use]
-    pub fn full_after(time: Duration, now: Time) -> Self {
-        Self(moment(now).wrapping_add((nanos(time) / STEP).min(STEPS_MAX) as u32))
+    pub fn full_after(nanos: u64, now: Moment) -> Self {
+        Self(now.0.wrapping_add((nanos / STEP).min(STEPS_MAX) as u32))
     }
 
-    /// How long it takes until it is full.
+    /// How long it takes until it is full, in nanoseconds.
     #[must_use]
-    pub fn missing(self, now: Time) -> Duration {
-        Duration::from_nanos(self.steps_missing(now) * STEP)
+    pub fn missing(self, now: Moment) -> u64 {
+        self.steps_missing(now) * STEP
     }
 
-    fn steps_missing(self, now: Time) -> u64 {
-        let ahead = self.0.wrapping_sub(moment(now)) as i32;
+    fn steps_missing(self, now: Moment) -> u64 {
+        let ahead = self.0.wrapping_sub(now.0) as i32;
         u64::try_from(ahead).unwrap_or(0)
     }
 
-    /// Takes as much as comes within `cost`; not more than what comes within `most` is ever missing.
-    pub fn take(&mut self, cost: Duration, most: Duration, remainder: &mut Remainder, now: Time) {
-        let cost = nanos(cost).saturating_add(remainder.0);
+    /// Takes as much as comes within `cost`; not more than what comes within `most` is ever missing. Both are nanoseconds.
+    pub fn take(&mut self, cost: u64, most: u64, remainder: &mut Remainder, now: Moment) {
+        let cost = cost.saturating_add(remainder.0);
         remainder.0 = cost % STEP;
-        let missing = (self.steps_missing(now) + cost / STEP).min(nanos(most) / STEP).min(STEPS_MAX);
-        self.0 = moment(now).wrapping_add(missing as u32);
+        let missing = (self.steps_missing(now) + cost / STEP).min(most / STEP).min(STEPS_MAX);
+        self.0 = now.0.wrapping_add(missing as u32);
     }
 
     /// A full one stays full, however long it is looked at no more.
-    pub fn settle(&mut self, now: Time) {
+    pub fn settle(&mut self, now: Moment) {
         if self.steps_missing(now) == 0 {
             *self = Self::full(now);
         }
@@ -77,22 +82,24 @@ impl Level {
 mod tests {
     use super::*;
 
-    const MILLI: Duration = Duration::from_millis(1);
-    const MOST: Duration = Duration::from_secs(10);
+    const MILLI: u64 = 1_000_000;
+    const MOST: u64 = 10_000 * MILLI;
 
-    fn at(millis: u64) -> Time {
-        Time::from_nanos(millis * 1_000_000)
+    fn at(millis: u64) -> Moment {
+        Time::from_nanos(millis * MILLI).into()
     }
 
     #[test]
     fn what_is_taken_comes_back_with_time() {
         let mut level = Level::full(at(500));
         level.take(20 * MILLI, MOST, &mut Remainder::default(), at(500));
-        assert_eq!([500, 515, 520, 9000].map(|now| level.missing(at(now)).as_millis()), [20, 5, 0, 0]);
+        let missing = [500, 515, 520, 9000].map(|now| level.missing(at(now)) / MILLI);
+        assert_eq!(missing, [20, 5, 0, 0]);
         level.take(20 * MILLI, MOST, &mut Remainder::default(), at(600));
         assert_eq!(level.missing(at(600)), 20 * MILLI, "a full one is not more than full");
         level.take(60 * MOST, MOST, &mut Remainder::default(), at(600));
         assert_eq!(level.missing(at(600)), MOST);
+        assert_eq!(Level::full_after(MOST, at(600)), level);
     }
 
     #[test]
@@ -100,23 +107,29 @@ mod tests {
         let mut levels = [Level::full(at(0)), Level::full(at(0))];
         let mut remainder = Remainder::default();
         for turn in 0..10_000 {
-            levels[turn % 2].take(Duration::from_nanos(3814), MOST, &mut remainder, at(0));
+            levels[turn % 2].take(3814, MOST, &mut remainder, at(0));
         }
-        let missing: Duration = levels.iter().map(|level| level.missing(at(0))).sum();
-        let taken = 10_000 * Duration::from_nanos(3814);
-        assert!(missing <= taken && taken - missing < Duration::from_nanos(STEP), "{missing:?} of {taken:?}");
+        let missing: u64 = levels.iter().map(|level| level.missing(at(0))).sum();
+        let taken = 10_000 * 3814;
+        assert!(missing <= taken && taken - missing < STEP, "{missing} of {taken} ns");
     }
 
     #[test]
     fn the_moment_may_wrap_around() {
-        let wrap = at((1 << 32) / 16);
-        let mut level = Level::full(wrap - 5 * MILLI);
-        level.take(20 * MILLI, MOST, &mut Remainder::default(), wrap - 5 * MILLI);
-        assert_eq!(level.missing(wrap + 5 * MILLI), 10 * MILLI);
+        let wrap = (1 << 32) / 16;
+        let mut level = Level::full(at(wrap - 5));
+        level.take(20 * MILLI, MOST, &mut Remainder::default(), at(wrap - 5));
+        assert_eq!(level.missing(at(wrap + 5)), 10 * MILLI);
         let mut settled = Level::full(at(0));
         for hours in 0..200_u64 {
             settled.settle(at(hours * 3_600_000));
-            assert!(settled.missing(at(hours * 3_600_000)).is_zero(), "after {hours} h");
+            assert_eq!(settled.missing(at(hours * 3_600_000)), 0, "after {hours} h");
         }
+    }
+
+    #[test]
+    fn a_time_in_nanoseconds_is_not_more_than_there_can_be() {
+        assert_eq!(nanos(Duration::new(3, 7)), 3_000_000_007);
+        assert_eq!(nanos(Duration::MAX), u64::MAX);
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use protocol::Time;
 
-pub use self::level::{Level, Remainder};
+pub(crate) use self::level::nanos;
+pub use self::level::{Level, Moment, Remainder};
 
 /// How fast a bucket fills, and how much is in a full one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,17 @@ impl Rate {
     /// How long an empty bucket takes to be full.
     #[must_use]
     pub const fn span(self) -> Duration {
-        Duration::from_nanos(self.interval.saturating_mul(self.burst as u64))
+        Duration::from_nanos(self.span_nanos())
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) const fn span_nanos(self) -> u64 {
+        self.interval.saturating_mul(self.burst as u64)
+    }
+
+    /// How long it takes to get one more, in nanoseconds.
+    pub(crate) const fn interval_nanos(self) -> u64 {
+        self.interval
     }
 
     /// How long it takes to get `count` more.

@@ -13,6 +13,8 @@ use protocol::stream::{Mode, Params};
 use crate::admission::balancers::Balancers;
 use crate::admission::buckets::AddressLimits;
 use crate::admission::ladder::Steps;
+use crate::admission::rates::OfClass;
+#[cfg(test)]
 use crate::admission::rates::Rates;
 use crate::config::{Capabilities, DevelopmentToken, NextKey};
 use crate::directory::claims::Allowed;
@@ -178,7 +180,7 @@ pub struct Listener {
     /// What addresses may cost here.
     pub addresses: AddressLimits,
     /// What links may say whose users came here: of no class first, then of each class. Never empty.
-    pub rates: Vec<Rates>,
+    pub rates: Vec<OfClass>,
     /// Who says whose a connection is.
     pub balancers: Balancers,
 }
@@ -195,7 +197,7 @@ impl Listener {
             server_keys_next: Vec::new(),
             handshake_share: None,
             addresses: AddressLimits::ample(),
-            rates: vec![Rates::ample()],
+            rates: vec![Rates::ample().into()],
             balancers: Balancers::default(),
         }
     }

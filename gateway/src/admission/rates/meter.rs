@@ -6,7 +6,7 @@ use protocol::Time;
 
 use super::Rates;
 use crate::counters::guard::{Guard, Guards};
-use crate::rate::{Level, Rate, Remainder};
+use crate::rate::{Level, Moment, Rate, Remainder, nanos};
 
 /// What one link has used of its rates. Plain data of 32 bytes.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub enum Charge {
     Relief,
 }
 
-/// What a frame comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a frame comes to. By default nobody objects to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// Why it is not heeded, if it is not.
     pub refused: Option<Refused>,
@@ -98,7 +98,7 @@ impl Meter {
     /// Of a link that has said nothing yet.
     #[must_use]
     pub fn new(now: Time) -> Self {
-        let full = Level::full(now);
+        let full = Level::full(now.into());
         Self {
             frames: full,
             control: full,
@@ -130,14 +130,16 @@ impl Meter {
         if !self.is_metered() {
             return;
         }
+        let now = Moment::from(now);
         let (before, after) = (self.percent, percent.clamp(1, 100));
         self.percent = after;
         let levels = [&mut self.frames, &mut self.control, &mut self.bytes];
         for (level, rate) in levels.into_iter().zip([rates.frames, rates.control, rates.bytes]) {
-            let (former, span) = (rate.percent(before).span(), rate.percent(after).span());
+            let (former, span) = (rate.percent(before).span_nanos(), rate.percent(after).span_nanos());
             let missing = level.missing(now);
-            let used = missing.min(former).as_secs_f64() / former.as_secs_f64().max(f64::MIN_POSITIVE);
-            *level = Level::full_after(span.mul_f64(used) + missing.saturating_sub(former), now);
+            let used = missing.min(former) as f64 / former.max(1) as f64;
+            let still_used = (span as f64 * used) as u64;
+            *level = Level::full_after(still_used.saturating_add(missing.saturating_sub(former)), now);
         }
     }
 
@@ -145,7 +147,8 @@ impl Meter {
     pub fn bytes(&mut self, len: usize, rates: &Rates, grace: Duration, small: &mut Remainder, now: Time) {
         if self.is_metered() {
             let rate = rates.bytes.percent(self.percent);
-            self.bytes.take(rate.time_for(len as u64), most(rate, grace), small, now);
+            let cost = rate.interval_nanos().saturating_mul(len as u64);
+            self.bytes.take(cost, most(rate, nanos(grace)), small, now.into());
             self.uncharged_bytes =
                 self.uncharged_bytes.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
         }
@@ -160,46 +163,65 @@ impl Meter {
         small: &mut Remainder,
         now: Time,
     ) -> Judged {
-        let mut judged = Judged { refused: None, on_trial: Guards::NONE };
+        let mut judged = Judged::default();
         if !self.is_metered() {
             return judged;
         }
+        let (now, grace) = (Moment::from(now), nanos(grace));
         let frames = rates.frames.percent(self.percent);
         let control = rates.control.percent(self.percent);
-        let bytes = rates.bytes.percent(self.percent);
         let is_control = charge != Charge::Payload;
-        let asked = [
-            (Guard::FramesPerLink, over(self.frames, frames, frames.interval(), grace, now)),
-            (Guard::ControlPerLink, over(self.control, control, control.interval(), grace, now)),
-            (Guard::BytesPerLink, over(self.bytes, bytes, Duration::ZERO, grace, now)),
-            (Guard::RatesPerUser, if self.flags & USER_OVER != 0 { grace } else { Duration::ZERO }),
-        ];
-        for (guard, over) in asked {
-            let is_asked = is_control || guard != Guard::ControlPerLink;
-            if !is_asked || over.is_zero() || charge == Charge::Relief {
-                continue;
-            }
-            if rates.on_trial.contains(guard) {
-                judged.on_trial = judged.on_trial.with(guard);
-            } else if judged.refused.is_none() {
-                let one = rates.overruns.interval();
-                let score = self.score(one, rates.overruns, small, now);
-                judged.refused = Some(Refused { guard, retry_after: over + grace, score });
+        if charge != Charge::Relief {
+            let bytes = rates.bytes.percent(self.percent);
+            let of_frames = over(self.frames, frames, frames.interval_nanos(), grace, now);
+            let of_control = over(self.control, control, control.interval_nanos(), grace, now);
+            let asked = [
+                (Guard::FramesPerLink, of_frames),
+                (Guard::ControlPerLink, if is_control { of_control } else { 0 }),
+                (Guard::BytesPerLink, over(self.bytes, bytes, 0, grace, now)),
+                (Guard::RatesPerUser, if self.flags & USER_OVER != 0 { grace } else { 0 }),
+            ];
+            if asked.iter().any(|&(_, over)| over != 0) {
+                judged = self.object(asked, rates, grace, small, now);
             }
         }
         if judged.refused.is_none() {
-            self.frames.take(frames.interval(), most(frames, grace), small, now);
+            self.frames.take(frames.interval_nanos(), most(frames, grace), small, now);
             if is_control {
-                self.control.take(control.interval(), most(control, grace), small, now);
+                self.control.take(control.interval_nanos(), most(control, grace), small, now);
             }
             self.uncharged_frames = self.uncharged_frames.saturating_add(1);
         }
         judged
     }
 
+    /// Some of those that were asked object to a frame: of those that are not on trial the first one refuses it. Beside each is
+    /// how much longer than the longest pause one would have to wait.
+    #[cold]
+    fn object(
+        &mut self,
+        asked: [(Guard, u64); 4],
+        rates: &Rates,
+        grace: u64,
+        small: &mut Remainder,
+        now: Moment,
+    ) -> Judged {
+        let mut judged = Judged::default();
+        for (guard, over) in asked.into_iter().filter(|&(_, over)| over != 0) {
+            if rates.on_trial.contains(guard) {
+                judged.on_trial = judged.on_trial.with(guard);
+            } else if judged.refused.is_none() {
+                let score = self.score(rates.overruns.interval_nanos(), rates.overruns, small, now);
+                let retry_after = Duration::from_nanos(over + grace);
+                judged.refused = Some(Refused { guard, retry_after, score });
+            }
+        }
+        judged
+    }
+
     /// Takes what an overrun weighs out of those that may be.
-    fn score(&mut self, cost: Duration, rate: Rate, small: &mut Remainder, now: Time) -> Score {
-        let span = rate.span();
+    fn score(&mut self, cost: u64, rate: Rate, small: &mut Remainder, now: Moment) -> Score {
+        let span = rate.span_nanos();
         let before = self.overruns.missing(now);
         if before + cost > span {
             return Score::Over;
@@ -208,7 +230,7 @@ impl Meter {
         if before < span / 2 {
             self.flags &= !WARNED;
         }
-        if before + cost < span * WARN_AT / 100 || self.flags & WARNED != 0 {
+        if before + cost < span / 100 * u64::from(WARN_AT) || self.flags & WARNED != 0 {
             return Score::Counted;
         }
         self.flags |= WARNED;
@@ -220,27 +242,31 @@ impl Meter {
         if !self.is_metered() {
             return Pause::default();
         }
+        let now = Moment::from(now);
         for level in [&mut self.frames, &mut self.control, &mut self.bytes, &mut self.overruns] {
             level.settle(now);
         }
         let owed = |guard, level: Level, rate: Rate| {
             let rate = rate.percent(self.percent);
             let is_held = !rates.on_trial.contains(guard);
-            if is_held { level.missing(now).saturating_sub(rate.span()) } else { Duration::ZERO }
+            if is_held { level.missing(now).saturating_sub(rate.span_nanos()) } else { 0 }
         };
         let of_frames = owed(Guard::FramesPerLink, self.frames, rates.frames).max(owed(
             Guard::ControlPerLink,
             self.control,
             rates.control,
         ));
-        let time = of_frames.max(owed(Guard::BytesPerLink, self.bytes, rates.bytes)).min(grace);
-        Pause { time, is_for_frames: !of_frames.is_zero() }
+        let longest = of_frames.max(owed(Guard::BytesPerLink, self.bytes, rates.bytes));
+        if longest == 0 {
+            return Pause::default();
+        }
+        Pause { time: Duration::from_nanos(longest).min(grace), is_for_frames: of_frames != 0 }
     }
 
     /// The link is not read for so long for its frames.
     pub fn paused(&mut self, time: Duration, rates: &Rates, small: &mut Remainder, now: Time) -> Score {
         let cost = rates.overruns.interval().mul_f64(OVERRUNS_PER_SECOND * time.as_secs_f64());
-        self.score(cost, rates.overruns, small, now)
+        self.score(nanos(cost), rates.overruns, small, now.into())
     }
 
     /// What its user is to be charged now, as frames and bytes: once in a while a lot, so that what all workers share is not
@@ -269,13 +295,13 @@ impl Meter {
 const LOTS: u32 = 16;
 
 /// What a bucket misses at most: what the longest pause makes up for, and as much again that was not refused.
-fn most(rate: Rate, grace: Duration) -> Duration {
-    rate.span() + 2 * grace
+const fn most(rate: Rate, grace: u64) -> u64 {
+    rate.span_nanos().saturating_add(2 * grace)
 }
 
 /// How much longer than the longest pause one would have to wait for something of this cost.
-fn over(level: Level, rate: Rate, cost: Duration, grace: Duration, now: Time) -> Duration {
-    (level.missing(now) + cost).saturating_sub(rate.span() + grace)
+fn over(level: Level, rate: Rate, cost: u64, grace: u64, now: Moment) -> u64 {
+    level.missing(now).saturating_add(cost).saturating_sub(rate.span_nanos().saturating_add(grace))
 }
 
 const _: () = assert!(size_of::<Meter>() <= 24, "it is part of each link's 256 bytes");

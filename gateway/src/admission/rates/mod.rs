@@ -51,6 +51,21 @@ impl Rates {
     }
 }
 
+/// What holds for those of a class, by how much there is to do; worked out once, as it is looked at for each message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfClass {
+    /// As they are.
+    pub whole: Rates,
+    /// Half of them, while there is too much to do.
+    pub halved: Rates,
+}
+
+impl From<Rates> for OfClass {
+    fn from(whole: Rates) -> Self {
+        Self { whole, halved: whole.percent(50) }
+    }
+}
+
 /// What a user is to be charged for: a lot of what one of its links has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {

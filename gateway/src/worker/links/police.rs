@@ -10,14 +10,15 @@ use super::Links;
 use super::cause::Cause;
 use super::link::{Link, Reading, from_tenths, to_tenths};
 use crate::admission::ladder::Level;
-use crate::admission::rates::{Charge, Due, Meter, Rates, Refused, Score, WARN_AT, pause_max};
+use crate::admission::rates::{Charge, Due, Judged, Meter, Rates, Refused, Score, WARN_AT, pause_max};
+use crate::worker::settings::Settings;
 use crate::worker::turn::Turn;
 
 /// What is in force for a link: half of its rates while there is too much to do.
-fn rates_of(turn: &Turn, link: &Link) -> Rates {
-    let of_listener = &turn.settings.listeners[usize::from(link.listener.0)].rates;
-    let rates = of_listener[usize::from(link.class).min(of_listener.len() - 1)];
-    if turn.level >= Level::Thrifty { rates.percent(50) } else { rates }
+fn rates_of<'s>(settings: &'s Settings, level: Level, link: &Link) -> &'s Rates {
+    let of_listener = &settings.listeners[usize::from(link.listener.0)].rates;
+    let of_class = &of_listener[usize::from(link.class).min(of_listener.len() - 1)];
+    if level >= Level::Thrifty { &of_class.halved } else { &of_class.whole }
 }
 
 /// What a frame is charged as.
@@ -40,8 +41,8 @@ impl Links {
     /// So many hundredths of its rates hold for a link from now on, unless nothing is asked of it.
     pub(in crate::worker) fn throttle(&mut self, turn: &Turn, token: Token, percent: u8) {
         if let Some(link) = self.table.living(token) {
-            let rates = rates_of(turn, link);
-            link.meter.throttle(percent, &rates, turn.now);
+            let rates = rates_of(&turn.settings, turn.level, link);
+            link.meter.throttle(percent, rates, turn.now);
         }
     }
 
@@ -55,8 +56,8 @@ impl Links {
     /// Charges a link for bytes that have arrived.
     pub(super) fn charge_bytes(turn: &mut Turn, link: &mut Link, len: usize) {
         if link.meter.is_metered() {
-            let rates = rates_of(turn, link);
-            link.meter.bytes(len, &rates, grace(link), &mut turn.small_change, turn.now);
+            let rates = rates_of(&turn.settings, turn.level, link);
+            link.meter.bytes(len, rates, grace(link), &mut turn.small_change, turn.now);
         }
     }
 
@@ -65,8 +66,11 @@ impl Links {
         if !link.meter.is_metered() {
             return None;
         }
-        let rates = rates_of(turn, link);
-        let judged = link.meter.frame(charge(frame), &rates, grace(link), &mut turn.small_change, turn.now);
+        let rates = rates_of(&turn.settings, turn.level, link);
+        let judged = link.meter.frame(charge(frame), rates, grace(link), &mut turn.small_change, turn.now);
+        if judged == Judged::default() {
+            return None;
+        }
         let counted = turn.kept_out(link.listener);
         judged.on_trial.each(|guard| counted.on_trial.of(guard).add(1));
         if let Some(refused) = judged.refused {
@@ -93,9 +97,9 @@ impl Links {
     /// What the user of a link is to be charged for, now that a chunk of it is used up.
     pub(in crate::worker) fn due(&mut self, turn: &Turn, token: Token) -> Option<Due> {
         let link = self.table.living(token)?;
-        let rates = rates_of(turn, link);
-        let lot = link.meter.is_metered().then(|| link.meter.due(&rates))??;
-        Some(Due { lot, rates, percent: link.meter.percent(), grace: grace(link) })
+        let rates = rates_of(&turn.settings, turn.level, link);
+        let lot = link.meter.is_metered().then(|| link.meter.due(rates))??;
+        Some(Due { lot, rates: *rates, percent: link.meter.percent(), grace: grace(link) })
     }
 
     /// The user of a link has said more than it may, by so much time: the link is not read for as long as that, or the longest
@@ -115,12 +119,15 @@ impl Links {
     /// A chunk of a link is used up: it is not read for as long as it has to wait.
     pub(super) fn police(&mut self, turn: &mut Turn, token: Token) {
         let Some(link) = self.table.living(token).filter(|link| link.meter.is_metered()) else { return };
-        let rates = rates_of(turn, link);
-        let pause = link.meter.pause(&rates, grace(link), turn.now);
+        let rates = rates_of(&turn.settings, turn.level, link);
+        let pause = link.meter.pause(rates, grace(link), turn.now);
+        if pause.time.is_zero() {
+            return;
+        }
         let more = self.pause(turn, token, pause.time);
         if let Some(link) = self.table.living(token).filter(|_| pause.is_for_frames && !more.is_zero()) {
-            let rates = rates_of(turn, link);
-            let score = link.meter.paused(more, &rates, &mut turn.small_change, turn.now);
+            let rates = rates_of(&turn.settings, turn.level, link);
+            let score = link.meter.paused(more, rates, &mut turn.small_change, turn.now);
             self.note_overrun(turn, token, score);
         }
     }
