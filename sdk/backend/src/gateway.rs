@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use protocol::hidden::Hidden;
 use protocol::limits::{
     CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN,
 };
@@ -65,7 +66,7 @@ pub enum Target {
 }
 
 /// A message for clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Push {
     /// Whom it is for.
     pub target: Target,
@@ -76,6 +77,18 @@ pub struct Push {
     /// Names the push in a report, on this stream; 0 wants no report. A push with a number that was taken and had not
     /// left this process when the stream ended is reported as unknown, just before [`Event::Closed`](crate::Event::Closed).
     pub number: u64,
+}
+
+/// The message is its users' own, and stays out of logs.
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("target", &self.target)
+            .field("id", &self.id)
+            .field("payload", &Hidden(&self.payload))
+            .field("number", &self.number)
+            .finish()
+    }
 }
 
 /// Why a push was not taken. Nothing has happened.
@@ -346,7 +359,10 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use protocol::wire::stream::StreamRequest;
+
     use super::*;
+    use crate::service::{Answer, Reply, Request};
 
     /// The protocol's ceiling holds, whatever a gateway says: what is taken here must not be dropped later.
     #[test]
@@ -358,5 +374,21 @@ mod tests {
         let push = |len| gateway.try_push(Push::new(Target::Link(1), vec![0; len]));
         assert_eq!(push(FRAME_LEN_CEILING), Err(PushError::TooLarge));
         assert_eq!(push(FRAME_LEN_CEILING - 1024), Ok(()));
+    }
+
+    #[test]
+    fn what_is_said_is_not_shown() {
+        let said = || Bytes::from_static(b"CANARY");
+        let (pushes, _pushes) = mpsc::channel(1);
+        let (orders, _orders) = mpsc::channel(1);
+        let gateway = Gateway::new(1, &proto::Hello::default(), None, Handles { pushes, orders });
+        let request = StreamRequest { payload: b"CANARY", ..StreamRequest::default() };
+        let mut answer = Answer::default();
+        answer.payload().extend_from_slice(&said());
+        let push = Push::new(Target::Link(1), said());
+        let request = Request::new(&request, &gateway);
+        let shown = format!("{push:?} {request:?} {:?} {answer:?}", Reply::ok(said()));
+        assert!(!shown.contains("CANARY") && !shown.contains(&format!("{:?}", &said()[..])), "{shown}");
+        assert_eq!(shown.matches("*** 6 B").count(), 4, "{shown}");
     }
 }

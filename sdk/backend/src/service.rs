@@ -22,7 +22,7 @@ pub const STATUS_REPLY_TOO_LARGE: u32 = u32::MAX;
 
 /// A client's request, owned, for handlers that take their time. It outlives neither its deadline nor its stream: see
 /// [`Builder::route`](crate::Builder::route) for when a handler is dropped.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     /// The stream it came on; pushes to `link` go through it fastest.
     pub gateway: Gateway,
@@ -67,18 +67,48 @@ impl Request {
     }
 }
 
+/// What is asked is its user's own, and stays out of logs.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("gateway", &self.gateway)
+            .field("link", &self.link)
+            .field("id", &self.id)
+            .field("user", &self.user)
+            .field("device", &self.device)
+            .field("route", &self.route)
+            .field("key", &self.key)
+            .field("payload", &Hidden(&self.payload))
+            .field("deadline", &self.deadline)
+            .field("again", &self.again)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The answer of a handler that took its time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Reply {
     pub(crate) head: Head,
     pub(crate) payload: Bytes,
 }
 
 /// The answer of a handler that answers at once, written in place: its payload's buffer is used again and again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Answer {
     pub(crate) head: Head,
     payload: Vec<u8>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("head", &self.head).field("payload", &Hidden(&self.payload)).finish()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("head", &self.head).field("payload", &Hidden(&self.payload)).finish()
+    }
 }
 
 /// An answer without its payload.

@@ -1,13 +1,15 @@
 //! Pushes on their way from the link to the application.
 
+use std::fmt;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use protocol::hidden::Hidden;
 use protocol::wire::frame;
 use tokio::sync::mpsc;
 
 /// A message from a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Push {
     /// The backend's name for it, at most 16 bytes. Who stores messages deduplicates by it.
     pub id: Bytes,
@@ -15,6 +17,17 @@ pub struct Push {
     pub payload: Bytes,
     /// The room it came through; empty outside rooms.
     pub room: Bytes,
+}
+
+/// The message is its user's own, and stays out of logs.
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("id", &self.id)
+            .field("payload", &Hidden(&self.payload))
+            .field("room", &self.room)
+            .finish()
+    }
 }
 
 /// The pushes of a client, in the order they came.

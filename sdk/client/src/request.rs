@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::hidden::Hidden;
 use protocol::limits::{KEY_LEN_MAX, ROUTE_LEN_MAX};
 use protocol::wire::frame::{self, RequestId};
 use protocol::{Refusal, UnixMillis};
@@ -13,7 +14,7 @@ use ring::digest::{SHA256, digest};
 
 /// Something for a backend. Made by [`Client::prepare`](crate::Client::prepare), which gives it an id of its own; keep
 /// it, and the same request can be sent again after a refused or unknown outcome.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     pub(crate) id: RequestId,
     pub(crate) route: String,
@@ -52,6 +53,19 @@ impl PartialEq for Request {
 
 impl Eq for Request {}
 
+/// The payload is its user's own, and stays out of logs.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &self.id)
+            .field("route", &self.route)
+            .field("key", &self.key)
+            .field("payload", &Hidden(&self.payload))
+            .field("again", &self.again)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Request {
     /// Its id: backends do a thing once per user, device and id.
     #[must_use]
@@ -79,7 +93,7 @@ impl Request {
 }
 
 /// How a request ended. There is exactly one for each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
     /// The backend answered.
@@ -99,6 +113,21 @@ pub enum Outcome {
     /// It was sent, and nobody knows what became of it: the link or the backend's stream broke, or the time was
     /// over. Sent again under the same id ([`Request::again`]) it does no harm, as backends are idempotent.
     Unknown,
+}
+
+/// The answer stays out of logs.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { status, payload } => {
+                f.debug_struct("Answered").field("status", status).field("payload", &Hidden(payload)).finish()
+            }
+            Self::Refused { reason, retry_after } => {
+                f.debug_struct("Refused").field("reason", reason).field("retry_after", retry_after).finish()
+            }
+            Self::Unknown => f.write_str("Unknown"),
+        }
+    }
 }
 
 /// Why a request was refused.
@@ -180,6 +209,7 @@ impl Namer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::push::Push;
 
     #[test]
     fn an_id_says_version_sender_device_and_time() {
@@ -188,6 +218,24 @@ mod tests {
         assert_eq!(id, [1, 0x2b, 0xd8, 0x45, 0x56, 1, 2, 3, 4, 5, 6, 9, 9, 9, 9, 9]);
         let other = Namer::new(b"alice", b"tablet").name(UnixMillis(0x0102_0304_0506), [9; 5]);
         assert_ne!(id, other);
+    }
+
+    #[test]
+    fn what_is_said_is_not_shown() {
+        let said = || Bytes::from_static(b"CANARY");
+        let request = Request {
+            id: [7; 16],
+            route: "echo".to_owned(),
+            key: Bytes::new(),
+            payload: said(),
+            again: false,
+            number: Arc::default(),
+        };
+        let push = Push { id: Bytes::new(), payload: said(), room: Bytes::new() };
+        let outcome = Outcome::Answered { status: 0, payload: said() };
+        let shown = format!("{request:?} {push:?} {outcome:?}");
+        assert!(!shown.contains("CANARY") && !shown.contains(&format!("{:?}", &said()[..])), "{shown}");
+        assert_eq!(shown.matches("*** 6 B").count(), 3, "{shown}");
     }
 
     #[test]
