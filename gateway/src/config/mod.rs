@@ -66,7 +66,8 @@ impl<T> Deref for Checked<T> {
 }
 
 impl Checked<Config> {
-    /// With the paths of what is read again while the gateway runs, its lists and the keys of tokens, meant relative to this folder.
+    /// With the paths of all that is not read with the config itself meant relative to this folder: lists, the keys of tokens,
+    /// the journal, the socket. (`load` is given a reader of the rest that does the same.)
     #[must_use]
     pub fn beside(mut self, folder: &Path) -> Self {
         if let Auth::Jwt { keys, .. } = &mut self.0.auth {
@@ -74,7 +75,7 @@ impl Checked<Config> {
         }
         let Lists { allow, deny, allow_users, deny_users, journal, .. } = &mut self.0.lists;
         let files = [allow, deny, allow_users, deny_users].into_iter().flatten();
-        for path in files.chain(journal) {
+        for path in files.chain(journal).chain(&mut self.0.admin.socket) {
             *path = folder.join(&path);
         }
         self

@@ -198,8 +198,8 @@ section! {
         /// Handshakes a worker computes per turn, unless its `[[core]]` says otherwise; the rest wait, so that established
         /// links keep their latency.
         handshakes_per_turn: usize as Count = "4" in HANDSHAKES_PER_TURN, Live, "none";
-        /// Hundredths of a core that handshakes may take, at what they cost nominally, while users or backends have something to
-        /// say. A core that has nothing else to do makes as many as it can.
+        /// Hundredths of a core that handshakes may take, at what they cost nominally, while messages come: where one was heard in
+        /// the last 50 ms. Any other core makes as many as it can.
         handshake_share: usize as Count = "30" in HANDSHAKE_SHARE, Live, "none";
         /// Completions of the kernel a worker learns of per turn; the rest waits for the next one, so that a storm does not make
         /// a turn long. Nothing ends for silence before all is learned that had come by then.

@@ -491,6 +491,22 @@ fn the_development_config_passes_all_checks() {
 }
 
 #[test]
+fn every_path_is_meant_relative_to_the_config_and_a_whole_one_stays() {
+    let text = format!(
+        "{GOOD}[admin]\nsocket = 'admin.sock'\n[lists]\nallow = ['a']\ndeny = ['/etc/d']\nallow_users = ['u']\n\
+         deny_users = ['b']\njournal = 'bans'\n"
+    );
+    let (config, _) = check(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = config.beside(Path::new("/etc/gateway"));
+    let Lists { allow, deny, allow_users, deny_users, journal, .. } = &config.lists;
+    let paths = [allow, deny, allow_users, deny_users].into_iter().flatten();
+    let paths: Vec<_> = paths.chain(journal).chain(&config.admin.socket).map(|path| path.to_str()).collect();
+    let beside =
+        ["a", "/etc/d", "u", "b", "bans", "admin.sock"].map(|name| Path::new("/etc/gateway").join(name));
+    assert_eq!(paths, beside.iter().map(|path| path.to_str()).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_backend_may_do_what_is_named_and_where_nothing_is_all_but_ban() {
     let all =
         [Capability::Serve, Capability::Push, Capability::Kick, Capability::Ban, Capability::Authenticate];
