@@ -298,6 +298,10 @@ section! {
         journal: Option<PathBuf> as Optional<File> = "", Restart, "none";
         /// Bans that may be set while the gateway runs.
         bans: usize as Count = "65536" in 16..=1_048_576, Restart, "600 B each";
+        /// Shortest prefix of IPv4 that a backend may ban: by mistake it keeps out one network and not everybody.
+        backend_prefix_v4: usize as Count = "16" in 1..=32, Restart, "none";
+        /// Shortest prefix of IPv6 that a backend may ban.
+        backend_prefix_v6: usize as Count = "32" in 1..=128, Restart, "none";
     }
 }
 

@@ -152,7 +152,13 @@ where
     };
     let ready = Ready { listeners: workers.listeners.clone(), http };
     let reports = Arc::clone(&workers.reports);
-    tokio_uring::spawn(bans::heed(reports, Rc::clone(&keeper), config.admission.login_ban, clock));
+    tokio_uring::spawn(bans::heed(
+        reports,
+        Rc::clone(&keeper),
+        config.admission.login_ban,
+        (&config.lists).into(),
+        clock,
+    ));
     let (ceiling, mut levels) = (Ceiling::of(&config).user(), ladder::Watch::default());
     let chores = || {
         state.drill.expire(clock.now());

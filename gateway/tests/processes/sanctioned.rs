@@ -73,9 +73,12 @@ fn a_backends_ban_ends_links_and_keeps_out_and_leaves_an_operators_alone() {
     verb(&["ban", "--user", "bob", "--reason", "fraud"]);
     say(stream.unban(user("bob")));
     say(stream.ban(user("bob"), end, ""));
+    // Nor does it keep out everybody, not even by mistake.
+    say(stream.ban(Whom::Addresses([0, 0, 0, 0].into(), 1), None, ""));
     say(stream.ban(Whom::Addresses([192, 0, 2, 7].into(), 24), None, ""));
     wait_until("the last one is set", || verb(&["bans"]).contains("192.0.2.0/24 until it is lifted"));
     assert!(verb(&["bans"]).contains("user bob until it is lifted: fraud\n"));
+    assert!(!verb(&["bans"]).contains("0.0.0.0/1"));
 
     say(stream.unban(user("alice")));
     wait_until("it is lifted", || !verb(&["bans"]).contains("alice"));
@@ -84,7 +87,7 @@ fn a_backends_ban_ends_links_and_keeps_out_and_leaves_an_operators_alone() {
         alice.say_who("alice", &target.token);
         alice.hear_one(|heard| matches!(heard, Heard::Welcome | Heard::Close(_))) == Heard::Welcome
     });
-    assert_eq!(target.metric("gateway_sanctions_total"), 5);
+    assert_eq!(target.metric("gateway_sanctions_total"), 6);
     assert_eq!(target.metric("gateway_backend_oversteps_total"), 0);
 }
 

@@ -32,6 +32,15 @@ impl Block {
         IpNet::new(address, u8::try_from(len).ok()?).ok().map(Self::from)
     }
 
+    /// How many bits of its addresses are the same.
+    #[must_use]
+    pub const fn prefix_len(&self) -> u8 {
+        match self {
+            Self::V4(net) => net.prefix_len(),
+            Self::V6(net) => net.prefix_len(),
+        }
+    }
+
     /// Whether the address, mapped or not, is in the block.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -10,9 +10,9 @@ use protocol::{Time, UnixMillis};
 use super::keeper::{Change, Keeper};
 use super::record::moment;
 use super::verbs::{name, sentence};
-use crate::admission::lists::{Author, Ban, Subject, UserId};
+use crate::admission::lists::{Author, Ban, Block, Subject, UserId};
 use crate::clock::Clock;
-use crate::config::Level;
+use crate::config::{Level, Lists};
 use crate::control::tell;
 use crate::worker::{Report, Reports};
 
@@ -22,6 +22,7 @@ pub(in crate::control) async fn heed(
     reports: Arc<Reports>,
     keeper: Rc<Keeper>,
     login_ban: Duration,
+    widest: Widest,
     clock: Clock,
 ) {
     let mut losses = Losses::default();
@@ -33,9 +34,13 @@ pub(in crate::control) async fn heed(
         for _ in 0..BATCH {
             match reports.read() {
                 Some(Report::LoginFlood(user)) => _ = floods.insert(user),
-                Some(Report::Ban { by, whom, until, reason }) => {
-                    ban(&keeper, by, whom, until, &reason, clock).await;
-                }
+                Some(Report::Ban { by, whom, until, reason }) => match widest.refusal(&whom) {
+                    Some(cause) => tell(
+                        Level::Warning,
+                        &format!("{} is not banned, though endpoint {by} wants it, as {cause}", name(&whom)),
+                    ),
+                    None => ban(&keeper, by, whom, until, &reason, clock).await,
+                },
                 Some(Report::Unban { by, whom }) => unban(&keeper, by, whom).await,
                 None => break,
             }
@@ -44,6 +49,36 @@ pub(in crate::control) async fn heed(
             ban_flood(&keeper, user, login_ban, clock).await;
         }
         losses.look(reports.take_lost(), clock.now());
+    }
+}
+
+/// Shortest prefixes that backends may ban.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::control) struct Widest {
+    v4: usize,
+    v6: usize,
+}
+
+impl From<&Lists> for Widest {
+    fn from(lists: &Lists) -> Self {
+        Self { v4: lists.backend_prefix_v4, v6: lists.backend_prefix_v6 }
+    }
+}
+
+impl Widest {
+    /// Why a backend may not ban these, if it may not, and what to do if it should.
+    fn refusal(self, whom: &Subject) -> Option<String> {
+        let Subject::Addresses(block) = whom else { return None };
+        let (least, key) = match block {
+            Block::V4(_) => (self.v4, "backend_prefix_v4"),
+            Block::V6(_) => (self.v6, "backend_prefix_v6"),
+        };
+        let is_too_wide = usize::from(block.prefix_len()) < least;
+        is_too_wide.then(|| {
+            format!(
+                "a backend bans no block larger than a /{least}: lower {key} of [lists], or use `gateway ban`"
+            )
+        })
     }
 }
 
@@ -158,6 +193,26 @@ mod tests {
     #[test]
     fn a_reason_is_one_line_whatever_a_backend_puts_into_it() {
         assert_eq!(in_one_line("spam\nuser eve until\u{1b}[2J入"), "spam user eve until [2J入");
+    }
+
+    #[test]
+    fn a_backend_bans_no_more_than_a_block_of_the_size_it_may() {
+        let widest = Widest { v4: 16, v6: 32 };
+        let refusal = |block: &str| widest.refusal(&Subject::Addresses(block.parse().expect("a block")));
+        for block in ["192.0.0.0/16", "192.0.2.7", "2001:db8::/32", "::ffff:192.0.0.0/112"] {
+            assert_eq!(refusal(block), None, "{block}");
+        }
+        for (block, key) in [
+            ("0.0.0.0/0", "larger than a /16: lower backend_prefix_v4"),
+            ("192.0.0.0/15", "backend_prefix_v4"),
+            ("::ffff:192.0.0.0/111", "backend_prefix_v4"),
+            ("::/0", "larger than a /32: lower backend_prefix_v6"),
+            ("2001:db8::/31", "backend_prefix_v6"),
+        ] {
+            assert!(refusal(block).is_some_and(|cause| cause.contains(key)), "{block}");
+        }
+        let user = UserId::of(b"alice").expect("an id");
+        assert_eq!(widest.refusal(&Subject::User(user)), None);
     }
 
     #[test]
