@@ -286,13 +286,13 @@ section! {
     pub Lists {
         /// Files of addresses that are let in without being counted: one address or block a line, behind it `until` and a day
         /// if it is to end, and behind # whatever you like.
-        allow: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block";
+        allow: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block, and as much again while they are read again";
         /// Files of addresses that are not let in, written like those of `allow`.
-        deny: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block";
+        deny: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 16 B for each block, and as much again while they are read again";
         /// Files of users, one id a line: if there are any, nobody else may log in.
-        allow_users: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 100 B for each user";
+        allow_users: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 100 B for each user, and as much again while they are read again";
         /// Files of users who may not log in.
-        deny_users: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 100 B for each user";
+        deny_users: Vec<PathBuf> as ListOf<File> = "[]", Restart, "about 100 B for each user, and as much again while they are read again";
         /// Folder of the journal in which bans are kept that are set while the gateway runs. It has to be there, and is this
         /// gateway's alone. Absent: such bans are forgotten when the gateway ends.
         journal: Option<PathBuf> as Optional<File> = "", Restart, "none";

@@ -12,6 +12,7 @@ mod doorstep;
 mod dumps;
 mod endpoints;
 mod exit;
+mod file_state;
 mod fullness;
 mod http;
 mod kick;
@@ -133,8 +134,10 @@ where
     };
     let tell_lists = std::mem::replace(&mut workers.tell_lists, Box::new(|_, _| true));
     let kick_user = std::mem::replace(&mut workers.kick_user, Box::new(|_, _| false));
+    let seen = opened.seen();
     let keeper = Rc::new(Keeper::new(opened, tell_lists, workers.counters.len(), clock));
     tokio_uring::spawn(Rc::clone(&keeper).tend());
+    tokio_uring::spawn(bans::watch(seen, config.lists.clone(), Rc::clone(&keeper), clock));
     let wake = std::mem::replace(&mut workers.wake, Box::new(|| {}));
     let drill = Drill::new(Arc::clone(&workers.pressure), wake);
     let ask_busiest = std::mem::replace(&mut workers.ask_busiest, Box::new(|_| {}));

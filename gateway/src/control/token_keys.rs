@@ -1,12 +1,12 @@
 //! The keys that tokens are verified with, as their file has them: when it changes, all workers get the new ones, and while
 //! something is wrong with it the former ones stay in force.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::file_state::FileState;
 use super::workers::TellVerifier;
 use crate::config::{Auth, Level};
 use crate::tokens::{KeySet, Verifier};
@@ -14,14 +14,11 @@ use crate::tokens::{KeySet, Verifier};
 /// Longest file: that of 64 keys is a tenth of it.
 const FILE_LEN_MAX: u64 = 1 << 20;
 
-/// What tells one state of a file from another.
-type Seen = (u64, i64, i64, u64);
-
 /// The keys in force, and the file they are from.
 pub(super) struct TokenKeys {
     path: PathBuf,
     verifier: Arc<Verifier>,
-    seen: Option<Seen>,
+    seen: Option<FileState>,
     /// Workers that have not been told yet, as their queues were full.
     owed: Vec<usize>,
     workers: usize,
@@ -41,7 +38,7 @@ impl TokenKeys {
     /// Looks at the file, and tells whoever has to know; what operators are to know.
     pub(super) fn look(&mut self, tell: &TellVerifier) -> Vec<(Level, String)> {
         let mut lines = Vec::new();
-        match state(&self.path) {
+        match FileState::of(&self.path) {
             Ok(state) if self.seen == Some(state) => {}
             Ok(state) => {
                 let is_first = self.seen.replace(state).is_none();
@@ -86,11 +83,6 @@ impl TokenKeys {
     }
 }
 
-fn state(path: &Path) -> io::Result<Seen> {
-    let its = fs::metadata(path)?;
-    Ok((its.ino(), its.mtime(), its.mtime_nsec(), its.len()))
-}
-
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
@@ -99,6 +91,7 @@ fn read(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;

@@ -140,6 +140,36 @@ fn files_deny_and_allow_and_what_is_wrong_in_them_is_told_with_its_line() {
 }
 
 #[test]
+fn a_file_that_changes_is_in_force_a_moment_later_and_one_with_an_error_changes_nothing() {
+    let Some(folder) = Folder::new() else { return };
+    folder.make_key("server.key");
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.file(name), text).expect("a folder of the test");
+    write("deny.txt", "127.0.0.0/8\n");
+    write("allow.txt", "127.0.0.1\n");
+    let lists = "auth.mode = 'development'\nlists.deny = ['deny.txt']\nlists.allow = ['allow.txt']\n";
+    let (config, ready) = (folder.write_config(lists), folder.file("ready.json"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.args(["run", "--config", path(&config), "--ready-file", path(&ready)]).stderr(Stdio::piped());
+    let mut running = Process::start(&mut command);
+    let said = running.said();
+    let target = Target { token: folder.token(), ..Target::read(&ready) };
+    let mut alice = Client::login(&target, "alice");
+
+    write("allow.txt", "127.0.0.0/33\n");
+    said.wait_for("allow.txt:1: \"127.0.0.0/33\" is no address");
+    said.wait_for("; what the files had before stays in force");
+    Client::login(&target, "bob");
+    write("allow.txt", "# nobody any more\n");
+    let banned = Heard::Close(CloseCode::Banned.number());
+    assert_eq!(alice.hear_one(|heard| matches!(heard, Heard::Close(_))), banned);
+    assert!(is_turned_away(&target));
+    said.wait_for("0 blocks allowed and 1 denied, all users allowed and 0 denied are in force now");
+    write("deny.txt", "");
+    wait_until("it is let in", || !is_turned_away_at_once(&target));
+}
+
+#[test]
 fn without_a_journal_a_ban_says_that_it_does_not_last() {
     let Some(folder) = Folder::new() else { return };
     let ready = folder.file("ready.json");

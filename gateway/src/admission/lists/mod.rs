@@ -52,6 +52,8 @@ pub struct Lists {
     pub automatic: Arc<Prefixes>,
     /// The same of users.
     pub users: Users,
+    /// Of these very lists and their copies alone, so that it can be told whether somebody still holds one.
+    pub edition: Arc<()>,
 }
 
 impl Lists {

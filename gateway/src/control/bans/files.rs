@@ -10,18 +10,81 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use protocol::{Time, UnixMillis};
 
 use super::record::moment;
-use crate::admission::lists::NEVER;
+use crate::admission::lists::{Ends, NEVER, Prefixes, UserId};
 use crate::calendar::Day;
+use crate::config::Lists;
+
+/// What all files of a config say.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// Those who are let in.
+    pub(super) allow: Arc<Prefixes>,
+    /// Those who are not.
+    pub(super) deny: Arc<Prefixes>,
+    /// If there is such a list, nobody else may log in.
+    pub(super) allow_users: Option<Arc<Ends>>,
+    /// Those who may not log in.
+    pub(super) deny_users: Arc<Ends>,
+}
+
+impl Files {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// One line: which file and which line of it, what is wrong, and what would be right.
+    pub(super) fn read(lists: &Lists, now: Time, wall: UnixMillis) -> Result<Self, String> {
+        let prefixes = |paths| read(paths, now, wall).map(|entries| Arc::new(Prefixes::from_iter(entries)));
+        let users = |paths| read(paths, now, wall).map(|entries| Arc::new(ends(entries)));
+        Ok(Self {
+            allow: prefixes(&lists.allow)?,
+            deny: prefixes(&lists.deny)?,
+            allow_users: match lists.allow_users.as_slice() {
+                [] => None,
+                paths => Some(users(paths)?),
+            },
+            deny_users: users(&lists.deny_users)?,
+        })
+    }
+
+    /// How many entries there are of each kind, for the log.
+    pub(super) fn shown(&self) -> String {
+        let allowed_users =
+            self.allow_users.as_ref().map_or_else(|| "all".to_owned(), |users| users.len().to_string());
+        format!(
+            "{} blocks allowed and {} denied, {allowed_users} users allowed and {} denied",
+            self.allow.len(),
+            self.deny.len(),
+            self.deny_users.len(),
+        )
+    }
+}
+
+/// The paths of all files, in the order in which they are read.
+pub(super) fn paths(lists: &Lists) -> impl Iterator<Item = &PathBuf> {
+    let Lists { allow, deny, allow_users, deny_users, .. } = lists;
+    [allow, deny, allow_users, deny_users].into_iter().flatten()
+}
+
+/// Of a user who is listed twice, the later end counts.
+fn ends(entries: Vec<(UserId, Time)>) -> Ends {
+    let mut ends = Ends::new();
+    for (user, end) in entries {
+        let known = ends.entry(user).or_insert(end);
+        *known = end.max(*known);
+    }
+    ends
+}
 
 /// Who is listed in some files, each with the end.
 ///
 /// # Errors
 /// One line: which file and which line of it, what is wrong, and what would be right.
-pub(super) fn read<S: FromStr<Err: Display>>(
+fn read<S: FromStr<Err: Display>>(
     paths: &[PathBuf],
     now: Time,
     wall: UnixMillis,

@@ -2,21 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Time, UnixMillis};
 use tokio::sync::{Mutex, Notify, oneshot};
 
-use super::files;
+use super::files::Files;
 use super::folder::{Folder, SystemFolder};
 use super::journal::{self, DAMAGED, FILE, Found, Journal};
-use crate::admission::lists::{Author, Ban, Bans, Block, Ends, Lists, Prefixes, Subject, UserId, Users};
+use super::seen::Seen;
+use crate::admission::lists::{Author, Ban, Bans, Lists, Subject, Users};
 use crate::clock::Clock;
 use crate::config;
 use crate::control::addresses::Refused;
@@ -43,6 +42,8 @@ pub(crate) enum Change {
 pub(crate) struct Opened {
     store: Store,
     lists: Lists,
+    /// How the operator's files were just before they were read.
+    seen: Seen,
     /// What the operator should know of the journal.
     pub(crate) warning: Option<String>,
 }
@@ -52,13 +53,9 @@ pub(crate) struct Opened {
 /// # Errors
 /// What can't be read or written, and what to do; and whether another process has the journal.
 pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Result<Opened, Refused> {
-    let prefixes = |paths| read(paths, now, wall).map(|entries| Arc::new(Prefixes::from_iter(entries)));
-    let (allow, deny) = (prefixes(&config.allow)?, prefixes(&config.deny)?);
-    let deny_users = Arc::new(ends(read(&config.deny_users, now, wall)?));
-    let allow_users = match config.allow_users.as_slice() {
-        [] => None,
-        paths => Some(Arc::new(ends(read(paths, now, wall)?))),
-    };
+    let seen = Seen::new(config);
+    let refused = |reason: String| Refused { in_use: false, cause: reason.clone(), reason };
+    let files = Files::read(config, now, wall).map_err(refused)?;
     let (store, found) = match &config.journal {
         None => (Store::Fleeting(Bans::new(config.bans)), Found::default()),
         Some(folder) => {
@@ -74,10 +71,9 @@ pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Resul
             found.damaged
         )
     });
-    let set = lists_of(store.bans());
-    let users = Users { allow: allow_users, deny: deny_users, ..set.users };
-    let lists = Lists { allow, deny, users, ..set };
-    Ok(Opened { store, lists, warning })
+    let mut lists = lists_of(store.bans());
+    put(files, &mut lists);
+    Ok(Opened { store, lists, seen, warning })
 }
 
 /// Whether all of it could be read and written, without changing anything.
@@ -85,25 +81,11 @@ pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Resul
 /// # Errors
 /// As of [`open`].
 pub(crate) fn try_out(config: &config::Lists, wall: UnixMillis) -> Result<(), String> {
-    for paths in [&config.allow, &config.deny] {
-        files::read::<Block>(paths, Time::ZERO, wall)?;
-    }
-    for paths in [&config.allow_users, &config.deny_users] {
-        files::read::<UserId>(paths, Time::ZERO, wall)?;
-    }
+    Files::read(config, Time::ZERO, wall)?;
     let Some(path) = &config.journal else { return Ok(()) };
     let mut folder = SystemFolder::visit(path);
     let tried = folder.read(FILE).and_then(|_| folder.append(TRIAL, b"")).and_then(|()| folder.remove(TRIAL));
     tried.map_err(|error| no_journal(path, &error).reason)
-}
-
-fn read<S: FromStr<Err: Display>>(
-    paths: &[PathBuf],
-    now: Time,
-    wall: UnixMillis,
-) -> Result<Vec<(S, Time)>, Refused> {
-    let refused = |reason: String| Refused { in_use: false, cause: reason.clone(), reason };
-    files::read(paths, now, wall).map_err(refused)
 }
 
 fn no_journal(folder: &Path, error: &io::Error) -> Refused {
@@ -123,6 +105,11 @@ impl Opened {
     /// What the workers begin with.
     pub(crate) fn lists(&self) -> Lists {
         self.lists.clone()
+    }
+
+    /// How the operator's files were just before they were read.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.clone()
     }
 }
 
@@ -284,7 +271,7 @@ impl Keeper {
             }
             let owed = std::mem::take(&mut *self.owed.borrow_mut());
             self.tell(owed.into_iter());
-            self.former.borrow_mut().retain(|former| Arc::strong_count(&former.bans) > 1);
+            self.former.borrow_mut().retain(|former| Arc::strong_count(&former.edition) > 1);
             if !self.owed.borrow().is_empty() || !self.former.borrow().is_empty() {
                 self.left_over.notify_one();
             }
@@ -302,14 +289,27 @@ impl Keeper {
 
     fn publish(&self, bans: &Bans) {
         let Lists { bans, automatic, users, .. } = lists_of(bans);
-        let mut lists = self.lists.borrow_mut();
-        let former = lists.clone();
-        (lists.bans, lists.automatic) = (bans, automatic);
-        (lists.users.bans, lists.users.automatic) = (users.bans, users.automatic);
-        drop(lists);
-        self.former.borrow_mut().push(former);
+        self.put_in_force(|lists| {
+            (lists.bans, lists.automatic) = (bans, automatic);
+            (lists.users.bans, lists.users.automatic) = (users.bans, users.automatic);
+        });
         self.is_stale.set(false);
         self.published.set(self.clock.now());
+    }
+
+    /// The operator's files say something else now.
+    pub(super) fn replace_files(&self, files: Files) {
+        self.put_in_force(|lists| put(files, lists));
+        self.left_over.notify_one();
+    }
+
+    fn put_in_force(&self, change: impl FnOnce(&mut Lists)) {
+        let mut lists = self.lists.borrow_mut();
+        let former = lists.clone();
+        change(&mut lists);
+        lists.edition = Arc::default();
+        drop(lists);
+        self.former.borrow_mut().push(former);
         self.tell(0..self.workers);
     }
 
@@ -331,14 +331,11 @@ fn lists_of(bans: &Bans) -> Lists {
     Lists { bans, automatic, users, ..Lists::default() }
 }
 
-/// Of a user who is listed twice, the later end counts.
-fn ends(entries: Vec<(UserId, Time)>) -> Ends {
-    let mut ends = Ends::new();
-    for (user, end) in entries {
-        let known = ends.entry(user).or_insert(end);
-        *known = end.max(*known);
-    }
-    ends
+/// Takes over what the operator's files say.
+fn put(files: Files, lists: &mut Lists) {
+    let Files { allow, deny, allow_users, deny_users } = files;
+    (lists.allow, lists.deny) = (allow, deny);
+    (lists.users.allow, lists.users.deny) = (allow_users, deny_users);
 }
 
 /// Made to see whether one can be made.
@@ -355,7 +352,7 @@ mod tests {
     use std::sync::Mutex as Lock;
 
     use super::*;
-    use crate::admission::lists::{NEVER, Standing};
+    use crate::admission::lists::{NEVER, Prefixes, Standing};
 
     /// What each worker was told last; the second one has no room at first.
     struct Told {
@@ -365,7 +362,8 @@ mod tests {
     }
 
     fn keeper(told: &Arc<Lock<Told>>) -> Rc<Keeper> {
-        let opened = Opened { store: Store::Fleeting(Bans::new(9)), lists: Lists::default(), warning: None };
+        let (store, lists) = (Store::Fleeting(Bans::new(9)), Lists::default());
+        let opened = Opened { store, lists, seen: Seen::default(), warning: None };
         let told = Arc::clone(told);
         let tell = Box::new(move |worker: usize, lists| {
             let mut told = told.lock().unwrap();
@@ -440,6 +438,18 @@ mod tests {
             drop(held);
             until("nothing is left over", || keeper.former.borrow().is_empty()).await;
             assert_eq!((keeper.count(), keeper.bans().await.len()), (9, 9));
+            // What the files say has changed, and no ban has.
+            let block = "192.0.2.77".parse().unwrap();
+            let deny = Arc::new(Prefixes::from_iter([(block, NEVER)]));
+            keeper.replace_files(Files {
+                allow: Arc::default(),
+                deny,
+                allow_users: None,
+                deny_users: Arc::default(),
+            });
+            let knows = |worker: usize, number| denies(told.lock().unwrap().lists[worker].as_ref(), number);
+            assert!([0, 1].iter().all(|&worker| knows(worker, 77) && knows(worker, 9)));
+            until("the former ones are freed", || keeper.former.borrow().is_empty()).await;
         });
     }
 }
