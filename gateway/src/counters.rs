@@ -132,6 +132,8 @@ counters! {
     handshakes: Counter, "Handshakes that succeeded.";
     handshakes_resumed: Counter, "Handshakes that succeeded by ticket.";
     handshakes_waiting: Gauge, "Complete hellos that wait for the handshake budget.";
+    xx_handshakes: Gauge, "Handshakes of XX that wait for the client's second message.";
+    xx_handshakes_evicted: Counter, "Such handshakes whose links were closed because there were limits.xx_handshakes.";
     clear_replies: Counter, "Hellos answered in clear: a version, suite or ticket not served here, or a retired key.";
     clear_replies_busy: Counter, "Complete hellos whose clients were asked to come back later.";
     handshakes_over_share: Counter, "Turns that left complete hellos waiting, as the share for handshakes was used up.";

@@ -109,6 +109,11 @@ impl Rest {
         self.sealed.capacity() + self.plain.capacity()
     }
 
+    /// Forgets so many bytes at the front of what was gathered.
+    pub(crate) fn drop_front(&mut self, len: usize) {
+        self.sealed.drain(..len);
+    }
+
     fn clear(&mut self) {
         self.sealed.clear();
         self.plain.clear();

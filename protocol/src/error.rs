@@ -20,7 +20,7 @@ pub enum Error {
     Suite,
     /// The hello names a server key that is no longer served.
     RetiredKey,
-    /// Message 1 or message 2 has the wrong length.
+    /// A handshake message has the wrong length.
     HandshakeLength(usize),
     /// A handshake message did not open. Which part failed is not told.
     Handshake,
@@ -56,7 +56,7 @@ pub enum Error {
     Glitches,
     /// The partial record or frame was thrown out because the pool of partials is full.
     PartialEvicted,
-    /// No complete hello in time.
+    /// No complete hello in time, or no message 3.
     HandshakeTimeout,
     /// No successful authentication in time.
     AuthTimeout,

@@ -21,6 +21,10 @@ pub const MESSAGE_1_LEN_MAX_UNKNOWN: usize = 4096;
 pub const MESSAGE_2_PAYLOAD_LEN: usize = 4;
 /// Longest message 2 an initiator accepts.
 pub const MESSAGE_2_LEN_MAX: usize = 4096;
+/// Bytes of message 3, which only XX has: a sealed key, and the tag of an empty payload.
+pub const MESSAGE_3_LEN: usize = 32 + 16 + 16;
+/// Bytes of memory that a handshake of three messages takes at most on the answering side, while it waits for message 3.
+pub const UNFINISHED_LEN_MAX: usize = 2048;
 /// Bytes of the clear reply to a hello that cannot be served.
 pub const CLEAR_REPLY_LEN: usize = 16;
 

@@ -97,7 +97,7 @@ proptest! {
 #[test]
 fn the_bytes_are_those_of_the_specification() {
     let bytes = encoded(preamble(Suite::NkChaChaPoly.byte(), 3), &[7, 8, 9], &[5; 48]);
-    let head = [0xac, 0xce, 0x55, 0x0a, 1, 1, 1, 2, 3, 4, 2, 0, 0x01, 0x9e, 0, 3];
+    let head = [0xac, 0xce, 0x55, 0x0a, 1, 1, 1, 2, 3, 4, 2, 0, 0x01, 0xfe, 0, 3];
     assert_eq!(bytes[..16], head);
     assert_eq!(bytes[16..32], [0xaa; 16]);
     assert_eq!(bytes[32..37], [7, 8, 9, 0, 48]);
@@ -181,7 +181,7 @@ fn refuses_version_0_long_tickets_and_wrong_lengths() {
 #[test]
 fn a_hello_of_an_unknown_suite_or_version_is_told_by_its_preamble() {
     for (unknown, error) in [
-        (preamble(5, 1024), Error::Suite),
+        (preamble(11, 1024), Error::Suite),
         (preamble(200, 0), Error::Suite),
         (Preamble { version: 9, ..preamble(1, 1024) }, Error::Version),
     ] {

@@ -409,6 +409,35 @@ BUGS = [
         "            *level = Level::full_after(",
         "            if PLANTED { continue; }\n            *level = Level::full_after(",
     ),
+    # Handshakes of three messages.
+    (
+        "handshakes-of-three-messages-outlive-their-links",
+        "unpinned::",
+        WORKER + "links/end.rs",
+        "        drop(self.begun.take(token));\n",
+        "        if !PLANTED { drop(self.begun.take(token)); }\n",
+    ),
+    (
+        "the-newest-handshake-makes-room",
+        "unpinned::",
+        WORKER + "links/begun.rs",
+        "self.by_age.values().next().copied()",
+        "(if PLANTED { self.by_age.values().next_back() } else { self.by_age.values().next() }).copied()",
+    ),
+    (
+        "handshakes-of-three-messages-without-bound",
+        "unpinned::",
+        WORKER + "links/last.rs",
+        "self.begun.surplus(turn.settings.xx_handshakes_max)",
+        "self.begun.surplus(if PLANTED { usize::MAX } else { turn.settings.xx_handshakes_max })",
+    ),
+    (
+        "without-a-pin-any-token-will-do",
+        "unpinned::",
+        WORKER + "identity/mod.rs",
+        "            None if !suite.is_unpinned() =>",
+        "            None if PLANTED || !suite.is_unpinned() =>",
+    ),
     # Strangers, hellos and places.
     (
         "handshake-budget-never-spent",

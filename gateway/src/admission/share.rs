@@ -9,15 +9,19 @@ use std::time::Duration;
 use protocol::Time;
 use protocol::noise::{Pattern, Suite};
 
-/// What the gateway's side of a handshake costs.
+/// What the gateway's side of a handshake costs; with XX up to message 2.
 #[must_use]
 pub const fn handshake_cost(suite: Suite) -> Duration {
     Duration::from_micros(match suite.pattern() {
         Pattern::Nnpsk0 => 55,
         Pattern::Nk => 85,
+        Pattern::Xx => 90,
         Pattern::Ik | Pattern::Kk => 135,
     })
 }
+
+/// What is left of it when message 3 comes, which only XX has.
+pub const LAST_MESSAGE_COST: Duration = Duration::from_micros(36);
 
 /// Time that may be saved up, of the whole core's.
 const SAVED_MAX: Duration = Duration::from_millis(20);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use protocol::buffer::Partials;
+use protocol::limits::UNFINISHED_LEN_MAX;
 
 use super::{Auth, Config, Core, Listener};
 
@@ -27,6 +28,8 @@ const COMPLETION_BYTES: u64 = 16;
 const WORKER_BYTES: u64 = 4 << 20;
 /// Bytes of one remembered takeover, in the map and in the order of ends.
 const TOMBSTONE_BYTES: u64 = 88;
+/// Bytes of one handshake that waits for its third message, with its places among them.
+const BEGUN_BYTES: u64 = UNFINISHED_LEN_MAX as u64 + 128;
 /// Bytes of one remembered hello.
 const HELLO_BYTES: u64 = 32;
 /// Bytes of one remembered revocation, in the map and twice in the order of ends.
@@ -92,6 +95,7 @@ impl Ceiling {
         let parts = vec![
             ("links", slots.saturating_mul(LINK_BYTES)),
             ("strangers", per_worker(wide(limits.stranger_bytes) + idle)),
+            ("handshakes of XX", begun(config).saturating_mul(BEGUN_BYTES)),
             ("partial records and frames", per_worker(wide(limits.partial_bytes) + idle)),
             ("link queues", per_worker(wide(limits.outbox_pool))),
             ("receive buffers", receive),
@@ -137,6 +141,13 @@ impl Ceiling {
     pub fn user(&self) -> u64 {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
+}
+
+/// How many handshakes wait for their third message at most, on all workers that have a listener with such.
+fn begun(config: &Config) -> u64 {
+    let serves = |core: &&Core| core.listeners.iter().any(|at| config.listeners[*at].suites.are_unpinned());
+    let workers = config.cores.iter().filter(serves).count();
+    (workers as u64).saturating_mul(config.limits.xx_handshakes as u64)
 }
 
 impl fmt::Display for Ceiling {

@@ -11,6 +11,7 @@ mod tables;
 
 use std::net::SocketAddr;
 
+use protocol::noise::StaticKey;
 use toml::de::DeTable;
 
 use agreement::check_agreement;
@@ -269,6 +270,18 @@ fn resolve(reader: &mut Reader<'_>, path: &str, names: &[String], tables: &Table
     Some(found)
 }
 
+/// The key that a listener shows to strangers is not the one that backends know this gateway by.
+fn check_upstream_key(reader: &mut Reader<'_>, config: &Config) {
+    let upstream = config.upstream.key.as_ref().map(StaticKey::public);
+    for (i, listener) in config.listeners.iter().enumerate() {
+        if listener.suites.are_unpinned() && Some(listener.key.public()) == upstream {
+            let reason = "is this gateway's own key for backends, and strangers are shown it".to_owned();
+            let fix = "name another file; `gateway keygen --out FILE` makes one".to_owned();
+            reader.error(&format!("listener[{i}].key"), reason, fix);
+        }
+    }
+}
+
 fn check_sums(reader: &mut Reader<'_>, config: &Config, machine: &Machine) {
     if let Auth::Development { .. } = config.auth
         && config.listeners.iter().any(|listener| !listener.address.ip().is_loopback())
@@ -276,6 +289,7 @@ fn check_sums(reader: &mut Reader<'_>, config: &Config, machine: &Machine) {
         let reason = "in development mode whoever has the token can be any user".to_owned();
         reader.warning("auth.mode", reason, "use \"delegated\" where strangers can connect".to_owned());
     }
+    check_upstream_key(reader, config);
     if let Some(http) = config.admin.http
         && !http.ip().is_loopback()
     {

@@ -68,7 +68,7 @@ pub(super) struct LinkSuite;
 impl Kind for LinkSuite {
     type Out = Suite;
     const WRITTEN: &'static str =
-        "suite names: NK, IK or NNpsk0, then _ChaChaPoly or _AESGCM, such as \"NK_ChaChaPoly\"";
+        "suite names: NK, IK, NNpsk0 or XX, then _ChaChaPoly or _AESGCM, such as \"NK_ChaChaPoly\"";
 
     fn read(value: &DeValue<'_>) -> Result<Suite, String> {
         suite(text(value)?, |suite| !suite.is_stream())

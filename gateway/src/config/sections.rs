@@ -101,7 +101,9 @@ section! {
         address: SocketAddr as Address = "'0.0.0.0:7400'", Restart, "none";
         /// File with a static private key of this listener's own, as `gateway keygen` writes it. Absent: `server` of `[keys]`.
         key: Option<PathBuf> as Optional<File> = "", Restart, "none";
-        /// Suites clients may use here. Absent: `allowed` of `[suites]`. Listeners with different suites need different keys.
+        /// Suites clients may use here. Absent: `allowed` of `[suites]`. Listeners with different suites need different keys. XX, for
+        /// clients without a server key, stands alone: on a listener and for a key that serve nothing else, for tokens that name
+        /// the client's key.
         suites: Option<Vec<Suite>> as Optional<ListOf<LinkSuite>> = "", Live, "none";
         /// What `next` of `[keys]` is, for the listener's own key.
         next: Vec<NextKey> as ListOf<NextKeyFrom> = "[]", Live, "40 B each";
@@ -206,6 +208,9 @@ section! {
         completions_per_turn: usize as Count = "2048" in 64..=65_536, Live, "none";
         /// Complete hellos of a worker that wait for their handshake; over it clients are asked to come back later.
         handshakes_waiting: usize as Count = "4096" in 16..=SLOTS_MAX, Restart, "none beyond their links";
+        /// Handshakes of XX of a worker that wait for the client's second message; over it the oldest one's link is closed. Only for
+        /// listeners with XX suites.
+        xx_handshakes: usize as Count = "256" in 1..=65_536, Restart, "2 KiB each, on workers with such listeners";
         /// Time from the handshake to a successful authentication.
         auth_deadline: Duration as Span = "'5s'" in 100..=300 * SECOND, Live, "none";
         /// Bytes queued behind what is on its way to a link, above which it must not stand still for `outbox_soft_time`.

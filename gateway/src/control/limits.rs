@@ -54,6 +54,7 @@ fn value(guard: Guard, listener: &Listener, snapshot: &Snapshot<'_>) -> String {
         Guard::Strangers => limits.strangers.to_string(),
         Guard::Hellos | Guard::Tokens => "whoever has none that is good".to_owned(),
         Guard::Waiting => limits.handshakes_waiting.to_string(),
+        Guard::XxHandshakes => limits.xx_handshakes.to_string(),
         Guard::Deadlines => {
             format!(
                 "{} s + {} s",

@@ -81,6 +81,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         boot_id,
         listeners: core.listeners.iter().map(|at| listener(config, *at)).collect(),
         handshakes_waiting_max: limits.handshakes_waiting,
+        xx_handshakes_max: limits.xx_handshakes,
         revocations_max: limits.revocations,
         overload: overload(config),
         throttles_max: limits.throttles,

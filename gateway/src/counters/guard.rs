@@ -52,6 +52,8 @@ guards! {
     Hellos "hellos",
     /// Too many hellos or tokens wait already.
     Waiting "handshakes_waiting",
+    /// It had to make room for a younger handshake of XX.
+    XxHandshakes "xx_handshakes",
     /// It has not logged in in time.
     Deadlines "deadlines",
     /// Its token or ticket is not good.

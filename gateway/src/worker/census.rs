@@ -9,6 +9,8 @@ pub struct Census {
     pub strangers: usize,
     /// Complete hellos that wait for the handshake budget, and those whose link died meanwhile.
     pub hailed: usize,
+    /// Handshakes that wait for message 3.
+    pub begun: usize,
     /// Links that are gone for everybody and still to be buried.
     pub marked: usize,
     /// Links that say their last frame.

@@ -130,6 +130,7 @@ impl Parts {
             links: links.links,
             strangers: links.strangers,
             hailed: links.hailed,
+            begun: links.begun,
             marked: links.marked,
             lingering: links.lingering,
             paused: links.paused,

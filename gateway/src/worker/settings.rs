@@ -107,6 +107,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// Complete hellos that wait for the handshake budget; over it clients are asked to come back later.
     pub handshakes_waiting_max: usize,
+    /// Handshakes of XX that wait for message 3; over it the oldest one ends.
+    pub xx_handshakes_max: usize,
     /// Users whose earlier tickets are worth nothing, remembered at a time.
     pub revocations_max: usize,
     /// What is given up when there is too much to do.
@@ -255,6 +257,7 @@ impl Settings {
             boot_id: [1; 16],
             listeners: vec![Listener::small()],
             handshakes_waiting_max: 4,
+            xx_handshakes_max: 2,
             revocations_max: 4,
             overload: OverloadRules {
                 steps: Steps {

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use prost::Message;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
-use protocol::noise::{Gate, Suite, Suites};
+use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::wire::frame::{Auth, Frame, Outcome, Request};
 use protocol::wire::proto::link::{ServerKey, Welcome};
 use protocol::{Error, Time};
@@ -122,14 +122,29 @@ impl Client {
 
     /// The same over a connection that stands, and on which the gateway has heard nothing of this client.
     pub(crate) fn dial_over(
-        mut socket: TcpStream,
+        socket: TcpStream,
         target: &Target,
         ticket: Option<&Ticket>,
     ) -> Result<Self, Unheard> {
         let (link, hello) = Self::hello(target, ticket);
+        Self::greet(socket, link, &hello)
+    }
+
+    /// Connects without a server key, and finishes the handshake as far as that takes no word of the user.
+    pub(crate) fn unpinned(address: SocketAddr, device_key: &StaticKey) -> Result<Self, Unheard> {
+        let mut ephemeral = [0; 32];
+        getrandom::fill(&mut ephemeral).expect("the system is up");
+        let (mut hello, suite) = (Vec::new(), Suite::XxAesGcm);
+        let better = Suites::of(&[]);
+        let link = ClientLink::dial_unpinned(suite, better, device_key, ephemeral, Time::ZERO, &mut hello);
+        let socket = TcpStream::connect(address).expect("the gateway listens");
+        Self::greet(socket, link.expect("the key fits"), &hello)
+    }
+
+    fn greet(mut socket: TcpStream, link: ClientLink, hello: &[u8]) -> Result<Self, Unheard> {
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
-        socket.write_all(&hello).expect("connected");
+        socket.write_all(hello).expect("connected");
         let (rest, heard, tickets, server_keys, rejected) = Default::default();
         let mut client = Self { socket, link, rest, next: 1, heard, tickets, server_keys, rejected };
         while !client.link.is_open() {

@@ -29,4 +29,5 @@ mod slow;
 mod stage;
 mod tickets;
 mod trust;
+mod unpinned;
 mod unread;

@@ -56,8 +56,17 @@ pub struct ClientLink {
 
 #[derive(Debug)]
 enum State {
-    Hailing { initiator: Box<Initiator>, suite: Suite, better: Suites },
-    Open { transport: Transport, h: [u8; 32], offered: Suites },
+    Hailing {
+        initiator: Box<Initiator>,
+        better: Suites,
+    },
+    /// `message_3` is what the handshake still has to say (XX); it leaves before the first record.
+    Open {
+        transport: Transport,
+        h: [u8; 32],
+        offered: Suites,
+        message_3: Vec<u8>,
+    },
     Dead,
 }
 
@@ -65,7 +74,7 @@ impl ClientLink {
     /// Opens a link: appends the hello to `out`. `ephemeral` must be fresh randomness.
     ///
     /// # Errors
-    /// [`Error::Handshake`] when suite, keys and ticket do not fit together, or the server's key is not a valid
+    /// [`Error::Suite`] when suite, keys and ticket do not fit together; [`Error::Handshake`] when the server's key is not a valid
     /// point; [`Error::Downgrade`] when the gateway serves a better suite, whatever anybody on the path may have said.
     pub fn dial(dial: &Dial<'_>, ephemeral: [u8; 32], now: Time, out: &mut Vec<u8>) -> Result<Self, Error> {
         if !dial.better.intersection(dial.served).is_empty() {
@@ -77,16 +86,39 @@ impl ClientLink {
         let call = Call {
             suite: dial.suite,
             offered,
-            server: dial.server,
-            gate: dial.gate,
+            server: Some((dial.server, dial.gate)),
             ticket,
             psk,
             local: dial.device_key,
             ephemeral,
         };
         let initiator = Box::new(call.write(out)?);
-        let state = State::Hailing { initiator, suite: dial.suite, better: dial.better };
-        Ok(Self { state, heard: now, pinged: [now; 2], next_ping: now, heartbeat: Duration::ZERO })
+        Ok(Self::hailing(initiator, dial.better, now))
+    }
+
+    /// Opens a link without a server key, by XX: appends the hello to `out`. Whoever answers is the gateway, as far as can be
+    /// known. `better` is as in [`Dial`], `ephemeral` must be fresh randomness.
+    ///
+    /// # Errors
+    /// [`Error::Suite`] with a suite that wants a server key.
+    pub fn dial_unpinned(
+        suite: Suite,
+        better: Suites,
+        device_key: &StaticKey,
+        ephemeral: [u8; 32],
+        now: Time,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Error> {
+        let mut offered = better;
+        offered.insert(suite);
+        let local = Some(device_key);
+        let call = Call { suite, offered, server: None, ticket: &[], psk: None, local, ephemeral };
+        Ok(Self::hailing(Box::new(call.write(out)?), better, now))
+    }
+
+    const fn hailing(initiator: Box<Initiator>, better: Suites, now: Time) -> Self {
+        let state = State::Hailing { initiator, better };
+        Self { state, heard: now, pinged: [now; 2], next_ping: now, heartbeat: Duration::ZERO }
     }
 
     /// The next frame of the input; completes the handshake on the way. [`Frame::Unknown`] and
@@ -158,10 +190,13 @@ impl ClientLink {
         self.heard = now;
     }
 
-    /// Turns `out[start..]` into records: a two-byte hole and plaintext on entry. Does nothing without keys.
+    /// Turns `out[start..]` into records: a two-byte hole and plaintext on entry. Does nothing without keys. With XX message 3
+    /// is put before the first of them, so that a client which says nothing has not finished its handshake.
     pub fn seal(&mut self, out: &mut Vec<u8>, start: usize, plain_max: usize) {
-        if let State::Open { transport, .. } = &mut self.state {
+        if let State::Open { transport, message_3, .. } = &mut self.state {
+            let message_3 = std::mem::take(message_3);
             transport.seal_records(out, start, plain_max);
+            out.splice(start..start, message_3);
         }
     }
 
@@ -192,15 +227,16 @@ impl ClientLink {
         if !exchange::gather_answer(input)? {
             return Ok(false);
         }
-        let State::Hailing { initiator, suite, better } = std::mem::replace(&mut self.state, State::Dead)
-        else {
+        let State::Hailing { initiator, better } = std::mem::replace(&mut self.state, State::Dead) else {
             return Err(Error::Early);
         };
-        let (secrets, offered) = exchange::read_answer(*initiator, input)?;
+        let suite = initiator.suite();
+        let mut message_3 = Vec::new();
+        let (secrets, offered) = exchange::read_answer(*initiator, input, &mut message_3)?;
         if !offered.contains(suite) || !offered.intersection(better).is_empty() {
             return Err(Error::Downgrade);
         }
-        self.state = State::Open { h: secrets.h, offered, transport: Transport::new(&secrets) };
+        self.state = State::Open { h: secrets.h, offered, transport: Transport::new(&secrets), message_3 };
         Ok(true)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::buffer::Input;
 use crate::error::Error;
-use crate::limits::{CLEAR_REPLY_LEN, HELLO_LEN_MAX, PREAMBLE_LEN};
+use crate::limits::{CLEAR_REPLY_LEN, GATE_TAG_LEN, HELLO_LEN_MAX, PREAMBLE_LEN};
 use crate::noise::exchange::Foreign;
 use crate::noise::preamble::{ClearReply, Hello, Preamble, Rejection, VERSION, VERSIONS};
 use crate::noise::ticket::{Identity, TicketKeys};
@@ -83,9 +83,18 @@ impl Acceptor {
         self.retired.iter().find(|(retired, _)| *retired == id).map(|(_, gate)| (gate, true))
     }
 
+    /// Whether this hello need not know the key: it is of a suite where nobody does, and no other suite is served here, so that
+    /// nothing is shown of a key that others know.
+    fn is_ungated(&self, preamble: &Preamble) -> bool {
+        self.suites.are_unpinned() && preamble.known_suite().is_some_and(Suite::is_unpinned)
+    }
+
     /// Checks gate tag, version, suite and key of a complete hello of a suite of ours.
     pub(crate) fn judge(&self, hello: &Hello<'_>) -> Result<Suite, Error> {
         let Hello { preamble, ticket, message_1 } = hello;
+        if self.is_ungated(preamble) {
+            return self.judge_ungated(preamble);
+        }
         let (gate, _) = self.gate(preamble.key_id).ok_or(Error::Gate)?;
         if !gate.verify(&preamble.fixed(), ticket, message_1, &preamble.tag) {
             return Err(Error::Gate);
@@ -95,6 +104,17 @@ impl Acceptor {
         }
         let suite = preamble.known_suite().ok_or(Error::Suite)?;
         if !preamble.offers_what_it_uses() || suite.is_ticket() == ticket.is_empty() {
+            return Err(Error::Preamble);
+        }
+        Ok(suite)
+    }
+
+    /// The same where there is no gate: key id and tag are zeros.
+    fn judge_ungated(&self, preamble: &Preamble) -> Result<Suite, Error> {
+        let suite =
+            preamble.known_suite().filter(|suite| self.suites.contains(*suite)).ok_or(Error::Suite)?;
+        let is_blank = preamble.key_id == KeyId::default() && preamble.tag == [0; GATE_TAG_LEN];
+        if !is_blank || !preamble.offers_what_it_uses() || preamble.ticket_len != 0 {
             return Err(Error::Preamble);
         }
         Ok(suite)

@@ -6,6 +6,7 @@
 //!   Hailing   ── preamble, ticket, message 1 ──►     Hello
 //!                                                    Hailed       gate passed; waits for its handshake budget
 //!   Open      ◄──────────── message 2 ─────────      Greeting     keys are there, nothing else is
+//!             ── with XX: message 3 ──────────►                   and before that Begun
 //!             ── record: Auth, first requests ─►     Authenticating   further frames are held
 //!   Live      ◄──────────── record: Welcome ───      Live
 //!             ◄─────────────── records ────────►

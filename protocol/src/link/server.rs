@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::buffer::{Bounds, Input, count_frames};
+use crate::buffer::{Bounds, Input, Rest, count_frames};
 use crate::error::Error;
 use crate::limits::{
     FRAME_LEN_MAX_UNAUTHENTICATED, HANDSHAKE_LINGER, HELD_BYTES_MAX, HELD_FRAMES_MAX, LINGER_MAX,
-    RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
+    MESSAGE_3_LEN, RECORD_HEADER_LEN, RECORD_LEN_MAX_UNAUTHENTICATED, TAG_LEN,
 };
 use crate::link::hello::{self, Acceptor, Gathered, Reading};
 use crate::noise::exchange;
 use crate::noise::preamble::Hello;
 use crate::noise::ticket::Identity;
-use crate::noise::{Bound, PublicKey, Responder, Suite, Transport, prologue};
+use crate::noise::{Bound, PublicKey, Responder, Secrets, Suite, Transport, Unfinished, prologue};
 use crate::time::{Time, UnixMillis};
 use crate::wire::frame::{Frame, is_pad};
 
@@ -41,6 +41,7 @@ pub struct ServerLink {
 
 /// ```text
 /// Hello ──gate──► Hailed ──handshake──► Open(Greeting ──Auth──► Authenticating ──welcome──► Live ──► Closing)
+///   │                └─with XX─► Begun ──finish──┘
 ///   └► Foreign ──gate, or not──► Rejected
 /// ```
 #[derive(Debug)]
@@ -49,6 +50,11 @@ enum State {
     /// The version or suite is not known here; whether the hello passes the gate is still of interest.
     Foreign(Box<Reading>),
     Hailed(Suite),
+    /// Message 2 is out, and message 3 is awaited, or there and `whole`. What it is read with is kept by the caller, as it
+    /// is larger than a link.
+    Begun {
+        whole: bool,
+    },
     Open(Open),
     /// Ended before there were keys.
     Rejected,
@@ -58,7 +64,7 @@ enum State {
 struct Open {
     transport: Transport,
     h: [u8; 32],
-    /// The device key (IK), seldom present: proved in this handshake, or in the one its ticket began with.
+    /// The device key (IK, XX), seldom present: proved in this handshake, or in the one its ticket began with.
     peer: Option<Box<PublicKey>>,
     /// What the ticket said, until the link is welcomed.
     resumed: Option<Box<Resumed>>,
@@ -172,7 +178,8 @@ impl ServerLink {
     }
 
     /// Does the curve work of a complete `hello` and appends message 2 to `out`; or the clear reply, to a ticket that is
-    /// worth nothing.
+    /// worth nothing. With XX there are no keys before message 3: what that is to be [finished](ServerLink::finish) with is
+    /// returned, and the link [waits](ServerLink::hear_last) for it.
     ///
     /// # Errors
     /// [`Error::Ticket`]; or [`Error::Handshake`], and `out` is as before then: a wrong secret of a ticket is met with
@@ -185,7 +192,7 @@ impl ServerLink {
         now: Time,
         wall: UnixMillis,
         out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Unfinished>, Error> {
         let State::Hailed(suite) = self.state else { return Err(Error::Early) };
         self.state = State::Rejected;
         let Hello { preamble, ticket, message_1 } = hello::parse(hello)?;
@@ -206,22 +213,55 @@ impl ServerLink {
             prologue: &prologue(&preamble.fixed(), ticket),
             ephemeral,
         };
+        if suite.is_unpinned() {
+            let unfinished = exchange::begin_answer(responder, message_1, acceptor.suites(), out)?;
+            self.state = State::Begun { whole: false };
+            self.since = now;
+            return Ok(Some(unfinished));
+        }
         let secrets = exchange::answer(responder, message_1, acceptor.suites(), out)?;
-        let identity = resumed.as_ref().map(|resumed| &resumed.identity);
-        let peer = identity.map_or(secrets.peer, |identity| identity.device_key);
-        let origin = identity.map_or(suite, |identity| identity.origin_suite);
-        self.state = State::Open(Open {
-            h: secrets.h,
-            peer: peer.map(Box::new),
-            resumed,
-            suite,
-            origin,
-            phase: Phase::Greeting,
-            glitches: 0,
-            heartbeat_ms: 0,
-            transport: Transport::new(&secrets),
-        });
+        self.state = State::Open(Open::new(&secrets, resumed));
         self.since = now;
+        Ok(None)
+    }
+
+    /// Reads message 3; returns whether it is complete. It then rests in the input, with what follows it, and
+    /// [`ServerLink::finish`] wants it.
+    ///
+    /// # Errors
+    /// [`Error::HandshakeLength`] if it is none, [`Error::Early`] if none is awaited.
+    pub fn hear_last(&mut self, input: &mut Input<'_>) -> Result<bool, Error> {
+        let State::Begun { whole: whole @ false } = &mut self.state else { return Err(Error::Early) };
+        *whole = exchange::gather_last(input)?;
+        Ok(*whole)
+    }
+
+    /// Whether message 3 is awaited, or there and waits for [`ServerLink::finish`].
+    #[must_use]
+    pub const fn is_begun(&self) -> bool {
+        matches!(self.state, State::Begun { .. })
+    }
+
+    /// Whether message 3 is there and waits for [`ServerLink::finish`].
+    #[must_use]
+    pub const fn is_heard_out(&self) -> bool {
+        matches!(self.state, State::Begun { whole: true })
+    }
+
+    /// Does the curve work of message 3, which is taken off the front of `rest`: the link has keys then. Its time is still that
+    /// of its authentication, which began with message 2.
+    ///
+    /// # Errors
+    /// [`Error::Handshake`] if it does not open, [`Error::Early`] if it is not complete.
+    pub fn finish(&mut self, unfinished: Unfinished, rest: &mut Rest) -> Result<(), Error> {
+        if !self.is_heard_out() {
+            return Err(Error::Early);
+        }
+        self.state = State::Rejected;
+        let message_3 = rest.gathered().get(RECORD_HEADER_LEN..RECORD_HEADER_LEN + MESSAGE_3_LEN);
+        let secrets = unfinished.finish(message_3.ok_or(Error::Early)?)?;
+        rest.drop_front(RECORD_HEADER_LEN + MESSAGE_3_LEN);
+        self.state = State::Open(Open::new(&secrets, None));
         Ok(())
     }
 
@@ -428,6 +468,7 @@ impl ServerLink {
         self.since
             + match &self.state {
                 State::Hello | State::Foreign(_) | State::Hailed(_) => rules.handshake_deadline,
+                State::Begun { .. } => rules.auth_deadline,
                 State::Rejected => HANDSHAKE_LINGER,
                 State::Open(open) => match open.phase {
                     Phase::Greeting | Phase::Authenticating { .. } => rules.auth_deadline,
@@ -446,12 +487,34 @@ impl ServerLink {
             return Ok(());
         }
         Err(match &self.state {
-            State::Hello | State::Foreign(_) | State::Hailed(_) | State::Rejected => Error::HandshakeTimeout,
+            State::Hello | State::Foreign(_) | State::Hailed(_) | State::Begun { .. } | State::Rejected => {
+                Error::HandshakeTimeout
+            }
             State::Open(open) => match open.phase {
                 Phase::Greeting | Phase::Authenticating { .. } => Error::AuthTimeout,
                 Phase::Live | Phase::Closing => Error::HeartbeatTimeout,
             },
         })
+    }
+}
+
+impl Open {
+    /// What a handshake has left, and what its ticket said.
+    fn new(secrets: &Secrets, resumed: Option<Box<Resumed>>) -> Self {
+        let identity = resumed.as_ref().map(|resumed| &resumed.identity);
+        let peer = identity.map_or(secrets.peer, |identity| identity.device_key);
+        let origin = identity.map_or(secrets.suite, |identity| identity.origin_suite);
+        Self {
+            h: secrets.h,
+            peer: peer.map(Box::new),
+            resumed,
+            suite: secrets.suite,
+            origin,
+            phase: Phase::Greeting,
+            glitches: 0,
+            heartbeat_ms: 0,
+            transport: Transport::new(secrets),
+        }
     }
 }
 

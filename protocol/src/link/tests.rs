@@ -2,6 +2,7 @@
 
 mod pair;
 mod states;
+mod unpinned;
 
 use std::time::Duration;
 

@@ -5,20 +5,21 @@
 //! Call::write ──hello──► Hello::decode ─► answer      of a version and suite known here
 //!                        Foreign::receive             of others: passed through the gate, and not kept
 //! read_answer ◄──message 2─────────────── answer
-//!        └─► Secrets, offer
+//!        └─► Secrets, offer, and with XX message 3
 //! ```
 
 use ring::hmac;
 
 use super::gate::Gate;
-use super::handshake::{Initiator, Responder, Secrets, prologue};
-use super::keys::{PublicKey, StaticKey};
+use super::handshake::{Initiator, Responder, Secrets, Unfinished, prologue};
+use super::keys::{KeyId, PublicKey, StaticKey};
 use super::preamble::{ClearReply, Hello, Preamble, VERSION, VERSIONS, decode_offer, encode_offer};
 use super::suite::{Suite, Suites};
 use crate::buffer::Input;
 use crate::error::Error;
 use crate::limits::{
-    CLEAR_REPLY_LEN, GATE_TAG_LEN, MESSAGE_1_LEN_MAX_UNKNOWN, MESSAGE_2_LEN_MAX, RECORD_HEADER_LEN,
+    CLEAR_REPLY_LEN, GATE_TAG_LEN, MESSAGE_1_LEN_MAX_UNKNOWN, MESSAGE_2_LEN_MAX, MESSAGE_3_LEN,
+    RECORD_HEADER_LEN,
 };
 
 /// How an initiator opens a connection.
@@ -28,9 +29,8 @@ pub(crate) struct Call<'a> {
     pub(crate) suite: Suite,
     /// The suites to offer.
     pub(crate) offered: Suites,
-    /// The server's key, and its gate.
-    pub(crate) server: &'a PublicKey,
-    pub(crate) gate: &'a Gate,
+    /// The server's key, and its gate; none with XX, and with no other suite.
+    pub(crate) server: Option<(&'a PublicKey, &'a Gate)>,
     /// The ticket, or what else the suite puts into its field.
     pub(crate) ticket: &'a [u8],
     /// The secret of a ticket.
@@ -45,13 +45,17 @@ impl Call<'_> {
     /// Appends the hello.
     ///
     /// # Errors
-    /// [`Error::Ticket`] for a ticket too long to be said, and those of [`Initiator::create`]. `out` is as before then.
+    /// [`Error::Ticket`] for a ticket too long to be said, [`Error::Suite`] for a server's key where none is known or none
+    /// where one is, and those of [`Initiator::create`]. `out` is as before then.
     pub(crate) fn write(self, out: &mut Vec<u8>) -> Result<Initiator, Error> {
         let Self { suite, server, ticket, .. } = self;
+        if server.is_none() != suite.is_unpinned() {
+            return Err(Error::Suite);
+        }
         let mut preamble = Preamble {
             version: VERSION,
             suite: suite.byte(),
-            key_id: server.key_id(),
+            key_id: server.map_or_else(KeyId::default, |(key, _)| key.key_id()),
             versions: VERSIONS,
             suites: self.offered,
             ticket_len: u16::try_from(ticket.len()).map_err(|_| Error::Ticket)?,
@@ -59,7 +63,7 @@ impl Call<'_> {
         };
         let fixed = preamble.fixed();
         let mut message_1 = Vec::with_capacity(suite.message_1_len());
-        let remote = (!suite.is_ticket()).then_some(server);
+        let remote = server.map(|(key, _)| key).filter(|_| !suite.is_ticket());
         let prologue = prologue(&fixed, ticket);
         let initiator = Initiator::create(
             suite,
@@ -70,7 +74,9 @@ impl Call<'_> {
             self.ephemeral,
             &mut message_1,
         )?;
-        preamble.tag = self.gate.tag(&fixed, ticket, &message_1);
+        if let Some((_, gate)) = server {
+            preamble.tag = gate.tag(&fixed, ticket, &message_1);
+        }
         Hello { preamble, ticket, message_1: &message_1 }.encode(out);
         Ok(initiator)
     }
@@ -86,14 +92,48 @@ pub(crate) fn answer(
     suites: Suites,
     out: &mut Vec<u8>,
 ) -> Result<Secrets, Error> {
+    with_length(out, |out| responder.respond(message_1, &encode_offer(VERSIONS, suites), out))
+}
+
+/// The same with XX, where message 3 is to follow.
+///
+/// # Errors
+/// Those of [`Responder::begin`]. `out` is as before then.
+pub(crate) fn begin_answer(
+    responder: Responder<'_>,
+    message_1: &[u8],
+    suites: Suites,
+    out: &mut Vec<u8>,
+) -> Result<Unfinished, Error> {
+    with_length(out, |out| responder.begin(message_1, &encode_offer(VERSIONS, suites), out))
+}
+
+/// Appends a message with its length before it. On an error `out` is as before.
+fn with_length<T>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let length_at = out.len();
     out.extend_from_slice(&[0; RECORD_HEADER_LEN]);
-    let secrets = responder
-        .respond(message_1, &encode_offer(VERSIONS, suites), out)
-        .inspect_err(|_| out.truncate(length_at))?;
-    let length = u16::try_from(out.len() - length_at - RECORD_HEADER_LEN).expect("message 2 is short");
+    let written = write(out).inspect_err(|_| out.truncate(length_at))?;
+    let length = u16::try_from(out.len() - length_at - RECORD_HEADER_LEN).expect("the message is short");
     out[length_at..length_at + RECORD_HEADER_LEN].copy_from_slice(&length.to_be_bytes());
-    Ok(secrets)
+    Ok(written)
+}
+
+/// Gathers message 3; whether it is complete.
+///
+/// # Errors
+/// [`Error::HandshakeLength`] as soon as its length shows that it is none.
+pub(crate) fn gather_last(input: &mut Input<'_>) -> Result<bool, Error> {
+    if !input.gather(RECORD_HEADER_LEN) {
+        return Ok(false);
+    }
+    let len = usize::from(u16::from_be_bytes([input.gathered()[0], input.gathered()[1]]));
+    if len != MESSAGE_3_LEN {
+        return Err(Error::HandshakeLength(len));
+    }
+    Ok(input.gather(RECORD_HEADER_LEN + len))
 }
 
 /// Gathers message 2; whether it is complete.
@@ -116,14 +156,24 @@ pub(crate) fn gather_answer(input: &mut Input<'_>) -> Result<bool, Error> {
     Ok(input.gather(RECORD_HEADER_LEN + len))
 }
 
-/// Reads the message 2 that [`gather_answer`] found complete: the keys, and the suites the responder speaks.
+/// Reads the message 2 that [`gather_answer`] found complete: the keys, and the suites the responder speaks. With XX message 3
+/// is appended to `out`, with its length; nothing with other suites.
 ///
 /// # Errors
-/// Those of [`Initiator::consume`]; [`Error::Downgrade`] when the responder speaks a higher version that we speak, too,
+/// Those of [`Initiator::conclude`]; [`Error::Downgrade`] when the responder speaks a higher version that we speak, too,
 /// or not the one in use.
-pub(crate) fn read_answer(initiator: Initiator, input: &mut Input<'_>) -> Result<(Secrets, Suites), Error> {
+pub(crate) fn read_answer(
+    initiator: Initiator,
+    input: &mut Input<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(Secrets, Suites), Error> {
     let mut payload = Vec::new();
-    let secrets = initiator.consume(&input.gathered()[RECORD_HEADER_LEN..], &mut payload)?;
+    let message_2 = &input.gathered()[RECORD_HEADER_LEN..];
+    let secrets = if initiator.suite().is_unpinned() {
+        with_length(out, |out| initiator.conclude(message_2, &mut payload, out))?
+    } else {
+        initiator.consume(message_2, &mut payload)?
+    };
     input.gathered().clear();
     let (versions, suites) = decode_offer(&payload).ok_or(Error::Handshake)?;
     if (versions & VERSIONS).checked_ilog2() != Some(VERSION.into()) {

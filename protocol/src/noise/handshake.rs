@@ -1,9 +1,9 @@
-//! The handshake: two messages, and nothing of `snow` survives them but two keys and a hash.
+//! The handshake: two messages, with XX three, and nothing of `snow` survives them but two keys and a hash.
 //!
 //! ```text
-//! Initiator::create ──message 1──► Responder::respond ─► Secrets
-//! Initiator::consume ◄─message 2── (the same call)
-//!        └─► Secrets
+//! Initiator::create ──message 1──► Responder::respond ─► Secrets      XX: Responder::begin
+//! Initiator::consume ◄─message 2── (the same call)                        (the same call) ─► Unfinished
+//!        └─► Secrets               XX: Initiator::conclude ──message 3──► Unfinished::finish ─► Secrets
 //! ```
 //!
 //! Message 1 carries nothing and causes nothing: whoever recorded it can send it again. The responder's side is
@@ -20,7 +20,7 @@ use super::keys::{PublicKey, StaticKey};
 use super::resolver::{PREPARED, Resolver};
 use super::suite::{Cipher, Pattern, Suite};
 use crate::error::Error;
-use crate::limits::{MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN};
+use crate::limits::{MESSAGE_2_LEN_MAX, MESSAGE_2_PAYLOAD_LEN, MESSAGE_3_LEN, TAG_LEN};
 
 /// What a finished handshake leaves to one side. Wiped when dropped.
 pub struct Secrets {
@@ -32,7 +32,7 @@ pub struct Secrets {
     pub receive: [u8; 32],
     /// The handshake hash: the same on both sides and unique to this handshake. Not secret.
     pub h: [u8; 32],
-    /// The peer's static key: for the responder that of IK and KK, for the initiator the one it called.
+    /// The peer's static key: for the responder that of IK, XX and KK, for the initiator the one it called, or met with XX.
     pub peer: Option<PublicKey>,
 }
 
@@ -62,7 +62,7 @@ pub fn prologue(fixed: &[u8; 16], ticket: &[u8]) -> Vec<u8> {
     [PROLOGUE_LABEL, fixed, ticket].concat()
 }
 
-/// The answering side. It finishes in one call.
+/// The answering side. It finishes in one call, but with XX.
 pub struct Responder<'a> {
     /// The suite the initiator named and this listener allows.
     pub suite: Suite,
@@ -83,16 +83,39 @@ impl Responder<'_> {
     ///
     /// # Errors
     /// [`Error::HandshakeLength`] if message 1 has not exactly its suite's length or `payload_2` does not fit,
-    /// [`Error::Suite`] if the suite needs a key that was not given, [`Error::Handshake`] if message 1 does not
-    /// open. `out` is as before then.
+    /// [`Error::Suite`] if the suite needs a key that was not given, or a third message, [`Error::Handshake`] if message 1 does
+    /// not open. `out` is as before then.
     pub fn respond(self, message_1: &[u8], payload_2: &[u8], out: &mut Vec<u8>) -> Result<Secrets, Error> {
-        if message_1.len() != self.suite.message_1_len() {
-            return Err(Error::HandshakeLength(message_1.len()));
+        if self.suite.is_unpinned() {
+            return Err(Error::Suite);
         }
-        self.run(message_1, &mut [], payload_2, out)
+        self.check(message_1)?;
+        let start = out.len();
+        let suite = self.suite;
+        let state = self.run(message_1, &mut [], payload_2, out)?;
+        finish(suite, Role::Responder, state).inspect_err(|_| out.truncate(start))
     }
 
-    /// The same for a message 1 that carries as much payload as `payload_1` has room for. The product has none, the
+    /// The same with XX, where the keys come with message 3.
+    ///
+    /// # Errors
+    /// Those of [`Responder::respond`], and [`Error::Suite`] with any other pattern. `out` is as before then.
+    pub fn begin(self, message_1: &[u8], payload_2: &[u8], out: &mut Vec<u8>) -> Result<Unfinished, Error> {
+        if !self.suite.is_unpinned() {
+            return Err(Error::Suite);
+        }
+        self.check(message_1)?;
+        let suite = self.suite;
+        let state = Box::new(self.run(message_1, &mut [], payload_2, out)?);
+        Ok(Unfinished { suite, state })
+    }
+
+    fn check(&self, message_1: &[u8]) -> Result<(), Error> {
+        let fits = message_1.len() == self.suite.message_1_len();
+        if fits { Ok(()) } else { Err(Error::HandshakeLength(message_1.len())) }
+    }
+
+    /// What both do, for a message 1 that carries as much payload as `payload_1` has room for. The product has none, the
     /// published vectors do.
     pub(super) fn run(
         self,
@@ -100,8 +123,8 @@ impl Responder<'_> {
         payload_1: &mut [u8],
         payload_2: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Secrets, Error> {
-        let len_2 = 32 + payload_2.len() + 16;
+    ) -> Result<HandshakeState, Error> {
+        let len_2 = message_2_head(self.suite) + payload_2.len() + 16;
         if len_2 > MESSAGE_2_LEN_MAX {
             return Err(Error::HandshakeLength(len_2));
         }
@@ -111,15 +134,53 @@ impl Responder<'_> {
         state.read_message(message_1, payload_1).map_err(|_| Error::Handshake)?;
         let start = out.len();
         out.resize(start + len_2, 0);
-        let finished = state
-            .write_message(payload_2, &mut out[start..])
-            .map_err(|_| Error::Handshake)
-            .and_then(|_| finish(self.suite, Role::Responder, state));
-        if finished.is_err() {
-            out.truncate(start);
+        match state.write_message(payload_2, &mut out[start..]) {
+            Ok(_) => Ok(state),
+            Err(_) => {
+                out.truncate(start);
+                Err(Error::Handshake)
+            }
         }
-        finished
     }
+}
+
+/// A handshake of three messages on the answering side, between message 2 and message 3. It takes
+/// [`UNFINISHED_LEN_MAX`](crate::limits::UNFINISHED_LEN_MAX) bytes of memory at most, so whoever keeps some bounds their number.
+#[must_use]
+pub struct Unfinished {
+    suite: Suite,
+    state: Box<HandshakeState>,
+}
+
+impl Unfinished {
+    /// The suite it is of.
+    #[must_use]
+    pub const fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Reads message 3, which has an empty payload.
+    ///
+    /// # Errors
+    /// [`Error::HandshakeLength`] if it has not exactly [`MESSAGE_3_LEN`] bytes, [`Error::Handshake`] if it does not open.
+    pub fn finish(mut self, message_3: &[u8]) -> Result<Secrets, Error> {
+        if message_3.len() != MESSAGE_3_LEN {
+            return Err(Error::HandshakeLength(message_3.len()));
+        }
+        self.state.read_message(message_3, &mut []).map_err(|_| Error::Handshake)?;
+        finish(self.suite, Role::Responder, *self.state)
+    }
+}
+
+impl std::fmt::Debug for Unfinished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Unfinished({:?}, ***)", self.suite)
+    }
+}
+
+/// Bytes of message 2 before its payload: the ephemeral key, and with XX the sealed static one.
+const fn message_2_head(suite: Suite) -> usize {
+    if suite.is_unpinned() { 32 + 32 + 16 } else { 32 }
 }
 
 /// The asking side, between its message 1 and the answer.
@@ -129,8 +190,8 @@ pub struct Initiator {
 }
 
 impl Initiator {
-    /// Appends message 1 to `out`, without a length before it. `local` is needed by IK and KK, `remote` by all
-    /// suites but those with a ticket, `psk` by those; `ephemeral` are fresh random bytes, used for this handshake
+    /// Appends message 1 to `out`, without a length before it. `local` is needed by IK, XX and KK, `remote` by all
+    /// suites but XX and those with a ticket, `psk` by those; `ephemeral` are fresh random bytes, used for this handshake
     /// only.
     ///
     /// # Errors
@@ -158,9 +219,13 @@ impl Initiator {
     ) -> Result<Self, Error> {
         let mut state = Box::new(start(suite, Role::Initiator, material, ephemeral)?);
         let start = out.len();
-        out.resize(start + suite.message_1_len() + payload_1.len(), 0);
+        // snow wants room for a tag even where there is none, as in message 1 of XX.
+        out.resize(start + suite.message_1_len() + payload_1.len() + TAG_LEN, 0);
         match state.write_message(payload_1, &mut out[start..]) {
-            Ok(_) => Ok(Self { suite, state }),
+            Ok(len) => {
+                out.truncate(start + len);
+                Ok(Self { suite, state })
+            }
             Err(_) => {
                 out.truncate(start);
                 Err(Error::Handshake)
@@ -168,25 +233,67 @@ impl Initiator {
         }
     }
 
+    /// The suite it is of.
+    #[must_use]
+    pub const fn suite(&self) -> Suite {
+        self.suite
+    }
+
     /// Reads message 2 and appends its payload to `payload`.
     ///
     /// # Errors
     /// [`Error::HandshakeLength`] if it is shorter than its defined payload or longer than
-    /// [`MESSAGE_2_LEN_MAX`], [`Error::Handshake`] if it does not open. `payload` is as before then.
-    pub fn consume(mut self, message_2: &[u8], payload: &mut Vec<u8>) -> Result<Secrets, Error> {
-        const LEN_MIN: usize = 32 + MESSAGE_2_PAYLOAD_LEN + 16;
-        if !(LEN_MIN..=MESSAGE_2_LEN_MAX).contains(&message_2.len()) {
+    /// [`MESSAGE_2_LEN_MAX`], [`Error::Handshake`] if it does not open, [`Error::Suite`] if message 3 is to follow. `payload`
+    /// is as before then.
+    pub fn consume(self, message_2: &[u8], payload: &mut Vec<u8>) -> Result<Secrets, Error> {
+        if self.suite.is_unpinned() {
+            return Err(Error::Suite);
+        }
+        self.conclude(message_2, payload, &mut Vec::new())
+    }
+
+    /// The same with any suite: message 3, if there is one, is appended to `out`, without a length before it.
+    ///
+    /// # Errors
+    /// Those of [`Initiator::consume`] but for the last. `payload` and `out` are as before then.
+    pub fn conclude(
+        self,
+        message_2: &[u8],
+        payload: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Secrets, Error> {
+        self.run_on(message_2, payload, &[], out)
+    }
+
+    /// The same with a payload in message 3. The product has none, the published vectors do.
+    pub(super) fn run_on(
+        self,
+        message_2: &[u8],
+        payload: &mut Vec<u8>,
+        payload_3: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Secrets, Error> {
+        let head = message_2_head(self.suite) + 16;
+        if !(head + MESSAGE_2_PAYLOAD_LEN..=MESSAGE_2_LEN_MAX).contains(&message_2.len()) {
             return Err(Error::HandshakeLength(message_2.len()));
         }
-        let start = payload.len();
-        payload.resize(start + message_2.len() - 48, 0);
-        let finished = self
-            .state
-            .read_message(message_2, &mut payload[start..])
-            .map_err(|_| Error::Handshake)
-            .and_then(|_| finish(self.suite, Role::Initiator, *self.state));
+        let Self { suite, mut state } = self;
+        let (start, start_3) = (payload.len(), out.len());
+        payload.resize(start + message_2.len() - head, 0);
+        let mut write_on = || {
+            state.read_message(message_2, &mut payload[start..])?;
+            if !state.is_handshake_finished() {
+                out.resize(start_3 + MESSAGE_3_LEN + payload_3.len(), 0);
+                state.write_message(payload_3, &mut out[start_3..])?;
+            }
+            Ok(())
+        };
+        let finished = write_on()
+            .map_err(|_: snow::Error| Error::Handshake)
+            .and_then(|()| finish(suite, Role::Initiator, *state));
         if finished.is_err() {
             payload.truncate(start);
+            out.truncate(start_3);
         }
         finished
     }
@@ -223,10 +330,10 @@ pub(super) fn start(
     let pattern = suite.pattern();
     let needs_local = match (pattern, role) {
         (Pattern::Nk, Role::Initiator) | (Pattern::Nnpsk0, _) => false,
-        (Pattern::Nk, Role::Responder) | (Pattern::Ik | Pattern::Kk, _) => true,
+        (Pattern::Nk, Role::Responder) | (Pattern::Ik | Pattern::Xx | Pattern::Kk, _) => true,
     };
     let needs_remote = match (pattern, role) {
-        (Pattern::Nk | Pattern::Ik, Role::Responder) | (Pattern::Nnpsk0, _) => false,
+        (Pattern::Nk | Pattern::Ik, Role::Responder) | (Pattern::Xx | Pattern::Nnpsk0, _) => false,
         (Pattern::Nk | Pattern::Ik, Role::Initiator) | (Pattern::Kk, _) => true,
     };
     let local = material.local.filter(|_| needs_local);
@@ -278,6 +385,7 @@ fn params(suite: Suite) -> NoiseParams {
     let (pattern, modifiers) = match suite.pattern() {
         Pattern::Nk => (HandshakePattern::NK, vec![]),
         Pattern::Ik => (HandshakePattern::IK, vec![]),
+        Pattern::Xx => (HandshakePattern::XX, vec![]),
         Pattern::Nnpsk0 => (HandshakePattern::NN, vec![HandshakeModifier::Psk(0)]),
         Pattern::Kk => (HandshakePattern::KK, vec![]),
     };

@@ -5,7 +5,7 @@
 pub const CLEAR_SUITE: u8 = 15;
 
 /// A Noise protocol this version speaks. The number is the byte in the preamble. SPEC.md, section 4.1 lists those that
-/// have a number and are not served yet: XX, hybrids with a KEM, and the Chinese commercial suites.
+/// have a number and are not served yet: hybrids with a KEM, and the Chinese commercial suites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Suite {
@@ -17,6 +17,10 @@ pub enum Suite {
     IkChaChaPoly = 3,
     /// `Noise_IK_25519_AESGCM_SHA256`.
     IkAesGcm = 4,
+    /// `Noise_XX_25519_ChaChaPoly_SHA256`: no key is known beforehand, both are sent.
+    XxChaChaPoly = 5,
+    /// `Noise_XX_25519_AESGCM_SHA256`.
+    XxAesGcm = 6,
     /// `Noise_NNpsk0_25519_ChaChaPoly_SHA256`: resumption by ticket.
     Nnpsk0ChaChaPoly = 7,
     /// `Noise_NNpsk0_25519_AESGCM_SHA256`.
@@ -34,6 +38,8 @@ pub enum Pattern {
     Nk,
     /// The responder's key is known, the initiator's is sent.
     Ik,
+    /// No key is known, both are sent: the only pattern of three messages.
+    Xx,
     /// No static keys, a secret from a ticket.
     Nnpsk0,
     /// Both keys are known.
@@ -52,11 +58,13 @@ pub enum Cipher {
 
 impl Suite {
     /// All suites, by number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NkChaChaPoly,
         Self::NkAesGcm,
         Self::IkChaChaPoly,
         Self::IkAesGcm,
+        Self::XxChaChaPoly,
+        Self::XxAesGcm,
         Self::Nnpsk0ChaChaPoly,
         Self::Nnpsk0AesGcm,
         Self::KkChaChaPoly,
@@ -77,6 +85,8 @@ impl Suite {
             2 => Some(Self::NkAesGcm),
             3 => Some(Self::IkChaChaPoly),
             4 => Some(Self::IkAesGcm),
+            5 => Some(Self::XxChaChaPoly),
+            6 => Some(Self::XxAesGcm),
             7 => Some(Self::Nnpsk0ChaChaPoly),
             8 => Some(Self::Nnpsk0AesGcm),
             9 => Some(Self::KkChaChaPoly),
@@ -97,6 +107,7 @@ impl Suite {
         match self {
             Self::NkChaChaPoly | Self::NkAesGcm => Pattern::Nk,
             Self::IkChaChaPoly | Self::IkAesGcm => Pattern::Ik,
+            Self::XxChaChaPoly | Self::XxAesGcm => Pattern::Xx,
             Self::Nnpsk0ChaChaPoly | Self::Nnpsk0AesGcm => Pattern::Nnpsk0,
             Self::KkChaChaPoly | Self::KkAesGcm => Pattern::Kk,
         }
@@ -106,10 +117,14 @@ impl Suite {
     #[must_use]
     pub const fn cipher(self) -> Cipher {
         match self {
-            Self::NkChaChaPoly | Self::IkChaChaPoly | Self::Nnpsk0ChaChaPoly | Self::KkChaChaPoly => {
-                Cipher::ChaChaPoly
+            Self::NkChaChaPoly
+            | Self::IkChaChaPoly
+            | Self::XxChaChaPoly
+            | Self::Nnpsk0ChaChaPoly
+            | Self::KkChaChaPoly => Cipher::ChaChaPoly,
+            Self::NkAesGcm | Self::IkAesGcm | Self::XxAesGcm | Self::Nnpsk0AesGcm | Self::KkAesGcm => {
+                Cipher::AesGcm
             }
-            Self::NkAesGcm | Self::IkAesGcm | Self::Nnpsk0AesGcm | Self::KkAesGcm => Cipher::AesGcm,
         }
     }
 
@@ -119,7 +134,15 @@ impl Suite {
         match self.pattern() {
             Pattern::Nk | Pattern::Nnpsk0 | Pattern::Kk => 32 + 16,
             Pattern::Ik => 32 + 32 + 16 + 16,
+            Pattern::Xx => 32,
         }
+    }
+
+    /// Whether both static keys are sent and none is known: on such a link nothing is proved to the initiator, and message 3
+    /// follows message 2.
+    #[must_use]
+    pub const fn is_unpinned(self) -> bool {
+        matches!(self.pattern(), Pattern::Xx)
     }
 
     /// Whether this suite resumes by ticket.
@@ -157,6 +180,8 @@ impl Suite {
             Self::NkAesGcm => "Noise_NK_25519_AESGCM_SHA256",
             Self::IkChaChaPoly => "Noise_IK_25519_ChaChaPoly_SHA256",
             Self::IkAesGcm => "Noise_IK_25519_AESGCM_SHA256",
+            Self::XxChaChaPoly => "Noise_XX_25519_ChaChaPoly_SHA256",
+            Self::XxAesGcm => "Noise_XX_25519_AESGCM_SHA256",
             Self::Nnpsk0ChaChaPoly => "Noise_NNpsk0_25519_ChaChaPoly_SHA256",
             Self::Nnpsk0AesGcm => "Noise_NNpsk0_25519_AESGCM_SHA256",
             Self::KkChaChaPoly => "Noise_KK_25519_ChaChaPoly_SHA256",
@@ -221,6 +246,12 @@ impl Suites {
         Self(self.0 & !other.0)
     }
 
+    /// Whether there are some, and all of them are [unpinned](Suite::is_unpinned).
+    #[must_use]
+    pub const fn are_unpinned(self) -> bool {
+        !self.is_empty() && self.without(Self::of(&[Suite::XxChaChaPoly, Suite::XxAesGcm])).is_empty()
+    }
+
     /// The suites in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
@@ -253,9 +284,22 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_proved_by_all_but_the_suites_of_tickets() {
-        assert!(Suite::ALL.into_iter().all(|suite| suite.proves_server() != suite.is_ticket()));
-        assert!(Suite::ALL.into_iter().any(Suite::is_ticket));
+    fn a_server_is_proved_by_all_but_the_suites_of_tickets_and_those_without_a_pin() {
+        let proves_none = |suite: Suite| suite.is_ticket() || suite.is_unpinned();
+        assert!(Suite::ALL.into_iter().all(|suite| suite.proves_server() != proves_none(suite)));
+        assert!(
+            Suite::ALL.into_iter().any(Suite::is_ticket) && Suite::ALL.into_iter().any(Suite::is_unpinned)
+        );
+    }
+
+    #[test]
+    fn a_set_is_unpinned_if_all_of_it_is_and_it_is_not_empty() {
+        let unpinned = |suites: &[Suite]| Suites::of(suites).are_unpinned();
+        assert!(unpinned(&[Suite::XxAesGcm]) && unpinned(&[Suite::XxAesGcm, Suite::XxChaChaPoly]));
+        assert!(!unpinned(&[]) && !unpinned(&[Suite::XxAesGcm, Suite::NkAesGcm]));
+        for suite in Suite::ALL {
+            assert_eq!(unpinned(&[suite]), suite.is_unpinned(), "{suite:?}");
+        }
     }
 
     #[test]

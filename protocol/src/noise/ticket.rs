@@ -377,7 +377,7 @@ impl GroupKey {
 
 /// Whether a chain of tickets can begin with this suite.
 const fn is_origin(suite: Suite) -> bool {
-    !suite.is_ticket() && !suite.is_stream()
+    !suite.is_ticket() && !suite.is_stream() && !suite.is_unpinned()
 }
 
 /// The first `N` bytes of a hash.

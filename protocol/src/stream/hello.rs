@@ -157,8 +157,7 @@ pub(super) fn dial(mode: &Mode, ephemeral: &Ephemeral, out: &mut Vec<u8>) -> Res
     let call = Call {
         suite: *suite,
         offered: Suites::NONE,
-        server: remote,
-        gate: &Gate::new(remote),
+        server: Some((remote, &Gate::new(remote))),
         // In the place of a ticket stands which key the gateway has.
         ticket: &local.public().key_id().0,
         psk: None,
@@ -263,6 +262,6 @@ const TICKET_LEN_AT: usize = 14;
 /// Reads the message 2 that was gathered. The suite is configured and never negotiated, so only the version could have
 /// been talked down.
 pub(super) fn finish(initiator: Initiator, input: &mut Input<'_>) -> Result<Records, Error> {
-    let (secrets, _) = exchange::read_answer(initiator, input)?;
+    let (secrets, _) = exchange::read_answer(initiator, input, &mut Vec::new())?;
     Ok(Records::Sealed(Transport::new(&secrets)))
 }

@@ -10,7 +10,7 @@ use protocol::link::{Acceptor, ClientLink, Dial, ServerLink};
 use protocol::noise::preamble::{Hello, Preamble, VERSIONS, encode_offer};
 use protocol::noise::ticket::Identity;
 use protocol::noise::{
-    CLEAR_SUITE, Cipher, Gate, Initiator, PublicKey, Secrets, StaticKey, Suite, Suites, prologue,
+    CLEAR_SUITE, Cipher, Gate, Initiator, Pattern, PublicKey, StaticKey, Suite, Suites, prologue,
 };
 use protocol::stream::gateway::Introduction;
 use protocol::stream::{Access, BackendStream, GatewayStream, Mode, Params};
@@ -33,6 +33,13 @@ pub(crate) fn file() -> Json {
     for suite in [Suite::Nnpsk0ChaChaPoly, Suite::Nnpsk0AesGcm] {
         cases.push(link("a handshake with a ticket", suite, Suites::NONE));
     }
+    for suite in [Suite::XxChaChaPoly, Suite::XxAesGcm] {
+        cases.push(link(
+            "a handshake without a server key, on a listener of such suites only",
+            suite,
+            Suites::NONE,
+        ));
+    }
     let better = Suites::of(&[Suite::IkChaChaPoly, Suite::NkAesGcm]);
     cases.push(link("more suites are offered than the one in use", Suite::NkChaChaPoly, better));
     cases.extend([Suite::KkChaChaPoly, Suite::KkAesGcm].map(stream));
@@ -42,7 +49,8 @@ pub(crate) fn file() -> Json {
             "about",
             "Handshakes of SPEC.md, sections 3, 4 and 11.2: from the keys to the keys of the records. The initiator is the \
              client of a link (suites 1 to 8) or the gateway of a stream (9, 10, 15); server_secret and server_public \
-             (S_pub) are the responder's. answer is length and message 2. The initiator seals with key_up and opens \
+             (S_pub) are the responder's, which with suites 5 and 6 the initiator does not know. answer is length and message 2; message_3 \
+             follows with these suites. The initiator seals with key_up and opens \
              with key_down, both counters at 0."
                 .into(),
         ),
@@ -66,7 +74,7 @@ fn link(name: &str, suite: Suite, better: Suites) -> Json {
         Cipher::AesGcm => Suite::NkAesGcm,
     };
     let allowed = if suite.is_ticket() { Suites::of(&[origin, suite]) } else { Suites::of(&[suite]) };
-    let device = matches!(suite, Suite::IkChaChaPoly | Suite::IkAesGcm).then_some(DEVICE_SECRET);
+    let device = matches!(suite.pattern(), Pattern::Ik | Pattern::Xx).then_some(DEVICE_SECRET);
     let sealed = || ticket(&Identity { origin_suite: origin, ..identity() });
     let ticket = if suite.is_ticket() { sealed() } else { Vec::new() };
     let parties = Parties {
@@ -85,30 +93,47 @@ fn link(name: &str, suite: Suite, better: Suites) -> Json {
 
 /// Both machines: hello, answer and the hash they have in the end.
 fn link_exchange(parties: &Parties<'_>, better: Suites, acceptor: &Acceptor) -> (Vec<u8>, Vec<u8>, [u8; 32]) {
-    let gate = Gate::new(&parties.server);
-    let dial = Dial {
-        server: &parties.server,
-        gate: &gate,
-        suite: parties.suite,
-        better,
-        served: Suites::NONE,
-        device_key: parties.initiator.as_ref().map(|(_, key)| key),
-        ticket: parties.psk.map(|psk| (parties.ticket, psk)),
-    };
     let (mut hello, mut answer) = (Vec::new(), Vec::new());
-    let mut client = ClientLink::dial(&dial, INITIATOR_EPHEMERAL, Time::ZERO, &mut hello).expect("good keys");
+    let mut client = dial(parties, better, &mut hello);
     let (mut server, mut chunk) = (ServerLink::new(Time::ZERO), hello.clone());
     let mut input = Input::new(&mut chunk, Rest::default());
     assert_eq!(server.hail(&mut input, acceptor, &mut answer), Ok(true));
-    server
+    let unfinished = server
         .handshake(&hello, acceptor, RESPONDER_EPHEMERAL, Time::ZERO, NOW, &mut answer)
         .expect("a good hello");
     let mut chunk = answer.clone();
     let mut input = Input::new(&mut chunk, Rest::default());
     assert_eq!(client.receive(&mut input, Time::ZERO), Ok(None));
+    if let Some(unfinished) = unfinished {
+        let mut said = vec![0, 0, 1];
+        client.seal(&mut said, 0, 16);
+        let mut input = Input::new(&mut said, Rest::default());
+        assert_eq!(server.hear_last(&mut input), Ok(true));
+        server.finish(unfinished, &mut input.into_rest()).expect("a good message 3");
+    }
     let (h, suite, _) = server.binding().expect("there are keys");
     assert_eq!((client.handshake_hash(), suite), (Some(h), parties.suite));
     (hello, answer, *h)
+}
+
+fn dial(parties: &Parties<'_>, better: Suites, hello: &mut Vec<u8>) -> ClientLink {
+    let device_key = parties.initiator.as_ref().map(|(_, key)| key);
+    let dialled = if parties.suite.is_unpinned() {
+        let device_key = device_key.expect("XX proves one");
+        ClientLink::dial_unpinned(parties.suite, better, device_key, INITIATOR_EPHEMERAL, Time::ZERO, hello)
+    } else {
+        let dial = Dial {
+            server: &parties.server,
+            gate: &Gate::new(&parties.server),
+            suite: parties.suite,
+            better,
+            served: Suites::NONE,
+            device_key,
+            ticket: parties.psk.map(|psk| (parties.ticket, psk)),
+        };
+        ClientLink::dial(&dial, INITIATOR_EPHEMERAL, Time::ZERO, hello)
+    };
+    dialled.expect("good keys")
 }
 
 fn stream(suite: Suite) -> Json {
@@ -175,8 +200,9 @@ fn show(name: &str, parties: &Parties<'_>, hello: &[u8], answer: &[u8], offer: [
     assert_eq!((len, parsed.ticket), (hello.len(), parties.ticket));
     let fixed = parsed.preamble.fixed();
     let prologue = prologue(&fixed, parties.ticket);
-    let mut payload = Vec::new();
-    let secrets = again(parties, &prologue, parsed.message_1, &answer[2..], &mut payload);
+    let (mut payload, mut message_3) = (Vec::new(), Vec::new());
+    let initiator = again(parties, &prologue, parsed.message_1);
+    let secrets = initiator.conclude(&answer[2..], &mut payload, &mut message_3).expect("a good answer");
     assert_eq!(payload, offer);
     let mut all = vec![("name", name.into()), ("suite", suite.byte().into()), ("noise", suite.name().into())];
     all.push(("server_secret", Json::hex(SERVER_SECRET)));
@@ -196,7 +222,9 @@ fn show(name: &str, parties: &Parties<'_>, hello: &[u8], answer: &[u8], offer: [
     all.push(("preamble", show_preamble(&parsed.preamble)));
     all.push(("fixed", Json::hex(fixed)));
     all.push(("ticket", Json::hex(parties.ticket)));
-    all.push(("gate_key", Json::hex(gate_key(&parties.server))));
+    if !suite.is_unpinned() {
+        all.push(("gate_key", Json::hex(gate_key(&parties.server))));
+    }
     all.push(("tag", Json::hex(parsed.preamble.tag)));
     all.push(("prologue", Json::hex(&prologue)));
     all.push(("message_1", Json::hex(parsed.message_1)));
@@ -204,6 +232,9 @@ fn show(name: &str, parties: &Parties<'_>, hello: &[u8], answer: &[u8], offer: [
     all.push(("offer", Json::hex(offer)));
     all.push(("message_2", Json::hex(&answer[2..])));
     all.push(("answer", Json::hex(answer)));
+    if suite.is_unpinned() {
+        all.push(("message_3", Json::hex(&message_3)));
+    }
     all.push(("h", Json::hex(secrets.h)));
     all.push(("key_up", Json::hex(secrets.send)));
     all.push(("key_down", Json::hex(secrets.receive)));
@@ -224,23 +255,17 @@ fn show_preamble(preamble: &Preamble) -> Json {
     ])
 }
 
-fn again(
-    parties: &Parties<'_>,
-    prologue: &[u8],
-    message_1: &[u8],
-    message_2: &[u8],
-    payload: &mut Vec<u8>,
-) -> Secrets {
+fn again(parties: &Parties<'_>, prologue: &[u8], message_1: &[u8]) -> Initiator {
     let mut made = Vec::new();
     let initiator = Initiator::create(
         parties.suite,
         parties.initiator.as_ref().map(|(_, key)| key),
-        (!parties.suite.is_ticket()).then_some(&parties.server),
+        parties.suite.proves_server().then_some(&parties.server),
         parties.psk,
         prologue,
         INITIATOR_EPHEMERAL,
         &mut made,
     );
     assert_eq!(made, message_1);
-    initiator.expect("good keys").consume(message_2, payload).expect("a good answer")
+    initiator.expect("good keys")
 }

@@ -88,7 +88,9 @@ pub(crate) fn at_link(hello: &[u8], wall: UnixMillis) -> Answer {
     let hailed = server.hail(&mut input, &acceptor, &mut bytes);
     let waited = hailed == Ok(false);
     let judged = match hailed {
-        Ok(true) => server.handshake(hello, &acceptor, RESPONDER_EPHEMERAL, Time::ZERO, wall, &mut bytes),
+        Ok(true) => {
+            server.handshake(hello, &acceptor, RESPONDER_EPHEMERAL, Time::ZERO, wall, &mut bytes).map(|_| ())
+        }
         Ok(false) => server.expire(&RULES, server.deadline(&RULES)),
         Err(error) => Err(error),
     };

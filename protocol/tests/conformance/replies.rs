@@ -131,7 +131,7 @@ fn the_tag() -> Vec<Case> {
         case(6, Link, "the same in a suite that is not known", {
             Recipe { key: stranger, ..foreign(1, 11) }.hello()
         }),
-        case(6, Link, "XX as section 4.4 will have it: key id and tag are zeros", {
+        case(6, Link, "XX, which is not served here: key id and tag are zeros", {
             let mut xx =
                 Recipe { ticket: Vec::new(), message_1: Message1::Filler(32), ..foreign(1, 5) }.hello();
             xx[6..10].fill(0);

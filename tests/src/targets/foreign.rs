@@ -20,7 +20,7 @@ use protocol::stream::{Access, BackendStream, Params};
 use protocol::{Error, Time};
 
 use super::layout::{Made, clear_reply, is_clear};
-use super::parties::{ANSWERING, LINK_SUITES, NARROW_SUITES, PARTIES};
+use super::parties::{ANSWERING, LINK_SUITES, NARROW_SUITES, PARTIES, UNPINNED_SUITES};
 use super::script::{Script, Writer, pieces};
 use super::{Arrivals, Seed};
 
@@ -81,11 +81,12 @@ enum Verdict {
 
 impl Case {
     fn read(script: &mut Script<'_>) -> Self {
-        let door = match script.byte() % 4 {
+        let door = match script.byte() % 5 {
             0 => Door::Listener(&PARTIES.acceptor, &LINK_SUITES),
             1 => Door::Listener(&PARTIES.narrow, &NARROW_SUITES),
             2 => Door::Backend,
-            _ => Door::ClearBackend,
+            3 => Door::ClearBackend,
+            _ => Door::Listener(&PARTIES.unpinned, &UNPINNED_SUITES),
         };
         let (flags, key) = (script.byte(), script.byte());
         let [version, suite, versions, high, middle, low] = script.array();
@@ -139,6 +140,9 @@ impl Case {
             let (suites, public) = self.door.speaks();
             Verdict::Reply(error, clear_reply(reason, suites, public.key_id(), 0))
         };
+        if self.is_ungated() {
+            return self.ungated_verdict();
+        }
         if self.key == Key::Retired {
             return reply(Error::RetiredKey, 3);
         }
@@ -167,6 +171,21 @@ impl Case {
         }
     }
 
+    /// Whether there is no gate: where all come without a key, for such a hello.
+    fn is_ungated(&self) -> bool {
+        let is_open = matches!(self.door, Door::Listener(_, suites) if Suites::of(suites).are_unpinned());
+        is_open && self.known().is_some_and(Suite::is_unpinned)
+    }
+
+    fn ungated_verdict(&self) -> Verdict {
+        let made = &self.made;
+        let is_blank = made.key_id == KeyId::default() && self.hello[16..PREAMBLE_LEN] == [0; 16];
+        if !is_blank || !made.offers_version() || !made.offers_suite() || !made.ticket.is_empty() {
+            return Verdict::Silence(vec![Error::Preamble]);
+        }
+        if self.behind.is_empty() { Verdict::Served } else { Verdict::Silence(vec![Error::Early]) }
+    }
+
     /// Lines 2 to 7 of the table: whatever of them applies, nothing is said.
     fn silent_findings(&self) -> Vec<Error> {
         let (made, length) = (&self.made, self.made.message_1.len());
@@ -175,7 +194,7 @@ impl Case {
             || (1..=MESSAGE_1_LEN_MAX_UNKNOWN).contains(&length),
             |suite| length == suite.message_1_len(),
         );
-        let is_stranger = self.key == Key::Unknown || !self.is_tagged;
+        let is_stranger = !self.is_ungated() && (self.key == Key::Unknown || !self.is_tagged);
         let findings = [
             (made.version == 0 || made.ticket.len() > ticket_len_max, Error::Preamble),
             (!is_length, Error::HandshakeLength(length)),
@@ -369,6 +388,7 @@ const LISTENER: u8 = 0;
 const NARROW: u8 = 1;
 const BACKEND: u8 = 2;
 const CLEAR_BACKEND: u8 = 3;
+const UNPINNED: u8 = 4;
 const CURRENT: u8 = 0;
 const RETIRED: u8 = 1;
 const UNKNOWN: u8 = 2;
@@ -443,6 +463,11 @@ fn at_listeners(future: Hello, hybrid: Hello) -> Vec<(&'static str, Hello)> {
         ("ours-suite-not-offered", Hello { suites: 0xff_fffd, ..HONEST }),
         ("ours-version-not-offered", Hello { versions: 0xfd, ..HONEST }),
         ("stream-suite", Hello { ticket: 4, suites: 0, ..Hello::suite(9, 48) }),
+        ("unpinned", Hello { door: UNPINNED, flags: NO_TAG, key: NONE, ..Hello::suite(5, 32) }),
+        ("unpinned-tagged", Hello { door: UNPINNED, ..Hello::suite(6, 32) }),
+        ("unpinned-wrong-length", Hello { door: UNPINNED, flags: NO_TAG, key: NONE, ..Hello::suite(6, 33) }),
+        ("unpinned-stranger", Hello { door: UNPINNED, flags: WRONG_TAG, ..HONEST }),
+        ("unpinned-other-suite", Hello { door: UNPINNED, ..HONEST }),
         ("clear", Hello { suites: 0, flags: NO_TAG, key: NONE, ..Hello::suite(15, 0) }),
     ]
 }

@@ -5,6 +5,7 @@
 //! mode 1  suite, flags, cuts, payload of message 2, edits, more bytes      a client
 //! mode 2  flags, cuts, hello               a backend
 //! mode 3  suite, flags, cuts, edits, more bytes                            a gateway that dials
+//! mode 4  suite, flags, cuts, edits of message 3, more bytes               a gateway's link whose client has no key
 //! ```
 //!
 //! A hello's tag is made good again after the fuzzer has changed it, if a flag wants that: otherwise nothing behind
@@ -13,8 +14,9 @@
 
 use std::sync::Arc;
 
-use protocol::limits::{HELLO_LEN_MAX, MESSAGE_2_LEN_MAX};
-use protocol::link::{Acceptor, ServerLink};
+use protocol::buffer::{Input, Rest};
+use protocol::limits::{HELLO_LEN_MAX, MESSAGE_2_LEN_MAX, MESSAGE_3_LEN};
+use protocol::link::{Acceptor, ClientLink, ServerLink};
 use protocol::noise::preamble::{Hello, VERSIONS, decode_offer, encode_offer};
 use protocol::noise::{Responder, Suite, Suites, prologue};
 use protocol::stream::gateway::Introduction;
@@ -22,18 +24,19 @@ use protocol::stream::{Access, BackendStream, GatewayStream, Mode, Params};
 use protocol::{Error, Time};
 
 use super::layout::{clear_reply, is_tagged, is_whole, tag};
-use super::parties::{ANSWERING, ASKING, LINK_SUITES, NARROW_SUITES, PARTIES, PSK, WALL};
+use super::parties::{ANSWERING, ASKING, LINK_SUITES, NARROW_SUITES, PARTIES, PSK, UNPINNED_SUITES, WALL};
 use super::script::{Script, Writer, pieces};
 use super::{Arrivals, Seed};
 
 /// The body of this target: 1 when a handshake was finished.
 pub fn run(data: &[u8]) -> usize {
     let mut script = Script::new(data);
-    usize::from(match script.byte() % 4 {
+    usize::from(match script.byte() % 5 {
         0 => server(&mut script),
         1 => client(&mut script),
         2 => backend(&mut script),
-        _ => gateway(&mut script),
+        3 => gateway(&mut script),
+        _ => unpinned(&mut script),
     })
 }
 
@@ -76,8 +79,8 @@ fn server(script: &mut Script<'_>) -> bool {
     let said = answer.split_off(6);
     assert_eq!(answer, b"before");
     match result {
-        Ok(()) => {
-            assert!(server.is_open() && server.binding().is_some());
+        Ok(ref unfinished) => {
+            assert!(unfinished.is_none() && server.is_open() && server.binding().is_some());
             assert_eq!(usize::from(u16::from_be_bytes([said[0], said[1]])), said.len() - 2);
         }
         Err(error) => {
@@ -240,6 +243,51 @@ fn gateway(script: &mut Script<'_>) -> bool {
     open
 }
 
+/// Message 3, and what comes behind it. A hello of the fuzzer's own meets the gate of `foreign.rs`.
+fn unpinned(script: &mut Script<'_>) -> bool {
+    let suite = UNPINNED_SUITES[usize::from(script.byte()) % UNPINNED_SUITES.len()];
+    let (flags, cuts, edits) = (script.byte(), script.bytes(), script.bytes());
+    let mut hello = Vec::new();
+    let key = &PARTIES.device;
+    let client = ClientLink::dial_unpinned(suite, Suites::NONE, key, ASKING, Time::ZERO, &mut hello);
+    let mut client = client.expect("the key fits the suite");
+    let (hailed, mut server, mut answer) = hail(&hello, &[], &PARTIES.unpinned);
+    assert_eq!((hailed, answer.len()), (Ok(true), 0));
+    let begun = server.handshake(&hello, &PARTIES.unpinned, ANSWERING, Time::ZERO, WALL, &mut answer);
+    let unfinished = begun.expect("an honest hello").expect("message 3 is to come");
+    let heard = Arrivals::new().arrive(&mut answer, |input| client.receive(input, Time::ZERO).map(|_| ()));
+    assert!(heard.is_ok() && client.is_open());
+    let mut said = Vec::new();
+    if flags & RAW == 0 {
+        said = vec![0, 0, 2, 0xba, 0x06];
+        client.seal(&mut said, 0, 1000);
+    }
+    let touched = edit(&mut said, edits);
+    said.extend_from_slice(script.rest());
+    let is_touched = said.get(..2 + MESSAGE_3_LEN).is_none() || touched || flags & RAW != 0;
+    let (mut rest, mut heard) = (Rest::default(), Ok(false));
+    for piece in pieces(&mut said, cuts) {
+        let mut input = Input::new(piece, rest);
+        if heard == Ok(false) {
+            heard = server.hear_last(&mut input);
+        }
+        rest = input.into_rest();
+    }
+    assert_eq!(server.is_heard_out(), heard == Ok(true));
+    assert!(heard.err().and_then(Error::close_code).is_none(), "a stranger is met with silence");
+    let before = rest.len();
+    let finished = server.finish(unfinished, &mut rest);
+    assert_eq!(finished.is_ok(), server.is_open());
+    assert!(is_touched || finished.is_ok(), "an honest client is refused");
+    if finished.is_ok() {
+        assert_eq!(rest.len() + 2 + MESSAGE_3_LEN, before, "what came behind it is kept");
+        let (h, used, peer) = server.binding().expect("there are keys");
+        assert_eq!((Some(h), used), (client.handshake_hash(), suite));
+        assert_eq!(peer, Some(&PARTIES.device.public()));
+    }
+    finished.is_ok()
+}
+
 fn new_backend() -> BackendStream {
     let access = Arc::new(Access::kk(PARTIES.backend.clone(), vec![PARTIES.gateway.public()]));
     BackendStream::new(access, Params::default(), b"b", vec!["echo".to_owned()], ANSWERING, Time::ZERO)
@@ -266,8 +314,25 @@ fn edit(bytes: &mut [u8], edits: &[u8]) -> bool {
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
     let nk = PARTIES.dial(Suite::NkChaChaPoly, Suites::NONE).0;
-    let reply = hail(&changed_and_tagged(&nk, 5, 6), &[], &PARTIES.acceptor).2;
-    [at_links(&nk), at_clients(&reply), at_streams(&nk, &reply)].concat()
+    let reply = hail(&changed_and_tagged(&nk, 5, 11), &[], &PARTIES.acceptor).2;
+    [at_links(&nk), at_clients(&reply), at_streams(&nk, &reply), without_pins()].concat()
+}
+
+fn without_pins() -> Vec<Seed> {
+    let unpinned = |suite, flags, edits: &[u8], more: &[u8]| {
+        let head = Writer::default().byte(4).byte(suite).byte(flags).bytes(&[40]);
+        head.bytes(edits).rest(more).done()
+    };
+    vec![
+        ("unpinned-chachapoly", unpinned(0, 0, &[], &[])),
+        ("unpinned-aesgcm", unpinned(1, 0, &[], b"more")),
+        ("unpinned-behind-touched", unpinned(1, 0, &[0, 70, 1], &[])),
+        ("unpinned-key-touched", unpinned(0, 0, &[0, 20, 1], &[])),
+        ("unpinned-tag-touched", unpinned(0, 0, &[0, 60, 0x80], &[])),
+        ("unpinned-wrong-length", unpinned(0, RAW, &[], &[0, 65])),
+        ("unpinned-cut-off", unpinned(0, RAW, &[], &[&[0, 64][..], &[7; 63]].concat())),
+        ("unpinned-made-up", unpinned(1, RAW, &[], &[&[0, 64][..], &[7; 64]].concat())),
+    ]
 }
 
 fn at_links(nk: &[u8]) -> Vec<Seed> {
@@ -301,7 +366,7 @@ fn at_links(nk: &[u8]) -> Vec<Seed> {
         ("link-version-not-offered", server(TAGGED, &changed(10, 4))),
         ("link-unknown-version", server(TAGGED, &changed(4, 9))),
         ("link-unknown-version-wrong-tag", server(0, &changed(4, 9))),
-        ("link-reserved-suite", server(TAGGED, &changed(5, 6))),
+        ("link-reserved-suite", server(TAGGED, &changed(5, 11))),
         ("link-retired-key", server(TAGGED_RETIRED, &retired)),
         ("link-bad-point", server(TAGGED, &[&nk[..34], &[0; 48]].concat())),
         ("link-wrong-tag", server(0, &changed(20, 0))),

@@ -20,6 +20,8 @@ pub(super) const LINK_SUITES: [Suite; 6] = [
     Suite::Nnpsk0ChaChaPoly,
     Suite::Nnpsk0AesGcm,
 ];
+/// Those of a listener whose clients have no server key.
+pub(super) const UNPINNED_SUITES: [Suite; 2] = [Suite::XxChaChaPoly, Suite::XxAesGcm];
 /// Those that a narrow listener allows.
 pub(super) const NARROW_SUITES: [Suite; 2] = [Suite::NkChaChaPoly, Suite::Nnpsk0ChaChaPoly];
 /// Ephemeral secret of whoever asks.
@@ -38,6 +40,8 @@ pub(super) struct Parties {
     pub(super) acceptor: Acceptor,
     /// The same keys, but tickets and most suites are refused.
     pub(super) narrow: Acceptor,
+    /// The same keys, for clients that have none of them. (A listener of a gateway has a key of its own for that.)
+    pub(super) unpinned: Acceptor,
     pub(super) key: StaticKey,
     pub(super) server: PublicKey,
     pub(super) gate: Gate,
@@ -60,6 +64,7 @@ impl Parties {
         let ticket = tickets.issue(&identity(server), &[0x99; 16]).expect("a good identity");
         Self {
             narrow: Acceptor::new(key.clone(), Suites::of(&NARROW_SUITES), &[retired], None),
+            unpinned: Acceptor::new(key.clone(), Suites::of(&UNPINNED_SUITES), &[retired], None),
             acceptor: Acceptor::new(key.clone(), Suites::of(&LINK_SUITES), &[retired], Some(tickets)),
             key,
             server,

@@ -56,7 +56,8 @@ pub fn run(data: &[u8]) -> usize {
             assert!(!is_touched && case.is_worth_something() && !case.is_psk, "an honest client is refused");
             assert!(answer.is_empty(), "a wrong psk is answered");
         }
-        Ok(()) => {
+        Ok(ref unfinished) => {
+            assert!(unfinished.is_none());
             assert!(!is_touched && case.is_worth_something() && case.is_psk, "a ticket is worth too much");
             assert_eq!(hear(&mut client, answer), None);
             case.check_open(&mut link, &client, &ticket);

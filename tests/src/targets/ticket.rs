@@ -67,7 +67,7 @@ pub(super) fn is_good(identity: &Identity, now: UnixMillis) -> bool {
 /// What a ticket can say at all. A chain that began with IK has the key that was proved then.
 pub(super) fn can_be_said(identity: &Identity) -> bool {
     let (ids, origin) = (1..=64, identity.origin_suite);
-    let has_origin = !origin.is_ticket() && !origin.is_stream();
+    let has_origin = !origin.is_ticket() && !origin.is_stream() && !origin.is_unpinned();
     let ends = [identity.token_exp, identity.end];
     ids.contains(&identity.user.len())
         && ids.contains(&identity.device.len())

@@ -18,7 +18,7 @@ use crate::Totals;
 use crate::backend::{Desk, Order, SMALL};
 use crate::blunder;
 use crate::client::DEVICES;
-use crate::settings::{PORT, address_of, wall};
+use crate::settings::{PORT, address_of, device_key, wall};
 
 pub(crate) struct Carried {
     /// No other stream has it.
@@ -345,6 +345,9 @@ impl Carried {
     }
 
     fn judge(&mut self, asked: &Authenticate<'_>, desk: &mut Desk, now: Time, rng: &mut Rng) {
+        let is_unpinned =
+            u8::try_from(asked.suite).ok().and_then(Suite::from_byte).is_some_and(Suite::is_unpinned);
+        assert!(!is_unpinned || asked.peer_key == device_key().public().0, "a backend could not judge");
         let accepted = desk.calm || !rng.one_in(10);
         // A verdict that makes no sense is none: its client is put off, and nobody else hears of it.
         let user = if desk.calm || !rng.one_in(30) { asked.token } else { &[] };

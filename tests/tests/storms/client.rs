@@ -18,7 +18,7 @@ use crate::Totals;
 use crate::balancer::Way;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
-use crate::settings::{GRANT, SERVER, address_of, signed_token, token, wall};
+use crate::settings::{GRANT, SERVER, address_of, device_key, dialled_unpinned, signed_token, token, wall};
 use crate::shape::{ROUTES, Shape};
 use crate::wallet::{Ticket, Use, Wallet};
 
@@ -50,6 +50,10 @@ pub(crate) struct Client {
     delegated: bool,
     /// Whether it is signed; if so, the number of its login.
     signed: Option<usize>,
+    /// Whether it comes without a server key.
+    unpinned: bool,
+    /// Whether its token is bound to the key of its device, if it comes so.
+    pub(crate) is_bound: bool,
     not_before: Time,
     /// Whether it stops reading now and then, and until when it does.
     moody: bool,
@@ -135,6 +139,8 @@ impl Client {
             proved_until: Time::ZERO + Duration::from_hours(200),
             delegated: shape.delegated,
             signed: (shape.signed && !shape.delegated).then_some(index),
+            unpinned: shape.unpinned,
+            is_bound: shape.unpinned,
             not_before: Time::ZERO,
             moody: shape.scarce.is_some(),
             deaf_until: Time::ZERO,
@@ -197,7 +203,7 @@ impl Client {
     fn dial(&mut self, net: &Net, now: Time) -> Link {
         let server = StaticKey::from_secret(SERVER).public();
         let gate = Gate::new(&server);
-        let device_key = StaticKey::from_secret([8; 32]);
+        let device_key = device_key();
         let taken = match self.with_ticket {
             None => self.wallet.take(&self.name, wall(now), &mut self.rng),
             Some(true) => self.wallet.take_plain(),
@@ -218,7 +224,11 @@ impl Client {
         };
         let (mut ephemeral, mut hello) = ([0; 32], Vec::new());
         self.rng.fill(&mut ephemeral);
-        let machine = ClientLink::dial(&dial, ephemeral, now, &mut hello).expect("the keys fit the suite");
+        let machine = if self.unpinned {
+            dialled_unpinned(&mut self.rng, now, ephemeral, &mut hello)
+        } else {
+            ClientLink::dial(&dial, ephemeral, now, &mut hello).expect("the keys fit the suite")
+        };
         let chance = u64::from(ephemeral[0]);
         let (from, unsent) = self.way.carry(chance, address_of(self.name.as_bytes()), hello.clone());
         let socket = net.connect(&self.place, from, Buffers { send: 256, receive: 256 });
@@ -243,7 +253,7 @@ impl Client {
             // A backend that judges tokens takes the user's name for one.
             None if self.delegated => self.name.clone(),
             None => token().text(),
-            Some(login) => signed_token(&self.name, login, self.proved_until),
+            Some(login) => signed_token(&self.name, login, self.proved_until, self.is_bound),
         }
     }
 
@@ -335,6 +345,8 @@ impl Client {
                     assert_eq!(welcome.user, self.name.as_bytes());
                     assert_eq!((welcome.resumed, welcome.secret.is_empty()), (link.welcome, link.welcome));
                     totals.renewed += u64::from(link.welcome);
+                    let is_kept = !welcome.tickets.is_empty() || !welcome.server_keys.is_empty();
+                    assert!(!self.unpinned || !is_kept, "nothing was proved to this client");
                     self.wallet.fill(&welcome.tickets);
                     if let Some(how) = link.how.filter(|_| !link.welcome) {
                         totals.resumed.insert(how);

@@ -40,6 +40,7 @@ mod sleep;
 mod stall;
 mod stranger;
 mod talker;
+mod unpinned;
 mod wallet;
 mod world;
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use driver::Endpoint;
+use driver::sim::Rng;
 use gateway::config::{DevelopmentToken, Machine, Overrides, ProxyProtocol, Secret, load};
 use gateway::control;
 use gateway::session::Grant;
@@ -40,6 +42,11 @@ pub(crate) const TICKET_SUITES: Suites = Suites::of(&[
     Suite::Nnpsk0ChaChaPoly,
     Suite::Nnpsk0AesGcm,
 ]);
+/// Handshakes of a worker that may wait for message 3: fewer than there may be strangers.
+pub(crate) const BEGUN_MAX: usize = 3;
+/// What such a listener serves.
+pub(crate) const UNPINNED_SUITES: Suites = Suites::of(&XX);
+const XX: [Suite; 2] = [Suite::XxChaChaPoly, Suite::XxAesGcm];
 /// The group keys that tickets are sealed with, one after the other.
 pub(crate) const GROUP: [u8; 32] = [4; 32];
 pub(crate) const NEXT_GROUP: [u8; 32] = [5; 32];
@@ -72,9 +79,13 @@ fn signer() -> Signer {
     Signer::new([13; 32])
 }
 
-/// A token of a user, of a login with this number, that ends at this moment.
-pub(crate) fn signed_token(user: &str, login: usize, end: Time) -> String {
-    let claims = serde_json::json!({ "sub": user, "jti": login.to_string(), "exp": wall(end).0 / 1000 });
+/// A token of a user, of a login with this number, that ends at this moment; bound to the key of the devices, or to none.
+pub(crate) fn signed_token(user: &str, login: usize, end: Time, is_bound: bool) -> String {
+    let mut claims = serde_json::json!({ "sub": user, "jti": login.to_string(), "exp": wall(end).0 / 1000 });
+    if is_bound {
+        let x = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(device_key().public().0);
+        claims["cnf"] = serde_json::json!({ "jwk": { "kty": "OKP", "crv": "X25519", "x": x } });
+    }
     signer().sign(&Draft { claims: claims.as_object().expect("an object").clone() })
 }
 
@@ -184,6 +195,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         handshake_share: shape.share,
         strangers_max: shape.strangers,
         handshakes_waiting_max: shape.strangers,
+        xx_handshakes_max: BEGUN_MAX,
         loopback_exempt: shape.exempt,
         replay_filter_len: 64,
         partial_bytes_max: PARTIAL_BYTES_MAX,
@@ -215,7 +227,11 @@ pub(crate) fn access(shape: &Shape) -> Arc<Access> {
 /// The server's end of handshakes.
 pub(crate) fn acceptor(shape: &Shape) -> Acceptor {
     let tickets = shape.tickets.then(|| TicketKeys::new(GROUP, REALM, UnixMillis(WALL)));
-    let suites = if shape.tickets { TICKET_SUITES } else { SUITES };
+    let suites = match shape {
+        Shape { unpinned: true, .. } => UNPINNED_SUITES,
+        Shape { tickets: true, .. } => TICKET_SUITES,
+        _ => SUITES,
+    };
     Acceptor::new(StaticKey::from_secret(SERVER), suites, &[], tickets)
 }
 
@@ -234,6 +250,23 @@ pub(crate) fn dialled(ephemeral: [u8; 32]) -> (ClientLink, Vec<u8>) {
     let mut hello = Vec::new();
     let machine = ClientLink::dial(&dial, ephemeral, Time::ZERO, &mut hello).expect("the keys fit the suite");
     (machine, hello)
+}
+
+/// The key of every user's device, which their tokens name.
+pub(crate) fn device_key() -> StaticKey {
+    StaticKey::from_secret([8; 32])
+}
+
+/// A client's end of a link without a server key, and its hello.
+pub(crate) fn dialled_unpinned(
+    rng: &mut Rng,
+    now: Time,
+    ephemeral: [u8; 32],
+    hello: &mut Vec<u8>,
+) -> ClientLink {
+    let suite = XX[rng.below(XX.len())];
+    ClientLink::dial_unpinned(suite, Suites::NONE, &device_key(), ephemeral, now, hello)
+        .expect("the key fits the suite")
 }
 
 /// Where a user connects from: some are neighbours of others.

@@ -52,6 +52,8 @@ pub(crate) struct Shape {
     pub(crate) exempt: bool,
     /// What is scarce for clients that do not read. Without it all of them read.
     pub(crate) scarce: Option<Scarce>,
+    /// Whether clients come without a server key.
+    pub(crate) unpinned: bool,
     /// Bytes of requests a link may have in flight.
     pub(crate) grant_bytes: u32,
 }
@@ -117,6 +119,7 @@ impl Shape {
             few_devices: false,
             exempt: false,
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
+            unpinned: false,
             grant_bytes: GRANT_BYTES,
         }
     }
@@ -148,6 +151,7 @@ impl Shape {
             few_devices: false,
             exempt: false,
             scarce: None,
+            unpinned: false,
             grant_bytes: GRANT_BYTES,
         }
     }

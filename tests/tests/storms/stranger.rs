@@ -2,12 +2,13 @@
 
 use driver::sim::{Buffers, Net, Rng, Socket, State};
 use driver::{Endpoint, Peer};
+use protocol::Time;
 use protocol::limits::{CLEAR_REPLY_LEN, MESSAGE_1_LEN_MAX_UNKNOWN, TICKET_LEN_MAX_UNKNOWN};
 use protocol::noise::preamble::ClearReply;
 use protocol::noise::{Gate, StaticKey};
 
 use crate::balancer::{Way, balancer, check};
-use crate::settings::SERVER;
+use crate::settings::{SERVER, dialled_unpinned};
 
 /// Somebody who does not know the gateway's key, and hears nothing.
 pub(crate) struct Stranger {
@@ -20,6 +21,8 @@ pub(crate) struct Stranger {
     heard: Vec<u8>,
     /// Whether it goes when it has said everything.
     goes: bool,
+    /// What it says when it has heard something.
+    behind: Vec<u8>,
 }
 
 impl Stranger {
@@ -35,13 +38,14 @@ impl Stranger {
     fn coming(net: &Net, place: &Endpoint, way: Way, said: Vec<u8>, may_hear: usize) -> Self {
         let (from, unsent) = way.carry(said.len() as u64, [10, 0, 0, 66], said);
         let socket = dial(net, place, from);
-        Self { socket, unsent, said: 0, may_hear, heard: Vec::new(), goes: false }
+        Self { socket, unsent, said: 0, may_hear, heard: Vec::new(), goes: false, behind: Vec::new() }
     }
 
     /// A balancer that looks whether the gateway is there.
     pub(crate) fn checking(net: &Net, place: &Endpoint) -> Self {
         let socket = dial(net, place, balancer());
-        Self { socket, unsent: check(), said: 0, may_hear: 0, heard: Vec::new(), goes: true }
+        let (heard, behind) = (Vec::new(), Vec::new());
+        Self { socket, unsent: check(), said: 0, may_hear: 0, heard, goes: true, behind }
     }
 
     /// Somebody who has recorded a hello with a ticket. The worker that has seen it says nothing, or that it has no time for
@@ -69,6 +73,19 @@ impl Stranger {
         Self::coming(net, place, way, unsent, CLEAR_REPLY_LEN)
     }
 
+    /// Somebody who comes without a server key, where all do: it hears message 2, or that there is no time, and goes no further,
+    /// or says what is no message 3.
+    pub(crate) fn half_way(net: &Net, place: &Endpoint, way: Way, rng: &mut Rng) -> Self {
+        let (mut hello, mut ephemeral) = (Vec::new(), [0; 32]);
+        rng.fill(&mut ephemeral);
+        dialled_unpinned(rng, Time::ZERO, ephemeral, &mut hello);
+        let junk = [&[][..], &[0, 64], &[0, 63], &[7; 66]][rng.below(4)];
+        let whole = [&[0, 64][..], &[7; 64]].concat();
+        let mut stranger = Self::coming(net, place, way, hello, UNPINNED_MESSAGE_2_LEN);
+        stranger.behind = if rng.one_in(3) { whole } else { junk.to_vec() };
+        stranger
+    }
+
     /// Whether it was told in clear what is spoken here.
     pub(crate) fn is_told(&self) -> bool {
         matches!(ClearReply::decode(&self.heard), Ok(Some(reply)) if reply.versions == 2 && reply.wait == 0)
@@ -76,6 +93,9 @@ impl Stranger {
 
     /// Whether the gateway still listens.
     pub(crate) fn step(&mut self) -> bool {
+        if !self.heard.is_empty() {
+            self.unsent.append(&mut self.behind);
+        }
         self.said += self.socket.write(&self.unsent[self.said..]);
         self.socket.read(&mut self.heard, 64);
         assert!(self.heard.len() <= self.may_hear, "a stranger was answered: {:?}", self.heard);
@@ -90,5 +110,7 @@ fn dial(net: &Net, place: &Endpoint, from: Peer) -> Socket {
 
 /// Length, ephemeral key, offer and tag.
 const MESSAGE_2_LEN: usize = 2 + 52;
+/// The same with the server's key in it.
+const UNPINNED_MESSAGE_2_LEN: usize = 2 + 100;
 /// The record of `Close(auth_timeout)`.
 const CLOSE_LEN: usize = 2 + 35;

@@ -26,8 +26,8 @@ use crate::client::{Client, DEVICES};
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    HANDSHAKES_PER_TURN, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX, PARTIAL_BYTES_MAX,
-    acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
+    BEGUN_MAX, HANDSHAKES_PER_TURN, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX,
+    PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
 };
 use crate::shape::{Costs, ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
@@ -94,6 +94,8 @@ impl World {
             _ => ProxyProtocol::Off,
         };
         let shape = Shape { proxy, ..Shape::draw(&mut rng) };
+        let unpinned = seed % 10 == 7 && (shape.signed || shape.delegated);
+        let shape = Shape { unpinned, tickets: shape.tickets && !unpinned, ..shape };
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         let mut world = Self::build(shape, seed, rng, bug);
         if faults.late > 0 {
@@ -294,6 +296,7 @@ impl World {
         }
         if !self.calm && self.strangers.len() < 3 && self.rng.one_in(100) {
             let one = if self.rng.one_in(3) { Stranger::from_the_future } else { Stranger::new };
+            let one = if self.shape.unpinned && self.rng.one_in(2) { Stranger::half_way } else { one };
             let stranger = one(&self.net, &self.front, self.way, &mut self.rng);
             self.strangers.push(stranger);
         }
@@ -350,7 +353,8 @@ impl World {
                         || of_time.contains(&name)
                         || self.shape.mad
                         || !self.shape.trusted && name == "unexpected"
-                        || tickets && of_tickets.contains(&name),
+                        || tickets && of_tickets.contains(&name)
+                        || self.shape.unpinned && name == "handshake",
                     "{count} × {name}, and no client breaks a rule here"
                 );
             });
@@ -362,6 +366,7 @@ impl World {
             let partial_max = (PARTIAL_BYTES_MAX, stranger_bytes_max(&self.shape));
             assert!(census.partial_bytes <= partial_max.0, "{census:?}");
             assert!(census.stranger_bytes <= partial_max.1, "{census:?}");
+            assert!(census.begun <= BEGUN_MAX, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
             assert!(
                 census.strangers.max(census.hailed) <= self.shape.strangers

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use protocol::noise::{StaticKey, Suites};
+use protocol::noise::{StaticKey, Suite, Suites};
 
 use super::names::unique;
 use super::rates::check as check_rates;
 use super::secrets::secret;
 use super::tables::Tables;
 use crate::config::section::Reader;
-use crate::config::sections::ListenerKeys;
+use crate::config::sections::{AuthMode, ListenerKeys};
 use crate::config::{
     BALANCERS_MAX, LISTENERS_MAX, Listener, NEXT_KEYS_MAX, NextKey, Overrides, OwnRates, ProxyProtocol,
     ReadFile, Secret,
@@ -96,6 +96,7 @@ fn listener(
         reader.error(&format!("{path}.handshake_share"), reason, fix);
     }
     let suites = Suites::of(keys.suites.as_ref().unwrap_or(&tables.suites.allowed));
+    let may_have_key = check_unpinned(reader, tables, path, keys, suites);
     if keys.suites.is_some() && suites.is_empty() {
         let fix = "name at least one suite, or remove the key".to_owned();
         reader.error(&format!("{path}.suites"), "no client could connect".to_owned(), fix);
@@ -114,7 +115,7 @@ fn listener(
     Some(Listener {
         name: keys.name.clone(),
         address: keys.address,
-        key: key?,
+        key: key.filter(|_| may_have_key)?,
         next: next.clone(),
         retired: retired.clone(),
         suites,
@@ -132,6 +133,55 @@ fn listener(
         proxy_protocol: keys.proxy_protocol,
         balancers: keys.balancers.clone(),
     })
+}
+
+/// Where clients come without a server key: that listener serves nothing else, and neither does its key. Whether it may have
+/// the one it would have.
+fn check_unpinned(
+    reader: &mut Reader<'_>,
+    tables: &Tables,
+    path: &str,
+    keys: &ListenerKeys,
+    suites: Suites,
+) -> bool {
+    let unpinned = Suites::of(&[Suite::XxChaChaPoly, Suite::XxAesGcm]);
+    if suites.intersection(unpinned).is_empty() {
+        return true;
+    }
+    let mut error = |key: &str, reason: &str, fix: &str| {
+        reader.error(&format!("{path}{key}"), reason.to_owned(), fix.to_owned());
+    };
+    let suites_key = if keys.suites.is_some() { ".suites" } else { "" };
+    if !suites.are_unpinned() {
+        let reason = "allows XX and other suites: XX shows the server key to every stranger, and with it the gate that \
+                      keeps strangers from the others";
+        error(suites_key, reason, "give XX a [[listener]] of its own, with `suites` of XX only");
+    }
+    if tables.auth.mode == AuthMode::Development {
+        let reason = "allows XX, and in development mode tokens name no client's key: whoever takes the connection could \
+                      use them";
+        error(suites_key, reason, "set auth.mode to \"jwt\" or \"delegated\", or remove the XX suites");
+    }
+    if keys.key.is_none() {
+        let reason = "allows XX and has no server key of its own: strangers are shown it, so it must not be that of [keys]";
+        error("", reason, "add `key = \"FILE\"`; `gateway keygen --out FILE` makes one");
+    }
+    for (name, is_given) in [(".next", !keys.next.is_empty()), (".retired", !keys.retired.is_empty())] {
+        if is_given {
+            error(
+                name,
+                "lists keys where clients keep none, as with XX nothing proves one",
+                "remove the list",
+            );
+        }
+    }
+    if keys.handshake_share.is_none() {
+        let reason =
+            "allows XX, so that strangers without a key can use up all the time that is for handshakes";
+        let fix = "add `handshake_share`, such as 5: hundredths of a core for those who come here";
+        reader.warning(path, reason.to_owned(), fix.to_owned());
+    }
+    keys.key.is_some()
 }
 
 /// Whose word counts is listed where somebody's does, and only there.
@@ -183,6 +233,14 @@ fn check_apart(reader: &mut Reader<'_>, all: &[Listener]) {
 /// Two listeners with one server key, between which a client can't tell the difference.
 fn check_twins(reader: &mut Reader<'_>, path: &str, one: &Listener, other: &Listener) {
     let name = &other.name;
+    if one.suites.are_unpinned() || other.suites.are_unpinned() {
+        let reason = format!(
+            "has the server key of listener \"{name}\", and one of them allows XX: the key that strangers are shown must \
+             serve nothing else"
+        );
+        let fix = "give it a key of its own with `key = \"FILE\"` (`gateway keygen --out FILE` makes it)";
+        return reader.error(path, reason, fix.to_owned());
+    }
     if other.suites != one.suites {
         let reason = format!(
             "has the server key of listener \"{name}\" and other suites: a client could be steered from the \

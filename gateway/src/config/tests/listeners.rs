@@ -215,3 +215,52 @@ fn the_table_names_balancers_where_there_are_any() {
     assert!(table.lines().next().is_some_and(|head| head.ends_with("  proxy_protocol")), "{table}");
     assert!(table.contains("  off\n") && table.contains("  optional from 10.0.0.0/8\n"), "{table}");
 }
+
+#[test]
+fn a_listener_without_pins_serves_nothing_else_and_neither_does_its_key() {
+    let xx = |more: &str| format!("name = 'xx'\naddress = '[::1]:2'\nsuites = ['XX_ChaChaPoly']\n{more}");
+    let alone = xx("key = 'own.key'\nhandshake_share = 5");
+    let all = read_listeners(&["name = 'a'", &alone]);
+    assert!(all[1].suites.are_unpinned() && !all[0].suites.are_unpinned(), "off by default");
+    let mixed = alone.replace("'XX_ChaChaPoly'", "'XX_ChaChaPoly', 'XX_AESGCM', 'NK_AESGCM'");
+    let next = format!("{alone}\nnext = ['{} from 2030-12-24T06:00:00Z']", "1".repeat(64));
+    let retired = format!("{alone}\nretired = ['{}']", "1".repeat(64));
+    for (line, reason, fix) in [
+        (&mixed, "listener[1].suites: allows XX and other suites", "a [[listener]] of its own"),
+        (
+            &xx("handshake_share = 5"),
+            "listener[1]: allows XX and has no server key of its own",
+            "gateway keygen",
+        ),
+        (&next, "listener[1].next: lists keys where clients keep none", "remove the list"),
+        (&retired, "listener[1].retired: lists keys where clients keep none", "remove the list"),
+    ] {
+        let said = problem(&with_listeners(&["name = 'a'", line]));
+        assert!(said.contains(reason) && said.contains(fix), "{line}: {said}");
+    }
+    let other = "name = 'b'\naddress = '[::1]:3'\nkey = 'own.key'\nsuites = ['NK_AESGCM']";
+    let twin = alone.replace("'xx'", "'yy'").replace("]:2", "]:4");
+    for shares in [other, &twin] {
+        let said = problem(&with_listeners(&[&alone, shares]));
+        assert!(said.contains("has the server key of listener \"xx\", and one of them allows XX"), "{said}");
+    }
+    let development = with_listeners(&["name = 'a'", &alone])
+        .replace("mode = \"delegated\"\nroute = \"accounts\"", "mode = \"development\"");
+    let said = problem(&development);
+    assert!(said.contains("in development mode tokens name no client's key"), "{said}");
+    let (_, warned) = check(&with_listeners(&["name = 'a'", &xx("key = 'own.key'")])).expect("it is sound");
+    assert!(format!("{warned}").contains("strangers without a key can use up all the time"), "{warned}");
+}
+
+#[test]
+fn handshakes_without_pins_count_where_they_are_served() {
+    let ceiling = |lines: &[&str]| {
+        let text = format!("workers = 2\n{}\n[limits]\nxx_handshakes = 1000\n", with_listeners(lines));
+        let (config, _) = check(&text).unwrap_or_else(|problems| panic!("{problems}"));
+        let parts = Ceiling::of(&config).parts;
+        parts.iter().find(|(name, _)| *name == "handshakes of XX").expect("it is a part").1
+    };
+    assert_eq!(ceiling(&["name = 'a'"]), 0);
+    let xx = "name = 'xx'\naddress = '[::1]:2'\nsuites = ['XX_AESGCM']\nkey = 'own.key'\nhandshake_share = 5";
+    assert_eq!(ceiling(&["name = 'a'", xx]), 2 * 1000 * (2048 + 128));
+}

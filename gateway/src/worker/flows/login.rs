@@ -324,7 +324,9 @@ impl Parts {
         let tickets = rule.map_or_else(Vec::new, |rule| {
             self.identity.tickets(&mut self.turn, listener, machine, session, rule)
         });
-        let present = self.identity.acceptors().of(listener).public();
+        // A client to which nothing was proved keeps no keys.
+        let is_pinned = machine.binding().is_some_and(|(_, suite, _)| !suite.is_unpinned());
+        let present = is_pinned.then(|| self.identity.acceptors().of(listener).public());
         let mut welcome = proto::Welcome {
             time_ms: self.turn.wall.0,
             tickets,
@@ -348,7 +350,12 @@ impl Parts {
 }
 
 /// A welcome, but for what belongs to the moment.
-fn welcome(settings: &Settings, listener: Listener, present: PublicKey, session: &Session) -> proto::Welcome {
+fn welcome(
+    settings: &Settings,
+    listener: Listener,
+    present: Option<PublicKey>,
+    session: &Session,
+) -> proto::Welcome {
     let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     let bytes = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
     proto::Welcome {
@@ -362,7 +369,7 @@ fn welcome(settings: &Settings, listener: Listener, present: PublicKey, session:
         frame_len_max: bytes(settings.rules.frame_len_max),
         record_len_max: bytes(settings.rules.record_len_max),
         user: session.user().to_vec().into(),
-        server_keys: server_keys(settings, listener, present),
+        server_keys: present.map_or_else(Vec::new, |present| server_keys(settings, listener, present)),
         auth_expires_ms: session.token_expiry().map_or(0, |end| end.0),
         ..proto::Welcome::default()
     }

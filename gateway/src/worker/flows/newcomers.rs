@@ -9,6 +9,10 @@ impl Parts {
         while let Some(token) = self.links.next_in_line(&mut self.turn, &mut budget) {
             if self.links.is_hailed(token) {
                 self.links.shake_hands(&mut self.turn, token, self.identity.acceptors());
+            } else if self.links.is_heard_out(token) {
+                if self.links.finish_handshake(&mut self.turn, token) {
+                    self.read(token, &mut []);
+                }
             } else {
                 self.verify(token);
             }

@@ -33,6 +33,7 @@ impl Parts {
         match self.links.received(&mut self.turn, token, bytes.len(), more) {
             Heard::Header => self.introduce(token, bytes),
             Heard::Hello => self.links.hail(&mut self.turn, token, bytes, self.identity.acceptors()),
+            Heard::Last => self.links.hear_last(&mut self.turn, token, bytes, self.identity.acceptors()),
             Heard::Records => self.read(token, bytes),
             Heard::Nothing => {}
         }

@@ -111,17 +111,20 @@ impl Judge {
         }
     }
 
-    /// A good token is its owner's if it is bound to no key, or the client has proved that key.
+    /// A good token is its owner's if it is bound to no key, or the client has proved that key. Where nobody has proved to the
+    /// client who it talks to, only a token counts that names the key of this handshake: no other link can pass that one on.
     fn known<'a>(&self, turn: &Turn, machine: &ServerLink, auth: &Auth<'a>, good: Good<'a>) -> Judged<'a> {
-        let Some((h, _, peer)) = machine.binding() else { return Judged::Refused(CloseCode::AuthFailed) };
+        let Some((h, suite, peer)) = machine.binding() else { return Judged::Refused(CloseCode::AuthFailed) };
         let tickets = match good.binding {
-            None => Some(TicketRule::default()),
+            None if !suite.is_unpinned() => Some(TicketRule::default()),
             // A link with a ticket would not prove that key.
             Some(Binding::Static(key)) if peer.is_some_and(|peer| peer.0 == key) => None,
-            Some(Binding::Signing(key)) if Bound::Token(auth.token).is_signed(h, &key, auth.signature) => {
+            Some(Binding::Signing(key))
+                if !suite.is_unpinned() && Bound::Token(auth.token).is_signed(h, &key, auth.signature) =>
+            {
                 Some(TicketRule { end: None, bound_key: Some(key) })
             }
-            Some(_) => {
+            _ => {
                 turn.counters.token_flaws.of(Flaw::Binding).add(1);
                 return Judged::Refused(CloseCode::AuthFailed);
             }

@@ -102,6 +102,29 @@ fn link(judge: &Judge, wall: UnixMillis, suite: Suite, ticket: Option<&Ticket>) 
     (machine, h)
 }
 
+/// A link by XX of the same device, on a listener of its own, its handshake done.
+fn unpinned_link() -> (ServerLink, [u8; 32]) {
+    let suite = Suite::XxChaChaPoly;
+    let acceptor = Acceptor::new(StaticKey::from_secret([9; 32]), Suites::of(&[suite]), &[], None);
+    let (mut hello, mut answer, mut said) = (Vec::new(), Vec::new(), vec![0, 0, 1]);
+    let device_key = StaticKey::from_secret([3; 32]);
+    let client = ClientLink::dial_unpinned(suite, Suites::NONE, &device_key, [4; 32], Time::ZERO, &mut hello);
+    let (mut client, mut machine) = (client.expect("the key fits"), ServerLink::new(Time::ZERO));
+    let mut input = Input::new(&mut hello, Default::default());
+    assert_eq!(machine.hail(&mut input, &acceptor, &mut answer), Ok(true));
+    let hello = input.into_rest();
+    let begun = machine.handshake(hello.gathered(), &acceptor, [5; 32], Time::ZERO, NOW, &mut answer);
+    let unfinished = begun.expect("the hello is a good one").expect("message 3 is to come");
+    let mut input = Input::new(&mut answer, Default::default());
+    assert_eq!(client.receive(&mut input, Time::ZERO), Ok(None));
+    client.seal(&mut said, 0, 16);
+    let mut input = Input::new(&mut said, Default::default());
+    assert_eq!(machine.hear_last(&mut input), Ok(true));
+    machine.finish(unfinished, &mut input.into_rest()).expect("a good message 3");
+    let h = *client.handshake_hash().expect("there are keys");
+    (machine, h)
+}
+
 /// A link without a ticket.
 fn stranger(judge: &Judge) -> ServerLink {
     link(judge, NOW, Suite::NkChaChaPoly, None).0

@@ -34,6 +34,7 @@ impl Links {
         self.expiry.forget(token.slot);
         self.outgoing.forget(link);
         self.rests.release(link);
+        drop(self.begun.take(token));
         self.strangers.left(std::mem::replace(&mut link.stranger, Stranger::No));
         self.marked.push_back((token, cause));
     }

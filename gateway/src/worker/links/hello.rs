@@ -75,7 +75,7 @@ impl Links {
     }
 
     /// A hello that can't be served: its clear reply if there is one, else silence.
-    fn reject(&mut self, turn: &mut Turn, token: Token, error: Error, reply: Vec<u8>) {
+    pub(super) fn reject(&mut self, turn: &mut Turn, token: Token, error: Error, reply: Vec<u8>) {
         self.count_refused(turn, token, Guard::Hellos);
         if reply.is_empty() {
             turn.buffers.give(reply);
@@ -181,22 +181,31 @@ impl Links {
             return Err(Error::Replay);
         }
         let acceptor = acceptors.of(link.listener);
-        link.machine.handshake(rest.gathered(), acceptor, turn.random(), turn.now, turn.wall, out)?;
+        let unfinished =
+            link.machine.handshake(rest.gathered(), acceptor, turn.random(), turn.now, turn.wall, out)?;
         // Only now: what somebody without the ticket's secret sends must not crowd out what is remembered.
         if let Some(fingerprint) = fingerprint {
             self.replays.insert(fingerprint);
         }
         self.rests.release(link);
         self.rests.spare(rest);
+        if let Some(unfinished) = unfinished {
+            self.begun.keep(token, unfinished);
+            self.make_room_for_begun(turn);
+            return Ok(());
+        }
         turn.counters.handshakes.add(1);
         turn.counters.handshakes_resumed.add(u64::from(fingerprint.is_some()));
         Ok(())
     }
 
-    /// Message 2 goes out, and records may come.
+    /// Message 2 goes out, and records may come, or message 3. Who has still to send that has cost more than it has done: among
+    /// the strangers it keeps its place until then.
     fn greet(&mut self, turn: &mut Turn, token: Token, message_2: Vec<u8>) {
         self.send_raw(turn, token, message_2);
-        self.note_greeted(turn, token);
+        if self.machine(token).is_some_and(ServerLink::is_open) {
+            self.note_greeted(turn, token);
+        }
         self.schedule(turn, token);
         self.receive_once(turn, token);
     }

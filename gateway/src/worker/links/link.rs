@@ -166,7 +166,10 @@ impl Link {
 
     /// Whether a balancer is at the other end that has said nothing for anybody: it looks whether the gateway is here.
     pub(super) fn is_check(&self) -> bool {
-        self.introduction.is_free() && self.place == Place::NONE && !self.machine.is_open()
+        self.introduction.is_free()
+            && self.place == Place::NONE
+            && !self.machine.is_open()
+            && !self.machine.is_begun()
     }
 
     /// Whether anything is armed on the socket.

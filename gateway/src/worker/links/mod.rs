@@ -3,6 +3,7 @@
 //! * `accept` — a socket came: a place in the table, and among the strangers;
 //! * `header` — a balancer says whose it is;
 //! * `hello` — first bytes and curve work, budgeted per turn, and `line`, those who wait for it;
+//! * `last` — message 3, where there is one, and `begun`, those who have still to send it;
 //! * `read` — chunks to frames;
 //! * `police` — what a link says is held against what it may;
 //! * `arm` — what waits for a link's next bytes;
@@ -15,11 +16,13 @@
 
 mod accept;
 mod arm;
+mod begun;
 mod cause;
 mod end;
 mod expiry;
 mod header;
 mod hello;
+mod last;
 mod line;
 mod link;
 mod outgoing;
@@ -42,6 +45,7 @@ pub(super) use self::cause::Cause;
 pub(super) use self::header::Introduced;
 pub(super) use self::read::Heard;
 
+use self::begun::Begun;
 use self::expiry::Expiry;
 use self::line::Line;
 use self::link::{Link, Stranger};
@@ -67,6 +71,8 @@ pub(super) struct Links {
     strangers: Strangers,
     /// Those who wait for curve work.
     line: Line,
+    /// Those whose message 3 is awaited.
+    begun: Begun,
     replays: ReplayFilter,
     hash: HashKey,
     rests: Rests,
@@ -91,6 +97,7 @@ impl Links {
             expiry: Expiry::default(),
             strangers: Strangers::default(),
             line: Line::new(settings.listeners.len()),
+            begun: Begun::default(),
             replays: ReplayFilter::new(settings.replay_filter_len),
             hash,
             rests: Rests::new(settings),
@@ -223,6 +230,7 @@ impl Links {
             links: self.table.len(),
             strangers: self.strangers.len(),
             hailed: self.line.len(),
+            begun: self.begun.len(),
             marked: self.marked.len(),
             lingering: self.lingering,
             paused: self.paused,
@@ -238,6 +246,7 @@ impl Links {
         counters.links.set(census.links as u64);
         counters.strangers.set(census.strangers as u64);
         counters.handshakes_waiting.set(census.hailed as u64);
+        counters.xx_handshakes.set(census.begun as u64);
         counters.links_lingering.set(census.lingering as u64);
         counters.links_paused.set(census.paused as u64);
         counters.partial_bytes.set(census.partial_bytes as u64);
@@ -253,6 +262,7 @@ pub(super) struct Census {
     pub(super) links: usize,
     pub(super) strangers: usize,
     pub(super) hailed: usize,
+    pub(super) begun: usize,
     pub(super) marked: usize,
     pub(super) lingering: usize,
     pub(super) paused: usize,

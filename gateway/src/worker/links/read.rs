@@ -21,6 +21,8 @@ pub(in crate::worker) enum Heard {
     Header,
     /// A part of a hello.
     Hello,
+    /// A part of message 3, and perhaps more behind it: the link is to be [heard out](Links::hear_last).
+    Last,
     /// Records: the link is to be [read](Links::open).
     Records,
     /// Of no interest: the link is on its way out.
@@ -47,6 +49,7 @@ impl Links {
                 Self::charge_bytes(turn, link, len);
                 return Heard::Records;
             }
+            Ending::No if link.machine.is_begun() => return Heard::Last,
             Ending::No if link.introduction.is_awaited() => return Heard::Header,
             Ending::No => return Heard::Hello,
             Ending::Lingering => self.discard(turn, token, len),

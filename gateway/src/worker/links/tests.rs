@@ -14,6 +14,7 @@ mod marking;
 mod parting;
 mod reading;
 mod timing;
+mod unpinned;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +36,7 @@ use crate::admission::balancers::Introduction;
 use crate::collections::Key;
 use crate::counters::{Form, Sample};
 use crate::worker::acceptors::Acceptors;
-use crate::worker::settings::Farewell;
+use crate::worker::settings::{self, Farewell};
 
 /// The moment at which a rig begins, a whole number of ticks.
 const START: Time = Time::from_nanos(1_000_000_000_000);
@@ -43,6 +44,8 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 const FIRST: Listener = Listener(0);
 /// A listener that serves other suites than the first one.
 const SECOND: Listener = Listener(1);
+/// A listener that clients come to without a server key.
+const THIRD: Listener = Listener(2);
 const RESET: Errno = Errno(104);
 
 fn at(slot: u32) -> Token {
@@ -97,6 +100,8 @@ struct Rig {
     clients: BTreeMap<Token, Client>,
     /// How it is known whose the next sockets are.
     introduction: Introduction,
+    /// Names of the frames that came behind message 3.
+    read_behind: Vec<&'static str>,
     /// Counters when they were last looked at.
     counted: BTreeMap<String, u64>,
 }
@@ -108,9 +113,10 @@ impl Rig {
         let tickets = || Some(TicketKeys::new([8; 32], "default", UnixMillis(0)));
         let first = Suites::of(&[Suite::NkChaChaPoly, Suite::Nnpsk0ChaChaPoly]);
         let mut settings = settings;
-        let mut second = settings.listeners[0].clone();
-        second.place = 1;
-        settings.listeners.push(second);
+        for place in 1..3 {
+            let other = settings::Listener { place, ..settings.listeners[0].clone() };
+            settings.listeners.push(other);
+        }
         let mut turn = Turn::of(settings);
         (turn.now, turn.wall) = (START, UnixMillis(1));
         Self {
@@ -119,10 +125,12 @@ impl Rig {
             acceptors: Acceptors::new(vec![
                 Acceptor::new(server(), first, &[], tickets()),
                 Acceptor::new(server(), Suites::of(&[Suite::NkAesGcm]), &[], None),
+                Acceptor::new(StaticKey::from_secret([10; 32]), Suites::of(&[Suite::XxAesGcm]), &[], None),
             ]),
             kernel: Kernel::default(),
             clients: BTreeMap::new(),
             introduction: Introduction::Direct,
+            read_behind: Vec::new(),
             counted: BTreeMap::new(),
         }
     }
@@ -185,6 +193,7 @@ impl Rig {
                 }
             }
             Heard::Hello => self.links.hail(&mut self.turn, token, &mut bytes, &self.acceptors),
+            Heard::Last => self.links.hear_last(&mut self.turn, token, &mut bytes, &self.acceptors),
             Heard::Records => return self.read(token, &mut bytes, heed),
             Heard::Nothing => {}
         }
@@ -275,8 +284,12 @@ impl Rig {
     fn shake_hands(&mut self) {
         let mut budget = self.turn.settings.handshakes_per_turn;
         while let Some(token) = self.links.next_in_line(&mut self.turn, &mut budget) {
-            assert!(self.links.is_hailed(token), "here nobody else waits");
-            self.links.shake_hands(&mut self.turn, token, &self.acceptors);
+            if self.links.is_heard_out(token) {
+                self.finish_handshake(token);
+            } else {
+                assert!(self.links.is_hailed(token), "here nobody else waits");
+                self.links.shake_hands(&mut self.turn, token, &self.acceptors);
+            }
         }
     }
 

@@ -131,7 +131,7 @@ fn dial(server: &PublicKey, suite: Suite, better: Suites, ticket: Ticket<'_>) ->
     (hello, client)
 }
 
-fn encode(frames: &[Frame<'_>], out: &mut Vec<u8>) {
+pub(super) fn encode(frames: &[Frame<'_>], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 2]);
     for frame in frames {
         frame.encode(out);

@@ -15,7 +15,7 @@ use protocol::buffer::{Input, Rest};
 use protocol::limits::RECORD_LEN_MAX_UPLINK;
 use protocol::link::{Acceptor, Rules, ServerLink};
 use protocol::noise::ticket::{Identity, TicketKeys};
-use protocol::noise::{PublicKey, StaticKey, Suite, Suites};
+use protocol::noise::{PublicKey, StaticKey, Suite, Suites, Unfinished};
 use protocol::wire::frame::{self, Close, Frame, Push, RequestId, Response};
 use protocol::wire::proto::link::{Ticket, Welcome};
 use protocol::{CloseCode, Time, UnixMillis};
@@ -231,7 +231,10 @@ impl Gateway {
         let (ephemeral, wall) = ([self.ephemerals; 32], UnixMillis(1_000));
         let opened = link.machine.handshake(hello.gathered(), &self.acceptor, ephemeral, now, wall, &mut out);
         link.socket.write_all(&out).await.unwrap();
-        opened.map(|()| link)
+        if let Some(unfinished) = opened? {
+            link.hear_last(unfinished).await?;
+        }
+        Ok(link)
     }
 
     /// Takes the next link and lets it in.
@@ -275,6 +278,21 @@ impl Gateway {
 impl Link {
     fn now(&self) -> Time {
         Time::ZERO + self.origin.elapsed()
+    }
+
+    /// Message 3 comes with the first record.
+    async fn hear_last(&mut self, unfinished: Unfinished) -> Result<(), protocol::Error> {
+        loop {
+            let mut chunk = [0; 4096];
+            let len = self.socket.read(&mut chunk).await.unwrap();
+            assert!(len > 0, "the client goes on");
+            let mut input = Input::new(&mut chunk[..len], mem::take(&mut self.rest));
+            let is_whole = self.machine.hear_last(&mut input)?;
+            self.rest = input.into_rest();
+            if is_whole {
+                return self.machine.finish(unfinished, &mut self.rest);
+            }
+        }
     }
 
     pub(crate) fn suite(&self) -> Suite {

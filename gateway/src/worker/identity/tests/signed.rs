@@ -138,6 +138,41 @@ fn a_token_bound_to_a_signing_key_is_good_with_its_signature_and_so_are_its_tick
     );
 }
 
+/// Nothing is proved to such a client, so whoever took its connection could pass on every other token.
+#[test]
+fn without_a_pin_only_a_token_that_names_the_key_of_this_very_handshake_is_good() {
+    use base64::Engine as _;
+    let base64 = |key: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key);
+    let named = |curve: &str, key: &[u8]| json!({ "cnf": { "jwk": { "kty": "OKP", "crv": curve, "x": base64(key) } } });
+    let (mut judge, turn) = verifying();
+    let (machine, h) = unpinned_link();
+    let own = StaticKey::from_secret([3; 32]).public().0;
+    let good = sign("alice", named("X25519", &own));
+    let Judged::Known { user, proof } = judge.judge(&turn, &machine, &with(&good), true) else {
+        panic!("refused")
+    };
+    assert_eq!((&user[..], proof.tickets), (&b"alice"[..], None));
+    let owner = Ed25519KeyPair::from_seed_unchecked(&[2; 32]).expect("any seed will do");
+    let signing = sign("alice", named("Ed25519", owner.public_key().as_ref()));
+    let signature = owner.sign(&Bound::Token(signing.as_bytes()).message(&h));
+    let plain = sign("alice", json!({}));
+    let other = sign("alice", named("X25519", &StaticKey::from_secret([7; 32]).public().0));
+    for (token, signature) in
+        [(&plain, &[][..]), (&other, &[]), (&signing, &[]), (&signing, signature.as_ref())]
+    {
+        let judged = judge.judge(&turn, &machine, &Auth { signature, ..with(token) }, true);
+        assert!(matches!(judged, Judged::Refused(CloseCode::AuthFailed)), "{judged:?}");
+    }
+    assert_eq!(turn.counters.token_flaws.of(Flaw::Binding).get(), 4);
+    // With a pin two of them are good.
+    let (pinned, h) = link(&judge, NOW, Suite::IkChaChaPoly, None);
+    let signature = owner.sign(&Bound::Token(signing.as_bytes()).message(&h));
+    for (token, signature) in [(&plain, &[][..]), (&signing, signature.as_ref()), (&good, &[])] {
+        let judged = judge.judge(&turn, &pinned, &Auth { signature, ..with(token) }, true);
+        assert!(matches!(judged, Judged::Known { .. }), "{judged:?}");
+    }
+}
+
 #[test]
 fn one_token_of_a_link_waits_at_a_time_and_so_many_in_all() {
     let (mut judge, turn) = verifying();

@@ -38,6 +38,15 @@ impl Rig {
         hello
     }
 
+    /// The hello of a client that has no server key.
+    pub(super) fn dial_unpinned(&mut self, token: Token) -> Vec<u8> {
+        let mut hello = Vec::new();
+        let (suite, key) = (Suite::XxAesGcm, StaticKey::from_secret([4; 32]));
+        let link = ClientLink::dial_unpinned(suite, Suites::NONE, &key, [2; 32], START, &mut hello);
+        self.clients.insert(token, Client::new(link.expect("the key fits the suite")));
+        hello
+    }
+
     /// The hello of a client that speaks a version or suite of which nobody here has heard, and passes the gate.
     pub(super) fn foreign_hello(&self, version: u8, suite: u8) -> Vec<u8> {
         let server = self.acceptors.of(FIRST).public();
