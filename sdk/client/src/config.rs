@@ -10,7 +10,7 @@ use bytes::Bytes;
 use protocol::CloseCode;
 use protocol::limits::{AGENT_LEN_MAX, ID_LEN_MAX, TOKEN_LEN_MAX};
 use protocol::link::backoff::Backoff;
-use protocol::noise::{Pattern, PublicKey, StaticKey, Suite};
+use protocol::noise::{Pattern, PublicKey, StaticKey, Suite, Suites};
 
 use crate::error::Error;
 use crate::pins::{KEYS_MAX, ServerKey};
@@ -26,11 +26,13 @@ pub struct Config {
     /// What the gateway announces on a link that has proved one of them takes the place of all; and once a later key has
     /// proved itself, an earlier one is not used any more. So store what a session says, and do not mix it with the app's
     /// own again: an old key may be one that somebody has stolen.
+    ///
+    /// Empty with XX suites, and only with them: see [`Config::unpinned`].
     pub server_keys: Vec<ServerKey>,
-    /// The suites this client may use, best first: NK or IK. Default: NK_ChaChaPoly, then NK_AESGCM. What is not on
+    /// The suites this client may use, best first: NK or IK, or else XX alone. Default: NK_ChaChaPoly, then NK_AESGCM. What is not on
     /// this list is never used, whatever a gateway asks for.
     pub suites: Vec<Suite>,
-    /// The device key; required with an IK suite.
+    /// The device key; required with an IK or XX suite.
     pub device_key: Option<StaticKey>,
     /// How the user is proved.
     pub credentials: Credentials,
@@ -91,20 +93,50 @@ impl Config {
         }
     }
 
+    /// For a client that has no server key yet, and one gateway whose listener is for such (XX), with defaults for the rest.
+    ///
+    /// **Whoever answers is the gateway, as far as this client can know.** So it sends no token that is not bound to
+    /// `device_key`: a JSON Web Token has to name its public half in `cnf.jwk`, else the attempt ends with [`Error::Unbound`]
+    /// before anything is sent. Of other tokens the application has to know that itself. Send nothing on such a link that
+    /// you would not tell anybody. Nothing of it is kept: no server key, no ticket.
+    #[must_use]
+    pub fn unpinned(
+        address: impl Into<String>,
+        device_key: StaticKey,
+        credentials: Credentials,
+        user: impl Into<Bytes>,
+        device: impl Into<Bytes>,
+    ) -> Self {
+        // Any key would do: none is kept.
+        let all = Self::new(address, device_key.public(), credentials, user, device);
+        let suites = vec![Suite::XxChaChaPoly, Suite::XxAesGcm];
+        Self { server_keys: Vec::new(), suites, device_key: Some(device_key), tickets: false, ..all }
+    }
+
+    /// Whether this client has no server key, and opens links without.
+    pub(crate) fn is_unpinned(&self) -> bool {
+        Suites::of(&self.suites).are_unpinned()
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let link = |suite: &Suite| matches!(suite.pattern(), Pattern::Nk | Pattern::Ik);
-        let needs_key = self.suites.iter().any(|suite| suite.pattern() == Pattern::Ik);
+        let is_unpinned = self.is_unpinned();
+        let link = |suite: &Suite| is_unpinned || matches!(suite.pattern(), Pattern::Nk | Pattern::Ik);
+        let needs_key = self.suites.iter().any(|suite| matches!(suite.pattern(), Pattern::Ik | Pattern::Xx));
+        let keys = if is_unpinned { 0..=0 } else { 1..=KEYS_MAX };
         let queues = [self.pushes_max, self.requests_max];
         let rules = [
             (!self.addresses.is_empty(), "there is no address"),
-            ((1..=KEYS_MAX).contains(&self.server_keys.len()), "there have to be 1 to 8 server keys"),
+            (
+                keys.contains(&self.server_keys.len()),
+                "there have to be 1 to 8 server keys, or none and XX suites only",
+            ),
             (
                 self.server_keys.iter().all(ServerKey::is_usable),
                 "a server key is no point a handshake can use",
             ),
             (!self.suites.is_empty(), "there is no suite"),
-            (self.suites.iter().all(link), "only NK and IK suites open a link"),
-            (!needs_key || self.device_key.is_some(), "IK needs a device key"),
+            (self.suites.iter().all(link), "only NK and IK suites open a link, or else XX suites alone"),
+            (!needs_key || self.device_key.is_some(), "IK and XX need a device key"),
             (self.user.len() <= ID_LEN_MAX, "the user has more than 64 bytes"),
             ((1..=ID_LEN_MAX).contains(&self.device.len()), "the device has to have 1 to 64 bytes"),
             (self.agent.len() <= AGENT_LEN_MAX, "the agent has more than 64 bytes"),
@@ -230,6 +262,27 @@ mod tests {
             spoil(&mut config);
             assert!(matches!(config.check(), Err(Error::Config(_))), "number {index}");
         }
+    }
+
+    #[test]
+    fn a_client_without_a_server_key_never_falls_back_on_one_nor_the_other_way() {
+        let token = || Credentials::token("secret");
+        let unpinned =
+            || Config::unpinned("127.0.0.1:1", StaticKey::from_secret([1; 32]), token(), "alice", "phone");
+        assert_eq!(unpinned().check(), Ok(()));
+        let wrong: [fn(&mut Config); 4] = [
+            |config| config.server_keys = super::tests::config().server_keys,
+            |config| config.suites.push(Suite::NkAesGcm),
+            |config| config.suites = vec![Suite::NkAesGcm],
+            |config| config.device_key = None,
+        ];
+        for (index, spoil) in wrong.iter().enumerate() {
+            let mut config = unpinned();
+            spoil(&mut config);
+            assert!(matches!(config.check(), Err(Error::Config(_))), "number {index}");
+        }
+        let pinned = Config { suites: vec![Suite::NkAesGcm, Suite::XxAesGcm], ..config() };
+        assert!(matches!(pinned.check(), Err(Error::Config(_))), "XX is no way around a pin");
     }
 
     #[test]

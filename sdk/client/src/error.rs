@@ -28,6 +28,8 @@ pub enum Error {
     Protocol(protocol::Error),
     /// The credentials could not be had: what the callback said.
     Credentials(String),
+    /// The token does not name this client's device key, so that whoever took the link could use it elsewhere. It was not sent.
+    Unbound,
     /// The configuration cannot work: which part, and why.
     Config(&'static str),
     /// The application closed the client or dropped its last handle.
@@ -144,6 +146,9 @@ impl fmt::Display for Error {
             Self::Protocol(protocol::Error::HeartbeatTimeout) => f.write_str("nothing was heard of the gateway"),
             Self::Protocol(error) => write!(f, "the gateway broke the protocol: {error}"),
             Self::Credentials(text) => write!(f, "no credentials: {text}"),
+            Self::Unbound => f.write_str(
+                "the token is not bound to this client's device key: without a server key only one is sent whose cnf.jwk names it",
+            ),
             Self::Config(text) => write!(f, "configuration: {text}"),
             Self::Stopped => f.write_str("the client was closed"),
         }

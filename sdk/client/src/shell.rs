@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::bound::may_be_shown;
 use crate::clock::{random, unix};
 use crate::config::{Config, Occasion};
 use crate::error::{Closed, Error};
@@ -166,6 +167,11 @@ where
             }
         }
         let token = self.config.credentials.get(memory.occasion).await?;
+        if let Some(key) = self.config.device_key.as_ref().filter(|_| self.config.is_unpinned())
+            && !may_be_shown(&token, &key.public())
+        {
+            return Err(Error::Unbound);
+        }
         self.attempt_in_full(&token, memory).await
     }
 
@@ -207,6 +213,9 @@ where
     fn next_suite(&self, at: usize, offered: Suites) -> Option<usize> {
         let suites = &self.config.suites;
         let next = (at + 1..suites.len()).find(|&next| offered.contains(suites[next]))?;
+        if self.config.is_unpinned() {
+            return Some(next);
+        }
         let served = self.pins.current().0.suites;
         served.intersection(Suites::of(&suites[..next])).is_empty().then_some(next)
     }
@@ -238,7 +247,8 @@ where
             ..Auth::default()
         };
         let bound = way.ticket.map_or(Bound::Token(way.token), |ticket| Bound::Ticket(&ticket.ticket));
-        let binder = self.config.binder.as_ref();
+        // Whoever took a link without a pin could pass the signature on while the hash is of use elsewhere.
+        let binder = self.config.binder.as_ref().filter(|_| !way.suite.is_unpinned());
         let sign = |h: &[u8; 32]| binder.map_or_else(Bytes::new, |binder| binder.sign(&bound.message(h)));
         let opened = link.open(&auth, sign, phase, &mut self.desk).await;
         if let Some(offered) = link.offered().filter(|_| way.suite.proves_server()) {
@@ -270,6 +280,9 @@ where
         now: Time,
         hello: &mut Vec<u8>,
     ) -> Result<ClientLink, Error> {
+        if let Some(key) = self.config.device_key.as_ref().filter(|_| way.suite.is_unpinned()) {
+            return Ok(ClientLink::dial_unpinned(way.suite, way.better, key, ephemeral, now, hello)?);
+        }
         let (server, gate) = self.pins.current();
         let dial = Dial {
             server: &server.key,
@@ -288,7 +301,7 @@ where
         if way.suite.proves_server() {
             self.pins.learn(welcome, unix());
         }
-        if self.config.tickets {
+        if self.config.tickets && !way.suite.is_unpinned() {
             memory.tickets.learn(welcome, way.suite.cipher(), self.desk.clock.now());
         }
         memory.occasion = Occasion::Connect;

@@ -4,3 +4,4 @@ mod attacks;
 mod gateway;
 mod link;
 mod redial;
+mod unpinned;
