@@ -57,6 +57,8 @@ class Client(Records):
         except Exception:
             sock.close()
             raise
+        if suite in wire.UNPINNED:
+            sock.sendall(wire.message_3(noise))
         self.suite = suite
         self.server_key = server_key
         self.ticket = ticket

@@ -108,6 +108,8 @@ class Stage:
         self.answers = {}
         self.services = []
         self.target = None
+        # Where clients come without a server key.
+        self.unpinned = None
         self.gateway = None
         self.group_key = secrets.token_bytes(32)
         self.retired, self.next_key = (wire.public_of(secrets.token_bytes(32)) for _ in range(2))

@@ -153,6 +153,13 @@ def bytes_behind_message_1_meet_silence(target):
 
 
 @test
+def a_hello_without_a_server_key_meets_silence_where_there_is_one(target):
+    for suite in wire.UNPINNED:
+        hello, _ = wire.hello(suite, None, local=os.urandom(32))
+        expect_silence(dial(target.address), hello)
+
+
+@test
 def other_protocols_meet_silence(target):
     tls = bytes.fromhex("16030100c8010000c40303") + bytes(200)
     proxy = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", bytes.fromhex("0d0a0d0a000d0a515549540a")
@@ -171,7 +178,6 @@ def lengths_of_message_1_are_exact(target):
 
 # What comes from the future: version, suite, bytes of the ticket field, bytes of message 1, reason.
 FUTURE = (
-    (wire.VERSION, 5, 0, 32, "suite"),
     (wire.VERSION, 11, 0, 4_096, "suite"),
     (wire.VERSION, 16, 0, 81, "suite"),
     (wire.VERSION, 19, 1_024, 4_096, "suite"),

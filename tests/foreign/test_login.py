@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import ticket
 import wire
 from checks import a_device, expect, expect_clear_reply, expect_close, named, test
-from client import Closed, now_ms
+from client import Client, Closed, now_ms
 from stage import REALM, VERDICT_DEADLINE_S, accepted
 from wire import CODES, REFUSALS, link, stream
 
@@ -34,6 +34,26 @@ def the_backend_hears_what_the_client_said_and_proved(stage):
         bound.public_key().verify(heard.signature, wire.binding("token", heard.handshake, heard.token))
         expect("the user is the backend's word", one.welcome.user == b"the backend's word")
         one.close()
+
+
+@test
+def without_a_server_key_the_backend_hears_which_key_was_proved(stage):
+    for suite in wire.UNPINNED:
+        device_key = secrets.token_bytes(32)
+        one = Client(stage.unpinned, None, suite, device_key=device_key)
+        token = stage.name(accepted(b"bound"))
+        one.login(token, b"", a_device())
+        heard = stage.wait("the question", "authenticate", lambda asked: asked.token == token)
+        expect("the handshake", (heard.handshake, heard.suite) == (one.h, suite))
+        expect("the key that its token has to name", heard.peer_key == wire.public_of(device_key))
+        expect("nothing to keep", not one.welcome.tickets and not one.welcome.server_keys)
+        expect("an answer", one.request("echo", b"without a key").payload == b"without a key")
+        one.close()
+    try:
+        Client(stage.unpinned, wire.public_of(secrets.token_bytes(32)), wire.NK)
+    except wire.Silence:
+        return
+    expect("who comes with a wrong key hears nothing", False)
 
 
 @test

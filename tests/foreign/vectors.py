@@ -69,6 +69,10 @@ def handshakes_come_to_the_same_keys():
         message_2 = bytes(noise.write_message(bytes.fromhex(case["offer"])))
         assert message_2.hex() == case["message_2"]
         wire.read_message_2(Feed(bytes.fromhex(case["answer"])).read, client, suite)
+        if suite in wire.UNPINNED:
+            message_3 = wire.message_3(client)[2:]
+            assert message_3.hex() == case["message_3"]
+            assert noise.read_message(message_3) == b""
         for end, up, down in ((client, "encrypt", "decrypt"), (noise, "decrypt", "encrypt")):
             assert end.get_handshake_hash().hex() == case["h"]
             states = [getattr(end.noise_protocol, f"cipher_state_{way}") for way in (up, down)]

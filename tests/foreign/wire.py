@@ -20,6 +20,7 @@ stream = schema.load(PROTO / "stream.proto")
 MAGIC = bytes.fromhex("acce550a")
 VERSION = 1
 NK, NK_AESGCM, IK, IK_AESGCM = 1, 2, 3, 4
+XX, XX_AESGCM = UNPINNED = 5, 6
 TICKET, TICKET_AESGCM = 7, 8
 KK, KK_AESGCM = 9, 10
 CLEAR = 15
@@ -29,6 +30,8 @@ SUITES = {
     2: ("NK", "AESGCM", 48),
     3: ("IK", "ChaChaPoly", 96),
     4: ("IK", "AESGCM", 96),
+    5: ("XX", "ChaChaPoly", 32),
+    6: ("XX", "AESGCM", 32),
     7: ("NNpsk0", "ChaChaPoly", 48),
     8: ("NNpsk0", "AESGCM", 48),
     9: ("KK", "ChaChaPoly", 48),
@@ -172,7 +175,7 @@ def offer(versions, suites):
 def fixed_part(suite, public, ticket=b"", version=VERSION, versions=1 << VERSION, suites=None):
     if suites is None:
         suites = suite_set(suite) if suite < 24 else 0
-    head = MAGIC + bytes([version, suite]) + (key_id(public) if suite != CLEAR else bytes(4))
+    head = MAGIC + bytes([version, suite]) + (bytes(4) if suite in (*UNPINNED, CLEAR) else key_id(public))
     return head + offer(versions, suites) + struct.pack(">H", len(ticket))
 
 
@@ -217,10 +220,12 @@ def handshake(suite, initiator, fixed, ticket, *, local=None, remote=None, psk=N
 def hello(suite, public, *, local=None, ticket=b"", psk=None, ephemeral=None, **fixed_fields):
     """The bytes of a hello, and the handshake that waits for message 2."""
     fixed = fixed_part(suite, public, ticket, **fixed_fields)
-    remote = None if SUITES[suite][0] == "NNpsk0" else public
+    remote = None if SUITES[suite][0] in ("NNpsk0", "XX") else public
     noise = handshake(suite, True, fixed, ticket, local=local, remote=remote, psk=psk, ephemeral=ephemeral)
     message_1 = bytes(noise.write_message(b""))
     assert len(message_1) == SUITES[suite][2]
+    if suite in UNPINNED:
+        return fixed + bytes(16) + struct.pack(">H", len(message_1)) + message_1, noise
     return gated(public, fixed, ticket, message_1), noise
 
 
@@ -235,7 +240,7 @@ def read_message_2(read, noise, suite, better=0):
         reply = head + read(14)
         raise Rejected(reply) if reply.startswith(MAGIC + b"\x01") else Violation("magic")
     (length,) = struct.unpack(">H", head)
-    if not 52 <= length <= MESSAGE_LEN_MAX:
+    if not (100 if suite in UNPINNED else 52) <= length <= MESSAGE_LEN_MAX:
         raise Violation("handshake_length")
     try:
         payload = bytes(noise.read_message(read(length)))
@@ -248,6 +253,13 @@ def read_message_2(read, noise, suite, better=0):
     if not versions >> VERSION & 1 or on_link and (suites & better or not suites >> suite & 1):
         raise Violation("downgrade")
     return versions, suites
+
+
+def message_3(noise):
+    """What follows message 2 with XX (4.4)."""
+    message = bytes(noise.write_message(b""))
+    assert len(message) == 64
+    return struct.pack(">H", len(message)) + message
 
 
 class Listener:

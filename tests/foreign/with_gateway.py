@@ -174,7 +174,7 @@ http = "off"
 def drive_judges(binary, folder):
     """The tests of test_login.py and test_backend.py: one service over a clear Unix socket, one over TCP with KK."""
     file, config = folder / "judged.json", folder / "judged.toml"
-    keys = {name: secrets.token_bytes(32) for name in ("server", "upstream", "backend")}
+    keys = {name: secrets.token_bytes(32) for name in ("server", "unpinned", "upstream", "backend")}
     world = stage.Stage()
     key_files(folder, tickets=world.group_key, **keys)
     unix, tcp = socket.socket(socket.AF_UNIX), socket.create_server(("127.0.0.1", 0))
@@ -202,6 +202,8 @@ def drive_judges(binary, folder):
         target = wait_for("gateway run", lambda: ready(file), gateway)
         world.target = Target({**target, "token": "whose user is what it claims"})
         world.target.suites = wire.suite_set(wire.NK, wire.IK, wire.IK_AESGCM, wire.TICKET, wire.TICKET_AESGCM)
+        named = {listener["name"]: listener["listen"] for listener in target["listeners"]}
+        world.unpinned = named["unpinned"]
         world.gateway = gateway
         for service in world.services:
             service.up()
@@ -212,6 +214,13 @@ JUDGED = """\
 [[listener]]
 name = "clients"
 address = "127.0.0.1:0"
+
+[[listener]]
+name = "unpinned"
+address = "127.0.0.1:0"
+key = "unpinned.key"
+suites = ["XX_ChaChaPoly", "XX_AESGCM"]
+handshake_share = 5
 
 [keys]
 server = "server.key"
