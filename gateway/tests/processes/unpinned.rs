@@ -7,7 +7,7 @@ use protocol::CloseCode;
 use protocol::noise::StaticKey;
 
 use crate::client::{Client, Heard};
-use crate::stage::{Folder, Process, Target, gateway, path, wait_until};
+use crate::stage::{Folder, PATIENCE, Process, Target, gateway, now, path, wait_until};
 
 const SETTINGS: &str = "auth.mode = 'jwt'\nauth.keys = 'keys.json'\nlimits.loopback_exempt = true\n\
                         limits.xx_handshakes = 3\nlimits.auth_deadline = '2s'\n\
@@ -87,6 +87,34 @@ fn whoever_has_a_token_that_names_its_key_gets_in_and_is_given_nothing_to_keep()
     pinned.authenticate("", &scene.mint(&[]));
     assert!(!pinned.tickets.is_empty() && !pinned.server_keys.is_empty(), "elsewhere it is as ever");
     assert!(Client::unpinned(scene.target.address, &own).is_err(), "and who has no key hears nothing");
+}
+
+/// It asks for its best suite first, hears that this listener has another one of its list, and goes on with that.
+#[test]
+fn the_client_sdk_links_without_a_server_key_and_shows_no_token_that_could_be_passed_on() {
+    let Some(scene) = Scene::set() else { return };
+    let key = StaticKey::from_secret([3; 32]);
+    let config = |token: String| {
+        let credentials = client::Credentials::token(token);
+        client::Config::unpinned(scene.unpinned.to_string(), key.clone(), credentials, "", "test")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let unbound = client::Client::connect(config(scene.mint(&[]))).await;
+        assert_eq!(unbound.err(), Some(client::Error::Unbound));
+        assert_eq!(scene.target.metric("gateway_links_accepted_total"), 0, "nobody was called");
+        let bound = client::Client::connect(config(scene.bound("X25519", &key))).await;
+        let (client, _pushes) = bound.expect("its token names its key");
+        let session = client.ready().await.expect("the link is up");
+        assert_eq!((session.suite, &session.user[..]), (protocol::noise::Suite::XxAesGcm, &b"alice"[..]));
+        assert!(session.server_keys.is_empty(), "there is nothing to store");
+        // The stream to the backend may still be on its way up.
+        let end = now() + PATIENCE;
+        let answered = client::Outcome::Answered { status: 0, payload: b"hello".to_vec().into() };
+        while client.request("echo", b"", b"hello".as_slice()).await != answered {
+            assert!(now() < end, "the backend does not answer");
+        }
+    });
 }
 
 #[test]
