@@ -70,6 +70,7 @@ impl Links {
     /// Keeps the number of handshakes that wait for message 3 within its bound; the oldest ends, in silence.
     pub(super) fn make_room_for_begun(&mut self, turn: &mut Turn) {
         while let Some(oldest) = self.begun.surplus(turn.settings.xx_handshakes_max) {
+            drop(self.begun.take(oldest));
             turn.counters.xx_handshakes_evicted.add(1);
             self.count_refused(turn, oldest, Guard::XxHandshakes);
             self.mark(oldest, Cause::Silent);
