@@ -1,5 +1,7 @@
 //! Links without a server key: handshakes of three messages that come, stop half-way, and push each other out.
 
+use std::time::Duration;
+
 use driver::Peer;
 use driver::sim::{Buffers, Net, Rng, Socket, State};
 use gateway::counters::guard::Guard;
@@ -119,6 +121,29 @@ fn whoever_goes_on_at_once_gets_in_through_a_crowd_that_does_not() {
     assert!(world.clients.iter().all(|client| client.is_done()), "{:?}", world.totals);
     assert!(evicted(&world) > 0, "the crowd was at the bound");
     assert!(world.counters[0].authentications.get() >= 4);
+}
+
+/// Long before the time of those is over who never go on.
+#[test]
+fn who_comes_last_finds_a_place_where_all_are_taken_by_those_who_stay() {
+    let mut world = World::standing(unpinned(1, 1));
+    let wanted = std::mem::take(&mut world.clients[0].wanted);
+    let (net, mut heard) = (world.net.clone(), 0);
+    let mut crowd: Vec<Half> = (0..BEGUN_MAX).map(|_| Half::dial(&net, &world, &[])).collect();
+    while begun(&world) < BEGUN_MAX {
+        world.step();
+        assert!(crowd.iter_mut().all(|half| half.step(&mut heard)), "there is room for all of them");
+    }
+    let since = world.now;
+    world.clients[0].wanted = wanted;
+    world.until("it is in", |world| world.counters[0].authentications.get() == 1);
+    assert!(world.now.since(since) < Duration::from_secs(3), "after {:?}", world.now.since(since));
+    crowd.retain_mut(|half| half.step(&mut heard));
+    assert_eq!(
+        (crowd.len(), evicted(&world)),
+        (BEGUN_MAX - 1, 1),
+        "the oldest has made room, and nobody else"
+    );
 }
 
 #[test]
