@@ -46,7 +46,7 @@ impl Rig {
         self.flush();
         self.absorb();
         assert_eq!(self.numbers(), [0; 5]);
-assert_eq!((self.outgoing_bytes(), self.partial_bytes(), self.links.census().begun), (0, 0, 0));
+        assert_eq!((self.outgoing_bytes(), self.partial_bytes(), self.links.census().begun), (0, 0, 0));
         assert!(!self.has_work());
         assert_eq!(self.links.next_deadline(&self.turn), None);
         assert!(self.kernel.reads.is_empty() && self.kernel.sends.is_empty());
