@@ -39,6 +39,7 @@ fn verifier(keys: &str) -> Verifier {
         issuer: None,
         audience: Vec::new(),
         skew: Duration::ZERO,
+        lifetime_max: Duration::MAX,
         names: Names { user: "iss".to_owned(), ..Names::default() },
     };
     Verifier::new(KeySet::read(keys).expect("keys of a document"), terms)

@@ -127,6 +127,8 @@ counters! {
     logins_remembered: Gauge, "Users of whom it is known how often they log in.";
     revocations_remembered: Gauge, "Users whose earlier tickets are worth nothing.";
     revocations_forgotten: Counter, "Such users forgotten early, to make room: their tickets are good again.";
+    revoked_logins_remembered: Gauge, "Single logins that are worth nothing.";
+    revoked_logins_forgotten: Counter, "Such logins forgotten early, to make room: they are good again.";
     throttles: Gauge, "Users slowed down by backends.";
     throttles_refused: Counter, "Users that were not slowed down, as limits.throttles are already.";
     handshakes: Counter, "Handshakes that succeeded.";

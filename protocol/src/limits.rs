@@ -68,6 +68,8 @@ pub const KEY_LEN_MAX: usize = 64;
 pub const ROOM_LEN_MAX: usize = 64;
 /// Longest token, in bytes: it shares the first frame with the other fields of `Auth`.
 pub const TOKEN_LEN_MAX: usize = 3584;
+/// Longest name of a login that is to be revoked.
+pub const LOGIN_LEN_MAX: usize = 256;
 /// Bytes of a hash and of a public key.
 pub const HASH_LEN: usize = 32;
 /// Bytes of an Ed25519 signature.

@@ -431,6 +431,51 @@ def a_revocation_holds_for_a_login_of_its_own_millisecond(stage):
 
 
 @test
+def a_kick_may_end_one_login_and_make_it_worthless_on_all_devices(stage):
+    user, login = secrets.token_bytes(16), {"login": b"stolen"}
+    one, again = stage.login(user, **login), stage.login(user, **login)
+    other, namesake = stage.login(user, login=b"other"), stage.login(**login)
+    at = stage.a_stream()
+    # Its device and the flag say nothing beside the login.
+    at.send(stream.Frame(kick=stream.Kick(user=user, device=other.device, revoke=True, code=99, **login)))
+    for of_login in (one, again):
+        try:
+            of_login.receive()
+            raise AssertionError("the link goes on")
+        except Closed as closed:
+            expect(f"the kick's code, got {closed.code}", closed.code == 99)
+    for name, innocent in (("another login of the user", other), ("a login of that name of somebody else", namesake)):
+        expect(f"{name} goes on", innocent.ping(1) == 1)
+        innocent.close()
+        back = stage.by_ticket(innocent)
+        back.login(b"", b"", innocent.device)
+        expect(f"{name} comes back", back.ping(1) == 1)
+        back.close()
+    for of_login in (one, again):
+        back = stage.by_ticket(of_login)
+        back.send(back.auth(b"", b"", of_login.device))
+        expect_close(back, "auth_failed")
+        # The backend still takes its token for a good one, and the gateway does not.
+        back = stage.connect()
+        back.send(back.auth(of_login.token, b"", of_login.device))
+        expect("a fresh token may be good", not expect_close(back, "auth_failed").do_not_reconnect)
+    stage.login(user, one.device, login=b"third").close()
+
+
+@test
+def a_link_that_renews_with_a_token_of_a_revoked_login_ends_without_a_welcome(stage):
+    one = stage.login(login=b"first")
+    at = stage.a_stream()
+    at.send(stream.Frame(kick=stream.Kick(user=one.user, login=b"x" * 256)))
+    at.sync()
+    expect("it is in by another", one.ping(1) == 1)
+    at.send(stream.Frame(kick=stream.Kick(user=one.user, login=b"second")))
+    at.sync()
+    one.send(one.auth(stage.name(accepted(one.user, login=b"second")), b"", one.device))
+    expect_close(one, "auth_failed")
+
+
+@test
 def a_kick_alone_leaves_the_tickets_good(stage):
     one = stage.login()
     stage.a_stream().send(stream.Frame(kick=stream.Kick(user=one.user)))

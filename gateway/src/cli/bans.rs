@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admission::lists::{Block, NoUser, REASON_LEN_MAX, UserId};
 use crate::config::parse_span;
+use crate::control::{LoginName, NoLogin};
 
 /// Where a running gateway is asked, and how it is to answer.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,10 @@ pub(super) struct Kicked {
     /// Only the link of this device, written like a user.
     #[arg(long, value_parser = user, conflicts_with = "revoke")]
     device: Option<UserId>,
+    /// Only the login with this token's id (`jti`), or of this name if a backend names logins, on all devices: it and the tickets
+    /// that came of it are worthless from now on, and the user's other logins go on. Written like a user.
+    #[arg(long, value_parser = token_id, conflicts_with_all = ["revoke", "device"])]
+    token_id: Option<LoginName>,
     /// Make the user's logins up to now worthless, and the tickets that came of them: it needs a fresh token.
     #[arg(long)]
     revoke: bool,
@@ -73,6 +78,11 @@ fn user(text: &str) -> Result<UserId, String> {
     // Whatever the shell gave is the id itself, unless it says that it is hexadecimal.
     let user = if text.starts_with("hex:") { text.parse().ok() } else { UserId::of(text.as_bytes()) };
     user.ok_or_else(|| format!("it is {NoUser}"))
+}
+
+fn token_id(text: &str) -> Result<LoginName, String> {
+    let login = if text.starts_with("hex:") { text.parse().ok() } else { LoginName::of(text.as_bytes()) };
+    login.ok_or_else(|| format!("it is {NoLogin}"))
 }
 
 pub(super) fn span(text: &str) -> Result<Duration, String> {
@@ -123,9 +133,10 @@ pub(super) fn lift(asked: &Asked, whom: &Whom) -> String {
 /// `kick`.
 pub(super) fn kick(asked: &Asked, kick: &Kicked) -> String {
     let device = kick.device.as_ref().map_or(String::new(), |device| format!(" device {device}"));
+    let login = kick.token_id.as_ref().map_or(String::new(), |login| format!(" token-id {login}"));
     let revoke = if kick.revoke { " revoke" } else { "" };
     let stay_away = if kick.stay_away { " stay-away" } else { "" };
-    format!("kick{} user {}{device}{revoke}{stay_away}\n", json(asked), kick.user)
+    format!("kick{} user {}{device}{login}{revoke}{stay_away}\n", json(asked), kick.user)
 }
 
 fn json(asked: &Asked) -> &'static str {
@@ -148,9 +159,17 @@ mod tests {
             set(&asked, &whom, &terms),
             "ban --json ip 192.0.2.0/24 for 3600000ms reason floods, twice\n"
         );
-        let kicked =
-            Kicked { user: user("eve").unwrap(), device: user("x").ok(), revoke: false, stay_away: true };
-        assert_eq!(kick(&plain, &kicked), "kick user eve device x stay-away\n");
+        let kicked = |device, token_id| Kicked {
+            user: user("eve").unwrap(),
+            device,
+            token_id,
+            revoke: false,
+            stay_away: true,
+        };
+        assert_eq!(kick(&plain, &kicked(user("x").ok(), None)), "kick user eve device x stay-away\n");
+        let line = kick(&asked, &kicked(None, token_id("login 1").ok()));
+        assert_eq!(line, "kick --json user eve token-id hex:6c6f67696e2031 stay-away\n");
+        assert!(token_id("").is_err() && token_id(&"x".repeat(257)).is_err());
         let terms = Terms { time: None, reason: String::new() };
         assert_eq!(set(&plain, &whom, &terms), "ban ip 192.0.2.0/24\n");
         assert_eq!(

@@ -15,7 +15,7 @@ use driver::signals::Held;
 
 use self::print::print;
 use crate::clock::Clock;
-use crate::config::{Ceiling, Checked, Config, Level, Overrides, Problems, load};
+use crate::config::{Auth, Ceiling, Checked, Config, Level, Overrides, Problems, load, show_span};
 use crate::control::{
     DevOptions, Exit, Options, Signals, Trial, Writer, dev, machine, read_key_file, reference_service,
     remedy, run, spawn, tell, tell_as_it_is, try_out, withhold,
@@ -107,7 +107,7 @@ enum Verb {
         #[command(flatten)]
         whom: bans::Whom,
     },
-    /// End the links of a user, or of one of its devices.
+    /// End the links of a user, of one of its devices, or of one of its logins, which may be made worthless.
     Kick {
         #[command(flatten)]
         asked: bans::Asked,
@@ -267,17 +267,32 @@ fn summary(config: &Config) -> String {
     let links: u64 = config.cores.iter().map(|core| u64::from(config.links_max(core.slots))).sum();
     let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address).collect();
     format!(
-        "{}, {}: at most {}\n{}, {}, {}\n\n{}\n{}\n{}\n",
+        "{}, {}: at most {}\n{}, {}, {}\n{}\n\n{}\n{}\n{}\n",
         counted(config.cores.len() as u64, "worker"),
         counted(slots, "slot"),
         counted(links, "link"),
         counted(config.routes.len() as u64, "route"),
         counted(config.endpoints.len() as u64, "endpoint"),
         counted((config.cores.len() * config.endpoints.len()) as u64, "stream"),
+        remembered(config),
         config.cores_table(),
         config.listeners_table(&addresses),
         Ceiling::of(config)
     )
+}
+
+/// For how long what is revoked stays so.
+fn remembered(config: &Config) -> String {
+    let time = show_span(config.auth.revocation_time());
+    match &config.auth {
+        Auth::Jwt { verifier, .. } => {
+            let most = show_span(verifier.terms().lifetime_max);
+            format!(
+                "revocations are remembered for {time}, and tokens are good for {most} at most (auth.token_lifetime_max)"
+            )
+        }
+        Auth::Development { .. } | Auth::Delegated { .. } => format!("revocations are remembered for {time}"),
+    }
 }
 
 /// A number and what it counts.

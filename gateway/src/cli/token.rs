@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::print::print;
 use crate::config::{Auth, Checked, Config, Level, parse_span};
 use crate::control::{Exit, tell};
-use crate::tokens::{Draft, Signer, Verifier, choose_cryptography};
+use crate::tokens::{Draft, Flaw, Signer, Verifier, choose_cryptography};
 
 /// What a signed token is to say.
 #[derive(Debug, clap::Args)]
@@ -88,7 +88,11 @@ fn sign(
     claims.extend(wanted.claims.iter().cloned());
     let token = signer.sign(&Draft { claims });
     if let Err(flaw) = verifier.verify(token.as_bytes(), protocol::UnixMillis(now_ms)) {
-        tell(Level::Warning, &format!("this gateway would refuse the token: {flaw}"));
+        let fix = match flaw {
+            Flaw::Lifetime => " (`token_lifetime_max` of [auth])",
+            _ => "",
+        };
+        tell(Level::Warning, &format!("this gateway would refuse the token: {flaw}{fix}"));
     }
     Ok(token)
 }

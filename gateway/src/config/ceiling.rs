@@ -88,7 +88,7 @@ impl Ceiling {
         let memories = wide(limits.tombstones)
             .saturating_mul(TOMBSTONE_BYTES)
             .saturating_add(wide(limits.replay_filter).saturating_mul(HELLO_BYTES))
-            .saturating_add(wide(limits.revocations).saturating_mul(REVOCATION_BYTES))
+            .saturating_add(wide(limits.revocations + limits.revoked_logins).saturating_mul(REVOCATION_BYTES))
             .saturating_add(wide(limits.throttles).saturating_mul(THROTTLE_BYTES))
             .saturating_add(wide(config.admission.logins_remembered).saturating_mul(LOGIN_BYTES));
         let per_worker = |bytes: u64| workers.saturating_mul(bytes);

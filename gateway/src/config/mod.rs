@@ -107,6 +107,12 @@ pub fn parse_span(text: &str) -> Option<std::time::Duration> {
     value::span(text)
 }
 
+/// The same the other way round, in hours where it has whole ones.
+#[must_use]
+pub fn show_span(time: std::time::Duration) -> String {
+    value::Span::show(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// What a gateway for development is made of.
 #[derive(Clone, Debug)]
 pub struct Development {

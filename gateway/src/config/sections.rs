@@ -236,8 +236,11 @@ section! {
         tombstones: usize as Count = "16384" in 16..=16_777_216, Restart, "88 B each";
         /// How long a replaced login is remembered.
         tombstone_time: Duration as Span = "'10m'" in 600 * SECOND..=24 * HOUR, Restart, "none beyond their number";
-        /// Users whose tickets a backend has revoked that a worker remembers, each for as long as a ticket can be good.
-        revocations: usize as Count = "16384" in 16..=16_777_216, Restart, "96 B each";
+        /// Users whose logins of the past are revoked that a worker remembers, each for as long as a ticket can be good, or a token
+        /// that the gateway verifies itself (`token_lifetime_max` of `[auth]`).
+        revocations: usize as Count = "16384" in 16..=16_777_216, Restart, "128 B each";
+        /// Single logins that are revoked, by a token's id or the name a backend gave them, that a worker remembers for as long.
+        revoked_logins: usize as Count = "16384" in 16..=16_777_216, Restart, "128 B each";
         /// Users whom backends have slowed down that are remembered, per worker. One more than that is not slowed down.
         throttles: usize as Count = "4096" in 16..=1_048_576, Restart, "192 B each";
         /// Hellos with tickets a worker remembers, so that a recorded one is not answered again.
@@ -407,6 +410,9 @@ section! {
         limit_class_claim: String as Text = "'limit_class'", Restart, "none";
         /// How far the clocks of whoever issues tokens may be off.
         skew: Duration as Span = "'30s'" in 0..=600 * SECOND, Restart, "none";
+        /// The longest life of tokens that whoever issues them means, from `iat` (or `nbf`, or when it is first seen) to `exp`. One
+        /// that is good for longer is refused, as revocations are not remembered for longer than that.
+        token_lifetime_max: Duration as Span = "'24h'" in 60 * SECOND..=8784 * HOUR, Restart, "none beyond the number of revocations";
         /// Verified tokens that a worker remembers until they end, so that a reconnect need not verify them again.
         remembered: usize as Count = "4096" in 0..=1_048_576, Restart, "512 B each, in \"jwt\" mode";
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::noise::ticket::{CLOCK_SKEW_MAX, TICKET_LIFETIME};
 use protocol::noise::{PublicKey, StaticKey, Suite};
 
 use super::capabilities::Capabilities;
@@ -92,6 +93,23 @@ pub enum Auth {
         /// Verified tokens that are remembered, per worker.
         remembered: usize,
     },
+}
+
+impl Auth {
+    /// How long a revocation has to be remembered: what was issued before it is good for at most so long. Whoever issues tokens
+    /// may be ahead of this clock, and the end of a token is looked at as leniently.
+    #[must_use]
+    pub fn revocation_time(&self) -> Duration {
+        let token = match self {
+            Self::Jwt { verifier, .. } => {
+                let terms = verifier.terms();
+                terms.lifetime_max.saturating_add(terms.skew.saturating_mul(2))
+            }
+            // A backend looks at each token itself.
+            Self::Development { .. } | Self::Delegated { .. } => Duration::ZERO,
+        };
+        TICKET_LIFETIME.max(token).saturating_add(CLOCK_SKEW_MAX)
+    }
 }
 
 /// A name clients send requests to.

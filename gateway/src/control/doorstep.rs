@@ -1,17 +1,19 @@
-//! What operators are told of those who come: that an address has become a crowd, and that most of those who are kept out
-//! come from a few addresses.
+//! What operators are told of those who come: that an address has become a crowd, that most of those who are kept out
+//! come from a few addresses, and that their tokens are good for longer than tokens are meant to be.
 
 use std::sync::Arc;
 
 use crate::config::{Config, Level};
 use crate::counters::Counters;
+use crate::tokens::Flaw;
 
 /// What was told so far.
 #[derive(Debug, Default)]
 pub(super) struct Doorstep {
     crowds: u64,
-    /// Whether the other thing was told: it is, once.
+    /// Whether the others were told: they are, once.
     told_of_few: bool,
+    told_of_lifetime: bool,
 }
 
 impl Doorstep {
@@ -37,6 +39,13 @@ impl Doorstep {
                         for good";
             lines.push((Level::Warning, line.to_owned()));
         }
+        let too_long = counters.iter().any(|its| its.token_flaws.of(Flaw::Lifetime).get() > 0);
+        if too_long && !std::mem::replace(&mut self.told_of_lifetime, true) {
+            let line = "a token with a good signature was refused, as it lives longer than revocations are remembered: \
+                        let tokens be issued for less, or raise `token_lifetime_max` of [auth] \
+                        (gateway_token_flaws_total counts them by flaw \"lifetime\")";
+            lines.push((Level::Warning, line.to_owned()));
+        }
         lines
     }
 }
@@ -47,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_new_crowd_is_told_of_and_the_few_once() {
+    fn each_new_crowd_is_told_of_and_everything_else_once() {
         let config = config();
         let counters = [Arc::new(Counters::new(1, 2)), Arc::new(Counters::new(1, 2))];
         let mut doorstep = Doorstep::default();
@@ -66,6 +75,13 @@ mod tests {
             "{lines:?}"
         );
         counters[1].kept_out_of_few.add(1);
+        assert!(look().is_empty());
+        counters[1].token_flaws.of(Flaw::Expired).add(1);
+        assert!(look().is_empty());
+        counters[1].token_flaws.of(Flaw::Lifetime).add(1);
+        let lines = look();
+        assert!(lines.len() == 1 && lines[0].contains("`token_lifetime_max` of [auth]"), "{lines:?}");
+        counters[0].token_flaws.of(Flaw::Lifetime).add(1);
         assert!(look().is_empty());
     }
 }

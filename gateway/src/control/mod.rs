@@ -48,7 +48,7 @@ pub use busiest::AskBusiest;
 pub use dev::{DevOptions, SERVICE_VERB, dev, reference_service};
 pub use dumps::withhold;
 pub use exit::Exit;
-pub use kick::{Kick, KickUser};
+pub use kick::{Kick, KickUser, LoginName, NoLogin};
 pub use log::{Writer, set_level, tell, tell_as_it_is};
 pub use machine::{machine, read_key_file};
 pub use ready::Ready;

@@ -83,6 +83,8 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         handshakes_waiting_max: limits.handshakes_waiting,
         xx_handshakes_max: limits.xx_handshakes,
         revocations_max: limits.revocations,
+        revoked_logins_max: limits.revoked_logins,
+        revocation_time: config.auth.revocation_time(),
         overload: overload(config),
         throttles_max: limits.throttles,
         logins: config.admission.logins_per_user,

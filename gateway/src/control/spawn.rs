@@ -11,6 +11,7 @@ use protocol::link::Acceptor;
 use protocol::noise::ticket::TicketKeys;
 use protocol::{CloseCode, UnixMillis};
 
+use super::kick::Of;
 use super::settings::settings;
 use super::{KickUser, Progress, Workers};
 use crate::admission::buckets::Buckets;
@@ -22,6 +23,7 @@ use crate::collections::HashKey;
 use crate::config::{Checked, Config, Core, Listener, Secret};
 use crate::counters::Counters;
 use crate::directory::owner_of;
+use crate::directory::revocations::Revoked;
 use crate::worker::settings::Farewell;
 use crate::worker::{Letter, Mailbox, Post, Random, Reports, Surroundings, Vacancy, Worker};
 
@@ -125,8 +127,12 @@ fn kick_user(bells: Vec<(Post, Waker)>, hash: HashKey) -> KickUser {
         let Some((post, waker)) = bells.get(owner as usize) else { return false };
         let code = CloseCode::Kicked.number();
         let farewell = Farewell { code, retry_after: Duration::ZERO, do_not_reconnect: kick.stay_away };
-        let device = kick.device.as_ref().map(|device| hash.identity(device.bytes()));
-        let revoked = kick.revoke.then_some(now);
+        let (device, revoked) = match &kick.of {
+            Of::All => (None, None),
+            Of::AllRevoked => (None, Some(Revoked::UpTo(now))),
+            Of::Device(device) => (Some(hash.identity(device.bytes())), None),
+            Of::Login(login) => (None, Some(Revoked::Login(group().hash(login.bytes())))),
+        };
         let sent = post.send(Letter::EndUser { user, device, farewell, revoked }).is_ok();
         waker.wake();
         sent
@@ -307,8 +313,7 @@ impl Start {
             reports: self.reports,
             vacancy: self.vacancy,
             hash: self.secrets.hash,
-            // Fixed, so that all gateways agree; it protects nothing.
-            group: HashKey::new(*b"access-gateway v1"[..16].first_chunk().expect("sixteen bytes")),
+            group: group(),
             random: system_random(),
         };
         let clock = self.clock;
@@ -325,6 +330,11 @@ impl Start {
             worker.rests(clock.now());
         }
     }
+}
+
+/// The key of the hashes on which all gateways of a group agree. It is fixed, and protects nothing.
+fn group() -> HashKey {
+    HashKey::new(*b"access-gateway v1"[..16].first_chunk().expect("sixteen bytes"))
 }
 
 fn sockets(config: &Config, core: &Core, listeners: Vec<OwnedFd>, generation: u32) -> driver::Config {

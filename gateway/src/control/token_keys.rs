@@ -108,6 +108,7 @@ mod tests {
             issuer: None,
             audience: Vec::new(),
             skew: Duration::ZERO,
+            lifetime_max: Duration::MAX,
             names: crate::tokens::Names::default(),
         };
         let verifier = Arc::new(Verifier::new(KeySet::read(&first).unwrap(), terms));

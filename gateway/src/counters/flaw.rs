@@ -40,6 +40,8 @@ flaws! {
     Early "early",
     /// It is good no more.
     Expired "expired",
+    /// It is good for longer than tokens are meant to be.
+    Lifetime "lifetime",
     /// It does not say who its user is, or until when it is good, in a way that can be understood.
     Claims "claims",
     /// It is bound to a key, and how is not understood here, or the client has not proved that key.

@@ -22,7 +22,7 @@ use std::time::Duration;
 use protocol::{DeviceClass, Time, UnixMillis};
 
 use super::churn::{Churn, Pace};
-use super::revocations::Revocations;
+use super::revocations::{Revocations, Revoked};
 use super::throttles::Throttles;
 use super::tombstones::Tombstones;
 use crate::collections::hash::ByIdentity;
@@ -85,7 +85,7 @@ pub enum Outcome {
     },
     /// The login was replaced by another one before. The link has to go, and must not come back.
     Superseded,
-    /// The user's logins of that time were revoked. The link has to go, and needs a new login.
+    /// The login was revoked, alone or with all of that time. The link has to go, and needs a new login.
     Revoked,
     /// The user has as many devices, or as many of this class, as it may have. The link has to go.
     NoMoreDevices,
@@ -107,7 +107,10 @@ pub struct Claims {
     /// Counts the claims, to tell which of two came first.
     epoch: u32,
     tombstones: Tombstones,
+    /// Of users.
     revocations: Revocations,
+    /// Of single logins.
+    revoked_logins: Revocations,
     throttles: Throttles,
     churn: Churn,
 }
@@ -152,6 +155,10 @@ pub struct Bounds {
     pub tombstone: Duration,
     /// Users whose logins were revoked; over it the oldest is forgotten early.
     pub revocations_max: usize,
+    /// Single logins that were revoked; over it the oldest is forgotten early.
+    pub revoked_logins_max: usize,
+    /// How long both are remembered.
+    pub revocation: Duration,
     /// Users whom backends have slowed down; over it one more is refused.
     pub throttles_max: usize,
     /// How often a user may log in.
@@ -173,7 +180,8 @@ impl Claims {
             len: 0,
             epoch: 0,
             tombstones: Tombstones::new(bounds.tombstones_max, bounds.tombstone),
-            revocations: Revocations::new(bounds.revocations_max),
+            revocations: Revocations::new(bounds.revocations_max, bounds.revocation),
+            revoked_logins: Revocations::new(bounds.revoked_logins_max, bounds.revocation),
             throttles: Throttles::new(bounds.throttles_max),
             churn: Churn::new(bounds.logins, bounds.logins_max),
         }
@@ -197,7 +205,7 @@ impl Claims {
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
-        if self.revocations.covers(claim.user, claim.login_time, now) {
+        if self.is_revoked(claim, now) {
             return Outcome::Revoked;
         }
         if self.tombstones.contains(self.name_of(claim.user, claim.device, claim.login), now) {
@@ -228,6 +236,16 @@ impl Claims {
             }
             Room::None => Outcome::NoMoreDevices,
         }
+    }
+
+    fn is_revoked(&self, claim: &Claim, now: Time) -> bool {
+        self.revocations.covers(claim.user, claim.login_time, now)
+            || !self.revoked_logins.is_empty()
+                && self.revoked_logins.covers(
+                    self.name_of_login(claim.user, claim.login),
+                    claim.login_time,
+                    now,
+                )
     }
 
     /// Where there is room for a device that is not linked yet.
@@ -290,6 +308,11 @@ impl Claims {
             .map(|(_, held)| held.link)
     }
 
+    /// The links of one login of a user, on all its devices.
+    pub fn lookup_login(&self, user: Identity, login: u64) -> impl Iterator<Item = LinkId> {
+        self.chain(user).filter(move |(_, held)| held.login == login).map(|(_, held)| held.link)
+    }
+
     /// How many links are claimed.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -308,15 +331,28 @@ impl Claims {
         self.users.len()
     }
 
-    /// Logins of a user that were proved up to this moment have no claim any more, whatever ticket they bring.
-    pub fn revoke(&mut self, user: Identity, last: UnixMillis, now: Time) {
-        self.revocations.insert(user, last, now);
+    /// Logins of a user that were proved up to a moment, or the one of a name, have no claim any more, whatever ticket they
+    /// bring.
+    pub fn revoke(&mut self, user: Identity, revoked: Revoked, now: Time) {
+        match revoked {
+            Revoked::UpTo(last) => self.revocations.insert(user, last, now),
+            Revoked::Login(login) => {
+                let name = self.name_of_login(user, login);
+                self.revoked_logins.insert(name, UnixMillis(u64::MAX), now);
+            }
+        }
     }
 
     /// The users whose logins were revoked.
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
+    }
+
+    /// The single logins that were.
+    #[must_use]
+    pub fn revoked_logins(&self) -> &Revocations {
+        &self.revoked_logins
     }
 
     /// The users whom backends have slowed down.
@@ -384,6 +420,14 @@ impl Claims {
             None => self.claims.push(held),
         }
         self.len += 1;
+    }
+
+    /// The name under which a login is remembered, whatever its devices.
+    fn name_of_login(&self, user: Identity, login: u64) -> Identity {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(user.bytes());
+        bytes[16..].copy_from_slice(&login.to_le_bytes());
+        self.key.identity(&bytes)
     }
 
     /// The name under which a login of a device is remembered.

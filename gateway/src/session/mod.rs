@@ -28,6 +28,8 @@ pub struct Session {
     heartbeat_ms: u32,
     class: DeviceClass,
     limit_class: u8,
+    /// Whether it was renewed and the user's owner has not answered yet.
+    is_renewing: bool,
 }
 
 /// What a link may have in flight.
@@ -111,6 +113,7 @@ impl Session {
             heartbeat_ms: login.heartbeat_ms,
             class: login.proof.class,
             limit_class: login.proof.limit_class,
+            is_renewing: false,
         };
         let (id, secret) = random.split_at(SESSION_ID_LEN);
         session.id.copy_from_slice(id);
@@ -166,12 +169,25 @@ impl Session {
         (self.token_expiry != UnixMillis(0)).then_some(self.token_expiry)
     }
 
-    /// The user has proved itself anew: until another time, by a login of which there are tickets again.
+    /// The user has proved itself anew: until another time, by a login of which there are tickets again. That counts when the
+    /// user's owner has [agreed](Session::agree).
     pub fn renew(&mut self, proof: &Proof) {
+        self.is_renewing = true;
         (self.login, self.proof) = (proof.time, proof.login);
         self.token_expiry = proof.expiry.unwrap_or_default();
         self.tickets = proof.tickets.map(Box::new);
         (self.class, self.limit_class) = (proof.class, proof.limit_class);
+    }
+
+    /// Whether it was renewed and the user's owner has not answered yet.
+    #[must_use]
+    pub const fn is_renewing(&self) -> bool {
+        self.is_renewing
+    }
+
+    /// The user's owner has answered; whether it was asked about a renewal.
+    pub const fn agree(&mut self) -> bool {
+        std::mem::replace(&mut self.is_renewing, false)
     }
 
     /// What the device is.
@@ -315,6 +331,24 @@ mod tests {
         let mut session = session();
         assert_eq!(session.take_ticket_rule().and_then(|rule| rule.end), Some(UnixMillis(5_000)));
         assert_eq!(session.take_ticket_rule(), None);
+    }
+
+    #[test]
+    fn a_renewal_is_agreed_to_once() {
+        let mut session = session();
+        assert!(!session.is_renewing() && !session.agree(), "it has just begun");
+        let proof = Proof {
+            login: 8,
+            time: UnixMillis(2_000),
+            issued: UnixMillis(2_000),
+            expiry: None,
+            tickets: None,
+            class: DeviceClass::Phone,
+            limit_class: 0,
+        };
+        session.renew(&proof);
+        assert!(session.is_renewing() && session.agree() && !session.agree());
+        assert_eq!((session.proof(), session.token_expiry()), (8, None));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Terms {
     pub audience: Vec<String>,
     /// How far the clocks of whoever issues tokens may be off.
     pub skew: Duration,
+    /// The longest that one may be good from when it was issued.
+    pub lifetime_max: Duration,
     /// Name of the claim that is the user's id.
     pub names: Names,
 }
@@ -119,9 +121,16 @@ impl Verifier {
         if claims.not_before.max(claims.issued).is_some_and(|begin| begin > latest) {
             return Err(Flaw::Early);
         }
-        claims.expires = UnixMillis(claims.expires.0.saturating_add(skew));
+        let end = claims.expires;
+        claims.expires = UnixMillis(end.0.saturating_add(skew));
         if claims.expires <= now {
             return Err(Flaw::Expired);
+        }
+        // What is revoked is not remembered for longer. Of a token that does not say since when it is good, this look at it counts.
+        let begin = claims.issued.or(claims.not_before).map_or(now, |begin| begin.min(now));
+        let most = u64::try_from(self.terms.lifetime_max.as_millis()).unwrap_or(u64::MAX);
+        if end.0.saturating_sub(begin.0) > most {
+            return Err(Flaw::Lifetime);
         }
         if claims.user.is_empty() || claims.user.len() > ID_LEN_MAX {
             return Err(Flaw::Claims);

@@ -38,6 +38,7 @@ fn terms() -> Terms {
         issuer: Some("login.example".to_owned()),
         audience: vec!["chat".to_owned()],
         skew: Duration::from_secs(30),
+        lifetime_max: Duration::from_hours(24),
         names: Names::default(),
     }
 }
@@ -53,6 +54,7 @@ fn lenient(keys: &str) -> Verifier {
         issuer: None,
         audience: Vec::new(),
         skew: Duration::ZERO,
+        lifetime_max: Duration::MAX,
         names: Names { user: "iss".to_owned(), ..Names::default() },
     };
     Verifier::new(set(keys), terms)
@@ -120,6 +122,36 @@ fn a_good_token_says_who_and_until_when() {
     assert_eq!(claims.binding, None);
     let few = verify(without("jti").into_iter().filter(|(name, _)| name != "iat" && name != "nbf").collect());
     assert!(few.is_ok_and(|claims| claims.issued.is_none() && claims.id.is_none()));
+}
+
+#[test]
+fn a_token_that_is_good_for_longer_than_tokens_are_meant_to_be_is_refused() {
+    const DAY: u64 = 24 * 3600;
+    let from_to = |begin: Option<(&str, u64)>, end: u64| {
+        let mut claims = without("iat");
+        claims.remove("nbf");
+        claims.extend(begin.map(|(name, begin)| (name.to_owned(), json!(begin))));
+        claims.insert("exp".to_owned(), json!(end));
+        verify(claims).map(|claims| claims.expires.0 / 1000)
+    };
+    let now = NOW.0 / 1000;
+    for name in ["iat", "nbf"] {
+        assert!(from_to(Some((name, now - 9)), now - 9 + DAY).is_ok(), "{name}: to the second");
+        assert_eq!(from_to(Some((name, now - 9)), now - 8 + DAY), Err(Flaw::Lifetime), "{name}");
+    }
+    // However near its end: it may have been revoked before anything that is still remembered.
+    assert_eq!(from_to(Some(("iat", now - 30 * DAY)), now + 60), Err(Flaw::Lifetime));
+    assert_eq!(
+        from_to(Some(("iat", now - 30 * DAY)), now - 60),
+        Err(Flaw::Expired),
+        "of both, what a client can mend"
+    );
+    // The clock of the issuer may be ahead, and its tokens live no longer for that.
+    assert!(from_to(Some(("iat", now + 30)), now + DAY).is_ok());
+    assert_eq!(from_to(Some(("iat", now + 30)), now + DAY + 1), Err(Flaw::Lifetime));
+    assert!(from_to(None, now + DAY).is_ok(), "since when it is good it does not say");
+    assert_eq!(from_to(None, now + DAY + 1), Err(Flaw::Lifetime));
+    assert_eq!(from_to(None, u64::MAX / 1000), Err(Flaw::Lifetime));
 }
 
 #[test]

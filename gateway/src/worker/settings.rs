@@ -111,6 +111,10 @@ pub struct Settings {
     pub xx_handshakes_max: usize,
     /// Users whose earlier tickets are worth nothing, remembered at a time.
     pub revocations_max: usize,
+    /// Single logins that are worth nothing, remembered at a time.
+    pub revoked_logins_max: usize,
+    /// How long a revocation is remembered: as long as anything from before it can be good.
+    pub revocation_time: Duration,
     /// What is given up when there is too much to do.
     pub overload: OverloadRules,
     /// Users whom backends have slowed down, remembered at a time.
@@ -259,6 +263,8 @@ impl Settings {
             handshakes_waiting_max: 4,
             xx_handshakes_max: 2,
             revocations_max: 4,
+            revoked_logins_max: 4,
+            revocation_time: seconds(12 * 3600 + 60),
             overload: OverloadRules {
                 steps: Steps {
                     enter: [70, 80, 90, 95, 98],

@@ -217,6 +217,7 @@ fn operate(folder: &Folder, canaries: &Canaries) {
         canaries.run(&[words, &["--socket", path(&socket)]].concat(), true);
     }
     canaries.run(&["kick", "--user", "alice", "--revoke", "--socket", path(&socket)], true);
+    canaries.run(&["kick", "--user", "alice", "--token-id", "login-1", "--socket", path(&socket)], true);
 
     let key = fs::read_to_string(folder.file("server.key")).expect("it is there");
     let digits = key.lines().find(|line| hex::decode_array::<32>(line).is_some()).expect("a line of it");

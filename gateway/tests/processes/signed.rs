@@ -1,12 +1,15 @@
 //! Signed tokens: minted, verified, renewed on a live link, and by keys that change while the gateway runs.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use protocol::CloseCode;
 use protocol::wire::frame::{Auth, Frame};
 
-use crate::client::{Client, Heard};
-use crate::stage::{Folder, Process, Target, gateway, path, wait_until};
+use crate::client::{Client, Heard, Ticket};
+use crate::stage::{Folder, Process, Said, Target, gateway, path, wait_until};
 
 const SETTINGS: &str = "auth.mode = 'jwt'\nauth.keys = 'keys.json'\nauth.issuer = 'login.example'\n\
                         auth.audience = ['chat']\nauth.skew = '0ms'\nlimits.loopback_exempt = true\n";
@@ -15,7 +18,8 @@ const SETTINGS: &str = "auth.mode = 'jwt'\nauth.keys = 'keys.json'\nauth.issuer 
 struct Scene {
     target: Target,
     folder: Folder,
-    _gateway: Process,
+    gateway: Process,
+    said: Said,
     _service: Process,
 }
 
@@ -28,8 +32,12 @@ impl Scene {
         folder.make_key("server.key");
         let service = Process::service(&folder.file("service.sock"));
         make_signer(&folder, "one.jwk", "keys.json");
-        let (gateway, target) = folder.gateway(settings);
-        Self { target, folder, _gateway: gateway, _service: service }
+        let (config, ready) = (folder.write_config(settings), folder.file("ready.json"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.args(["run", "--config", path(&config), "--workers", "2", "--ready-file", path(&ready)]);
+        let mut gateway = Process::start(command.stderr(Stdio::piped()));
+        let said = gateway.said();
+        Self { target: Target::read(&ready), folder, gateway, said, _service: service }
     }
 
     /// A token of alice or somebody else, signed with a key of the folder, and what else it is to say.
@@ -158,22 +166,114 @@ fn whoever_keeps_presenting_bad_tokens_on_its_link_is_let_go() {
     assert_eq!(client.hear_one(|heard| matches!(heard, Heard::Close(_))), closed(CloseCode::Glitches));
 }
 
+/// When a token says that it was issued, in seconds.
+fn issued(token: &str) -> u64 {
+    let claims = token.split('.').nth(1).and_then(|claims| BASE64_URL_SAFE_NO_PAD.decode(claims).ok());
+    let claims: serde_json::Value = serde_json::from_slice(&claims.expect("base64")).expect("JSON");
+    claims["iat"].as_u64().expect("it says so")
+}
+
 #[test]
 fn a_token_from_before_a_revocation_is_worth_nothing_and_one_from_after_it_is() {
     let Some(folder) = Folder::new() else { return };
     let admin = path(&folder.file("admin.sock")).to_owned();
     let scene = Scene::set_in(folder, &format!("{SETTINGS}admin.socket = '{admin}'\n"));
     let old = scene.mint("alice", "one.jwk", &[]);
-    let undated = scene.mint("alice", "one.jwk", &["--claim", "iat=0"]);
+    let begin = issued(&old) - 7200;
+    let dated_back = scene.mint("alice", "one.jwk", &["--claim", &format!("iat={begin}")]);
     assert_eq!(scene.told(&old), Heard::Welcome);
     let kicked = gateway(&["kick", "--user", "alice", "--revoke", "--socket", &admin]);
     assert!(kicked.status.success(), "{}", String::from_utf8_lossy(&kicked.stderr));
     wait_until("it is worth nothing", || scene.told(&old) == closed(CloseCode::AuthFailed));
-    assert_eq!(scene.told(&undated), closed(CloseCode::AuthFailed), "nor is one of long ago");
+    assert_eq!(scene.told(&dated_back), closed(CloseCode::AuthFailed), "nor is one of long ago");
     assert_eq!(scene.told(&scene.mint("bob", "one.jwk", &[])), Heard::Welcome);
     // Tokens are dated to the second.
     wait_until("a new one is good", || scene.told(&scene.mint("alice", "one.jwk", &[])) == Heard::Welcome);
     assert_eq!(scene.told(&old), closed(CloseCode::AuthFailed));
+}
+
+/// Comes back with a ticket, on the device of these tests; what it is told.
+fn told_with(target: &Target, ticket: &Ticket) -> Heard {
+    let mut client = Client::dial(target, Some(ticket)).expect("its seal is good");
+    client.send(&[Frame::Auth(Auth { device: b"test", ..Auth::default() })]);
+    client.hear_one(|_| true)
+}
+
+#[test]
+fn a_login_is_kicked_by_the_id_of_its_token_and_no_other_login_notices() {
+    let Some(folder) = Folder::new() else { return };
+    let admin = path(&folder.file("admin.sock")).to_owned();
+    let scene = Scene::set_in(folder, &format!("{SETTINGS}admin.socket = '{admin}'\n"));
+    let mint = |user: &str, id: &str| scene.mint(user, "one.jwk", &["--claim", id]);
+    let (stolen, other) = (mint("alice", "jti=stolen"), mint("alice", "jti=other"));
+    let login = |token: &str, device: &str| on_device(&scene, device, token);
+    let (mut thief, heard) = login(&stolen, "test");
+    assert_eq!(heard, Heard::Welcome);
+    let ticket = thief.tickets.pop().expect("a welcome brings tickets");
+    let (mut alice, heard) = login(&other, "phone");
+    assert_eq!(heard, Heard::Welcome);
+    let (mut bob, heard) = login(&mint("bob", "jti=stolen"), "test");
+    assert_eq!(heard, Heard::Welcome);
+
+    let verb = ["kick", "--user", "alice", "--token-id", "stolen", "--json", "--socket", &admin];
+    let kicked = gateway(&verb);
+    assert!(kicked.status.success(), "{}", String::from_utf8_lossy(&kicked.stderr));
+    let said = String::from_utf8(kicked.stdout).expect("text");
+    assert!(said.contains("\"token_id\":\"stolen\"") && said.contains("\"revoked\":true"), "{said}");
+    assert_eq!(thief.hear_one(|heard| matches!(heard, Heard::Close(_))), closed(CloseCode::Kicked));
+    assert_eq!(scene.told(&stolen), closed(CloseCode::AuthFailed), "its token");
+    assert_eq!(told_with(&scene.target, &ticket), closed(CloseCode::AuthFailed), "its ticket");
+    let another = mint("alice", "jti=stolen");
+    assert_eq!(scene.told(&another), closed(CloseCode::AuthFailed), "another token of that id");
+
+    for innocent in [&mut alice, &mut bob] {
+        innocent.request("echo", b"?");
+        innocent.wait_until_answered();
+    }
+    let ticket = alice.tickets.pop().expect("a welcome brings tickets");
+    drop(alice);
+    let mut again = Client::dial(&scene.target, Some(&ticket)).expect("its seal is good");
+    again.send(&[Frame::Auth(Auth { device: b"phone", ..Auth::default() })]);
+    assert_eq!(again.hear(1), [Heard::Welcome], "its ticket is as good as its token");
+    assert_eq!(login(&other, "phone").1, Heard::Welcome);
+    assert_eq!(scene.told(&mint("alice", "jti=third")), Heard::Welcome);
+    // Whoever is in may not go over to it either.
+    let (mut mallory, heard) = login(&mint("alice", "jti=fourth"), "desk");
+    assert_eq!(heard, Heard::Welcome);
+    mallory.send(&[Frame::Auth(Auth { token: stolen.as_bytes(), device: b"desk", ..Auth::default() })]);
+    assert_eq!(mallory.hear_one(|_| true), closed(CloseCode::AuthFailed), "without a welcome");
+
+    let counted = |name| scene.target.metric(name);
+    assert_eq!(counted("gateway_revoked_logins_remembered"), 1);
+    assert_eq!(
+        (counted("gateway_revoked_logins_forgotten_total"), counted("gateway_revocations_remembered")),
+        (0, 0)
+    );
+    let Scene { mut gateway, said, .. } = scene;
+    gateway.signal("TERM");
+    assert!(gateway.ended().success());
+    let log = said.whole();
+    assert!(
+        log.contains("kicks user alice by login \"stolen\", and that login is worth nothing any more"),
+        "{log}"
+    );
+    assert!(![&stolen, &another, &other].iter().any(|token| log.contains(token.as_str())), "{log}");
+}
+
+#[test]
+fn tokens_that_are_good_for_longer_than_revocations_are_remembered_are_refused_and_told_of() {
+    let Some(folder) = Folder::new() else { return };
+    let scene = Scene::set_in(folder, &format!("{SETTINGS}auth.token_lifetime_max = '2h'\n"));
+    let mint = |more: &[&str]| scene.mint("alice", "one.jwk", more);
+    assert_eq!(scene.told(&mint(&["--for", "2h"])), Heard::Welcome);
+    assert_eq!(scene.told(&mint(&["--for", "3h"])), closed(CloseCode::AuthFailed));
+    assert_eq!(scene.told(&mint(&["--claim", "iat=0"])), closed(CloseCode::AuthFailed), "its last hour");
+    assert_eq!(scene.target.sum("gateway_token_flaws_total", "flaw=\"lifetime\""), 2);
+    let config = scene.folder.file("gateway.toml");
+    let check = gateway(&["check", path(&config)]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(said.contains("tokens are good for 2h at most (auth.token_lifetime_max)"), "{said}");
+    scene.said.wait_for("raise `token_lifetime_max` of [auth]");
 }
 
 const POLICY: &str = "auth.mode = 'jwt'\nauth.keys = 'keys.json'\nauth.issuer = 'login.example'\n\

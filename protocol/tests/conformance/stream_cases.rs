@@ -97,10 +97,12 @@ pub(crate) fn all() -> Vec<(&'static str, Kind)> {
     };
     let mut cases: Vec<_> = kinds.into_iter().map(|kind| (name(&kind), kind)).collect();
     let of_user = proto::Kick { user: b(b"alice"), device: b(b"phone"), revoke: true, ..Default::default() };
+    let of_login = proto::Kick { user: b(b"alice"), login: b(b"login-1"), ..Default::default() };
     let to_user =
         proto::Push { user: b(b"alice"), device: b(b"phone"), payload: b(b"hi"), ..Default::default() };
     cases.extend([
         ("of a user", Kind::Kick(of_user)),
+        ("of one login", Kind::Kick(of_login)),
         ("to a user's device", Kind::Push(to_user)),
         ("a number of 63 bits", Kind::Credit(proto::Credit { bytes: 1 << 62 })),
     ]);
@@ -275,6 +277,7 @@ fn orders() -> Vec<Kind> {
         do_not_reconnect: true,
         revoke: true,
         realm: realm.clone(),
+        login: b(b"login-1"),
     };
     let ban = proto::Ban {
         user: user.clone(),

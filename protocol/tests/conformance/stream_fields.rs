@@ -229,6 +229,9 @@ fn kicks() -> Cases {
         ("Kick.device of 65 bytes", {
             of(proto::Kick { user: b(b"eve"), device: b(&[1; 65]), ..Default::default() })
         }),
+        ("Kick.login of 257 bytes", {
+            of(proto::Kick { user: b(b"eve"), login: b(&[1; 257]), ..Default::default() })
+        }),
         ("Kick.realm of 65 bytes", {
             of(proto::Kick { user: b(b"eve"), realm: "r".repeat(65), ..Default::default() })
         }),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use protocol::hidden::Hidden;
 use protocol::limits::{
-    CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, STREAM_FRAME_LEN_MIN,
+    CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, LOGIN_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX,
+    STREAM_FRAME_LEN_MIN,
 };
 use protocol::noise::PublicKey;
 use protocol::wire::proto::stream as proto;
@@ -49,7 +50,15 @@ pub(crate) struct Kick {
     pub(crate) target: Target,
     code: CloseCode,
     do_not_reconnect: bool,
-    revoke: bool,
+    revoke: Revoke,
+}
+
+/// What is worth nothing any more.
+#[derive(Debug)]
+enum Revoke {
+    Nothing,
+    AllLogins,
+    Login(Bytes),
 }
 
 /// Whom a push or kick is for.
@@ -128,8 +137,12 @@ impl Kick {
     /// A room has no links of its own, and [`Gateway::kick`] lets none through.
     pub(crate) fn frame(&self) -> stream::Kick<'_> {
         let (code, do_not_reconnect) = (self.code.number(), self.do_not_reconnect);
-        let mut frame =
-            stream::Kick { code, do_not_reconnect, revoke: self.revoke, ..stream::Kick::default() };
+        let mut frame = stream::Kick { code, do_not_reconnect, ..stream::Kick::default() };
+        match &self.revoke {
+            Revoke::Nothing => {}
+            Revoke::AllLogins => frame.revoke = true,
+            Revoke::Login(login) => frame.login = login,
+        }
         match &self.target {
             Target::Link(link) => frame.link = *link,
             Target::User(user) => frame.user = user,
@@ -227,7 +240,7 @@ impl Gateway {
         code: CloseCode,
         do_not_reconnect: bool,
     ) -> Result<(), PushError> {
-        self.send_kick(Kick { target, code, do_not_reconnect, revoke: false }).await
+        self.send_kick(Kick { target, code, do_not_reconnect, revoke: Revoke::Nothing }).await
     }
 
     /// Closes all links of a user like [`Gateway::kick`], and makes worthless all tickets of its logins so far: whoever
@@ -237,7 +250,27 @@ impl Gateway {
     /// [`PushError::Closed`], or [`PushError::Invalid`] for a user that is none.
     pub async fn revoke(&self, user: impl Into<Bytes>, code: CloseCode) -> Result<(), PushError> {
         let target = Target::User(user.into());
-        self.send_kick(Kick { target, code, do_not_reconnect: false, revoke: true }).await
+        self.send_kick(Kick { target, code, do_not_reconnect: false, revoke: Revoke::AllLogins }).await
+    }
+
+    /// Closes the links of one login of a user, on all its devices, and makes it and its tickets worthless: its token is refused
+    /// from now on, too. `login` is its name of 1 to 256 bytes: that of the verdict that let it in, or the token's `jti`. Other
+    /// logins of the user go on. The gateway remembers it for as long as a ticket or a token can be good; a service that gives
+    /// verdicts refuses the token itself, too, and names no other login like this one.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`], or [`PushError::Invalid`] for a user that is none, and a name of another length.
+    pub async fn revoke_login(
+        &self,
+        user: impl Into<Bytes>,
+        login: impl Into<Bytes>,
+        code: CloseCode,
+    ) -> Result<(), PushError> {
+        let (target, login) = (Target::User(user.into()), login.into());
+        if !(1..=LOGIN_LEN_MAX).contains(&login.len()) {
+            return Err(PushError::Invalid);
+        }
+        self.send_kick(Kick { target, code, do_not_reconnect: false, revoke: Revoke::Login(login) }).await
     }
 
     async fn send_kick(&self, kick: Kick) -> Result<(), PushError> {
@@ -390,5 +423,26 @@ mod tests {
         let shown = format!("{push:?} {request:?} {:?} {answer:?}", Reply::ok(said()));
         assert!(!shown.contains("CANARY") && !shown.contains(&format!("{:?}", &said()[..])), "{shown}");
         assert_eq!(shown.matches("*** 6 B").count(), 4, "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_revocation_names_all_logins_of_a_user_or_one_that_can_be_a_name() {
+        let (pushes, _pushes) = mpsc::channel(1);
+        let (orders, mut taken) = mpsc::channel(4);
+        let gateway = Gateway::new(1, &proto::Hello::default(), None, Handles { pushes, orders });
+        let code = CloseCode::Kicked;
+        for (len, expected) in [(0, Err(PushError::Invalid)), (257, Err(PushError::Invalid)), (256, Ok(()))] {
+            assert_eq!(gateway.revoke_login("eve", vec![b'l'; len], code).await, expected, "{len}");
+        }
+        assert_eq!(gateway.revoke_login("", "login", code).await, Err(PushError::Invalid));
+        assert_eq!(gateway.revoke("eve", code).await, Ok(()));
+        let mut next = || match taken.try_recv() {
+            Ok(Order::Kick(kick)) => {
+                let frame = kick.frame();
+                (frame.user.to_vec(), frame.login.len(), frame.revoke)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([next(), next()], [(b"eve".to_vec(), 256, false), (b"eve".to_vec(), 0, true)]);
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) sips: Option<usize>,
     /// So long after a request its answer goes out.
     pub(crate) late: Duration,
+    /// So long after it was asked about a token its verdict goes out.
+    pub(crate) ponders: Duration,
     /// How long the tokens hold that it is asked about, where that has an end.
     pub(crate) proved_for: Option<Duration>,
     /// Logins that have got a name so far, where each gets one.
@@ -81,6 +83,11 @@ pub(crate) enum Order {
     /// Ends all links of a user, and what was proved of it so far is worth nothing any more.
     Revoke {
         user: &'static str,
+    },
+    /// Ends the links of one login of a user, which is worth nothing any more.
+    RevokeLogin {
+        user: &'static str,
+        login: &'static str,
     },
     /// Keeps a user out until a time of day, or for good.
     Ban {
@@ -138,6 +145,7 @@ impl BackendActor {
             mute_until: Time::ZERO,
             sips: None,
             late: Duration::ZERO,
+            ponders: Duration::ZERO,
             proved_for: None,
             logins: None,
             calm: false,

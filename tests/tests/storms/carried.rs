@@ -35,6 +35,8 @@ pub(crate) struct Carried {
     deaf_until: Time,
     /// It has written nonsense, and writes nothing more.
     is_mad: bool,
+    /// Tokens it was asked about: when it will say what they are worth, and in which call.
+    asked: VecDeque<(Time, u64, Vec<u8>)>,
     /// Answers that wait for credit.
     answers: VecDeque<Answer>,
     /// Payloads whose credit was not given back.
@@ -69,6 +71,7 @@ impl Carried {
             devices: BTreeMap::new(),
             deaf_until: Time::ZERO,
             is_mad: false,
+            asked: VecDeque::new(),
             answers: VecDeque::new(),
             withheld: Vec::new(),
             pushes: 0,
@@ -188,6 +191,10 @@ impl Carried {
                     let whom = Whom::Addresses { prefix: &prefix, prefix_len: 32 };
                     self.machine.throttle(&Throttle { whom, percent: 1, until_ms: 0, realm: "" });
                 }
+                Order::RevokeLogin { user, login } => {
+                    let (user, code) = (user.as_bytes(), CloseCode::Kicked.number());
+                    self.machine.kick(&Kick { user, code, login: login.as_bytes(), ..Kick::default() });
+                }
                 Order::Revoke { user } => {
                     let (user, code) = (user.as_bytes(), CloseCode::Kicked.number());
                     self.machine.kick(&Kick { user, code, revoke: true, ..Kick::default() });
@@ -260,7 +267,13 @@ impl Carried {
         loop {
             match self.machine.receive(&mut input, now) {
                 Ok(Some(ToBackend::Request(request))) => self.request(&request, desk, now, rng),
-                Ok(Some(ToBackend::Authenticate(asked))) => self.judge(&asked, desk, now, rng),
+                Ok(Some(ToBackend::Authenticate(Authenticate { call, token, suite, peer_key, .. }))) => {
+                    let suite = u8::try_from(suite).ok().and_then(Suite::from_byte);
+                    let can_judge =
+                        !suite.is_some_and(Suite::is_unpinned) || peer_key == device_key().public().0;
+                    assert!(can_judge, "over XX a backend needs the key");
+                    self.asked.push_back((now + desk.ponders, call, token.to_vec()));
+                }
                 Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
                     let there = self.present.values().any(|user| user == opened.user);
@@ -297,6 +310,7 @@ impl Carried {
             }
         }
         self.machine.keep(input);
+        self.ponder(desk, now, rng);
     }
 
     fn request(&mut self, request: &StreamRequest<'_>, desk: &mut Desk, now: Time, rng: &mut Rng) {
@@ -344,13 +358,19 @@ impl Carried {
         self.withheld.push(payload.len());
     }
 
-    fn judge(&mut self, asked: &Authenticate<'_>, desk: &mut Desk, now: Time, rng: &mut Rng) {
-        let is_unpinned =
-            u8::try_from(asked.suite).ok().and_then(Suite::from_byte).is_some_and(Suite::is_unpinned);
-        assert!(!is_unpinned || asked.peer_key == device_key().public().0, "a backend could not judge");
+    /// Judges the tokens for which it is time.
+    fn ponder(&mut self, desk: &mut Desk, now: Time, rng: &mut Rng) {
+        while self.asked.front().is_some_and(|&(due, ..)| due <= now) {
+            let Some((_, call, token)) = self.asked.pop_front() else { return };
+            self.judge(call, &token, desk, now, rng);
+        }
+    }
+
+    fn judge(&mut self, call: u64, token: &[u8], desk: &mut Desk, now: Time, rng: &mut Rng) {
         let accepted = desk.calm || !rng.one_in(10);
         // A verdict that makes no sense is none: its client is put off, and nobody else hears of it.
-        let user = if desk.calm || !rng.one_in(30) { asked.token } else { &[] };
+        let (name, of_login) = login_of(token);
+        let user = if desk.calm || !rng.one_in(30) { name } else { &[] };
         // Some tokens end soon, one of them has ended.
         let soon = !desk.calm && rng.one_in(4);
         let end = if soon { wall(now).0 + rng.below(5000) as u64 } else { 0 };
@@ -359,17 +379,16 @@ impl Carried {
             *logins += 1;
             logins.to_be_bytes()
         });
-        let login = login.as_ref().map_or(&[][..], |name| name);
-        let call = asked.call;
+        let login = login.as_ref().map_or(of_login, |name| name);
         let verdict = AuthResult { call, accepted, user, expires_ms, login, ..AuthResult::default() };
         if now >= desk.mute_until && (desk.calm || !rng.one_in(10)) {
             self.machine.auth_result(&verdict);
             if desk.greets {
                 let id = PushId { stream: self.number, number: self.pushes + 1, by_link: false };
-                let payload = named(asked.token, "", b"");
+                let payload = named(name, "", b"");
                 let push = StreamPush {
                     number: id.number,
-                    user: asked.token,
+                    user: name,
                     id: &id.encode(),
                     payload: &payload,
                     ..StreamPush::default()
@@ -440,6 +459,14 @@ impl PushId {
         let number = u128::from_be_bytes(bytes);
         let stream = (number >> 64) as u64;
         Self { stream: stream >> 1, number: number as u64, by_link: stream & 1 == 1 }
+    }
+}
+
+/// The user whom a token names, and the login, if it names one.
+fn login_of(token: &[u8]) -> (&[u8], &[u8]) {
+    match token.iter().position(|&byte| byte == b'/') {
+        Some(at) => (&token[..at], &token[at + 1..]),
+        None => (token, &[]),
     }
 }
 

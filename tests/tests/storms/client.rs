@@ -48,8 +48,10 @@ pub(crate) struct Client {
     pub(crate) proved_until: Time,
     /// Whether a backend judges its token.
     delegated: bool,
-    /// Whether it is signed; if so, the number of its login.
-    signed: Option<usize>,
+    /// Whether its token names a login; if so, the number of it.
+    pub(crate) login: Option<usize>,
+    /// When the gateway has made its last welcome, in its time of day.
+    pub(crate) welcomed_ms: u64,
     /// Whether it comes without a server key.
     unpinned: bool,
     /// Whether its token is bound to the key of its device, if it comes so.
@@ -107,6 +109,8 @@ pub(crate) struct Link {
     how: Option<Use>,
     said_auth: bool,
     welcome: bool,
+    /// When it has presented a token on the living link, until that is answered.
+    renewed_at: Option<Time>,
     closing: bool,
     /// Of the answered requests: id, and where among all arrivals it stood.
     answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
@@ -138,7 +142,8 @@ impl Client {
             // Longer than any storm.
             proved_until: Time::ZERO + Duration::from_hours(200),
             delegated: shape.delegated,
-            signed: (shape.signed && !shape.delegated).then_some(index),
+            login: (shape.signed && !shape.delegated).then_some(index),
+            welcomed_ms: 0,
             unpinned: shape.unpinned,
             is_bound: shape.unpinned,
             not_before: Time::ZERO,
@@ -157,6 +162,21 @@ impl Client {
 
     pub(crate) fn is_done(&self) -> bool {
         self.wanted == 0 && self.open.is_empty() && self.link.is_none()
+    }
+
+    /// Whether its link is welcome.
+    pub(crate) fn is_in(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.welcome)
+    }
+
+    /// Its network is gone for a moment.
+    pub(crate) fn lose_link(&mut self, totals: &mut Totals) {
+        if let Some(link) = self.link.take() {
+            link.socket.reset();
+            self.unheard |= link.said_auth && !link.welcome;
+            totals.lost += self.open.len() as u64;
+            self.open.clear();
+        }
     }
 
     pub(crate) fn step(&mut self, net: &Net, now: Time, totals: &mut Totals) {
@@ -241,6 +261,7 @@ impl Client {
             how: taken.map(|(_, how)| how),
             said_auth: false,
             welcome: false,
+            renewed_at: None,
             closing: false,
             answered: BTreeMap::new(),
             pushed: BTreeMap::new(),
@@ -249,10 +270,11 @@ impl Client {
     }
 
     fn token(&self) -> String {
-        match self.signed {
-            // A backend that judges tokens takes the user's name for one.
+        match self.login {
+            // A backend that judges tokens takes the user's name for one, and a number behind it for that of the login.
             None if self.delegated => self.name.clone(),
             None => token().text(),
+            Some(login) if self.delegated => format!("{}/{login}", self.name),
             Some(login) => signed_token(&self.name, login, self.proved_until, self.is_bound),
         }
     }
@@ -274,8 +296,13 @@ impl Client {
             };
             Frame::Auth(auth).encode(&mut out);
         }
-        if link.welcome && self.signed.is_some() && self.rng.one_in(30) {
+        if link.welcome
+            && self.login.is_some()
+            && link.may_renew(self.with_ticket, now)
+            && self.rng.one_in(30)
+        {
             let token = self.token();
+            link.renewed_at = Some(now);
             let (token, device) = (token.as_bytes(), self.device.as_bytes());
             Frame::Auth(frame::Auth { token, device, ..frame::Auth::default() }).encode(&mut out);
         }
@@ -353,6 +380,8 @@ impl Client {
                         self.hello = Some(std::mem::take(&mut link.hello));
                     }
                     link.welcome = true;
+                    link.renewed_at = None;
+                    self.welcomed_ms = welcome.time_ms;
                     link.machine.welcomed(Duration::from_secs(20), 0, now);
                 }
                 Frame::Response(response) => {
@@ -416,7 +445,7 @@ impl Client {
                         // tickets are not kept out by its own logins.
                         let alone = self.name != SHARED
                             && (self.delegated
-                                || self.signed.is_some()
+                                || self.login.is_some()
                                 || !self.unheard && link.how.is_some());
                         assert!(!alone, "a client is not its own rival");
                         // Another client of this device has come; whoever is told so stays away.
@@ -433,6 +462,13 @@ impl Client {
 }
 
 impl Link {
+    /// Whether a token may be presented on it: not where a ticket has opened it, and not before the last one was answered or
+    /// is long ago, unless chance has a client do what it likes.
+    fn may_renew(&self, with_ticket: Option<bool>, now: Time) -> bool {
+        let waits = self.renewed_at.is_some_and(|at| now.since(at) < Duration::from_secs(30));
+        with_ticket.is_none() || self.how.is_none() && !waits
+    }
+
     /// Requests of one key have reached the backends in the order in which they were sent.
     fn note_order(&mut self, lane: Lane, id: RequestId, place: u64) {
         let (_, key) = lane;

@@ -32,6 +32,7 @@ mod presence;
 mod proof;
 mod rates;
 mod reconnect;
+mod revoked;
 mod sanctioned;
 mod settings;
 mod shape;

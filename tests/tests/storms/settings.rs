@@ -26,8 +26,10 @@ use crate::shape::{Costs, STRANGERS, Scarce, Shape, name_of};
 /// Table `[auth]` of a gateway whose backend judges tokens.
 const DELEGATED: &str = "mode = \"delegated\"\nroute = \"accounts\"\ndeadline = \"2s\"\nin_flight_max = 4";
 /// The same of one that verifies them, and remembers few.
-const SIGNED: &str =
-    "mode = \"jwt\"\nkeys = \"keys.json\"\nin_flight_max = 4\nremembered = 2\nskew = \"0ms\"";
+const SIGNED: &str = "mode = \"jwt\"\nkeys = \"keys.json\"\nin_flight_max = 4\nremembered = 2\nskew = \"0ms\"\n\
+     token_lifetime_max = \"240h\"";
+/// Of the names by which users are owned.
+pub(crate) const HASH_KEY: [u8; 16] = [5; 16];
 /// The gateway's keys, for clients and for backends alike.
 pub(crate) const SERVER: [u8; 32] = [9; 32];
 /// The key of all backends.

@@ -26,7 +26,7 @@ use crate::client::{Client, DEVICES};
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    BEGUN_MAX, HANDSHAKES_PER_TURN, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX,
+    BEGUN_MAX, HANDSHAKES_PER_TURN, HASH_KEY, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX,
     PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
 };
 use crate::shape::{Costs, ROUTES, Shape, name_of};
@@ -107,7 +107,11 @@ impl World {
 
     /// A world without faults, in which nobody makes trouble by itself.
     pub(crate) fn quiet(shape: Shape) -> Self {
-        let mut world = Self::build(shape, 1, Rng::new(1), None);
+        Self::quiet_of(shape, 1)
+    }
+
+    fn quiet_of(shape: Shape, seed: u64) -> Self {
+        let mut world = Self::build(shape, seed, Rng::new(seed), None);
         world.clients.iter_mut().for_each(|client| client.device = DEVICES[0]);
         world.end_storm();
         world
@@ -115,7 +119,12 @@ impl World {
 
     /// A quiet world whose streams all stand before the first client comes.
     pub(crate) fn standing(shape: Shape) -> Self {
-        let mut world = Self::quiet(shape);
+        Self::standing_of(shape, 1)
+    }
+
+    /// One that another seed makes.
+    pub(crate) fn standing_of(shape: Shape, seed: u64) -> Self {
+        let mut world = Self::quiet_of(shape, seed);
         let wanted: Vec<u32> =
             world.clients.iter_mut().map(|client| std::mem::take(&mut client.wanted)).collect();
         let backends = world.backends.len();
@@ -134,7 +143,7 @@ impl World {
         let mailboxes: Vec<_> =
             (0..shape.workers).map(|_| Mailbox::new(shape.letters, LETTER_BYTES_MAX)).collect();
         let posts: Vec<Post> = mailboxes.iter().map(Mailbox::post).collect();
-        let hash = HashKey::new([5; 16]);
+        let hash = HashKey::new(HASH_KEY);
         let counters: Vec<_> =
             (0..shape.workers).map(|_| Arc::new(Counters::new(shape.backends, 1))).collect();
         let (vacancy, reports) = (Arc::new(Vacancy::new(1)), Arc::new(Reports::default()));

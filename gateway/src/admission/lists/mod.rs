@@ -26,7 +26,7 @@ use protocol::Time;
 pub use self::bans::{Author, Ban, Bans, Full, REASON_LEN_MAX, Subject};
 pub use self::block::{Block, NoBlock};
 pub use self::prefixes::{Cover, NEVER, Prefixes};
-pub use self::users::{Ends, NoUser, UserId, Users};
+pub use self::users::{Ends, NoUser, Spelled, UserId, Users, spelled};
 
 /// What the lists say of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,21 +44,36 @@ impl FromStr for UserId {
     type Err = NoUser;
 
     fn from_str(text: &str) -> Result<Self, NoUser> {
-        let bytes = match text.strip_prefix("hex:") {
-            Some(digits) => hex::decode(digits).ok_or(NoUser)?,
-            None => text.as_bytes().to_vec(),
-        };
-        Self::of(&bytes).ok_or(NoUser)
+        spelled(text).and_then(|bytes| Self::of(&bytes)).ok_or(NoUser)
     }
 }
 
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Spelled(&self.0).fmt(f)
+    }
+}
+
+/// A name of whatever bytes as text: itself where that can be read and typed in one word, else `hex:` and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Spelled<'a>(pub &'a [u8]);
+
+impl fmt::Display for Spelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let odd = |c: char| c.is_whitespace() || c.is_control() || c == '#';
-        match std::str::from_utf8(&self.0) {
+        match std::str::from_utf8(self.0) {
             Ok(text) if !text.contains(odd) && !text.starts_with("hex:") => f.write_str(text),
-            _ => write!(f, "hex:{}", hex::encode(&self.0)),
+            _ => write!(f, "hex:{}", hex::encode(self.0)),
         }
+    }
+}
+
+/// The bytes of a name that is written like that; `None` if what follows `hex:` is not hexadecimal.
+#[must_use]
+pub fn spelled(text: &str) -> Option<Vec<u8>> {
+    match text.strip_prefix("hex:") {
+        Some(digits) => hex::decode(digits),
+        None => Some(text.as_bytes().to_vec()),
     }
 }
 

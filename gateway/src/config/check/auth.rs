@@ -80,6 +80,7 @@ fn jwt(reader: &mut Reader<'_>, keys: &AuthKeys, read: ReadFile<'_>) -> Option<A
                 issuer: keys.issuer.clone(),
                 audience: keys.audience.clone(),
                 skew: keys.skew,
+                lifetime_max: keys.token_lifetime_max,
                 names: Names {
                     user: keys.user_claim.clone(),
                     class: keys.device_class_claim.clone(),

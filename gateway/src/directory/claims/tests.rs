@@ -13,6 +13,8 @@ fn bounds() -> Bounds {
         tombstones_max: 100,
         tombstone: Duration::from_secs(600),
         revocations_max: 10,
+        revoked_logins_max: 2,
+        revocation: Duration::from_hours(24),
         throttles_max: 10,
         logins: Rate::new(1000, Duration::from_secs(1), 1000),
         logins_max: 100,
@@ -147,13 +149,69 @@ fn devices_of_one_login_push_out_each_other_before_those_of_others() {
 fn a_revoked_login_has_no_claim_and_a_later_one_has() {
     let mut claims = claims(4);
     let early = claim("alice", "phone", 1);
-    claims.revoke(early.user, early.login_time, at(0));
+    claims.revoke(early.user, Revoked::UpTo(early.login_time), at(0));
     assert_eq!(claims.claim(&early, at(1)).outcome, Outcome::Revoked);
     assert!(claims.is_empty());
     let late = Claim { login_time: UnixMillis(early.login_time.0 + 1), ..early };
     assert!(matches!(claims.claim(&late, at(1)).outcome, Outcome::Granted));
     let other = claim("bob", "phone", 2);
     assert!(matches!(claims.claim(&other, at(1)).outcome, Outcome::Granted));
+}
+
+#[test]
+fn one_revoked_login_has_no_claim_on_any_device_however_late_it_comes_and_all_others_have() {
+    let mut claims = claims(4);
+    let phone = claim("alice", "phone", 1);
+    claims.revoke(phone.user, Revoked::Login(phone.login), at(0));
+    let late = UnixMillis(u64::MAX);
+    for again in
+        [phone, Claim { login_time: late, ..phone }, Claim { login: 1001, ..claim("alice", "desk", 2) }]
+    {
+        assert_eq!(claims.claim(&again, at(1)).outcome, Outcome::Revoked, "{again:?}");
+    }
+    assert!(claims.is_empty());
+    let others = [claim("alice", "phone", 3), Claim { login: phone.login, ..claim("bob", "phone", 4) }];
+    for other in others {
+        assert_eq!(claims.claim(&other, at(1)).outcome, Outcome::Granted, "{other:?}");
+    }
+    // A link whose token is renewed is of that login from then on.
+    assert_eq!(claims.claim(&Claim { login: phone.login, ..others[0] }, at(1)).outcome, Outcome::Revoked);
+    let day = 24 * 3600;
+    assert_eq!(claims.claim(&Claim { login: phone.login, ..others[0] }, at(day)).outcome, Outcome::Granted);
+}
+
+#[test]
+fn the_links_of_a_login_are_found_and_so_it_is_after_a_renewal() {
+    let mut claims = claims(4);
+    let [phone, desk, tablet] = [("phone", 1, 7), ("desk", 2, 7), ("tablet", 3, 8)]
+        .map(|(device, slot, login)| Claim { login, ..claim("alice", device, slot) });
+    for claim in [phone, desk, tablet, Claim { login: 7, ..claim("bob", "phone", 4) }] {
+        assert_eq!(claims.claim(&claim, at(0)).outcome, Outcome::Granted);
+    }
+    let found = |claims: &Claims, login| {
+        let mut slots: Vec<_> = claims.lookup_login(phone.user, login).map(|link| link.slot()).collect();
+        slots.sort_unstable();
+        slots
+    };
+    assert_eq!([7, 8, 9].map(|login| found(&claims, login)), [vec![1, 2], vec![3], vec![]]);
+    claims.claim(&Claim { login: 8, is_login: false, ..phone }, at(1));
+    assert_eq!([7, 8].map(|login| found(&claims, login)), [vec![2], vec![1, 3]]);
+    claims.release(&tablet);
+    assert_eq!(found(&claims, 8), [1]);
+}
+
+#[test]
+fn single_logins_and_users_take_no_room_of_each_other() {
+    let mut claims = claims(4);
+    let [first, second, third] = [1, 2, 3].map(|slot| claim("alice", "phone", slot));
+    claims.revoke(key().identity(b"bob"), Revoked::UpTo(UnixMillis(9)), at(0));
+    for one in [first, second, third] {
+        claims.revoke(one.user, Revoked::Login(one.login), at(0));
+    }
+    let counts = |of: &Revocations| (of.len(), of.evicted());
+    assert_eq!((counts(claims.revocations()), counts(claims.revoked_logins())), ((1, 0), (2, 1)));
+    assert_eq!(claims.claim(&first, at(1)).outcome, Outcome::Granted, "forgotten early");
+    assert_eq!(claims.claim(&third, at(1)).outcome, Outcome::Revoked);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A backend ends links: one, or all of a user, whose logins it may revoke as well.
+//! A backend ends links: one, or all of a user, whose logins it may revoke as well, or those of one login, which it revokes.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use protocol::CloseCode;
 use protocol::wire::stream::Kick;
 
 use crate::collections::Identity;
+use crate::directory::revocations::Revoked;
 use crate::id::LinkId;
 use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
@@ -28,7 +29,10 @@ impl Parts {
             let user = self.sessions.name_of(kick.user);
             let device = (!kick.device.is_empty()).then(|| self.sessions.name_of(kick.device));
             let owner = self.sessions.owner_of(user);
-            let revoked = kick.revoke.then_some(self.turn.wall);
+            let revoked = match kick.login {
+                [] => kick.revoke.then_some(Revoked::UpTo(self.turn.wall)),
+                login => Some(Revoked::Login(self.identity.name_of_login(login))),
+            };
             let letter = Letter::EndUser { user, device, farewell, revoked };
             match revoked {
                 Some(_) => self.letters.send_revocation(&self.turn, owner, letter),
@@ -39,10 +43,7 @@ impl Parts {
             Ok(()) => {}
             Err(Letter::End { link, farewell }) => self.end_own(link, farewell),
             Err(Letter::EndUser { user, device, farewell, revoked }) => {
-                if let Some(last) = revoked {
-                    self.sessions.revoke(user, last, self.turn.now);
-                }
-                self.end_user(user, device, farewell);
+                self.end_user(user, device, farewell, revoked);
             }
             Err(_) => unreachable!("what comes back is what was sent"),
         }
@@ -55,16 +56,33 @@ impl Parts {
         }
     }
 
-    /// Owner's side: all links of a user end, or the one of a device.
-    pub(super) fn end_user(&mut self, user: Identity, device: Option<Identity>, farewell: Farewell) {
+    /// Owner's side: all links of a user end, or the one of a device, or those of the one login that is revoked. What is revoked
+    /// has no claim from now on; of claims that came before, the links are found here.
+    pub(super) fn end_user(
+        &mut self,
+        user: Identity,
+        device: Option<Identity>,
+        farewell: Farewell,
+        revoked: Option<Revoked>,
+    ) {
+        if let Some(revoked) = revoked {
+            self.sessions.revoke(user, revoked, self.turn.now);
+        }
         let mut found = std::mem::take(&mut self.turn.receivers);
-        found.extend(self.sessions.lookup(user, device));
+        match revoked {
+            Some(Revoked::Login(login)) => found.extend(self.sessions.lookup_login(user, login)),
+            _ => found.extend(self.sessions.lookup(user, device)),
+        }
         for link in found.drain(..) {
             match self.own(link) {
                 Some(token) => self.links.mark(token, Cause::Close(farewell)),
                 None => {
                     let letter = Letter::End { link, farewell };
-                    let sent = self.letters.send_if_room(&self.turn, link.worker(), letter);
+                    // One that is in by what is revoked would stay for as long as its token is good.
+                    let sent = match revoked {
+                        Some(_) => self.letters.send_revocation(&self.turn, link.worker(), letter),
+                        None => self.letters.send_if_room(&self.turn, link.worker(), letter),
+                    };
                     debug_assert!(sent.is_ok(), "only letters to oneself come back");
                 }
             }

@@ -21,10 +21,7 @@ impl Parts {
             Letter::Release(claim) => self.sessions.release(&claim),
             Letter::Claimed(claimed) => self.claimed(&claimed),
             Letter::EndUser { user, device, farewell, revoked } => {
-                if let Some(last) = revoked {
-                    self.sessions.revoke(user, last, self.turn.now);
-                }
-                self.end_user(user, device, farewell);
+                self.end_user(user, device, farewell, revoked);
             }
             Letter::ThrottleUser { user, percent, end } => self.throttle_user(user, percent, end),
             Letter::Throttle { link, percent } => self.throttle_own(link, percent),

@@ -4,6 +4,8 @@
 //! Auth ─► judged here or by a backend ─► claim at the user's owner worker ─► Welcome ─► held frames
 //! ```
 //!
+//! A later `Auth`, which renews the token, goes the same way.
+//!
 //! Whatever happens in between, the link may have gone by the time an answer comes: results find it by token.
 
 use std::time::Duration;
@@ -110,16 +112,27 @@ impl Parts {
 
     /// A live link has presented a token that is good: if it is the same user's, that is its token now.
     fn renew(&mut self, token: Token, user: &[u8], proof: Proof) {
-        let known = self.links.session(token).zip(self.links.listener(token));
-        let Some((key, listener)) = known else { return };
-        if self.sessions.get(key).is_none_or(|session| session.user() != user) {
+        let known = self.links.session(token).and_then(|key| Some((key, self.sessions.get(key)?)));
+        let Some((key, session)) = known.filter(|(_, session)| session.user() == user) else {
             return self.distrust(token, CloseCode::AuthFailed.into());
+        };
+        // One at a time, so that the owner's answer is about the token of which the client is told.
+        if session.is_renewing() {
+            return self.links.glitch(&mut self.turn, token);
         }
         self.sessions.renew(key, &proof);
-        self.links.reclass(token, proof.limit_class);
-        self.turn.counters.tokens_renewed.add(1);
-        // The owner learns which login this is now, and ends the link if that one was revoked.
+        // The owner learns which login this is now, and says whether that one was revoked: a client that is told that its new
+        // token is good has none that is worth nothing.
         self.send_claim(token, key, proof.issued, false);
+    }
+
+    /// The owner has agreed to a token that a live link has presented.
+    fn renewed(&mut self, token: Token) {
+        let known = self.links.session(token).zip(self.links.listener(token));
+        let Some((key, listener)) = known.filter(|&(key, _)| self.sessions.agree(key)) else { return };
+        let limit_class = self.sessions.get(key).map_or(0, Session::limit_class);
+        self.links.reclass(token, limit_class);
+        self.turn.counters.tokens_renewed.add(1);
         self.send_welcome(token, key, listener, true);
     }
 
@@ -257,6 +270,7 @@ impl Parts {
         match claimed.outcome {
             Outcome::TooOften => self.put_off(token),
             Outcome::NoMoreDevices => self.refuse_device(token),
+            Outcome::Granted | Outcome::Replaced { .. } if self.links.is_live(token) => self.renewed(token),
             Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token, claimed.percent),
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.distrust(token, CloseCode::AuthFailed.into()),

@@ -129,7 +129,7 @@ impl Judge {
                 return Judged::Refused(CloseCode::AuthFailed);
             }
         };
-        let login = self.login(&good.login);
+        let login = self.name_of_login(&good.login);
         let proof = Proof {
             login,
             time: turn.wall,
@@ -162,9 +162,10 @@ impl Judge {
         self.provider.replace(verifier);
     }
 
-    /// The name of the login that a token proves, or that its judge gave it.
-    fn login(&self, token: &[u8]) -> u64 {
-        self.group.hash(token)
+    /// By what claims and tickets know the login of this name: a token's id, or what a backend called it. One without a name has
+    /// that of its token.
+    pub(super) fn name_of_login(&self, name: &[u8]) -> u64 {
+        self.group.hash(name)
     }
 
     /// Copies what is not counted where it happens.

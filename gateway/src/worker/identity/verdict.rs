@@ -47,7 +47,7 @@ impl Judge {
         deadline: Time,
     ) -> Option<u64> {
         let (device, heartbeat_ms) = (auth.device.to_vec(), auth.heartbeat_ms);
-        let (login, class) = (self.login(auth.token), DeviceClass::of(auth.class));
+        let (login, class) = (self.name_of_login(auth.token), DeviceClass::of(auth.class));
         let judging = Judging { link, stream, device, login, heartbeat_ms, class };
         self.asked.insert(judging, deadline)
     }
@@ -74,7 +74,7 @@ impl Judge {
         if expiry.is_some_and(|end| turn.wall >= end) {
             return Err(CloseCode::TokenExpired.into());
         }
-        let login = if result.login.is_empty() { judging.login } else { self.login(result.login) };
+        let login = if result.login.is_empty() { judging.login } else { self.name_of_login(result.login) };
         let end = moment(result.ticket_ms.into()).map(|time| UnixMillis(turn.wall.0.saturating_add(time.0)));
         let bound_key = result.bound_key.first_chunk().copied();
         let tickets = (!result.no_tickets).then_some(TicketRule { end, bound_key });

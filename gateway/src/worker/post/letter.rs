@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use protocol::hidden::Hidden;
-use protocol::{Time, Undelivered, UnixMillis};
+use protocol::{Time, Undelivered};
 use tokio::sync::mpsc;
 
 use crate::admission::lists::Lists;
 use crate::collections::Identity;
 use crate::config::Secret;
 use crate::directory::claims::{Claim, Claimed};
+use crate::directory::revocations::Revoked;
 use crate::id::LinkId;
 use crate::tokens::Verifier;
 use crate::worker::busiest::Listing;
@@ -32,7 +33,7 @@ pub enum Letter {
         /// What to tell it.
         farewell: Farewell,
     },
-    /// To a user's owner: end all links of the user, or the one of a device.
+    /// To a user's owner: end all links of the user, or the one of a device, or those of the login that is revoked.
     EndUser {
         /// Hash of the user's id.
         user: Identity,
@@ -40,8 +41,8 @@ pub enum Letter {
         device: Option<Identity>,
         /// What to tell them.
         farewell: Farewell,
-        /// The user's logins up to this moment are worth nothing any more.
-        revoked: Option<UnixMillis>,
+        /// Which of the user's logins are worth nothing any more.
+        revoked: Option<Revoked>,
     },
     /// To a user's owner: so much of its rates holds from now on.
     ThrottleUser {

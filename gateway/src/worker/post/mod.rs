@@ -104,13 +104,14 @@ impl Letters {
         self.unsent.len().max(self.own.len()) >= self.mailbox.capacity()
     }
 
-    /// Sends word that a user's tickets are revoked. Nobody would say it again, and it comes in the very storms that fill the
+    /// Sends word that logins of a user are revoked, or that a link has to end for that. Nobody would say it again, and it comes in the very storms that fill the
     /// queues, so it waits as long as there could be room to remember it.
     ///
     /// # Errors
     /// As [`Letters::send_if_room`].
     pub(super) fn send_revocation(&mut self, turn: &Turn, worker: u32, letter: Letter) -> Result<(), Letter> {
-        self.send_up_to(turn, worker, letter, self.mailbox.capacity() + turn.settings.revocations_max)
+        let remembered = turn.settings.revocations_max + turn.settings.revoked_logins_max;
+        self.send_up_to(turn, worker, letter, self.mailbox.capacity() + remembered)
     }
 
     fn send_up_to(&mut self, turn: &Turn, worker: u32, letter: Letter, most: usize) -> Result<(), Letter> {

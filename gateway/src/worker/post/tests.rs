@@ -4,8 +4,8 @@ use super::*;
 use crate::collections::HashKey;
 use crate::directory::churn::Pace;
 use crate::directory::claims::{Claimed, Outcome};
+use crate::directory::revocations::Revoked;
 use crate::id::LinkId;
-use protocol::UnixMillis;
 
 const ME: u32 = 0;
 const ANN: u32 = 1;
@@ -23,7 +23,8 @@ struct Office {
 
 /// A worker whose queue holds two letters; one letter, or a push of up to 100 bytes, fits into each of the others'.
 fn office() -> Office {
-    let settings = Settings { worker: ME, workers: 3, revocations_max: 3, ..Settings::small() };
+    let settings =
+        Settings { worker: ME, workers: 3, revocations_max: 2, revoked_logins_max: 1, ..Settings::small() };
     let [mine, ann, bob] = [(2, 100), (1, 100), (1, 100)].map(|(len, bytes)| Mailbox::new(len, bytes));
     let to_me = mine.post();
     let posts = vec![mine.post(), ann.post(), bob.post()];
@@ -181,7 +182,7 @@ fn a_revocation_waits_for_room_and_arrives_when_there_is_some() {
     let mut office = office();
     office.send(ANN, 1);
     let user = HashKey::new([1; 16]).identity(b"eve");
-    let revoked = Some(UnixMillis(9));
+    let revoked = Some(Revoked::Login(9));
     let farewell = protocol::CloseCode::Kicked.into();
     let letter = Letter::EndUser { user, device: None, farewell, revoked };
     assert!(office.letters.send_revocation(&office.turn, ANN, letter).is_ok());
@@ -193,7 +194,7 @@ fn a_revocation_waits_for_room_and_arrives_when_there_is_some() {
     assert!(office.unsent() == 0 && office.letters.may_sleep());
     let arrived = office.ann.take();
     assert!(
-        matches!(arrived, Some(Letter::EndUser { user: of, revoked: Some(UnixMillis(9)), .. }) if of == user),
+        matches!(arrived, Some(Letter::EndUser { user: of, revoked: Some(Revoked::Login(9)), .. }) if of == user),
         "{arrived:?}"
     );
 }

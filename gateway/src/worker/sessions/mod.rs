@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::limits::ID_LEN_MAX;
-use protocol::{DeviceClass, Refusal, Time, UnixMillis};
+use protocol::{DeviceClass, Refusal, Time};
 
 use super::settings::Settings;
 use super::turn::Turn;
@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::counters::guard::Guards;
 use crate::directory::claims::{Bounds, Claim, Claimed, Claims};
 use crate::directory::owner_of;
+use crate::directory::revocations::Revoked;
 use crate::id::LinkId;
 use crate::session::{Account, Login, Proof, Session, SessionKey, TicketRule};
 
@@ -47,6 +48,8 @@ impl Sessions {
             tombstones_max: settings.tombstones_max,
             tombstone: settings.tombstone_time,
             revocations_max: settings.revocations_max,
+            revoked_logins_max: settings.revoked_logins_max,
+            revocation: settings.revocation_time,
             throttles_max: settings.throttles_max,
             logins: settings.logins,
             logins_max: settings.logins_max,
@@ -89,6 +92,11 @@ impl Sessions {
         if let Some(session) = self.table.get_mut(key.into()) {
             session.renew(proof);
         }
+    }
+
+    /// The user's owner has answered a claim of a live link; whether that was about a renewal of this session.
+    pub(super) fn agree(&mut self, key: SessionKey) -> bool {
+        self.table.get_mut(key.into()).is_some_and(Session::agree)
     }
 
     /// What the tickets of a session's login are to be like, if it is to have any. Once.
@@ -158,9 +166,9 @@ impl Sessions {
         self.claims.release(claim);
     }
 
-    /// Owner's side: the user's logins up to this moment are worth nothing any more.
-    pub(super) fn revoke(&mut self, user: Identity, last: UnixMillis, now: Time) {
-        self.claims.revoke(user, last, now);
+    /// Owner's side: of a user's logins these are worth nothing any more.
+    pub(super) fn revoke(&mut self, user: Identity, revoked: Revoked, now: Time) {
+        self.claims.revoke(user, revoked, now);
     }
 
     /// Owner's side: so many hundredths of its rates hold for a user until `end`; whether that changes anything.
@@ -188,6 +196,11 @@ impl Sessions {
         self.claims.lookup(user, device)
     }
 
+    /// Owner's side: the links of one login of a user.
+    pub(super) fn lookup_login(&self, user: Identity, login: u64) -> impl Iterator<Item = LinkId> {
+        self.claims.lookup_login(user, login)
+    }
+
     /// How many sessions there are, and how many claims.
     pub(super) fn census(&self) -> (usize, usize) {
         (self.table.len(), self.claims.len())
@@ -203,6 +216,8 @@ impl Sessions {
         counters.throttles.set(self.claims.throttles().len() as u64);
         counters.throttles_refused.set(self.claims.throttles().refused());
         counters.revocations_forgotten.set(self.claims.revocations().evicted());
+        counters.revoked_logins_remembered.set(self.claims.revoked_logins().len() as u64);
+        counters.revoked_logins_forgotten.set(self.claims.revoked_logins().evicted());
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::UnixMillis;
+
 use super::*;
 use crate::directory::churn::Pace;
 use crate::directory::claims::Outcome;
@@ -232,24 +234,30 @@ fn links_are_looked_up_by_user_or_by_device_and_one_device_too_many_takes_the_ol
 fn logins_up_to_the_moment_of_a_revocation_are_worth_nothing() {
     let (mut sessions, _) = small();
     let [before, after] = [1, 2].map(|login| claim(&sessions, 1, b"phone", login));
-    sessions.revoke(before.user, before.login_time, at(0));
+    sessions.revoke(before.user, Revoked::UpTo(before.login_time), at(0));
     assert_eq!(sessions.claim(&before, at(1)).outcome, Outcome::Revoked);
     assert_eq!(sessions.claim(&after, at(1)).outcome, Outcome::Granted);
 }
 
 #[test]
 fn what_is_remembered_of_logins_is_bounded_and_told() {
-    let settings = Settings { tombstones_max: 1, revocations_max: 2, ..Settings::small() };
+    let settings =
+        Settings { tombstones_max: 1, revocations_max: 2, revoked_logins_max: 1, ..Settings::small() };
     let (mut sessions, turn) = sessions(settings);
     for login in 1..=4 {
         let claim = claim(&sessions, login, b"phone", login.into());
         sessions.claim(&claim, at(0));
     }
     for user in [b"bob__", b"carol", b"david"] {
-        sessions.revoke(sessions.name_of(user), MOMENT, at(0));
+        sessions.revoke(sessions.name_of(user), Revoked::UpTo(MOMENT), at(0));
+    }
+    for login in 1..=4 {
+        sessions.revoke(sessions.name_of(b"alice"), Revoked::Login(login), at(0));
     }
     sessions.publish(&turn.counters);
     let counters = &turn.counters;
     assert_eq!((counters.takeovers_remembered.get(), counters.takeovers_forgotten.get()), (1, 2));
     assert_eq!((counters.revocations_remembered.get(), counters.revocations_forgotten.get()), (2, 1));
+    let of_logins = (counters.revoked_logins_remembered.get(), counters.revoked_logins_forgotten.get());
+    assert_eq!(of_logins, (1, 3));
 }

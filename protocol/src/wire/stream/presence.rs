@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::limits::{
-    AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, ID_LEN_MAX, LIMIT_CLASS_LEN_MAX, REALM_LEN_MAX, TOKEN_LEN_MAX,
+    AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, ID_LEN_MAX, LIMIT_CLASS_LEN_MAX, LOGIN_LEN_MAX, REALM_LEN_MAX,
+    TOKEN_LEN_MAX,
 };
 use crate::wire::cursor::{Fields, Value};
 use crate::wire::field::{address, at_most, hash, required, session, signature, text};
@@ -139,6 +140,9 @@ pub struct Kick<'b> {
     pub revoke: bool,
     /// At most 64 bytes; empty for the only one.
     pub realm: &'b str,
+    /// With `user`: only the login of this name, on all devices, and it is worth nothing any more. At most 256 bytes; empty
+    /// for none in particular.
+    pub login: &'b [u8],
 }
 
 impl Kick<'_> {
@@ -352,6 +356,7 @@ impl<'b> Kick<'b> {
                 (5, Value::Varint(flag)) => kick.do_not_reconnect = flag != 0,
                 (6, Value::Varint(flag)) => kick.revoke = flag != 0,
                 (7, Value::Bytes(realm)) => kick.realm = text(realm, REALM_LEN_MAX, "realm")?,
+                (8, Value::Bytes(login)) => kick.login = at_most(login, LOGIN_LEN_MAX, "login")?,
                 _ => {}
             }
         }
@@ -368,6 +373,7 @@ impl Message for Kick<'_> {
         to.varint(5, self.do_not_reconnect.into());
         to.varint(6, self.revoke.into());
         to.bytes(7, self.realm.as_bytes());
+        to.bytes(8, self.login);
     }
 }
 

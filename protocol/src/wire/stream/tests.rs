@@ -219,6 +219,8 @@ fn the_lengths_of_what_concerns_a_link_are_exact() {
     assert_eq!(result(proto::AuthResult { login: b(65), ..Default::default() }), of_result("login"));
     let kick = proto::Kick { link: 9, device: b(65), ..Default::default() };
     assert_eq!(flaw(Kind::Kick(kick)), Some((About::Kick(9), "device")));
+    let of_login = |len| flaw(Kind::Kick(proto::Kick { user: b(1), login: b(len), ..Default::default() }));
+    assert_eq!((of_login(256), of_login(257)), (None, Some((About::Kick(0), "login"))));
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn verifier(signer: &Signer) -> Arc<Verifier> {
         issuer: None,
         audience: Vec::new(),
         skew: Duration::ZERO,
+        lifetime_max: Duration::MAX,
         names: crate::tokens::Names::default(),
     };
     Arc::new(Verifier::new(KeySet::read(&signer.key_set()).expect("it was just made"), terms))

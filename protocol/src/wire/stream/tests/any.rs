@@ -129,9 +129,9 @@ fn presence() -> impl Strategy<Value = Kind> {
             }
         ),
         judging(),
-        (any::<(u64, u32, bool, bool)>(), [bytes(64), bytes(64)], words(64)).prop_map(
-            |((link, code, do_not_reconnect, revoke), [user, device], realm)| {
-                Kind::Kick(proto::Kick { link, user, device, code, do_not_reconnect, revoke, realm })
+        (any::<(u64, u32, bool, bool)>(), [bytes(64), bytes(64), bytes(256)], words(64)).prop_map(
+            |((link, code, do_not_reconnect, revoke), [user, device, login], realm)| {
+                Kind::Kick(proto::Kick { link, user, device, code, do_not_reconnect, revoke, realm, login })
             }
         ),
         (any::<(u32, u32)>(), words(128)).prop_map(|((code, retry_after_ms), text)| Kind::Close(

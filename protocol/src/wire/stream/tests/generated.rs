@@ -137,6 +137,7 @@ fn presence_as_generated(frame: &StreamFrame<'_>) -> Kind {
             do_not_reconnect: k.do_not_reconnect,
             revoke: k.revoke,
             realm: k.realm.into(),
+            login: b(k.login),
         }),
         StreamFrame::Ban(ban) => {
             let (user, prefix, prefix_len) = whom(ban.whom);
