@@ -304,6 +304,26 @@ def a_ban_that_names_none_or_both_or_has_passed_bans_nobody(stage):
     one.close()
 
 
+@test
+def users_and_prefixes_are_throttled_by_whoever_may_ban(stage):
+    at, one = stage.a_stream(), stage.login()
+    mapped = bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 1])
+    for throttle in (
+        stream.Throttle(user=one.user, percent=50),
+        stream.Throttle(prefix=bytes([127, 0, 0, 0]), prefix_len=8, percent=60),
+        stream.Throttle(prefix=mapped, prefix_len=128, percent=70, until_ms=1 << 62),
+        stream.Throttle(prefix=b"\x20\x01\x0d\xb8" + bytes(12), prefix_len=32, percent=1),
+        stream.Throttle(prefix=bytes([127, 0, 0, 1]), prefix_len=32, percent=1, until_ms=1),
+        stream.Throttle(prefix=bytes([127, 0, 0, 0]), prefix_len=8, percent=100),
+        stream.Throttle(user=one.user, percent=100),
+    ):
+        at.send(stream.Frame(throttle=throttle))
+    at.sync()
+    expect("the stream lives", stage.services[0].current is at)
+    expect("slower, and served", one.ping(1) == 1)
+    one.close()
+
+
 # Streams
 
 

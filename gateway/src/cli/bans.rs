@@ -1,4 +1,4 @@
-//! `ban`, `unban`, `bans`, `kick` and `limits`: one line to the admin socket, the answer to standard output.
+//! `ban`, `unban`, `bans`, `throttles`, `kick` and `limits`: one line to the admin socket, the answer to standard output.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -101,6 +101,11 @@ pub(super) fn list(asked: &Asked) -> String {
     format!("bans{}\n", json(asked))
 }
 
+/// `throttles`.
+pub(super) fn throttles(asked: &Asked) -> String {
+    format!("throttles{}\n", json(asked))
+}
+
 /// `limits`.
 pub(super) fn limits(asked: &Asked) -> String {
     format!("limits{}\n", json(asked))
@@ -173,8 +178,8 @@ mod tests {
         let terms = Terms { time: None, reason: String::new() };
         assert_eq!(set(&plain, &whom, &terms), "ban ip 192.0.2.0/24\n");
         assert_eq!(
-            (list(&plain), lift(&asked, &whom)),
-            ("bans\n".to_owned(), "unban --json ip 192.0.2.0/24\n".to_owned())
+            (list(&plain) + &throttles(&asked), lift(&asked, &whom)),
+            ("bans\nthrottles --json\n".to_owned(), "unban --json ip 192.0.2.0/24\n".to_owned())
         );
         assert!(
             reason("a\nban ip ::/0").is_err() && reason(&"x".repeat(201)).is_err() && span("0s").is_err()

@@ -119,6 +119,11 @@ enum Verb {
         #[command(flatten)]
         asked: bans::Asked,
     },
+    /// List the blocks of addresses and the users that backends have slowed down.
+    Throttles {
+        #[command(flatten)]
+        asked: bans::Asked,
+    },
     /// Show what is in force at each listener, and whom it has kept out or, on trial, would have.
     Limits {
         #[command(flatten)]
@@ -229,6 +234,7 @@ fn at_once(verb: Verb) -> Exit {
         Verb::Unban { asked, whom } => status::put(&asked.socket, &bans::lift(&asked, &whom)),
         Verb::Kick { asked, kick } => status::put(&asked.socket, &bans::kick(&asked, &kick)),
         Verb::Bans { asked } => status::put(&asked.socket, &bans::list(&asked)),
+        Verb::Throttles { asked } => status::put(&asked.socket, &bans::throttles(&asked)),
         Verb::Busiest { asked } => status::put(&asked.socket, &bans::busiest(&asked)),
         Verb::Ladder { asked, level, time, off } => {
             status::put(&asked.socket, &bans::ladder(&asked, level, time, off))

@@ -34,8 +34,8 @@ const BEGUN_BYTES: u64 = UNFINISHED_LEN_MAX as u64 + 128;
 const HELLO_BYTES: u64 = 32;
 /// Bytes of one remembered revocation, in the map and twice in the order of ends.
 const REVOCATION_BYTES: u64 = 128;
-/// Bytes of one user who is throttled, in the map where it is emptiest and in the order.
-const THROTTLE_BYTES: u64 = 192;
+/// Bytes of one user who is throttled, in the map where it is emptiest and in the order, and of its id.
+const THROTTLE_BYTES: u64 = 288;
 /// Bytes of one user who has logged in lately, in the map and in the order.
 const LOGIN_BYTES: u64 = 96;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
@@ -43,6 +43,9 @@ const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, as the former one is
 /// freed when the last worker has the next.
 const BAN_BYTES: u64 = 600;
+/// Bytes of one block that is slowed down: its place in the book and in the order of ends, by whom, and twice its place in what is
+/// looked up in, for the same reason.
+const SLOWED_BYTES: u64 = 1400;
 /// Bytes of what workers have to tell that is not read yet: 1024 reports, of which each may have a name, a user and a reason.
 const REPORTS_BYTES: u64 = 1024 * 512;
 /// Bytes of a cell for an address, and of a quarter of one for the block around it.
@@ -120,6 +123,7 @@ impl Ceiling {
             ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
             ("rates of users", wide(config.users_rated).next_power_of_two().saturating_mul(RATED_BYTES)),
             ("bans", wide(config.lists.bans).saturating_mul(BAN_BYTES).saturating_add(REPORTS_BYTES)),
+            ("blocks that are slowed down", wide(config.lists.throttled_blocks).saturating_mul(SLOWED_BYTES)),
             ("admin", wide(config.admin.connections).saturating_mul(2 * ADMIN_BYTES)),
             ("workers themselves", per_worker(WORKER_BYTES)),
         ];

@@ -242,7 +242,7 @@ section! {
         /// Single logins that are revoked, by a token's id or the name a backend gave them, that a worker remembers for as long.
         revoked_logins: usize as Count = "16384" in 16..=16_777_216, Restart, "128 B each";
         /// Users whom backends have slowed down that are remembered, per worker. One more than that is not slowed down.
-        throttles: usize as Count = "4096" in 16..=1_048_576, Restart, "192 B each";
+        throttles: usize as Count = "4096" in 16..=1_048_576, Restart, "288 B each";
         /// Hellos with tickets a worker remembers, so that a recorded one is not answered again.
         replay_filter: usize as Count = "65536" in 64..=16_777_216, Restart, "32 B each";
         /// Letters of other workers that may wait for one worker; one more is not sent, and its push is undelivered.
@@ -306,10 +306,13 @@ section! {
         journal: Option<PathBuf> as Optional<File> = "", Restart, "none";
         /// Bans that may be set while the gateway runs.
         bans: usize as Count = "65536" in 16..=1_048_576, Restart, "600 B each";
-        /// Shortest prefix of IPv4 that a backend may ban: by mistake it keeps out one network and not everybody.
+        /// Shortest prefix of IPv4 that a backend may ban or throttle: by mistake that is one network and not everybody.
         backend_prefix_v4: usize as Count = "16" in 1..=32, Restart, "none";
-        /// Shortest prefix of IPv6 that a backend may ban.
+        /// Shortest prefix of IPv6 that a backend may ban or throttle.
         backend_prefix_v6: usize as Count = "32" in 1..=128, Restart, "none";
+        /// Blocks of addresses that backends may have slowed down at a time. One more than that is not slowed down. They are
+        /// forgotten when the gateway ends.
+        throttled_blocks: usize as Count = "1024" in 16..=65_536, Restart, "1400 B each";
     }
 }
 

@@ -103,6 +103,12 @@ impl Page {
         self.gauge("start_time_seconds", "When the process started, in Unix time.", "", started);
         let ceiling = snapshot.ceiling.user();
         self.gauge("memory_ceiling_bytes", "The sum of all limits in user space.", "", ceiling);
+        let (throttled, refused) = snapshot.throttled_blocks;
+        self.gauge("throttled_blocks", "Blocks of addresses slowed down by backends.", "", throttled as u64);
+        let help = "Blocks that were not slowed down, as lists.throttled_blocks are already.";
+        let not_throttled = Metric { name: "throttled_blocks_refused", help, form: Form::Counter };
+        self.head(&not_throttled);
+        self.line(&not_throttled, "", refused);
         let slots = Metric { name: "slots", help: "Sockets a worker may have.", form: Form::Gauge };
         self.head(&slots);
         for (worker, core) in snapshot.config.cores.iter().enumerate() {
@@ -255,6 +261,8 @@ mod tests {
             let why = "gateway_endpoint_reason{worker=\"1\",endpoint=\"chat\",reason=\"the backend ended the stream";
             assert!(text.contains(why), "{text}");
             assert!(text.contains("# TYPE gateway_links gauge\n"));
+            let blocks = ["gateway_throttled_blocks 2\n", "gateway_throttled_blocks_refused_total 3\n"];
+            assert!(blocks.iter().all(|line| text.contains(line)), "{text}");
             assert!(text.contains("gateway_config_bound{key=\"limits.letters\",unit=\"1\"} 64\n"));
             let slots = "gateway_config_bound{worker=\"1\",key=\"core.slots\",unit=\"1\"} 700\n";
             let wait = "gateway_config_bound{worker=\"0\",key=\"core.batch_wait\",unit=\"microseconds\"} 0\n";

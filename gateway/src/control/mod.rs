@@ -31,6 +31,7 @@ mod snapshot;
 mod sockets;
 pub mod spawn;
 mod status;
+mod throttles;
 mod token_keys;
 mod trial;
 mod verbs;
@@ -54,6 +55,7 @@ pub use machine::{machine, read_key_file};
 pub use ready::Ready;
 pub use signals::Signals;
 pub use sockets::Sockets;
+pub use throttles::AskThrottled;
 pub use trial::{Trial, try_out};
 pub use workers::{Progress, TellLists, TellVerifier, UntilEnded, Wake, Workers};
 
@@ -63,7 +65,7 @@ use self::endpoints::Endpoints;
 use self::fullness::Fullness;
 use self::ladder::Drill;
 use self::ready::ReadyFile;
-use self::serve::State;
+use self::serve::{Asks, State};
 use self::token_keys::TokenKeys;
 use crate::admission::lists::Lists;
 use crate::clock::Clock;
@@ -140,9 +142,12 @@ where
     tokio_uring::spawn(bans::watch(seen, config.lists.clone(), Rc::clone(&keeper), clock));
     let wake = std::mem::replace(&mut workers.wake, Box::new(|| {}));
     let drill = Drill::new(Arc::clone(&workers.pressure), wake);
-    let ask_busiest = std::mem::replace(&mut workers.ask_busiest, Box::new(|_| {}));
+    let asks = Asks {
+        busiest: std::mem::replace(&mut workers.ask_busiest, Box::new(|_| {})),
+        throttled: std::mem::replace(&mut workers.ask_throttled, Box::new(|_| {})),
+    };
     let keepers = Rc::clone(&keeper);
-    let state = State::new(Arc::clone(&config), &workers, keepers, kick_user, drill, ask_busiest, clock);
+    let state = State::new(Arc::clone(&config), &workers, keepers, kick_user, drill, asks, clock);
     let state = Rc::new(state);
     let http = sockets.http_address();
     // The socket's file disappears with this guard, at the very end.

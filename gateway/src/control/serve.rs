@@ -18,13 +18,22 @@ use super::ladder::Drill;
 use super::places::{Places, Seat};
 use super::snapshot::Snapshot;
 use super::sockets::{SocketFile, Sockets};
+use super::throttles::AskThrottled;
 use super::verbs::LINE_LEN_MAX;
 use super::workers::{Progress, Workers};
-use super::{busiest, http, kick, ladder, verbs};
+use super::{busiest, http, kick, ladder, throttles, verbs};
 use crate::admission::buckets::Buckets;
 use crate::clock::Clock;
 use crate::config::{Ceiling, Checked, Config};
 use crate::counters::Counters;
+
+/// What workers can be asked.
+pub(super) struct Asks {
+    /// Who keeps them busy.
+    pub(super) busiest: AskBusiest,
+    /// Which users are slowed down.
+    pub(super) throttled: AskThrottled,
+}
 
 /// What the answers are made of.
 pub(super) struct State {
@@ -37,7 +46,7 @@ pub(super) struct State {
     keeper: Rc<Keeper>,
     kick_user: KickUser,
     pub(super) drill: Drill,
-    ask_busiest: AskBusiest,
+    asks: Asks,
     clock: Clock,
     started: UnixMillis,
     /// Whether the gateway is on its way out.
@@ -53,7 +62,7 @@ impl State {
         keeper: Rc<Keeper>,
         kick_user: KickUser,
         drill: Drill,
-        ask_busiest: AskBusiest,
+        asks: Asks,
         clock: Clock,
     ) -> Self {
         Self {
@@ -66,7 +75,7 @@ impl State {
             keeper,
             kick_user,
             drill,
-            ask_busiest,
+            asks,
             clock,
             started: clock.unix(),
             stopping: Cell::new(false),
@@ -87,6 +96,7 @@ impl State {
             ceiling: &self.ceiling,
             buckets: &self.buckets,
             bans: self.keeper.count(),
+            throttled_blocks: self.keeper.count_throttles(),
             bans_read_only: self.keeper.broken(),
             places: [("http", &self.http), ("admin", &self.admin)],
         }
@@ -243,7 +253,13 @@ async fn answer(line: &str, uid: u32, state: &State) -> String {
         Some(Err(wrong)) => return format!("error: {wrong}\n{}", kick::HELP),
     }
     if let Some(json) = busiest::parse(line) {
-        return busiest::answer(&state.ask_busiest, state.counters.len(), json).await;
+        return busiest::answer(&state.asks.busiest, state.counters.len(), json).await;
+    }
+    if let Some(json) = throttles::parse(line) {
+        let (ask, endpoints) = (&state.asks.throttled, &state.config.endpoints);
+        let workers = state.counters.len();
+        let blocks = (state.keeper.throttles(throttles::LISTED), state.keeper.count_throttles().0);
+        return throttles::answer(ask, workers, blocks, endpoints, state.clock, json).await;
     }
     match ladder::parse(line) {
         None => {}

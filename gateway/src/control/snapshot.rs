@@ -34,7 +34,9 @@ pub(super) struct Snapshot<'s> {
     pub(super) buckets: &'s Buckets,
     /// How many bans there are.
     pub(super) bans: usize,
-    /// Why none can be set or lifted, if so.
+    /// How many blocks of addresses are slowed down, and how many are not, as there was no room.
+    pub(super) throttled_blocks: (usize, u64),
+    /// Why no ban can be set or lifted, if so.
     pub(super) bans_read_only: Option<String>,
     /// The connections at the sockets of the control thread, by name.
     pub(super) places: [(&'static str, &'s Places); 2],
@@ -142,6 +144,7 @@ pub(super) mod tests {
             ceiling: &ceiling,
             buckets: &Buckets::new(64, 2, HashKey::new([3; 16])),
             bans: 0,
+            throttled_blocks: (2, 3),
             bans_read_only: None,
             places: [("http", &Places::default()), ("admin", &Places::default())],
         });

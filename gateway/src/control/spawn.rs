@@ -47,6 +47,7 @@ pub fn spawn(config: &Arc<Checked<Config>>, clock: Clock, lists: Lists) -> Resul
         tell_verifier: Box::new(|_, _| true),
         wake: Box::new(|| {}),
         ask_busiest: Box::new(|_| {}),
+        ask_throttled: Box::new(|_| {}),
         kick_user: Box::new(|_, _| true),
         threads: Vec::new(),
     };
@@ -112,6 +113,12 @@ fn connect(workers: &mut Workers, bells: Vec<(Post, Waker)>, hash: HashKey, make
     workers.ask_busiest = Box::new(move |to| {
         for worker in 0..askers.len() {
             let _without_it = tell_one(&askers, worker, Letter::Busiest(to.clone()));
+        }
+    });
+    let askers = bells.clone();
+    workers.ask_throttled = Box::new(move |to| {
+        for worker in 0..askers.len() {
+            let _without_it = tell_one(&askers, worker, Letter::Throttled(to.clone()));
         }
     });
     let sleepers = bells.clone();

@@ -24,6 +24,7 @@ impl Snapshot<'_> {
             "listeners": self.listeners().collect::<Vec<_>>(),
             "memory_ceiling_bytes": self.ceiling.user(),
             "bans": self.bans,
+            "throttled_blocks": self.throttled_blocks.0,
             "bans_read_only": self.bans_read_only,
             "endpoints": self.endpoints().collect::<Vec<_>>(),
             "totals": numbers(&self.totals()),
@@ -99,6 +100,8 @@ impl Snapshot<'_> {
         let read_only =
             self.bans_read_only.as_ref().map_or(String::new(), |why| format!(", read-only: {why}"));
         writeln!(text, "{:<36} {:>16}{read_only}", "bans", self.bans).expect("a string takes everything");
+        writeln!(text, "{:<36} {:>16}", "throttled_blocks", self.throttled_blocks.0)
+            .expect("a string takes everything");
         for (metric, sample) in Counters::METRICS.iter().zip(self.totals()) {
             let mut line = |name: &str, number: u64| {
                 if number != 0 || metric.form == Form::Gauge {

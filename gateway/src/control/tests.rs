@@ -80,6 +80,7 @@ fn idle_workers(
             pressure: Arc::default(),
             wake: Box::new(|| {}),
             ask_busiest: Box::new(|_| {}),
+            ask_throttled: Box::new(|_| {}),
             buckets: Arc::new(Buckets::new(64, config.listeners.len(), HashKey::new([1; 16]))),
             listeners: vec!["127.0.0.1:9".parse().unwrap()],
             counters,

@@ -2,7 +2,7 @@
 
 use super::metrics::{Exposition, render};
 use super::snapshot::Snapshot;
-use super::{bans, busiest, kick, ladder, limits};
+use super::{bans, busiest, kick, ladder, limits, throttles};
 
 /// Longest line a client of the admin socket may send, its end included.
 pub(super) const LINE_LEN_MAX: usize = 1024;
@@ -30,7 +30,7 @@ pub(super) fn answer(line: &str, snapshot: &Snapshot<'_>) -> String {
 }
 
 fn help() -> String {
-    format!("{HELP}{}{}{}{}", busiest::HELP, bans::HELP, kick::HELP, ladder::HELP)
+    format!("{HELP}{}{}{}{}{}", busiest::HELP, bans::HELP, throttles::HELP, kick::HELP, ladder::HELP)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::busiest::AskBusiest;
 use super::kick::KickUser;
+use super::throttles::AskThrottled;
 use crate::admission::buckets::Buckets;
 use crate::admission::ladder::Pressure;
 use crate::admission::lists::Lists;
@@ -102,6 +103,8 @@ pub struct Workers {
     pub wake: Wake,
     /// Asks all of them who keeps them busy.
     pub ask_busiest: AskBusiest,
+    /// Asks all of them which of their users are slowed down.
+    pub ask_throttled: AskThrottled,
     /// Ends the links of a user.
     pub kick_user: KickUser,
     /// Their threads; an error says in one line what the worker died of.

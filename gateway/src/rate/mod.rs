@@ -13,6 +13,9 @@ use protocol::Time;
 pub(crate) use self::level::nanos;
 pub use self::level::{Level, Moment, Remainder};
 
+/// Hundredths of its rates that hold for whoever is not throttled.
+pub const ALL: u8 = 100;
+
 /// How fast a bucket fills, and how much is in a full one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

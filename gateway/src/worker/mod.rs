@@ -21,7 +21,7 @@
 //! Parts do not know each other. `turn` is what is lent to them, and `acceptors` where they read hellos; `flows` carry
 //! values between them, a file for each thing that crosses parts. `parts` is all of them together, made from `settings`
 //! and `surroundings`, and counted in a `census`; `vacancy` is what workers know of each other's places, `reports` what they tell
-//! control beyond numbers, and `learned` up to which moment all
+//! control beyond numbers, `throttled` whom it is told that backends have slowed down, and `learned` up to which moment all
 //! completions are learned. Whatever is to end is marked, and gone for everybody at once; the marked are buried at fixed
 //! places of the turn. So nothing on the way of a message leads back into itself.
 
@@ -43,6 +43,7 @@ pub mod settings;
 mod slots;
 mod streams;
 mod surroundings;
+mod throttled;
 mod turn;
 mod vacancy;
 
@@ -62,6 +63,7 @@ pub use self::post::{Letter, Mailbox, Post};
 pub use self::reports::{Report, Reports};
 pub use self::settings::Settings;
 pub use self::surroundings::Surroundings;
+pub use self::throttled::Throttled;
 pub use self::turn::Random;
 pub use self::vacancy::Vacancy;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::queue::ArrayQueue;
 use protocol::UnixMillis;
 
-use crate::admission::lists::{Subject, UserId};
+use crate::admission::lists::{Block, Subject, UserId};
 
 /// What a worker has seen, or was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,17 @@ pub enum Report {
         by: String,
         /// Whom.
         whom: Subject,
+    },
+    /// A backend wants addresses to be slower.
+    Throttle {
+        /// Name of its endpoint.
+        by: String,
+        /// Which ones.
+        block: Block,
+        /// Hundredths of their rates that they are to have; all of them end it.
+        percent: u8,
+        /// Until when, if it is to end.
+        until: Option<UnixMillis>,
     },
 }
 

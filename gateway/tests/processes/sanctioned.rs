@@ -3,6 +3,7 @@
 use backend::protocol::UnixMillis;
 use backend::{Gateway, Listen, PushError, Security, Server, Whom};
 use protocol::CloseCode;
+use protocol::wire::frame::{Frame, Ping};
 
 use crate::client::{Client, Heard};
 use crate::stage::{Folder, Process, Target, gateway, path, wait_until};
@@ -10,7 +11,8 @@ use crate::stage::{Folder, Process, Target, gateway, path, wait_until};
 /// The live streams of the service.
 type Streams = Box<dyn Fn() -> Vec<Gateway> + Send>;
 
-/// A gateway in this folder with a service on a thread that ends with the process, and the service's streams.
+/// A gateway in this folder with a service on a thread that ends with the process, and the service's streams. Of the rates that
+/// all have, only that of frames that are no requests is one that a client comes near, if it is throttled.
 fn stage(folder: &Folder) -> (Process, Target, Streams) {
     folder.make_key("server.key");
     std::fs::create_dir(folder.file("state")).expect("a folder of the test");
@@ -27,7 +29,9 @@ fn stage(folder: &Folder) -> (Process, Target, Streams) {
         });
     });
     let settings = format!(
-        "auth.mode = 'development'\nlists.journal = 'state'\nadmin.socket = '{}'\n",
+        "auth.mode = 'development'\nlists.journal = 'state'\nadmin.socket = '{}'\n\
+         lists.throttled_blocks = 16\nrates.control_per_link = '10000/s burst 100'\n\
+         rates.frames_per_link = '100000/s'\nrates.frames_per_user = '100000/s'\n",
         path(&folder.file("admin.sock"))
     );
     let (process, target) = folder.gateway(&settings);
@@ -91,16 +95,86 @@ fn a_backends_ban_ends_links_and_keeps_out_and_leaves_an_operators_alone() {
     assert_eq!(target.metric("gateway_backend_oversteps_total"), 0);
 }
 
+/// What `gateway throttles` says of the gateway in this folder.
+fn throttles(folder: &Folder, more: &[&str]) -> String {
+    let admin = folder.file("admin.sock");
+    let done = gateway(&[&["throttles", "--socket", path(&admin)], more].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("text")
+}
+
 #[test]
-fn a_throttle_is_remembered_until_it_is_ended_and_addresses_are_not_throttled_yet() {
+fn a_throttle_is_remembered_until_it_is_ended_and_an_operator_sees_it() {
     let Some(folder) = Folder::new() else { return };
     let (_gateway, target, streams) = stage(&folder);
     let stream = streams().pop().expect("it is open");
+    assert_eq!(throttles(&folder, &[]), "nobody is slowed down\n");
+    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 7];
+    // The first of January 2100.
+    let end = Some(UnixMillis(4_102_444_800_000));
     say(stream.throttle(user("alice"), 10, None));
-    say(stream.throttle(Whom::Addresses([192, 0, 2, 7].into(), 32), 10, None));
-    wait_until("it holds", || target.metric("gateway_throttles") == 1);
-    wait_until("the other one was seen", || target.metric("gateway_backend_flaws_total") == 1);
+    say(stream.throttle(Whom::Addresses([0, 0, 0, 0].into(), 1), 20, end));
+    say(stream.throttle(Whom::Addresses(mapped.into(), 120), 20, end));
+    wait_until("they hold", || {
+        target.metric("gateway_throttles") == 1 && target.metric("gateway_throttled_blocks") == 1
+    });
+    assert_eq!(
+        throttles(&folder, &[]),
+        "192.0.2.0/24 20 % of its rates until 2100-01-01T00:00:00Z, by endpoint service\n\
+         user alice 10 % of its rates until it is ended, by endpoint service\n"
+    );
+    let told = throttles(&folder, &["--json"]);
+    assert!(told.contains("\"users_in_all\":1") && told.contains("\"workers_missing\":0"), "{told}");
     say(stream.throttle(user("alice"), 100, None));
-    wait_until("it holds no more", || target.metric("gateway_throttles") == 0);
-    assert_eq!(target.metric("gateway_streams"), 2);
+    say(stream.throttle(Whom::Addresses([192, 0, 2, 99].into(), 24), 100, None));
+    wait_until("they hold no more", || {
+        target.metric("gateway_throttles") == 0 && target.metric("gateway_throttled_blocks") == 0
+    });
+    assert_eq!(throttles(&folder, &[]), "nobody is slowed down\n");
+    // One more than there may be is refused, and seen.
+    for last in 0..17 {
+        say(stream.throttle(Whom::Addresses([198, 51, 100, last].into(), 32), 50, None));
+    }
+    wait_until("one is refused", || target.metric("gateway_throttled_blocks_refused_total") == 1);
+    assert_eq!(target.metric("gateway_throttled_blocks"), 16);
+    assert!(!throttles(&folder, &[]).contains("198.51.100.16/32"), "the last one");
+    assert_eq!((target.metric("gateway_streams"), target.metric("gateway_backend_flaws_total")), (2, 0));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a backend's throttle ends at a time of day")]
+fn in_seconds(seconds: u64) -> UnixMillis {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later");
+    UnixMillis(now.as_millis() as u64 + seconds * 1000)
+}
+
+/// Says a good part of what may be said at once, hears the answers, and looks whether anybody had to pause since; so often in a row, with
+/// a little time between, until it is so.
+fn until_pauses(client: &mut Client, target: &Target, what: &str, are_there: bool, in_a_row: usize) {
+    let (mut before, mut row) = (target.metric("gateway_pauses_total"), 0);
+    wait_until(what, || {
+        client.send(&[Frame::Ping(Ping::default()); 64]);
+        (0..64).for_each(|_| _ = client.hear_one(|heard| *heard == Heard::Other("pong")));
+        let pauses = target.metric("gateway_pauses_total");
+        row = if (pauses > before) == are_there { row + 1 } else { 0 };
+        before = pauses;
+        row == in_a_row
+    });
+}
+
+#[test]
+fn a_block_that_is_throttled_is_slower_on_its_live_links_and_on_new_ones_until_it_is_over() {
+    let Some(folder) = Folder::new() else { return };
+    let (_gateway, target, streams) = stage(&folder);
+    let stream = streams().pop().expect("it is open");
+    let mut alice = Client::login(&target, "alice");
+    until_pauses(&mut alice, &target, "nobody pauses", false, 5);
+    say(stream.throttle(Whom::Addresses([127, 0, 0, 0].into(), 8), 1, Some(in_seconds(6))));
+    until_pauses(&mut alice, &target, "a link that is in is slower", true, 1);
+    let mut bob = Client::login(&target, "bob");
+    until_pauses(&mut bob, &target, "so is one that comes", true, 1);
+    wait_until("it is over", || target.metric("gateway_throttled_blocks") == 0);
+    for client in [&mut alice, &mut bob] {
+        until_pauses(client, &target, "all of it holds again", false, 5);
+    }
+    assert_eq!(target.metric("gateway_warnings_total"), 0);
 }

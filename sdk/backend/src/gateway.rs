@@ -306,8 +306,8 @@ impl Gateway {
         self.sanction(Sanction { whom, measure: Measure::Unban }).await
     }
 
-    /// Leaves a user so many hundredths, 1 to 100, of the rates that hold otherwise, until then if an end is given; 100
-    /// ends it. A gateway of this version knows throttles of users only.
+    /// Leaves a user, or the links of a block of addresses, so many hundredths, 1 to 100, of the rates that hold otherwise,
+    /// until then if an end is given; 100 ends it. Where several hold for a link, the fewest hundredths count.
     ///
     /// # Errors
     /// As of [`Gateway::ban`]; [`PushError::Invalid`] for other hundredths, too.

@@ -112,6 +112,9 @@ pub(crate) enum Order {
     /// The same of a block of addresses.
     ThrottleBlock {
         prefix: [u8; 4],
+        prefix_len: u32,
+        percent: u32,
+        until_ms: u64,
     },
     /// Says that it will leave after so much time, and does.
     Leave {

@@ -187,9 +187,9 @@ impl Carried {
                     let whom = Whom::User(user.as_bytes());
                     self.machine.throttle(&Throttle { whom, percent, until_ms, realm: "" });
                 }
-                Order::ThrottleBlock { prefix } => {
-                    let whom = Whom::Addresses { prefix: &prefix, prefix_len: 32 };
-                    self.machine.throttle(&Throttle { whom, percent: 1, until_ms: 0, realm: "" });
+                Order::ThrottleBlock { prefix, prefix_len, percent, until_ms } => {
+                    let whom = Whom::Addresses { prefix: &prefix, prefix_len };
+                    self.machine.throttle(&Throttle { whom, percent, until_ms, realm: "" });
                 }
                 Order::RevokeLogin { user, login } => {
                     let (user, code) = (user.as_bytes(), CloseCode::Kicked.number());

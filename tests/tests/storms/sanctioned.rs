@@ -1,10 +1,11 @@
 //! Backends that keep users out, let them in again and slow them down, and one that may not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::admission::lists::Subject;
+use gateway::admission::lists::{Lists, NEVER, Subject, Throttle, Throttles};
 use gateway::counters::Counters;
-use gateway::worker::Report;
+use gateway::worker::{Letter, Report};
 use protocol::{Time, UnixMillis};
 
 use crate::backend::Order;
@@ -20,6 +21,8 @@ const CONTROL: f64 = 20.0;
 const BURST: f64 = 100.0;
 /// Where neither this machine nor a neighbour is.
 const ABROAD: [u8; 4] = [10, 0, 9, 9];
+/// Another block of addresses.
+const ELSEWHERE: [u8; 4] = [10, 0, 8, 8];
 /// Interval of heartbeats, in milliseconds: pauses take a quarter of it at most.
 const HEARTBEAT: u32 = 4_000;
 
@@ -70,7 +73,11 @@ fn enter(world: &mut World, talkers: &mut Vec<Talker>, devices: &[&str]) {
 }
 
 fn enter_as(world: &mut World, talkers: &mut Vec<Talker>, user: &str, devices: &[&str]) {
-    talkers.extend(devices.iter().map(|device| Talker::dial(world, user, device, ABROAD, HEARTBEAT)));
+    enter_from(world, talkers, user, devices, ABROAD);
+}
+
+fn enter_from(world: &mut World, talkers: &mut Vec<Talker>, user: &str, devices: &[&str], from: [u8; 4]) {
+    talkers.extend(devices.iter().map(|device| Talker::dial(world, user, device, from, HEARTBEAT)));
     while !talkers.iter().all(|talker| talker.heard.welcome) {
         world.step();
         listen(world, talkers);
@@ -201,21 +208,101 @@ fn bans_are_reported_in_their_order_with_who_wants_them_and_until_when() {
             Order::Unban { user: USER },
             Order::Ban { user: USER, until_ms: 0, reason: "" },
             Order::BanBlock { prefix: [192, 0, 2, 7], prefix_len: 24 },
-            Order::ThrottleBlock { prefix: [192, 0, 2, 7] },
+            Order::ThrottleBlock { prefix: [192, 0, 2, 7], prefix_len: 24, percent: 10, until_ms },
         ],
     );
     let user = || Subject::User(USER.parse().expect("an id"));
-    let by = || name_of(0);
+    let (by, block) = (|| name_of(0), "192.0.2.0/24".parse().expect("a block"));
     let ban = |whom, until, reason: &str| Report::Ban { by: by(), whom, until, reason: reason.to_owned() };
     let expected = [
         ban(user(), Some(UnixMillis(until_ms)), "spam"),
         Report::Unban { by: by(), whom: user() },
         ban(user(), None, ""),
-        ban(Subject::Addresses("192.0.2.0/24".parse().expect("a block")), None, ""),
+        ban(Subject::Addresses(block), None, ""),
+        Report::Throttle { by: by(), block, percent: 10, until: Some(UnixMillis(until_ms)) },
     ];
     let told: Vec<_> = std::iter::from_fn(|| world.reports.read()).collect();
     assert_eq!(told, expected);
-    assert_eq!((sum(&world, |its| its.sanctions.get()), sum(&world, |its| its.backend_flaws.get())), (4, 1));
+    assert_eq!((sum(&world, |its| its.sanctions.get()), sum(&world, |its| its.backend_flaws.get())), (5, 0));
+}
+
+/// Does what control does of throttles that were reported: all workers are told.
+fn obey(world: &mut World, book: &mut Throttles) {
+    let now = wall(world.now);
+    for report in std::iter::from_fn(|| world.reports.read()).collect::<Vec<_>>() {
+        let Report::Throttle { by, block, percent, until } = report else { panic!("{report:?}") };
+        let left = |until: UnixMillis| Duration::from_millis(until.0.saturating_sub(now.0));
+        let end = until.map_or(NEVER, |until| world.now + left(until));
+        let throttle = Throttle { percent, end, until, since: now, by };
+        book.set(block, throttle, world.now).expect("there is room");
+    }
+    let lists = Lists { slowed: Arc::new(book.slowed()), ..Lists::default() };
+    for (worker, post) in (0..).zip(&world.posts) {
+        post.send(Letter::Lists(lists.clone())).expect("there is room");
+        world.net.ring(worker);
+    }
+}
+
+fn slow_block(percent: u32, until_ms: u64) -> Order {
+    Order::ThrottleBlock { prefix: ABROAD, prefix_len: 24, percent, until_ms }
+}
+
+#[test]
+fn a_throttled_block_is_slower_on_all_its_links_and_on_those_that_come_until_it_is_over() {
+    for workers in [1, 3] {
+        let (mut world, mut talkers, mut book) = (world(workers, true), Vec::new(), Throttles::new(4));
+        enter_from(&mut world, &mut talkers, "carol", &["phone"], ELSEWHERE);
+        enter(&mut world, &mut talkers, &["phone", "laptop"]);
+        answers(&mut world, &mut talkers, WHILE);
+        let end = world.now + Duration::from_secs(130);
+        order(&mut world, &mut talkers, &[slow_block(10, wall(end).0)]);
+        obey(&mut world, &mut book);
+        let got = answers(&mut world, &mut talkers, WHILE);
+        assert!(got[0] > 5.0 * TENTH, "{got:?}: another block is no matter of it");
+        assert!(got[1..].iter().all(|got| (TENTH / 2.0..=TENTH_MAX).contains(got)), "{got:?}");
+        // One that comes now has its burst, and then no more than they.
+        enter(&mut world, &mut talkers, &["desktop"]);
+        let got = answers(&mut world, &mut talkers[3..], WHILE)[0];
+        assert!((BURST..=BURST + TENTH_MAX).contains(&got), "{got} on one of {workers} workers");
+        talkers.drain(..3);
+        assert!(world.now < end);
+        rest(&mut world, &mut talkers, end + Duration::from_millis(300));
+        let got = answers(&mut world, &mut talkers, WHILE)[0];
+        assert!(got > 5.0 * TENTH, "{got} on one of {workers} workers");
+    }
+}
+
+#[test]
+fn of_what_a_user_has_and_what_its_block_has_the_less_counts_whichever_changes() {
+    let (mut world, mut talkers, mut book) = (world(2, true), Vec::new(), Throttles::new(4));
+    enter(&mut world, &mut talkers, &["phone"]);
+    let user = |percent| Order::Throttle { user: USER, percent, until_ms: 0 };
+    let is_slow = |world: &mut World, talkers: &mut Vec<Talker>| {
+        // What has come back meanwhile is said first.
+        answers(world, talkers, WHILE);
+        let got = answers(world, talkers, WHILE)[0];
+        assert!(got <= TENTH_MAX || got > 5.0 * TENTH, "{got}");
+        got <= TENTH_MAX
+    };
+    let cases = [
+        (user(10), true),
+        (slow_block(90, 0), true),
+        (user(80), false),
+        (slow_block(10, 0), true),
+        (user(90), true),
+        (user(100), true),
+        (slow_block(100, 0), false),
+    ];
+    for (change, slow) in cases {
+        order(&mut world, &mut talkers, &[change]);
+        obey(&mut world, &mut book);
+        (0..20).for_each(|_| world.step());
+        assert_eq!(is_slow(&mut world, &mut talkers), slow, "{change:?}");
+        // Whoever has to pause all the time is closed, so that there is some time between.
+        let until = world.now + Duration::from_secs(120);
+        rest(&mut world, &mut talkers, until);
+    }
+    assert!(book.is_empty());
 }
 
 #[test]

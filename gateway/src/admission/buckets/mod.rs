@@ -40,6 +40,11 @@ pub struct AddressLimits {
 }
 
 impl AddressLimits {
+    /// What an address has that is slowed down to so many hundredths.
+    fn own(&self, percent: u8) -> Most {
+        Most { accepts: self.address.accepts.percent(percent), ..self.address }
+    }
+
     fn prefix(&self) -> Most {
         let Most { accepts, strangers, .. } = self.address;
         let factor = self.prefix_factor;
@@ -72,6 +77,8 @@ impl AddressLimits {
 pub struct Pass {
     address: Option<Spot>,
     prefix: Option<Spot>,
+    /// Hundredths of its rate that its address had when it came: what it has cost is put back as it was taken.
+    percent: u8,
 }
 
 /// Where a user is counted, until it is gone; by default nowhere.
@@ -112,24 +119,33 @@ impl Buckets {
     }
 
     /// Somebody comes from an address by a listener, by its place among those of the process: it is counted and let in, or
-    /// refused, and then nothing is counted.
+    /// refused, and then nothing is counted. Of its own rate of connections the address has so many hundredths; what it shares
+    /// with others is as it is.
     #[must_use]
-    pub fn enter(&self, address: IpAddr, listener: usize, limits: &AddressLimits, now: Time) -> Entry {
+    pub fn enter(
+        &self,
+        address: IpAddr,
+        percent: u8,
+        listener: usize,
+        limits: &AddressLimits,
+        now: Time,
+    ) -> Entry {
         let mut asked = Asked { limits, on_trial: Guards::NONE };
-        let pass = self.pass(address, listener, &mut asked, now);
+        let pass = self.pass(address, percent, listener, &mut asked, now);
         Entry { pass, on_trial: asked.on_trial }
     }
 
     fn pass(
         &self,
         address: IpAddr,
+        percent: u8,
         listener: usize,
         asked: &mut Asked<'_>,
         now: Time,
     ) -> Result<Pass, Guard> {
         let limits = asked.limits;
         let key = Key::new(address);
-        let own = self.addresses.enter(self.hash.hash(&key.address), &limits.address, now);
+        let own = self.addresses.enter(self.hash.hash(&key.address), &limits.own(percent), now);
         let address = asked.spot(own, |over| match over {
             Over::Accepts => Guard::AcceptsPerAddress,
             Over::Strangers => Guard::StrangersPerAddress,
@@ -140,7 +156,7 @@ impl Buckets {
             Over::Accepts => Guard::AcceptsPerPrefix,
             Over::Strangers | Over::Users => Guard::StrangersPerPrefix,
         });
-        let pass = Pass { address, prefix: prefix.ok().flatten() };
+        let pass = Pass { address, prefix: prefix.ok().flatten(), percent };
         let refused = prefix.err().or_else(|| self.refuse_more(listener, asked, now));
         match refused {
             None => Ok(pass),
@@ -172,7 +188,7 @@ impl Buckets {
 
     fn undo(&self, pass: &Pass, limits: &AddressLimits) {
         if let Some(spot) = pass.address {
-            self.addresses.undo(spot, limits.address.accepts);
+            self.addresses.undo(spot, limits.own(pass.percent).accepts);
         }
         if let Some(spot) = pass.prefix {
             self.prefixes.undo(spot, limits.prefix().accepts);
@@ -191,7 +207,8 @@ impl Buckets {
             put_back(bucket, rate);
         }
         put_back(&self.all, limits.all);
-        let users = pass.address.and_then(|spot| self.addresses.welcome(spot, limits.address.accepts, true));
+        let own = limits.own(pass.percent).accepts;
+        let users = pass.address.and_then(|spot| self.addresses.welcome(spot, own, true));
         (Stay(pass.address), users == Some(limits.crowd))
     }
 
@@ -287,6 +304,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::rate::ALL;
 
     fn limits() -> AddressLimits {
         let second = Duration::from_secs(1);
@@ -309,7 +327,7 @@ mod tests {
     }
 
     fn enter(buckets: &Buckets, address: &str, limits: &AddressLimits) -> Result<Pass, Guard> {
-        buckets.enter(address.parse().unwrap(), 0, limits, at(1_000)).pass
+        buckets.enter(address.parse().unwrap(), ALL, 0, limits, at(1_000)).pass
     }
 
     /// How many get in until one is refused, and by whom.
@@ -374,7 +392,7 @@ mod tests {
         let of_listener = AddressLimits { listener: Some(Rate::new(1, second, 5)), ..limits() };
         let one = buckets();
         assert_eq!(fill(&one, spread(), &of_listener), (5, Guard::AcceptsPerListener));
-        assert!(one.enter("203.0.113.1".parse().unwrap(), 1, &of_listener, at(1_000)).pass.is_ok());
+        assert!(one.enter("203.0.113.1".parse().unwrap(), ALL, 1, &of_listener, at(1_000)).pass.is_ok());
         let of_all = AddressLimits {
             all: Rate::new(1, second, 5),
             listener: Some(Rate::new(1, second, 8)),
@@ -396,7 +414,7 @@ mod tests {
         let (buckets, mut limits) = (buckets(), limits());
         limits.on_trial = Guards::NONE.with(Guard::StrangersPerAddress);
         let address = "192.0.2.7".parse().unwrap();
-        let entries: Vec<_> = (0..50).map(|_| buckets.enter(address, 0, &limits, at(1_000))).collect();
+        let entries: Vec<_> = (0..50).map(|_| buckets.enter(address, ALL, 0, &limits, at(1_000))).collect();
         assert!(entries[..8].iter().all(|entry| entry.pass.is_ok() && entry.on_trial == Guards::NONE));
         assert!(entries[8..32].iter().all(|entry| entry.pass.is_ok() && entry.on_trial == limits.on_trial));
         // In the block's cell they are counted all the same, until it is full or its rate is used up.

@@ -7,15 +7,17 @@
 //! | of `deny`, `bans` or `automatic` | denied |
 //! | of both sides | what the longer prefix says; denied where both are equally long |
 //!
-//! Users are denied by a list or a ban; where a list allows some, nobody else may log in.
+//! Users are denied by a list or a ban; where a list allows some, nobody else may log in. Some addresses are let in and have less of
+//! their rates.
 //!
 //! `block` is one block of addresses, `prefixes` a set of them. A set never changes: another one takes its place, so a
 //! lookup takes no lock, and a worker's view is of one moment. `bans` is the book of those that are set at run time, from
-//! which control makes the sets.
+//! which control makes the sets, and `throttles` that of blocks that are slowed down.
 
 mod bans;
 mod block;
 mod prefixes;
+mod throttles;
 mod users;
 
 use std::net::IpAddr;
@@ -26,6 +28,7 @@ use protocol::Time;
 pub use self::bans::{Author, Ban, Bans, Full, REASON_LEN_MAX, Subject};
 pub use self::block::{Block, NoBlock};
 pub use self::prefixes::{Cover, NEVER, Prefixes};
+pub use self::throttles::{NoRoom, Slowed, Throttle, Throttles};
 pub use self::users::{Ends, NoUser, Spelled, UserId, Users, spelled};
 
 /// What the lists say of an address.
@@ -52,6 +55,8 @@ pub struct Lists {
     pub automatic: Arc<Prefixes>,
     /// The same of users.
     pub users: Users,
+    /// Addresses that backends have slowed down.
+    pub slowed: Arc<Slowed>,
     /// Of these very lists and their copies alone, so that it can be told whether somebody still holds one.
     pub edition: Arc<()>,
 }

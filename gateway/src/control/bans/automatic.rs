@@ -1,4 +1,5 @@
-//! Bans that no operator sets: those of the gateway itself, of what its workers have seen, and those that backends want.
+//! Bans that no operator sets: those of the gateway itself, of what its workers have seen, and those that backends want; and whom
+//! backends slow down.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -10,10 +11,12 @@ use protocol::{Time, UnixMillis};
 use super::keeper::{Change, Keeper};
 use super::record::moment;
 use super::verbs::{name, sentence};
-use crate::admission::lists::{Author, Ban, Block, Subject, UserId};
+use crate::admission::lists::{Author, Ban, Block, Subject, Throttle, UserId};
+use crate::calendar::Day;
 use crate::clock::Clock;
 use crate::config::{Level, Lists};
 use crate::control::tell;
+use crate::rate::ALL;
 use crate::worker::{Report, Reports};
 
 /// Does what workers report, one after the other, for as long as the process lives: what was said first is done first. While
@@ -34,7 +37,7 @@ pub(in crate::control) async fn heed(
         for _ in 0..BATCH {
             match reports.read() {
                 Some(Report::LoginFlood(user)) => _ = floods.insert(user),
-                Some(Report::Ban { by, whom, until, reason }) => match widest.refusal(&whom) {
+                Some(Report::Ban { by, whom, until, reason }) => match widest.refusal_of(&whom) {
                     Some(cause) => tell(
                         Level::Warning,
                         &format!("{} is not banned, though endpoint {by} wants it, as {cause}", name(&whom)),
@@ -42,6 +45,17 @@ pub(in crate::control) async fn heed(
                     None => ban(&keeper, by, whom, until, &reason, clock).await,
                 },
                 Some(Report::Unban { by, whom }) => unban(&keeper, by, whom).await,
+                Some(Report::Throttle { by, block, percent, until }) => match widest.refusal(block) {
+                    Some(cause) => tell(
+                        Level::Warning,
+                        &format!("{block} is not throttled, though endpoint {by} wants it, as {cause}"),
+                    ),
+                    None => {
+                        let (now, since) = (clock.now(), clock.unix());
+                        let end = moment(until, now, since);
+                        throttle(&keeper, block, Throttle { percent, end, until, since, by });
+                    }
+                },
                 None => break,
             }
         }
@@ -52,7 +66,7 @@ pub(in crate::control) async fn heed(
     }
 }
 
-/// Shortest prefixes that backends may ban.
+/// Shortest prefixes that backends may ban and throttle.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::control) struct Widest {
     v4: usize,
@@ -66,19 +80,23 @@ impl From<&Lists> for Widest {
 }
 
 impl Widest {
-    /// Why a backend may not ban these, if it may not, and what to do if it should.
-    fn refusal(self, whom: &Subject) -> Option<String> {
-        let Subject::Addresses(block) = whom else { return None };
+    /// Why a backend may not ban or throttle this block, if it may not, and what to do if it should.
+    fn refusal(self, block: Block) -> Option<String> {
         let (least, key) = match block {
             Block::V4(_) => (self.v4, "backend_prefix_v4"),
             Block::V6(_) => (self.v6, "backend_prefix_v6"),
         };
         let is_too_wide = usize::from(block.prefix_len()) < least;
-        is_too_wide.then(|| {
-            format!(
-                "a backend bans no block larger than a /{least}: lower {key} of [lists], or use `gateway ban`"
-            )
-        })
+        is_too_wide
+            .then(|| format!("a backend's blocks are no larger than a /{least}; lower {key} of [lists]"))
+    }
+
+    /// The same of whoever is to be banned.
+    fn refusal_of(self, whom: &Subject) -> Option<String> {
+        match whom {
+            Subject::Addresses(block) => self.refusal(*block),
+            Subject::User(_) => None,
+        }
     }
 }
 
@@ -148,6 +166,29 @@ async fn unban(keeper: &Rc<Keeper>, by: String, whom: Subject) {
     }
 }
 
+/// Slows down whom a backend wants to be slower.
+fn throttle(keeper: &Keeper, block: Block, throttle: Throttle) {
+    let by = throttle.by.clone();
+    let ends = throttle.percent >= ALL || throttle.until.is_some_and(|until| until <= throttle.since);
+    let until = throttle.until.map_or("until it ends it".to_owned(), |until| format!("until {}", Day(until)));
+    let percent = throttle.percent;
+    match keeper.throttle(block, throttle) {
+        Ok(true) if ends => tell(Level::Info, &format!("endpoint {by} slows {block} down no more")),
+        Ok(true) => {
+            tell(
+                Level::Info,
+                &format!("endpoint {by} slows {block} down to {percent} % of its rates {until}"),
+            );
+        }
+        // There is nothing to end.
+        Ok(false) => {}
+        Err(refused) => tell(
+            Level::Warning,
+            &format!("{block} is not slowed down, though endpoint {by} wants it, as {refused}"),
+        ),
+    }
+}
+
 /// A reason as it may stand in a list and in the log: a backend may have it from anybody.
 fn in_one_line(reason: &str) -> String {
     reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -170,8 +211,8 @@ impl Losses {
             tell(
                 Level::Warning,
                 &format!(
-                    "{lost} bans, or ends of bans, that backends wanted were dropped, as too many came at once; \
-                     let them ban blocks instead of addresses, and say it again"
+                    "{lost} bans, ends of bans, or throttles of addresses that backends wanted were dropped, as too many came \
+                     at once; let them name blocks instead of addresses, and say it again"
                 ),
             );
         }
@@ -198,21 +239,21 @@ mod tests {
     #[test]
     fn a_backend_bans_no_more_than_a_block_of_the_size_it_may() {
         let widest = Widest { v4: 16, v6: 32 };
-        let refusal = |block: &str| widest.refusal(&Subject::Addresses(block.parse().expect("a block")));
+        let refusal = |block: &str| widest.refusal(block.parse().expect("a block"));
         for block in ["192.0.0.0/16", "192.0.2.7", "2001:db8::/32", "::ffff:192.0.0.0/112"] {
             assert_eq!(refusal(block), None, "{block}");
         }
         for (block, key) in [
-            ("0.0.0.0/0", "larger than a /16: lower backend_prefix_v4"),
+            ("0.0.0.0/0", "larger than a /16; lower backend_prefix_v4"),
             ("192.0.0.0/15", "backend_prefix_v4"),
             ("::ffff:192.0.0.0/111", "backend_prefix_v4"),
-            ("::/0", "larger than a /32: lower backend_prefix_v6"),
+            ("::/0", "larger than a /32; lower backend_prefix_v6"),
             ("2001:db8::/31", "backend_prefix_v6"),
         ] {
             assert!(refusal(block).is_some_and(|cause| cause.contains(key)), "{block}");
         }
         let user = UserId::of(b"alice").expect("an id");
-        assert_eq!(widest.refusal(&Subject::User(user)), None);
+        assert_eq!(widest.refusal_of(&Subject::User(user)), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::files::Files;
 use super::folder::{Folder, SystemFolder};
 use super::journal::{self, DAMAGED, FILE, Found, Journal};
 use super::seen::Seen;
-use crate::admission::lists::{Author, Ban, Bans, Lists, Subject, Users};
+use crate::admission::lists::{Author, Ban, Bans, Block, Lists, NoRoom, Subject, Throttle, Throttles, Users};
 use crate::clock::Clock;
 use crate::config;
 use crate::control::addresses::Refused;
@@ -44,6 +44,8 @@ pub(crate) struct Opened {
     lists: Lists,
     /// How the operator's files were just before they were read.
     seen: Seen,
+    /// Blocks of addresses that may be slowed down.
+    throttles_max: usize,
     /// What the operator should know of the journal.
     pub(crate) warning: Option<String>,
 }
@@ -73,7 +75,7 @@ pub(crate) fn open(config: &config::Lists, now: Time, wall: UnixMillis) -> Resul
     });
     let mut lists = lists_of(store.bans());
     put(files, &mut lists);
-    Ok(Opened { store, lists, seen, warning })
+    Ok(Opened { store, lists, seen, throttles_max: config.throttled_blocks, warning })
 }
 
 /// Whether all of it could be read and written, without changing anything.
@@ -162,6 +164,8 @@ pub(crate) struct Keeper {
     /// Away while a change is being written.
     store: Mutex<Option<Store>>,
     lists: RefCell<Lists>,
+    /// Gone when the process is.
+    throttles: RefCell<Throttles>,
     tell: TellLists,
     workers: usize,
     /// Workers whose queue had no room for the lists in force.
@@ -170,6 +174,8 @@ pub(crate) struct Keeper {
     former: RefCell<Vec<Lists>>,
     /// Whether bans have changed since the workers were told.
     is_stale: Cell<bool>,
+    /// Whether throttles have.
+    are_throttles_stale: Cell<bool>,
     published: Cell<Time>,
     left_over: Notify,
     broken: RefCell<Option<String>>,
@@ -181,18 +187,20 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Keeps what was opened, and tells it by `tell` to so many workers.
     pub(crate) fn new(opened: Opened, tell: TellLists, workers: usize, clock: Clock) -> Self {
-        let Opened { store, lists, .. } = opened;
+        let Opened { store, lists, throttles_max, .. } = opened;
         Self {
             lasting: matches!(store, Store::Lasting(_)),
             count: Cell::new(store.bans().len()),
             broken: RefCell::new(store.broken()),
             store: Mutex::new(Some(store)),
             lists: RefCell::new(lists),
+            throttles: RefCell::new(Throttles::new(throttles_max)),
             tell,
             workers,
             owed: RefCell::default(),
             former: RefCell::default(),
             is_stale: Cell::new(false),
+            are_throttles_stale: Cell::new(false),
             published: Cell::new(Time::ZERO),
             left_over: Notify::new(),
             clock,
@@ -243,6 +251,34 @@ impl Keeper {
         store.bans().iter().map(|(subject, ban)| (subject.clone(), ban.clone())).collect()
     }
 
+    /// A block of addresses is slowed down, or is so no more; whether anything has changed. Every worker is told a moment
+    /// later, once for all changes that come together.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing has changed then.
+    pub(crate) fn throttle(&self, block: Block, throttle: Throttle) -> Result<bool, NoRoom> {
+        let has_changed = self.throttles.borrow_mut().set(block, throttle, self.clock.now())?;
+        if has_changed {
+            self.are_throttles_stale.set(true);
+            self.left_over.notify_one();
+        }
+        Ok(has_changed)
+    }
+
+    /// How many blocks are slowed down, and how many were not, as there was no room.
+    pub(crate) fn count_throttles(&self) -> (usize, u64) {
+        let mut throttles = self.throttles.borrow_mut();
+        throttles.forget_ended(self.clock.now());
+        (throttles.len(), throttles.refused())
+    }
+
+    /// The first blocks that are slowed down, in their order.
+    pub(crate) fn throttles(&self, most: usize) -> Vec<(Block, Throttle)> {
+        self.throttles.borrow_mut().forget_ended(self.clock.now());
+        let throttles = self.throttles.borrow();
+        throttles.iter().take(most).map(|(block, throttle)| (*block, throttle.clone())).collect()
+    }
+
     /// How many bans there are.
     pub(crate) fn count(&self) -> usize {
         self.count.get()
@@ -268,6 +304,9 @@ impl Keeper {
             if self.is_stale.get() {
                 let place = self.store.lock().await;
                 self.publish(place.as_ref().expect("it is put back before the lock is given up").bans());
+            }
+            if self.are_throttles_stale.get() {
+                self.publish_throttles();
             }
             let owed = std::mem::take(&mut *self.owed.borrow_mut());
             self.tell(owed.into_iter());
@@ -311,6 +350,12 @@ impl Keeper {
         drop(lists);
         self.former.borrow_mut().push(former);
         self.tell(0..self.workers);
+    }
+
+    fn publish_throttles(&self) {
+        let slowed = Arc::new(self.throttles.borrow().slowed());
+        self.put_in_force(|lists| lists.slowed = slowed);
+        self.are_throttles_stale.set(false);
     }
 
     fn tell(&self, workers: impl Iterator<Item = usize>) {
@@ -363,7 +408,7 @@ mod tests {
 
     fn keeper(told: &Arc<Lock<Told>>) -> Rc<Keeper> {
         let (store, lists) = (Store::Fleeting(Bans::new(9)), Lists::default());
-        let opened = Opened { store, lists, seen: Seen::default(), warning: None };
+        let opened = Opened { store, lists, seen: Seen::default(), throttles_max: 2, warning: None };
         let told = Arc::clone(told);
         let tell = Box::new(move |worker: usize, lists| {
             let mut told = told.lock().unwrap();
@@ -450,6 +495,49 @@ mod tests {
             let knows = |worker: usize, number| denies(told.lock().unwrap().lists[worker].as_ref(), number);
             assert!([0, 1].iter().all(|&worker| knows(worker, 77) && knows(worker, 9)));
             until("the former ones are freed", || keeper.former.borrow().is_empty()).await;
+        });
+    }
+
+    #[test]
+    fn every_worker_learns_whom_it_is_to_slow_down_and_what_nobody_holds_is_freed_here() {
+        if let Err(blocked) = driver::probe() {
+            eprintln!("NOT RUN: {}", blocked.cause);
+            return;
+        }
+        let told = Arc::new(Lock::new(Told { lists: [None, None], has_room: true, times: 0 }));
+        let keeper = keeper(&told);
+        let slow = |number: u8, percent, end| {
+            let by = "chat".to_owned();
+            let throttle = Throttle { percent, end, until: None, since: UnixMillis(0), by };
+            keeper.throttle(format!("192.0.2.{number}").parse().unwrap(), throttle)
+        };
+        let knows = |number: u8, percent| {
+            let has = |lists: &Option<Lists>| {
+                let lists = lists.as_ref()?;
+                Some(lists.slowed.percent([192, 0, 2, number].into(), keeper.clock.now()))
+            };
+            told.lock().unwrap().lists.iter().all(|lists| has(lists) == Some(percent))
+        };
+        tokio_uring::start(async {
+            tokio_uring::spawn(Rc::clone(&keeper).tend());
+            let soon = keeper.clock.now() + 3 * PAUSE;
+            assert_eq!([slow(1, 10, NEVER), slow(2, 20, soon)], [Ok(true), Ok(true)]);
+            assert_eq!([slow(1, 30, NEVER), slow(3, 30, NEVER)], [Ok(true), Err(NoRoom { max: 2 })]);
+            until("both workers know", || knows(1, 30)).await;
+            assert_eq!(told.lock().unwrap().times, 2, "what comes together is told together");
+            until("one is over", || keeper.count_throttles() == (1, 1)).await;
+            let held = told.lock().unwrap().lists[0].clone();
+            // What is told of bans leaves throttles as they are.
+            assert!(keeper.clone().change(ban(9)).await.unwrap());
+            until("they know both", || denies(told.lock().unwrap().lists[1].as_ref(), 9) && knows(1, 30))
+                .await;
+            assert_eq!((slow(1, 100, NEVER), slow(1, 100, NEVER)), (Ok(true), Ok(false)));
+            until("they know that, too", || knows(1, 100)).await;
+            tokio::time::sleep(3 * PAUSE).await;
+            assert_eq!(keeper.former.borrow().len(), 1);
+            drop(held);
+            until("nothing is left over", || keeper.former.borrow().is_empty()).await;
+            assert_eq!((keeper.throttles(9), keeper.count_throttles()), (Vec::new(), (0, 1)));
         });
     }
 }

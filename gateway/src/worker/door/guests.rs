@@ -33,10 +33,18 @@ impl Guests {
         Self { buckets, strangers: HashMap::new(), users: Vec::new(), kept_out: Frequent::default() }
     }
 
-    /// Whether a connection from there may come in; if so, it is counted, and if not, by whom it is kept out.
-    pub(super) fn come(&mut self, turn: &Turn, token: Token, listener: Listener, from: IpAddr) -> bool {
+    /// Whether a connection from there may come in, of which so many hundredths of its rate hold; if so, it is counted, and if
+    /// not, by whom it is kept out.
+    pub(super) fn come(
+        &mut self,
+        turn: &Turn,
+        token: Token,
+        listener: Listener,
+        from: IpAddr,
+        percent: u8,
+    ) -> bool {
         let settings = &turn.settings.listeners[usize::from(listener.0)];
-        let entry = self.buckets.enter(from, settings.place, &settings.addresses, turn.now);
+        let entry = self.buckets.enter(from, percent, settings.place, &settings.addresses, turn.now);
         let counted = turn.kept_out(listener);
         entry.on_trial.each(|guard| counted.on_trial.of(guard).add(1));
         match entry.pass {
@@ -94,7 +102,7 @@ mod tests {
     use crate::admission::buckets::{AddressLimits, Most};
     use crate::collections::HashKey;
     use crate::counters::guard::{Guard, Guards};
-    use crate::rate::Rate;
+    use crate::rate::{ALL, Rate};
     use crate::worker::settings::Settings;
 
     const BY: Listener = Listener(0);
@@ -117,7 +125,7 @@ mod tests {
     }
 
     fn come(guests: &mut Guests, turn: &Turn, slot: u32) -> bool {
-        guests.come(turn, at(slot), BY, [192, 0, 2, 1].into())
+        guests.come(turn, at(slot), BY, [192, 0, 2, 1].into(), ALL)
     }
 
     fn refused(turn: &Turn, guard: Guard) -> (u64, u64) {
@@ -158,7 +166,7 @@ mod tests {
         let mut few = |hosts: u32| {
             for attempt in 0..20_000_u32 {
                 let from = IpAddr::V4((0xc633_6400 + attempt % hosts).into());
-                guests.come(&turn, at(attempt), BY, from);
+                guests.come(&turn, at(attempt), BY, from, ALL);
             }
             turn.counters.kept_out_of_few.get()
         };

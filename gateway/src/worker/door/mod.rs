@@ -1,11 +1,12 @@
 //! Who may come in: by address, before anything is spent on a connection, and by user, when that is known; and who has to
-//! leave since the lists have changed.
+//! leave, or has less of its rates, since the lists have changed.
 //!
 //! The lists come from control, whole: this part takes them, judges newcomers by them, and goes over the links that are in,
-//! a slice per turn, so that nobody stands still for a ban. `guests` counts those who come in in the buckets that all workers
-//! share.
+//! a slice per turn (`walk`), so that nobody stands still for a ban. `guests` counts those who come in in the buckets that all
+//! workers share.
 
 mod guests;
+mod walk;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -15,11 +16,13 @@ use driver::{Listener, Token};
 use protocol::Time;
 
 use self::guests::Guests;
+use self::walk::Walk;
 use crate::address::Address;
 use crate::admission::balancers::Introduction;
 use crate::admission::buckets::Buckets;
 use crate::admission::lists::{Lists, Standing};
 use crate::counters::guard::Guard;
+use crate::rate::ALL;
 use crate::worker::turn::Turn;
 
 /// The lists in force, and how far the links that are in were looked at; and where those are counted who came in.
@@ -27,14 +30,16 @@ use crate::worker::turn::Turn;
 pub(super) struct Door {
     lists: Lists,
     guests: Guests,
-    /// The first slot that was not looked at yet.
-    next: Option<u32>,
+    walk: Walk,
+    /// When the next block of addresses is slowed down no more.
+    next_end: Option<Time>,
 }
 
 impl Door {
     /// With the lists of the start, and the buckets that all workers share.
     pub(super) fn new(lists: Lists, buckets: Arc<Buckets>) -> Self {
-        Self { lists, guests: Guests::new(buckets), next: None }
+        let next_end = lists.slowed.next_end(Time::ZERO);
+        Self { lists, guests: Guests::new(buckets), walk: Walk::default(), next_end }
     }
 
     /// How it is known who comes from there by this listener, if anybody may; [as below](Self::admits).
@@ -80,9 +85,14 @@ impl Door {
             Standing::Unlisted => {
                 introduction.is_free()
                     || turn.settings.loopback_exempt && introduction.is_local(from)
-                    || self.guests.come(turn, token, listener, address)
+                    || self.comes(turn, token, listener, address)
             }
         }
+    }
+
+    fn comes(&mut self, turn: &Turn, token: Token, listener: Listener, from: IpAddr) -> bool {
+        let percent = self.lists.slowed.percent(from, turn.now);
+        self.guests.come(turn, token, listener, from, percent)
     }
 
     /// Somebody who came in is a user: what it has cost comes back.
@@ -102,18 +112,34 @@ impl Door {
         until
     }
 
-    /// Other lists are in force from now on. Everybody who is in is looked at again, from the first slot on.
+    /// Other lists are in force from now on. Everybody who is in is looked at again.
     pub(super) fn replace(&mut self, lists: Lists) {
+        self.next_end = lists.slowed.next_end(Time::ZERO);
         self.lists = lists;
-        self.next = Some(0);
+        self.walk.begin();
+    }
+
+    /// Lets time pass: where a block is slowed down no more, everybody who is in is looked at again.
+    pub(super) fn expire(&mut self, now: Time) {
+        if self.next_end.is_some_and(|end| end <= now) {
+            self.next_end = self.lists.slowed.next_end(now);
+            self.walk.begin();
+        }
+    }
+
+    /// When that is to be done next.
+    pub(super) const fn next_deadline(&self) -> Option<Time> {
+        self.next_end
+    }
+
+    /// Hundredths of its rates that a link from there has.
+    pub(super) fn percent(&self, address: Option<IpAddr>, now: Time) -> u8 {
+        address.map_or(ALL, |address| self.lists.slowed.percent(address, now))
     }
 
     /// The slots that are to be looked at in this turn, of so many that were ever used.
     pub(super) fn slice(&mut self, turn: &Turn, slots_used: u32) -> Range<u32> {
-        let Some(first) = self.next else { return 0..0 };
-        let end = first.saturating_add(turn.settings.budgets.listed).min(slots_used);
-        self.next = (end < slots_used).then_some(end);
-        first..end
+        self.walk.slice(turn.settings.budgets.listed, slots_used)
     }
 
     /// Until when a link from there, of this user if that is known, has to leave, if it has to; that is counted.
@@ -135,21 +161,25 @@ impl Door {
 
     /// Whether there are links left to look at.
     pub(super) fn has_work(&self) -> bool {
-        self.next.is_some()
+        self.walk.is_under_way()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::time::Duration;
 
     use driver::Peer;
+    use protocol::UnixMillis;
 
     use super::*;
     use crate::admission::balancers::Balancers;
-    use crate::admission::lists::{NEVER, Prefixes, Users};
+    use crate::admission::buckets::Most;
+    use crate::admission::lists::{NEVER, Prefixes, Throttle, Throttles, Users};
     use crate::collections::HashKey;
     use crate::config::ProxyProtocol;
+    use crate::rate::Rate;
     use crate::worker::settings::{Budgets, Settings};
 
     fn lists(denied: &str) -> Lists {
@@ -287,18 +317,60 @@ mod tests {
         assert_eq!((kept_out(&turn, Guard::Users), turn.counters.links_banned.get()), (1, 1));
     }
 
+    /// Lists that leave the block so much until then.
+    fn slowed(block: &str, percent: u8, end: Time) -> Lists {
+        let mut book = Throttles::new(9);
+        let throttle = Throttle { percent, end, until: None, since: UnixMillis(0), by: String::new() };
+        book.set(block.parse().unwrap(), throttle, Time::ZERO).unwrap();
+        Lists { slowed: Arc::new(book.slowed()), ..Lists::default() }
+    }
+
     #[test]
-    fn after_a_change_everybody_is_looked_at_once_a_slice_at_a_time() {
+    fn after_a_change_and_at_the_end_of_a_throttle_everybody_is_looked_at_a_slice_at_a_time() {
         let (turn, mut door) = (turn(), door(Lists::default()));
-        assert_eq!((door.slice(&turn, 10), door.has_work()), (0..0, false));
-        door.replace(lists("192.0.2.0/24"));
+        assert_eq!((door.slice(&turn, 10), door.has_work(), door.next_deadline()), (0..0, false, None));
+        let end = Time::ZERO + Duration::from_secs(9);
+        door.replace(slowed("192.0.2.0/24", 10, end));
         assert!(door.has_work());
-        assert_eq!([10, 10].map(|used| door.slice(&turn, used)), [0..4, 4..8]);
-        // A change in between begins anew; links that come meanwhile are judged at the door.
-        door.replace(Lists::default());
-        let slices: Vec<_> = (0..4).map(|_| door.slice(&turn, 9)).collect();
-        assert_eq!((slices, door.has_work()), (vec![0..4, 4..8, 8..9, 0..0], false));
-        door.replace(Lists::default());
-        assert_eq!((door.slice(&turn, 0), door.has_work()), (0..0, false));
+        let slices = |door: &mut Door| (0..4).map(|_| door.slice(&turn, 9)).collect::<Vec<_>>();
+        assert_eq!((slices(&mut door), door.has_work()), (vec![0..4, 4..8, 8..9, 0..0], false));
+        door.expire(end - Duration::from_nanos(1));
+        assert_eq!((door.has_work(), door.next_deadline()), (false, Some(end)));
+        door.expire(end);
+        assert_eq!((door.next_deadline(), slices(&mut door)[2].clone()), (None, 8..9));
+        door.expire(end + Duration::from_secs(9));
+        assert!(!door.has_work(), "once");
+    }
+
+    #[test]
+    fn a_block_that_is_slowed_down_comes_in_slower_and_has_less_until_its_end() {
+        let mut turn = turn();
+        let accepts = Rate::new(10, Duration::from_secs(1), 4);
+        turn.settings.listeners[0].addresses.address = Most { accepts, strangers: 99, users: 99 };
+        let (start, end) = (Time::ZERO + Duration::from_secs(1), Time::ZERO + Duration::from_secs(9));
+        turn.now = start;
+        let mut door = door(slowed("192.0.2.0/24", 10, end));
+        let come = |door: &mut Door, turn: &Turn, from| (0..9).filter(|_| lets_in(door, turn, from)).count();
+        let (slow, other) = ("192.0.2.7", "198.51.100.7");
+        assert_eq!([slow, other].map(|from| come(&mut door, &turn, from)), [4, 4], "the burst");
+        turn.now = start + Duration::from_secs(1);
+        assert_eq!([slow, other].map(|from| come(&mut door, &turn, from)), [1, 4]);
+        let percent = |door: &Door, from: &str, now| door.percent(from.parse().ok(), now);
+        assert_eq!([slow, other].map(|from| percent(&door, from, start)), [10, ALL]);
+        assert_eq!((percent(&door, slow, end), door.percent(None, start)), (ALL, ALL));
+    }
+
+    /// Who comes to be a user has its connection back, all that it has cost.
+    #[test]
+    fn users_of_a_block_that_is_slowed_down_cost_nothing() {
+        let mut turn = turn();
+        let accepts = Rate::new(10, Duration::from_secs(1), 4);
+        turn.settings.listeners[0].addresses.address = Most { accepts, strangers: 99, users: 99 };
+        turn.now = Time::ZERO + Duration::from_secs(1);
+        let mut door = door(slowed("192.0.2.0/24", 1, NEVER));
+        for _ in 0..50 {
+            assert!(lets_in(&mut door, &turn, "192.0.2.7"));
+            door.welcome(&turn, Token { slot: 0, generation: 1 }, BY);
+        }
     }
 }

@@ -59,7 +59,7 @@ impl Parts {
             ToGateway::Kick(kick) => self.kick(kick),
             ToGateway::Ban(ban) => self.ban(stream, ban),
             ToGateway::Unban(unban) => self.unban(stream, unban),
-            ToGateway::Throttle(throttle) => self.throttle(throttle),
+            ToGateway::Throttle(throttle) => self.throttle(stream, throttle),
             ToGateway::Ready => {
                 if self.streams.ready(&mut self.turn, stream) {
                     self.share_with(stream);

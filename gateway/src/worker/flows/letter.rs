@@ -23,7 +23,7 @@ impl Parts {
             Letter::EndUser { user, device, farewell, revoked } => {
                 self.end_user(user, device, farewell, revoked);
             }
-            Letter::ThrottleUser { user, percent, end } => self.throttle_user(user, percent, end),
+            Letter::ThrottleUser { user, throttle } => self.throttle_user(user, throttle),
             Letter::Throttle { link, percent } => self.throttle_own(link, percent),
             Letter::End { link, farewell } => self.end_own(link, farewell),
             Letter::Push(parcel) => self.push_letter(parcel),
@@ -31,6 +31,7 @@ impl Parts {
             Letter::Lists(lists) => self.take_lists(lists),
             Letter::Verifier(verifier) => self.identity.replace_keys(verifier),
             Letter::Busiest(to) => self.list_busiest(&to),
+            Letter::Throttled(to) => self.list_throttled(&to),
             Letter::TicketKey(key) => self.identity.rotate_tickets(&key, self.turn.wall),
             Letter::Stop => self.stop(),
         }

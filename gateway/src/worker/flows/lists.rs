@@ -1,4 +1,4 @@
-//! Lists of addresses and users change: whoever is on them and in has to leave.
+//! Lists of addresses and users change: whoever is on them and in has to leave, or has less of its rates.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ impl Parts {
         for slot in door.slice(turn, links.slots_used()) {
             let Some(token) = links.in_slot(slot) else { continue };
             let Some(peer) = links.peer(token) else { continue };
+            links.throttle_address(turn, token, door.percent(peer.ip(), turn.now));
             let session = links.session(token).and_then(|key| sessions.get(key));
             let Some(until) = door.sends_out(turn, peer.ip(), session.map(Session::user)) else { continue };
             links.mark(token, Cause::Close(banned(until, turn.now)));

@@ -319,7 +319,9 @@ impl Parts {
         if !self.is_exempt(token) {
             let class = self.sessions.get(key).map_or(0, Session::limit_class);
             self.links.meter(&self.turn, token, class);
-            self.links.throttle(&self.turn, token, percent);
+            let address = self.links.peer(token).and_then(|peer| peer.ip());
+            let of_address = self.door.percent(address, self.turn.now);
+            self.links.throttle(&self.turn, token, percent, of_address);
         }
         self.door.welcome(&self.turn, token, listener);
         if let Some(session) = self.sessions.get(key) {

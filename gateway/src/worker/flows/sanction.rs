@@ -2,22 +2,26 @@
 //!
 //! ```text
 //!   Ban, Unban ──► report ──► control: journal ──► lists ──► every worker
-//!   Throttle ────► letter ──► the user's owner, who remembers it ──► letters ──► its links
+//!   Throttle of addresses ────► report ──► control: its book ──► lists ──► every worker
+//!   Throttle of a user ────► letter ──► the user's owner, who remembers it ──► letters ──► its links
 //! ```
 
 use std::time::Duration;
 
+use protocol::UnixMillis;
 use protocol::wire::stream::{Ban, Throttle, Unban, Whom};
-use protocol::{Time, UnixMillis};
+use tokio::sync::mpsc::Sender;
 
 use crate::admission::lists::{Block, NEVER, Subject, UserId};
 use crate::collections::Identity;
 use crate::directory::throttles;
 use crate::id::LinkId;
+use crate::rate::ALL;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
 use crate::worker::reports::Report;
+use crate::worker::throttled::Throttled;
 
 impl Parts {
     /// A backend wants somebody to stay out.
@@ -57,20 +61,28 @@ impl Parts {
         }
     }
 
-    /// A backend wants a user to be slower. By letter even to this very worker, so that it stands behind what came before it.
-    pub(super) fn throttle(&mut self, throttle: &Throttle<'_>) {
-        let Whom::User(user) = throttle.whom else {
-            return self.turn.counters.backend_flaws.add(1);
-        };
-        if !self.is_of_our_realm(throttle.realm) {
-            return;
+    /// A backend wants somebody to be slower.
+    pub(super) fn throttle(&mut self, stream: StreamIndex, throttle: &Throttle<'_>) {
+        let percent = u8::try_from(throttle.percent).unwrap_or(ALL);
+        match self.subject(throttle.whom, throttle.realm) {
+            None => {}
+            Some(Subject::User(user)) => self.throttle_by_letter(stream, user.bytes(), percent, throttle),
+            Some(Subject::Addresses(block)) => {
+                let until = (throttle.until_ms != 0).then_some(UnixMillis(throttle.until_ms));
+                let by = self.name_of_backend(stream);
+                self.tell_control(Report::Throttle { by, block, percent, until });
+            }
         }
+    }
+
+    /// Tells a user's owner. By letter even to this very worker, so that it stands behind what came before it.
+    fn throttle_by_letter(&mut self, stream: StreamIndex, user: &[u8], percent: u8, throttle: &Throttle<'_>) {
         self.turn.counters.sanctions.add(1);
         let left = Duration::from_millis(throttle.until_ms.saturating_sub(self.turn.wall.0));
         let end = if throttle.until_ms == 0 { NEVER } else { self.turn.now + left };
-        let percent = u8::try_from(throttle.percent).unwrap_or(throttles::ALL);
+        let held = throttles::Throttle { user: user.into(), by: stream.0, percent, end };
         let user = self.sessions.name_of(user);
-        let letter = Letter::ThrottleUser { user, percent, end };
+        let letter = Letter::ThrottleUser { user, throttle: held };
         let owner = self.sessions.owner_of(user);
         if self.letters.send_if_room(&self.turn, owner, letter).is_err() {
             self.turn.counters.letters_dropped.add(1);
@@ -79,11 +91,11 @@ impl Parts {
 
     /// Owner's side: so much of its rates holds for a user from now on. Where too many letters wait nothing changes: then what is
     /// remembered of a user is still what its links were told.
-    pub(super) fn throttle_user(&mut self, user: Identity, percent: u8, end: Time) {
+    pub(super) fn throttle_user(&mut self, user: Identity, throttle: throttles::Throttle) {
         if self.letters.is_crowded() {
             return self.turn.counters.letters_dropped.add(1);
         }
-        if self.sessions.throttle(user, percent, end, self.turn.now) {
+        if self.sessions.throttle(user, throttle, self.turn.now) {
             self.tell_links(user);
         }
     }
@@ -114,7 +126,14 @@ impl Parts {
     /// So much of its rates holds for a link of this worker from now on.
     pub(super) fn throttle_own(&mut self, link: LinkId, percent: u8) {
         if let Some(token) = self.own(link) {
-            self.links.throttle(&self.turn, token, percent);
+            let address = self.links.peer(token).and_then(|peer| peer.ip());
+            let of_address = self.door.percent(address, self.turn.now);
+            self.links.throttle(&self.turn, token, percent, of_address);
         }
+    }
+
+    /// Control asks which users are slowed down. It may have gone meanwhile.
+    pub(super) fn list_throttled(&self, to: &Sender<Throttled>) {
+        let _gone = to.try_send(self.sessions.throttled());
     }
 }

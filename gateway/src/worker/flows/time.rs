@@ -21,6 +21,7 @@ impl Parts {
             }
         }
         self.end_throttles();
+        self.door.expire(self.turn.now);
         self.expire_pending();
         self.expire_parked();
         // Nobody gets in without a verdict.
@@ -38,6 +39,7 @@ impl Parts {
             self.requests.next_deadline(),
             self.identity.next_deadline(),
             self.sessions.next_deadline(),
+            self.door.next_deadline(),
             self.slots.next_deadline(),
             self.overload.next_deadline(self.turn.level),
         ];

@@ -12,6 +12,7 @@ use protocol::link::ServerLink;
 use crate::address::Address;
 use crate::admission::balancers::Introduction;
 use crate::admission::rates::Meter;
+use crate::rate::ALL;
 use crate::session::SessionKey;
 
 /// A client link. Lives in the slot of its socket, so that a completion finds it by index.
@@ -57,6 +58,8 @@ pub(super) struct Link {
     pub(super) paused_until: u32,
     /// The class of its user among those of the config, from one on; zero without one.
     pub(super) class: u8,
+    /// Hundredths of its rates that its user has.
+    pub(super) user_percent: u8,
     /// What it has said of what it may.
     pub(super) meter: Meter,
 }
@@ -151,6 +154,7 @@ impl Link {
             discarded: 0,
             paused_until: 0,
             class: 0,
+            user_percent: ALL,
             meter: Meter::unmetered(Time::ZERO),
         }
     }

@@ -30,6 +30,15 @@ fn charge(frame: &Frame<'_>) -> Charge {
     }
 }
 
+/// So many hundredths of its rates hold for a link, or those of its user if they are fewer.
+fn hold(turn: &Turn, link: &mut Link, of_address: u8) {
+    let percent = link.user_percent.min(of_address);
+    if percent != link.meter.percent() {
+        let rates = rates_of(&turn.settings, turn.level, link);
+        link.meter.throttle(percent, rates, turn.now);
+    }
+}
+
 impl Links {
     /// From now on a link is held to its rates; `class` is its user's.
     pub(in crate::worker) fn meter(&mut self, turn: &Turn, token: Token, class: u8) {
@@ -38,11 +47,19 @@ impl Links {
         }
     }
 
-    /// So many hundredths of its rates hold for a link from now on, unless nothing is asked of it.
-    pub(in crate::worker) fn throttle(&mut self, turn: &Turn, token: Token, percent: u8) {
+    /// From now on a link's user has so many hundredths of its rates, and its address so many; the fewer hold for the link,
+    /// unless nothing is asked of it.
+    pub(in crate::worker) fn throttle(&mut self, turn: &Turn, token: Token, of_user: u8, of_address: u8) {
         if let Some(link) = self.table.living(token) {
-            let rates = rates_of(&turn.settings, turn.level, link);
-            link.meter.throttle(percent, rates, turn.now);
+            link.user_percent = of_user;
+            hold(turn, link, of_address);
+        }
+    }
+
+    /// The same where only those of its address have changed.
+    pub(in crate::worker) fn throttle_address(&mut self, turn: &Turn, token: Token, of_address: u8) {
+        if let Some(link) = self.table.living(token) {
+            hold(turn, link, of_address);
         }
     }
 
@@ -99,7 +116,8 @@ impl Links {
         let link = self.table.living(token)?;
         let rates = rates_of(&turn.settings, turn.level, link);
         let lot = link.meter.is_metered().then(|| link.meter.due(rates))??;
-        Some(Due { lot, rates: *rates, percent: link.meter.percent(), grace: grace(link) })
+        // A block that is slowed down is no matter of those of the user's links that come from elsewhere.
+        Some(Due { lot, rates: *rates, percent: link.user_percent, grace: grace(link) })
     }
 
     /// The user of a link has said more than it may, by so much time: the link is not read for as long as that, or the longest

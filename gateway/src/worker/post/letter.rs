@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use protocol::Undelivered;
 use protocol::hidden::Hidden;
-use protocol::{Time, Undelivered};
 use tokio::sync::mpsc;
 
 use crate::admission::lists::Lists;
@@ -12,10 +12,12 @@ use crate::collections::Identity;
 use crate::config::Secret;
 use crate::directory::claims::{Claim, Claimed};
 use crate::directory::revocations::Revoked;
+use crate::directory::throttles::Throttle;
 use crate::id::LinkId;
 use crate::tokens::Verifier;
 use crate::worker::busiest::Listing;
 use crate::worker::settings::Farewell;
+use crate::worker::throttled::Throttled;
 
 /// What one worker tells another.
 #[derive(Debug)]
@@ -48,10 +50,8 @@ pub enum Letter {
     ThrottleUser {
         /// Hash of the user's id.
         user: Identity,
-        /// Hundredths.
-        percent: u8,
-        /// Until when.
-        end: Time,
+        /// How much, until when, and by whom.
+        throttle: Throttle,
     },
     /// To a link's worker: so much of its rates holds from now on.
     Throttle {
@@ -75,6 +75,8 @@ pub enum Letter {
     Verifier(Arc<Verifier>),
     /// From control: say who keeps the worker busy.
     Busiest(mpsc::Sender<Listing>),
+    /// From control: say whom backends have slowed down of the users the worker owns.
+    Throttled(mpsc::Sender<Throttled>),
     /// From control: seal tickets with this key from now on.
     TicketKey(Secret),
     /// From control: close all links and streams, then stop.

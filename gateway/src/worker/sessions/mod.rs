@@ -7,6 +7,7 @@ use protocol::limits::ID_LEN_MAX;
 use protocol::{DeviceClass, Refusal, Time};
 
 use super::settings::Settings;
+use super::throttled::Throttled;
 use super::turn::Turn;
 use crate::admission::rates::{Due, Users};
 use crate::collections::{HashKey, Identity, Slab};
@@ -15,6 +16,7 @@ use crate::counters::guard::Guards;
 use crate::directory::claims::{Bounds, Claim, Claimed, Claims};
 use crate::directory::owner_of;
 use crate::directory::revocations::Revoked;
+use crate::directory::throttles::Throttle;
 use crate::id::LinkId;
 use crate::session::{Account, Login, Proof, Session, SessionKey, TicketRule};
 
@@ -171,9 +173,14 @@ impl Sessions {
         self.claims.revoke(user, revoked, now);
     }
 
-    /// Owner's side: so many hundredths of its rates hold for a user until `end`; whether that changes anything.
-    pub(super) fn throttle(&mut self, user: Identity, percent: u8, end: Time, now: Time) -> bool {
-        self.claims.throttles_mut().set(user, percent, end, now)
+    /// Owner's side: so many hundredths of its rates hold for a user until an end; whether that changes anything.
+    pub(super) fn throttle(&mut self, user: Identity, throttle: Throttle, now: Time) -> bool {
+        self.claims.throttles_mut().set(user, throttle, now)
+    }
+
+    /// Owner's side: those for whom some hold.
+    pub(super) fn throttled(&self) -> Throttled {
+        Throttled::of(self.claims.throttles())
     }
 
     /// Owner's side: how many hold.
