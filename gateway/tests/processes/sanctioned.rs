@@ -168,7 +168,7 @@ fn a_block_that_is_throttled_is_slower_on_its_live_links_and_on_new_ones_until_i
     let stream = streams().pop().expect("it is open");
     let mut alice = Client::login(&target, "alice");
     until_pauses(&mut alice, &target, "nobody pauses", false, 5);
-    say(stream.throttle(Whom::Addresses([127, 0, 0, 0].into(), 8), 1, Some(in_seconds(6))));
+    say(stream.throttle(Whom::Addresses([127, 0, 0, 0].into(), 16), 1, Some(in_seconds(6))));
     until_pauses(&mut alice, &target, "a link that is in is slower", true, 1);
     let mut bob = Client::login(&target, "bob");
     until_pauses(&mut bob, &target, "so is one that comes", true, 1);
