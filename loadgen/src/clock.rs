@@ -1,6 +1,6 @@
 //! The clock of the shell: the one place where time is read. Everything else gets it as an argument.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::Time;
 
@@ -14,6 +14,13 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock's home")]
     pub fn start() -> Self {
         Self(Instant::now())
+    }
+
+    /// Seconds of Unix time.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock's home")]
+    pub fn unix_seconds() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
     /// The time.

@@ -28,6 +28,7 @@ pub mod stop;
 pub mod tally;
 pub mod target;
 mod timers;
+pub mod tokens;
 mod units;
 pub mod watch;
 mod worker;

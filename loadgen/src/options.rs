@@ -9,6 +9,7 @@ use protocol::noise::{PublicKey, Suite};
 
 use crate::sources::{ATTACKERS_MAX, HONEST_MAX};
 use crate::target::{ReadyFile, Target, parse_key};
+use crate::tokens::Signing;
 use crate::watch::Process;
 
 /// Drives many encrypted client links against a gateway and says what they cost both ends.
@@ -117,6 +118,10 @@ pub struct Connect {
     /// A second part of the same length in which links are opened with tickets from the first; both are reported.
     #[arg(long)]
     pub resume: bool,
+    /// With --token-key: tokens that are signed before the load begins, some 350 bytes each. Any more are signed when they are
+    /// needed, which then is part of what the generator does while it measures, and is said.
+    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(..=4_000_000))]
+    pub tokens: u32,
     /// Bytes of payload of the echo.
     #[arg(long, default_value_t = 64)]
     pub size: usize,
@@ -235,6 +240,9 @@ pub struct Shared {
     /// A file that holds the token and nothing else. Comes before LOADGEN_TOKEN, and that before the ready file's.
     #[arg(long)]
     pub token_file: Option<PathBuf>,
+    /// Tokens that are signed here.
+    #[command(flatten)]
+    pub signing: Signing,
     /// The gateway's process, to measure its CPU and memory. Default: the ready file's, if its address is not overridden
     /// and it is a process named gateway.
     #[arg(long)]
@@ -321,6 +329,9 @@ impl Shared {
 
     /// The token, from wherever it is given.
     fn token(&self, from_file: Option<&ReadyFile>) -> Result<Option<String>, String> {
+        if self.signing.token_key.is_some() {
+            return Ok(Some(String::new()));
+        }
         if let Some(path) = &self.token_file {
             return read_token(path).map(Some);
         }
@@ -330,7 +341,7 @@ impl Shared {
 
     /// Says which options are missing.
     fn missing(&self, has_address: bool, has_key: bool, has_token: bool) -> String {
-        let token = format!("--token-file (or --token, or {TOKEN_VARIABLE})");
+        let token = format!("--token-file (or --token, --token-key, or {TOKEN_VARIABLE})");
         let missing: Vec<&str> = [(has_address, "--addr"), (has_key, "--server-key"), (has_token, &token)]
             .into_iter()
             .filter_map(|(has, option)| (!has).then_some(option))

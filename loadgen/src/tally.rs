@@ -17,6 +17,8 @@ pub struct Tally {
     pub granted: Option<u32>,
     /// One entry per [`Leg`](crate::fleet::Leg) that was run.
     pub legs: Vec<LegTally>,
+    /// Tokens that were signed when they were needed, and not before.
+    pub signed_late: u64,
     /// Why links failed or were lost, and how often.
     pub reasons: BTreeMap<String, u64>,
 }
@@ -122,6 +124,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         self.warmup.add(&other.warmup);
+        self.signed_late += other.signed_late;
         self.granted = self.granted.into_iter().chain(other.granted).min();
         self.legs.resize_with(self.legs.len().max(other.legs.len()), LegTally::default);
         for (leg, theirs) in self.legs.iter_mut().zip(&other.legs) {

@@ -59,6 +59,7 @@ impl World {
             seed,
             size: 300,
             batch: 2,
+            tokens: None,
             load,
         };
         let fleet = Fleet::new(settings, entropy(seed));

@@ -8,6 +8,7 @@ use protocol::wire::frame::{Auth, Close, Frame, Ping, Request};
 use super::desk::Desk;
 use super::link::{Link, Owes, Phase};
 use super::{Fleet, Leg, Load, describe};
+use crate::tokens::Tokens;
 
 /// No packet is added to a send that is longer than this.
 const SEND_LEN_MAX: usize = 32 * 1024;
@@ -166,12 +167,18 @@ impl Desk {
         }
     }
 
-    fn compose_auth(&self, link: &Link, index: u32, out: &mut Vec<u8>) {
+    fn compose_auth(&mut self, link: &Link, index: u32, out: &mut Vec<u8>) {
+        // A ticket says who it is, and so does a token of its own.
+        let own = self.settings.tokens.as_mut().filter(|_| !link.resumed).map(Tokens::take);
+        self.tally.signed_late += u64::from(own.as_ref().is_some_and(|(_, kept)| !kept));
         let heartbeat_ms = u32::try_from(self.settings.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let user = format!("u{}", self.settings.first + index);
         let agent = concat!("loadgen/", env!("CARGO_PKG_VERSION"));
-        let (token, user) =
-            if link.resumed { (&[][..], &[][..]) } else { (self.settings.opening.token(), user.as_bytes()) };
+        let (token, user) = match &own {
+            Some((token, _)) => (&token[..], &[][..]),
+            None if link.resumed => (&[][..], &[][..]),
+            None => (self.settings.opening.token(), user.as_bytes()),
+        };
         Frame::Auth(Auth { token, user, device: DEVICE, heartbeat_ms, agent, ..Auth::default() }).encode(out);
     }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use protocol::Time;
 
 use crate::opening::Opening;
+use crate::tokens::Tokens;
 
 /// What all links of a fleet share. A run gives each of its fleets another range of links and else the same.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How they are opened, and what they authenticate with.
     pub opening: Opening,
+    /// Tokens of their own to authenticate with instead, if they are to have some.
+    pub tokens: Option<Tokens>,
     /// The heartbeat interval the links ask for; zero lets the gateway choose.
     pub heartbeat: Duration,
     /// Where from; link n comes from address n modulo their number. None: the kernel's choice.

@@ -25,6 +25,7 @@ pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
         size: options.size,
         batch: 1,
         legs: [Some(stretch(false)), options.resume.then(|| stretch(true))].into_iter().flatten().collect(),
+        tokens: options.tokens,
         memory: false,
     };
     let outcome = course.run(&options.shared, stop)?;
@@ -56,10 +57,21 @@ pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
         }
         report.gateway = (!gateway.is_empty()).then_some(gateway);
     }
+    report.warnings.extend(signed_late(outcome.tally.signed_late));
     if outcome.interrupted.is_none() && outcome.deserted.is_none() {
         report.problems.extend(nothing_measured(&outcome.tally.legs));
     }
     Ok(report.judge())
+}
+
+/// What is to be said of tokens that were signed while it was measured.
+fn signed_late(tokens: u64) -> Option<String> {
+    (tokens > 0).then(|| {
+        format!(
+            "{tokens} tokens were signed while links were opened, which is in the times and in what the generator cost: \
+             more of them in --tokens are signed before"
+        )
+    })
 }
 
 /// Why there is no figure of a part, if there is none.
@@ -95,6 +107,12 @@ const INTERVAL_MAX: Duration = Duration::from_hours(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_that_were_signed_too_late_are_told_of() {
+        assert_eq!(signed_late(0), None);
+        assert!(signed_late(7).unwrap().starts_with("7 tokens were signed while links were opened"));
+    }
 
     #[test]
     fn a_part_without_a_measured_cycle_says_why() {

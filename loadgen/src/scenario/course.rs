@@ -1,5 +1,6 @@
 //! The course of a run: workers, baselines, ramp, legs, drain, close.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Time;
@@ -16,6 +17,7 @@ use crate::result::{Busy, Report, Setup, part};
 use crate::stop::Stop;
 use crate::tally::{Counts, Tally};
 use crate::target::{self, Target};
+use crate::tokens::Tokens;
 use crate::units::Micros;
 use crate::watch::{Cpu, Process, Slab, Spent};
 use crate::worker::links_max;
@@ -29,6 +31,8 @@ pub(super) struct Course {
     pub(super) size: usize,
     pub(super) batch: u32,
     pub(super) legs: Vec<Stretch>,
+    /// Tokens that are signed before the load begins, where they are signed here.
+    pub(super) tokens: u32,
     /// Whether memory per link is measured.
     pub(super) memory: bool,
 }
@@ -220,9 +224,12 @@ impl Course {
         let random = random()?;
         let (suite, device_key) = (shared.suite.suite(), StaticKey::from_secret(random));
         let opening = Opening::new(target.server_key, suite, device_key, target.token.clone().into_bytes());
+        let run = u32::from_be_bytes([random[0], random[1], random[2], random[3]]);
+        let signer = shared.signing.signer(run, Clock::unix_seconds())?.map(Arc::new);
         let mut first = 0;
         let settings = |links| Settings {
             opening: opening.clone(),
+            tokens: None,
             heartbeat: shared.heartbeat,
             sources: Vec::new(),
             destinations: destinations.clone(),
@@ -230,17 +237,20 @@ impl Course {
             links,
             opening_max: shared.ramp.div_ceil(workers).max(1),
             opening_deadline: shared.timeout,
-            run: u32::from_be_bytes([random[0], random[1], random[2], random[3]]),
+            run,
             seed: 0,
             size: self.size,
             batch: self.batch,
             load: (self.load)(links),
         };
         let share_of = |worker| share(u64::from(self.links), u64::from(worker), u64::from(workers)) as u32;
+        let share_of_tokens = |worker| self::share(self.tokens.into(), u64::from(worker), u64::from(workers));
         Ok((0..workers)
             .map(|worker| {
                 let mut share = settings(share_of(worker));
                 (share.first, share.seed) = (first, mix(u64::from(share.run), u64::from(worker)));
+                let kept = share_of_tokens(worker);
+                share.tokens = signer.as_ref().map(|signer| Tokens::new(Arc::clone(signer), first, kept));
                 first += share.links;
                 share
             })

@@ -40,6 +40,7 @@ pub(super) fn honest(options: &Abuse, target: &Target) -> Result<[fleet::Setting
     let between = options.duration / per_phase(options);
     let settings = |first, links, load, number| fleet::Settings {
         opening: opening(options, target, random),
+        tokens: None,
         heartbeat: options.shared.heartbeat,
         sources: addresses(first, links),
         destinations: vec![destination],

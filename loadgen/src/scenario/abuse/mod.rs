@@ -33,6 +33,9 @@ pub(super) fn run(options: &Abuse, stop: &Stop) -> Result<Report, String> {
     if shared.workers.is_some() {
         return Err("--workers: abuse has three threads, for honest links, new honest links and attackers; leave it away".into());
     }
+    if shared.signing.token_key.is_some() {
+        return Err("--token-key: the links of abuse share one token; give it by --token-file".into());
+    }
     let target = shared.target()?;
     let honest = cast::honest(options, &target)?;
     let mob = cast::mob(options, &target)?;
