@@ -40,12 +40,12 @@ const THROTTLE_BYTES: u64 = 288;
 const LOGIN_BYTES: u64 = 96;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
 const LETTER_BYTES: u64 = 128 + 4096 / 16;
-/// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, as the former one is
+/// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, where that is emptiest, as the former one is
 /// freed when the last worker has the next.
-const BAN_BYTES: u64 = 600;
+const BAN_BYTES: u64 = 1700;
 /// Bytes of one block that is slowed down: its place in the book and in the order of ends, by whom, and twice its place in what is
 /// looked up in, for the same reason.
-const SLOWED_BYTES: u64 = 1400;
+const SLOWED_BYTES: u64 = 1700;
 /// Bytes of what workers have to tell that is not read yet: 1024 reports, of which each may have a name, a user and a reason.
 const REPORTS_BYTES: u64 = 1024 * 512;
 /// Bytes of a cell for an address, and of a quarter of one for the block around it.

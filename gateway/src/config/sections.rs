@@ -305,14 +305,14 @@ section! {
         /// gateway's alone. Absent: such bans are forgotten when the gateway ends.
         journal: Option<PathBuf> as Optional<File> = "", Restart, "none";
         /// Bans that may be set while the gateway runs.
-        bans: usize as Count = "65536" in 16..=1_048_576, Restart, "600 B each";
+        bans: usize as Count = "65536" in 16..=1_048_576, Restart, "1700 B each";
         /// Shortest prefix of IPv4 that a backend may ban or throttle: by mistake that is one network and not everybody.
         backend_prefix_v4: usize as Count = "16" in 1..=32, Restart, "none";
         /// Shortest prefix of IPv6 that a backend may ban or throttle.
         backend_prefix_v6: usize as Count = "32" in 1..=128, Restart, "none";
         /// Blocks of addresses that backends may have slowed down at a time. One more than that is not slowed down. They are
         /// forgotten when the gateway ends.
-        throttled_blocks: usize as Count = "1024" in 16..=65_536, Restart, "1400 B each";
+        throttled_blocks: usize as Count = "1024" in 16..=65_536, Restart, "1700 B each";
     }
 }
 
