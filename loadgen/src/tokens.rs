@@ -55,8 +55,8 @@ impl Signing {
     }
 }
 
-/// Seconds for which a token is good: no run lasts longer than a day.
-const LIFE: u64 = 25 * 3600;
+/// Seconds for which a token is good: as long as a gateway takes by default, and no run lasts longer.
+const LIFE: u64 = 24 * 3600;
 
 fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
@@ -188,7 +188,7 @@ mod tests {
         let signer = signing.signer(0xbeef, 1000).unwrap().unwrap();
         let [head, claims] = opened(&signer, &signer.sign("u7.1"));
         assert_eq!(head, json!({ "alg": "EdDSA", "typ": "JWT", "kid": "one" }));
-        assert_eq!(claims, json!({ "sub": "u7.1", "jti": "0000beef.u7.1", "iat": 1000, "exp": 91_000 }));
+        assert_eq!(claims, json!({ "sub": "u7.1", "jti": "0000beef.u7.1", "iat": 1000, "exp": 87_400 }));
         signing.issuer = Some("login.example".to_owned());
         (signing.audience, signing.kid) = (Some("chat".to_owned()), Some("\"two\"".to_owned()));
         let signer = signing.signer(0xbeef, 1000).unwrap().unwrap();
