@@ -32,8 +32,15 @@ BUGS = [
         "connections-are-accepted-all-the-same",
         "overload::",
         WORKER + "slots/mod.rs",
-        "            if *stopping || turn.level >= Level::Closed {\n",
-        "            if *stopping || turn.level >= Level::Closed && !PLANTED {\n",
+        "            if *stopping || turn.level >= Level::Closed ||",
+        "            if *stopping || turn.level >= Level::Closed && !PLANTED ||",
+    ),
+    (
+        "crowds-are-let-in",
+        "flood::",
+        WORKER + "slots/mod.rs",
+        " || *has_room && is_crowded(at) {\n",
+        " || *has_room && is_crowded(at) && !PLANTED {\n",
     ),
     (
         "levels-that-nobody-leaves",

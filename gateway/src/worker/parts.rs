@@ -50,6 +50,9 @@ pub(super) struct Parts {
     pub(super) overload: Overload,
 }
 
+/// With this part of those who may wait for curve work at one listener there is a crowd.
+const CROWD: usize = 4;
+
 impl Parts {
     pub(super) fn new(settings: Settings, with: Surroundings, now: Time) -> Self {
         let acceptors = Acceptors::new(with.acceptors);
@@ -92,7 +95,9 @@ impl Parts {
         self.streams.flush(&mut self.turn);
         self.links.rearm_starved(&mut self.turn);
         self.streams.rearm_starved(&mut self.turn);
-        self.slots.park(&mut self.turn);
+        let Self { links, slots, turn, .. } = self;
+        let crowd = turn.settings.handshakes_waiting_max / CROWD;
+        slots.park(turn, |listener| links.waiting_at(listener) >= crowd);
         // Letters were written since the others were read: of links that ended, and for pushes.
         self.letters.ring(&mut self.turn);
     }

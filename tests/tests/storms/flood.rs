@@ -56,22 +56,45 @@ fn peers_on_this_machine_are_no_strangers_where_they_are_exempt() {
 #[test]
 fn a_hello_more_than_may_wait_is_told_to_come_back_even_where_nobody_is_a_stranger() {
     let mut world = World::quiet(Shape { exempt: true, ..Shape::plain(1, 0, 1) });
-    let hello = hello();
-    let mut flood: Vec<(Socket, usize)> = Vec::new();
-    for _ in 0..100 {
-        for _ in 0..2 * HANDSHAKES_PER_TURN {
-            let from = Peer::Tcp(([127, 0, 0, 9], 1000).into());
-            flood.push((world.net.connect(&world.front, from, Buffers { send: 256, receive: 256 }), 0));
-        }
-        for (socket, said) in &mut flood {
-            *said += socket.write(&hello[*said..]);
-        }
-        flood.retain(|(socket, _)| matches!(socket.state(), State::Open | State::Connecting));
-        world.step();
-    }
+    let mut flood: Vec<Hostile> = (0..3 * STRANGERS).map(|_| hostile(&world)).collect();
+    let accepted = |world: &World| world.counters[0].links_accepted.get() as usize;
+    world.until("all have come, as none has said anything", |world| accepted(world) == flood.len());
+    (0..100).for_each(|_| say_hello(&mut world, &mut flood));
     let counters = &world.counters[0];
     assert!(counters.clear_replies_busy.get() > 0 && counters.handshakes.get() > 0);
     assert_eq!(counters.strangers_evicted.get(), 0);
+}
+
+#[test]
+fn a_crowd_waits_outside_and_all_of_it_is_served_in_the_end() {
+    let mut world = World::quiet(Shape { exempt: true, ..Shape::plain(1, 0, 1) });
+    let mut flood: Vec<Hostile> = (0..3 * STRANGERS).map(|_| hostile(&world)).collect();
+    let mut inside = 0;
+    for _ in 0..100 {
+        say_hello(&mut world, &mut flood);
+        inside = inside.max(world.workers[0].census().hailed);
+    }
+    assert!(inside > 0 && inside < STRANGERS, "{inside} waited, and {STRANGERS} may");
+    let counters = &world.counters[0];
+    assert_eq!((counters.handshakes.get(), counters.clear_replies_busy.get()), (3 * STRANGERS as u64, 0));
+}
+
+/// Somebody who wants to be no more than a burden, and how much it has said of its hello.
+type Hostile = (Socket, usize);
+
+fn hostile(world: &World) -> Hostile {
+    let from = Peer::Tcp(([127, 0, 0, 9], 1000).into());
+    (world.net.connect(&world.front, from, Buffers { send: 256, receive: 256 }), 0)
+}
+
+/// A step in which all of them say as much of a hello as they can.
+fn say_hello(world: &mut World, flood: &mut Vec<Hostile>) {
+    let hello = hello();
+    for (socket, said) in &mut *flood {
+        *said += socket.write(&hello[*said..]);
+    }
+    flood.retain(|(socket, _)| matches!(socket.state(), State::Open | State::Connecting));
+    world.step();
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl Links {
         None
     }
 
+    /// How many wait for curve work who came by a listener.
+    pub(in crate::worker) fn waiting_at(&self, listener: usize) -> usize {
+        self.line.len_at(listener)
+    }
+
     /// Whether there is nothing else to do: nothing was heard in this turn, and no message is expected soon. One that comes in
     /// the middle of curve work has to wait for its end, and again on its way back; a few newcomers are worth that, a crowd is
     /// not.

@@ -28,6 +28,11 @@ impl Line {
         self.len
     }
 
+    /// How many there are of a listener, those included who have died in the meantime.
+    pub(super) fn len_at(&self, listener: usize) -> usize {
+        self.by_listener[listener].len()
+    }
+
     /// Somebody goes to the end, with work that costs so much.
     pub(super) fn join(&mut self, listener: Listener, token: Token, cost: Duration) {
         self.by_listener[usize::from(listener.0)].push_back((self.next, token, cost));

@@ -90,8 +90,10 @@ impl Slots {
     }
 
     /// Parks accepts while there are slots for them, in proportion, and takes them back when there are not. With a full
-    /// table the kernel would accept a connection only to close it, so some slots always stay free.
-    pub(super) fn park(&mut self, turn: &mut Turn) {
+    /// table the kernel would accept a connection only to close it, so some slots always stay free. Nor is anybody accepted where
+    /// there is a crowd already: the kernel keeps who comes in the order in which they come, at no cost, and better than a worker
+    /// that would have to turn one away for each that it lets in.
+    pub(super) fn park(&mut self, turn: &mut Turn, is_crowded: impl Fn(usize) -> bool) {
         self.tell_room(turn);
         let Self { parked, vacancy, has_room, stopping, .. } = self;
         let settings = &turn.settings;
@@ -103,7 +105,7 @@ impl Slots {
         let strangers = u32::try_from(settings.strangers_max / 2).unwrap_or(u32::MAX) / listeners;
         let wanted = |at: usize| {
             let listener = &settings.listeners[at];
-            if *stopping || turn.level >= Level::Closed {
+            if *stopping || turn.level >= Level::Closed || *has_room && is_crowded(at) {
                 0
             } else if *has_room {
                 // With few slots left the first listeners have one each.
@@ -186,7 +188,12 @@ mod tests {
 
     /// What a turn asks for at its end.
     fn asked(slots: &mut Slots, turn: &mut Turn) -> Vec<String> {
-        slots.park(turn);
+        asked_beside(slots, turn, |_| false)
+    }
+
+    /// The same where there may be a crowd.
+    fn asked_beside(slots: &mut Slots, turn: &mut Turn, is_crowded: impl Fn(usize) -> bool) -> Vec<String> {
+        slots.park(turn, is_crowded);
         let ops = turn.ops.drain(..);
         ops.map(|op| match op {
             Op::Park { listener } => format!("park {}", listener.0),
@@ -211,6 +218,21 @@ mod tests {
         assert_eq!(asked(&mut slots, &mut turn), ["park 0"], "one is free");
         assert_eq!(slots.closed(at(5)), Tenant::Link);
         assert_eq!(asked(&mut slots, &mut turn), ["park 0"], "two of six: a third of four, rounded up");
+    }
+
+    #[test]
+    fn where_there_is_a_crowd_nobody_is_accepted_until_it_is_smaller() {
+        let listeners = [0; 2].iter().flat_map(|_| Settings::small().listeners).collect();
+        let settings = Settings { listeners, ..Settings::small() };
+        let (mut slots, mut turn) = built(settings, Arc::new(Vacancy::new(2)));
+        let first = |listener| listener == 0;
+        assert_eq!(
+            asked_beside(&mut slots, &mut turn, first),
+            ["park 1"; 3],
+            "nobody waits behind another one's crowd"
+        );
+        assert_eq!(asked(&mut slots, &mut turn), ["park 0"; 3]);
+        assert_eq!(asked_beside(&mut slots, &mut turn, first), ["unpark 0"; 3]);
     }
 
     #[test]
