@@ -53,15 +53,15 @@ impl Parked {
         !was_taken_back
     }
 
-    /// Parks and takes back until as many wait on a listener as `wanted` says.
-    pub(super) fn adjust(&mut self, wanted: impl Fn(usize) -> u32, now: Time, ops: &mut VecDeque<Op>) {
+    /// Parks and takes back until as many wait on a listener as `wanted` says, which is told how many do.
+    pub(super) fn adjust(&mut self, wanted: impl Fn(usize, u32) -> u32, now: Time, ops: &mut VecDeque<Op>) {
         let may_park = self.pause_end.is_none_or(|end| now >= end);
         if may_park {
             self.pause_end = None;
         }
         for (at, waiting) in self.by_listener.iter_mut().enumerate() {
-            let (listener, wanted) = (Listener(at as u8), wanted(at));
             let stays = waiting.parked - waiting.leaving;
+            let (listener, wanted) = (Listener(at as u8), wanted(at, stays));
             for _ in wanted..stays {
                 waiting.leaving += 1;
                 ops.push_back(Op::Unpark { listener });
@@ -94,7 +94,7 @@ mod tests {
     /// What is asked for so that as many wait as wanted.
     fn adjusted(parked: &mut Parked, wanted: &[u32], now: Time) -> Vec<String> {
         let mut ops = VecDeque::new();
-        parked.adjust(|at| wanted[at], now, &mut ops);
+        parked.adjust(|at, _| wanted[at], now, &mut ops);
         ops.into_iter()
             .map(|op| match op {
                 Op::Park { listener } => format!("park {}", listener.0),

@@ -103,14 +103,16 @@ impl Slots {
         let in_proportion = (u64::from(settings.parked) * u64::from(free)).div_ceil(places.into()) as u32;
         // What comes in one turn must not push all strangers out.
         let strangers = u32::try_from(settings.strangers_max / 2).unwrap_or(u32::MAX) / listeners;
-        let wanted = |at: usize| {
+        let wanted = |at: usize, parked: u32| {
             let listener = &settings.listeners[at];
-            if *stopping || turn.level >= Level::Closed || *has_room && is_crowded(at) {
+            if *stopping || turn.level >= Level::Closed {
                 0
             } else if *has_room {
                 // With few slots left the first listeners have one each.
                 let share = free / listeners + u32::from((at as u32) < free % listeners);
-                in_proportion.min(strangers.max(1)).min(share)
+                let wanted = in_proportion.min(strangers.max(1)).min(share);
+                // Those that wait already may go on: to take them back costs as much as to let them take somebody.
+                if is_crowded(at) { wanted.min(parked) } else { wanted }
             } else {
                 u32::from(listener.doorman == settings.worker && !vacancy.is_open(listener.place))
             }
@@ -232,7 +234,10 @@ mod tests {
             "nobody waits behind another one's crowd"
         );
         assert_eq!(asked(&mut slots, &mut turn), ["park 0"; 3]);
-        assert_eq!(asked_beside(&mut slots, &mut turn, first), ["unpark 0"; 3]);
+        assert!(asked_beside(&mut slots, &mut turn, first).is_empty(), "those that wait already go on");
+        assert!(accept(&mut slots, &turn, 2));
+        assert_eq!(asked_beside(&mut slots, &mut turn, first), ["unpark 1"], "four are free, two for each");
+        assert_eq!(asked(&mut slots, &mut turn), ["park 0"]);
     }
 
     #[test]
