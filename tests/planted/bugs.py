@@ -213,8 +213,8 @@ BUGS = [
         "crowds-are-served-between-two-messages",
         "share::",
         WORKER + "links/hello.rs",
-        "        !turn.is_busy && (are_few || turn.attention_left().is_zero())\n",
-        "        !turn.is_busy && (PLANTED || are_few || turn.attention_left().is_zero())\n",
+        "        !turn.is_busy && (self.are_few(turn) || turn.attention_left().is_zero())\n",
+        "        !turn.is_busy && (PLANTED || self.are_few(turn) || turn.attention_left().is_zero())\n",
     ),
     # Buckets of addresses.
     (

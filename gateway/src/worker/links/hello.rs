@@ -15,6 +15,9 @@ use crate::counters::guard::Guard;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::turn::Turn;
 
+/// This part of those who may wait for curve work are few.
+const FEW: usize = 64;
+
 impl Links {
     /// Bytes of a link that has no keys yet.
     pub(in crate::worker) fn hail(
@@ -134,8 +137,13 @@ impl Links {
     /// the middle of curve work has to wait for its end, and again on its way back; a few newcomers are worth that, a crowd is
     /// not.
     fn may_exceed_share(&self, turn: &Turn) -> bool {
-        let are_few = self.line.len() <= turn.settings.handshakes_per_turn as usize;
-        !turn.is_busy && (are_few || turn.attention_left().is_zero())
+        !turn.is_busy && (self.are_few(turn) || turn.attention_left().is_zero())
+    }
+
+    /// Whether so few wait that they are no flood and no storm.
+    fn are_few(&self, turn: &Turn) -> bool {
+        let in_a_turn = turn.settings.handshakes_per_turn as usize;
+        self.line.len() <= in_a_turn.max(turn.settings.handshakes_waiting_max / FEW)
     }
 
     /// How long it is until something can be done that is left over from the turn that has ended; `None` if nothing is.
@@ -144,8 +152,7 @@ impl Links {
             return Some(Duration::ZERO);
         }
         let share = self.line.listeners().map(|listener| turn.shares.time_left(listener)).min()?;
-        let are_few = self.line.len() <= turn.settings.handshakes_per_turn as usize;
-        Some(if are_few { Duration::ZERO } else { share.min(turn.attention_left()) })
+        Some(if self.are_few(turn) { Duration::ZERO } else { share.min(turn.attention_left()) })
     }
 
     /// A link waits until there is time for work of this length; whether it may.
