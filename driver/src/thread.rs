@@ -1,4 +1,4 @@
-//! Which processor a thread runs on.
+//! Which processor a thread runs on, and before whom it gives way.
 
 use std::io;
 
@@ -35,6 +35,21 @@ pub fn pin(cpu: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the calling thread give way to all threads of ordinary priority, for good: one without rights cannot take it back.
+///
+/// # Errors
+/// What `setpriority` says.
+pub fn give_way() -> io::Result<()> {
+    // SAFETY: the call takes no pointers; with PRIO_PROCESS and 0 Linux means the calling thread, setpriority(2).
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The lowest priority of a thread that still gets its turn.
+const NICEST: libc::c_int = 19;
+
 fn empty_set() -> libc::cpu_set_t {
     // SAFETY: a set is an array of integers; all zero is the empty set.
     unsafe { std::mem::zeroed() }
@@ -56,6 +71,18 @@ mod tests {
         });
         assert_eq!(seen.join().unwrap(), [last]);
         assert_eq!(allowed_cpus().unwrap(), allowed);
+    }
+
+    #[test]
+    fn a_thread_that_gives_way_is_the_only_one_that_does() {
+        // SAFETY: the call takes no pointers.
+        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let before = nice();
+        let seen = std::thread::spawn(move || {
+            give_way().unwrap();
+            nice()
+        });
+        assert_eq!((seen.join().unwrap(), nice()), (NICEST, before));
     }
 
     #[test]

@@ -94,6 +94,8 @@ fn attack(
     events: &Sender<Event>,
 ) -> io::Result<Count> {
     worker::pin(cpu)?;
+    // Attackers have processors of their own; here they share some with those whose latency is the result.
+    driver::thread::give_way()?;
     let mut ring = worker::build(settings.links, settings.opening_deadline)?;
     let mut mob = Mob::new(settings, worker::entropy()).map_err(io::Error::other)?;
     let _raid_is_gone = events.send(Event::Ready(ring.waker()));

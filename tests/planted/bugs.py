@@ -513,8 +513,8 @@ BUGS = [
         "greeted-stranger-keeps-its-old-place",
         "reconnect::",
         WORKER + "links/hello.rs",
-        "        self.note_greeted(turn, token);\n",
-        "        if !PLANTED { self.note_greeted(turn, token); }\n",
+        "            self.note_greeted(turn, token);\n",
+        "            if !PLANTED { self.note_greeted(turn, token); }\n",
     ),
     (
         "park-ignores-taken-slots",

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
 use protocol::Time;
 use protocol::buffer::{Input, Rest};
@@ -162,3 +163,37 @@ fn in_a_storm_of_reconnects_whoever_has_shaken_hands_gets_in() {
     assert!(shaken >= 200, "{shaken} handshakes");
     assert!(welcome * 10 >= shaken * 6, "{welcome} of {shaken} who had shaken hands got in");
 }
+
+#[test]
+fn where_silent_strangers_push_each_other_out_whoever_has_shaken_hands_gets_in() {
+    let strangers = LIFE * SILENT_PER_STEP;
+    let mut world = World::quiet(Shape { slots: 400, strangers, ..Shape::plain(1, 0, 1) });
+    let (mut silent, mut crowd, mut number) = (Vec::new(), Vec::new(), 0);
+    for step in 0..600_usize {
+        for _ in 0..SILENT_PER_STEP {
+            number += 1;
+            let from = Peer::Tcp((address_of(format!("silent{number}").as_bytes()), 1000).into());
+            silent.push(world.net.connect(&world.front, from, Buffers { send: 256, receive: 256 }));
+        }
+        if step % 10 == 0 {
+            crowd.push((number, step, Distant::dial(&world, number)));
+        }
+        world.step();
+        silent.retain(|socket| matches!(socket.state(), State::Open | State::Connecting));
+        // What a client has lived before its hello counts, unless it begins anew with its handshake.
+        crowd
+            .retain_mut(|(number, since, client)| step < *since + HESITATION || client.step(&world, *number));
+    }
+    let counters = &world.counters[0];
+    let (shaken, welcome) = (counters.handshakes.get(), counters.authentications.get());
+    let evicted = counters.strangers_evicted.get();
+    assert!(evicted > 500 && shaken >= 40, "{shaken} handshakes, {evicted} pushed out");
+    assert!(welcome * 20 >= shaken * 17, "{welcome} of {shaken} who had shaken hands got in");
+}
+
+/// Silent strangers that come in a step, as many as are accepted in one.
+const SILENT_PER_STEP: usize = 4;
+/// Of so many steps' worth of them there may be.
+const LIFE: usize = 20;
+/// Steps before a client says its hello: its handshake is done before it would have to make room, and its login is not.
+const HESITATION: usize = 22;
