@@ -35,20 +35,20 @@ pub fn pin(cpu: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the calling thread give way to all threads of ordinary priority, for good: one without rights cannot take it back.
+/// Makes the calling thread give way to all ordinary threads at once, also when it has a processor already; of two that do, each
+/// gets its turn (`SCHED_IDLE`, sched(7)).
 ///
 /// # Errors
-/// What `setpriority` says.
+/// What `pthread_setschedparam` says.
 pub fn give_way() -> io::Result<()> {
-    // SAFETY: the call takes no pointers; with PRIO_PROCESS and 0 Linux means the calling thread, setpriority(2).
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) } != 0 {
-        return Err(io::Error::last_os_error());
+    // SAFETY: the structure is a number, and in some C libraries more of them; all zero is what the policy asks for.
+    let none: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: a thread may name itself, and the parameters are initialised and only read.
+    match unsafe { libc::pthread_setschedparam(libc::pthread_self(), libc::SCHED_IDLE, &raw const none) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
-    Ok(())
 }
-
-/// The lowest priority of a thread that still gets its turn.
-const NICEST: libc::c_int = 19;
 
 fn empty_set() -> libc::cpu_set_t {
     // SAFETY: a set is an array of integers; all zero is the empty set.
@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn a_thread_that_gives_way_is_the_only_one_that_does() {
-        // SAFETY: the call takes no pointers.
-        let nice = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-        let before = nice();
+        // SAFETY: the call takes no pointers; 0 means the calling thread.
+        let policy = || unsafe { libc::sched_getscheduler(0) };
+        let before = policy();
         let seen = std::thread::spawn(move || {
             give_way().unwrap();
-            nice()
+            policy()
         });
-        assert_eq!((seen.join().unwrap(), nice()), (NICEST, before));
+        assert_eq!((seen.join().unwrap(), policy()), (libc::SCHED_IDLE, before));
     }
 
     #[test]

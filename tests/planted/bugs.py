@@ -98,8 +98,15 @@ BUGS = [
         "pauses-never-end",
         "rates::",
         WORKER + "links/timers.rs",
-        "        if link.paused_until != 0 {\n",
-        "        if link.paused_until != 0 && !PLANTED {\n",
+        "        if link.paused_until != 0 && link.reading != Reading::Resuming {\n",
+        "        if link.paused_until != 0 && link.reading != Reading::Resuming && !PLANTED {\n",
+    ),
+    (
+        "links-that-resume-are-forgotten",
+        "rates::",
+        WORKER + "links/police.rs",
+        "            if is_over(link, turn.now) {\n",
+        "            if is_over(link, turn.now) && !PLANTED {\n",
     ),
     (
         "pauses-do-not-stop-a-receive",

@@ -8,8 +8,9 @@ use protocol::limits::UNFINISHED_LEN_MAX;
 use super::{Auth, Config, Core, Listener};
 
 /// Bytes of state of one link in user space: link 272 and session 256, claim and maps 136, its places in the timers,
-/// the driver's table and the queues of its requests 48, and 40 in the list of those that are to end.
-pub const LINK_BYTES: u64 = 664 + 48 + 40;
+/// the driver's table and the queues of its requests 48, 40 in the list of those that are to end, and 16 in that of those
+/// that are read again after a pause.
+pub const LINK_BYTES: u64 = 664 + 48 + 40 + 16;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.

@@ -79,7 +79,10 @@ impl Parts {
 
     /// How long the driver may wait; `None` without a deadline, zero when work is left over from this turn.
     pub(super) fn time_left(&mut self) -> Option<Duration> {
-        let has_work = !self.turn.ops.is_empty() || self.door.has_work() || self.streams.has_work();
+        let has_work = !self.turn.ops.is_empty()
+            || self.door.has_work()
+            || self.links.has_work()
+            || self.streams.has_work();
         if has_work || !self.letters.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -93,6 +96,7 @@ impl Parts {
         self.announce_missed();
         self.links.flush(&mut self.turn);
         self.streams.flush(&mut self.turn);
+        self.links.resume_one(&mut self.turn);
         self.links.rearm_starved(&mut self.turn);
         self.streams.rearm_starved(&mut self.turn);
         let Self { links, slots, turn, .. } = self;

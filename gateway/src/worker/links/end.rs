@@ -156,7 +156,7 @@ impl Links {
         link.ending = Ending::Draining;
         turn.buffers.give(std::mem::take(&mut link.outgoing));
         let armed = match link.reading {
-            Reading::Idle | Reading::Starved | Reading::Demoting => None,
+            Reading::Idle | Reading::Starved | Reading::Resuming | Reading::Demoting => None,
             Reading::Poll => Some(Armed::Poll),
             Reading::Once | Reading::Multishot => Some(Armed::Receive),
         };

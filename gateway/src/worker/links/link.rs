@@ -95,6 +95,8 @@ pub(super) enum Reading {
     Idle,
     /// Nothing, because the pool of receive buffers was empty; armed again at the end of the turn.
     Starved,
+    /// Nothing, because its pause has just ended: it waits until it is its turn to be armed.
+    Resuming,
     /// A poll: the cheapest way to wait, for links that seldom speak.
     Poll,
     /// A receive of one chunk.
@@ -178,7 +180,7 @@ impl Link {
 
     /// Whether anything is armed on the socket.
     pub(super) fn is_armed(&self) -> bool {
-        self.sending || !matches!(self.reading, Reading::Idle | Reading::Starved)
+        self.sending || !matches!(self.reading, Reading::Idle | Reading::Starved | Reading::Resuming)
     }
 }
 

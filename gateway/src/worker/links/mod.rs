@@ -79,6 +79,8 @@ pub(super) struct Links {
     outgoing: Outgoing,
     /// Links whose receive found the pool empty.
     starved: Vec<Token>,
+    /// Links whose pause has ended, the one that waits longest first.
+    resuming: VecDeque<Token>,
     /// Links that are gone for everybody, and why, in the order in which that came about.
     marked: VecDeque<(Token, Cause)>,
     /// How many say their last frame.
@@ -103,6 +105,7 @@ impl Links {
             rests: Rests::new(settings),
             outgoing: Outgoing::default(),
             starved: Vec::new(),
+            resuming: VecDeque::new(),
             marked: VecDeque::new(),
             lingering: 0,
             paused: 0,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use driver::{Armed, Op, Token};
-use protocol::CloseCode;
 use protocol::wire::frame::Frame;
+use protocol::{CloseCode, Time};
 
 use super::Links;
 use super::cause::Cause;
@@ -164,6 +164,8 @@ impl Links {
             turn.counters.pauses.add(1);
         }
         link.paused_until = until;
+        // It is polled afterwards, until it is seen to speak a lot and no longer too much.
+        (link.recent, link.recent_since) = (0, to_tenths(turn.now));
         if link.reading == Reading::Multishot {
             link.reading = Reading::Demoting;
             turn.submit(Op::Cancel { token, armed: Armed::Receive });
@@ -172,15 +174,51 @@ impl Links {
         from_tenths(until).since(before)
     }
 
-    /// Reads a link again whose pause is over. The frame that led to it was heard a quarter of an interval ago at most, so that
-    /// its silence does not count for a long while.
-    pub(super) fn resume(&mut self, turn: &mut Turn, token: Token) {
-        let over = |link: &&mut Link| link.paused_until != 0 && from_tenths(link.paused_until) <= turn.now;
-        let Some(link) = self.table.living(token).filter(over) else { return };
-        link.paused_until = 0;
-        self.paused -= 1;
-        self.arm(turn, token);
+    /// Notes that the pause of a link is over, if it is. The frame that led to it was heard a quarter of an interval ago at most,
+    /// so that its silence does not count for a long while.
+    pub(super) fn end_pause(&mut self, turn: &Turn, token: Token) {
+        let Some(link) = self.table.living(token).filter(|link| is_over(link, turn.now)) else { return };
+        match link.reading {
+            Reading::Resuming => {}
+            Reading::Idle | Reading::Starved => {
+                link.reading = Reading::Resuming;
+                self.resuming.push_back(token);
+            }
+            // It is armed already, or will be once its receive is cancelled.
+            Reading::Poll | Reading::Once | Reading::Multishot | Reading::Demoting => self.unpause(token),
+        }
     }
+
+    /// Reads one link again whose pause is over. Pauses end together, as deadlines are rounded, and all these links have had time
+    /// to say more than they may: one per turn, so that what others say meanwhile stands behind one of them and not behind all.
+    pub(in crate::worker) fn resume_one(&mut self, turn: &mut Turn) {
+        while let Some(token) = self.resuming.pop_front() {
+            let is_resuming = |link: &&mut Link| link.reading == Reading::Resuming;
+            let Some(link) = self.table.living(token).filter(is_resuming) else { continue };
+            link.reading = Reading::Idle;
+            if is_over(link, turn.now) {
+                self.unpause(token);
+                return self.arm(turn, token);
+            }
+        }
+    }
+
+    /// Whether links wait to be read again.
+    pub(in crate::worker) fn has_work(&self) -> bool {
+        !self.resuming.is_empty()
+    }
+
+    fn unpause(&mut self, token: Token) {
+        if let Some(link) = self.table.living(token).filter(|link| link.paused_until != 0) {
+            link.paused_until = 0;
+            self.paused -= 1;
+        }
+    }
+}
+
+/// Whether the link was paused and need not be any longer.
+fn is_over(link: &Link, now: Time) -> bool {
+    link.paused_until != 0 && from_tenths(link.paused_until) <= now
 }
 
 /// The longest pause of a link.

@@ -12,6 +12,7 @@ mod kernel;
 mod leftovers;
 mod marking;
 mod parting;
+mod policing;
 mod reading;
 mod timing;
 mod unpinned;
@@ -295,6 +296,7 @@ impl Rig {
 
     fn flush(&mut self) {
         self.links.flush(&mut self.turn);
+        self.links.resume_one(&mut self.turn);
         self.links.rearm_starved(&mut self.turn);
     }
 

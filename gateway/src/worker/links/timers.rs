@@ -29,7 +29,7 @@ impl Links {
         if link.slow_since != 0 {
             deadline = deadline.min(from_tenths(link.slow_since) + turn.settings.outgoing_soft_time);
         }
-        if link.paused_until != 0 {
+        if link.paused_until != 0 && link.reading != Reading::Resuming {
             deadline = deadline.min(from_tenths(link.paused_until));
         }
         self.timers.arm(token.slot, deadline);
@@ -83,7 +83,7 @@ impl Links {
         if link.slow_since != 0 && now.since(slow_since) >= turn.settings.outgoing_soft_time {
             return self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
         }
-        self.resume(turn, token);
+        self.end_pause(turn, token);
         self.demote_if_quiet(turn, token);
         self.schedule(turn, token);
     }
