@@ -164,6 +164,9 @@ pub struct Abuse {
     /// hello-flood: whether the hellos were made for the gateway's key, or have a wrong tag.
     #[arg(long, value_enum, default_value_t = Tags::Valid)]
     pub tags: Tags,
+    /// hello-flood: how long an attacker waits for its answer at most. Default: until it has one.
+    #[arg(long, value_parser = parse_duration)]
+    pub patience: Option<Duration>,
     /// frame-flood and ping-flood: frames per second of each link.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub frames: u32,

@@ -61,11 +61,12 @@ struct World {
     now: Time,
 }
 
-const ALL: [Conduct; 8] = [
+const ALL: [Conduct; 9] = [
     Conduct::Silent,
     Conduct::Drip { interval: Duration::from_millis(50) },
-    Conduct::Replay { valid: true },
-    Conduct::Replay { valid: false },
+    Conduct::Replay { valid: true, patience: None },
+    Conduct::Replay { valid: false, patience: None },
+    Conduct::Replay { valid: true, patience: Some(Duration::from_millis(40)) },
     Conduct::Junk,
     Conduct::Churn,
     Conduct::Frames { per_second: 2000 },
@@ -239,7 +240,7 @@ fn in_a_storm_each_attempt_has_one_outcome_and_nobody_is_left() {
 #[test]
 fn in_a_storm_a_real_gateway_is_left_without_a_trace_too() {
     // The responder takes nothing else than hellos of its own kind.
-    let sane = |conduct: &Conduct| !matches!(conduct, Conduct::Junk | Conduct::Replay { valid: false });
+    let sane = |conduct: &Conduct| !matches!(conduct, Conduct::Junk | Conduct::Replay { valid: false, .. });
     for seed in seeds() {
         for conduct in ALL.into_iter().filter(sane) {
             let mut world = World::new(seed, conduct, Policy::Serve);
@@ -275,7 +276,7 @@ fn whoever_is_ended_at_once_is_refused_and_comes_again_from_all_addresses() {
 
 #[test]
 fn whoever_is_borne_for_a_while_is_accepted_and_its_life_is_measured_and_its_place_taken_again() {
-    for conduct in [ALL[0], ALL[1], ALL[3], ALL[4]] {
+    for conduct in [ALL[0], ALL[1], ALL[3], ALL[5]] {
         let mut world = World::new(4, conduct, Policy::Bear(300));
         world.attack(1500);
         let (count, _) = world.finish();
@@ -320,7 +321,7 @@ fn the_silent_say_nothing_and_the_slow_a_byte_of_a_hello_per_interval() {
 
 #[test]
 fn a_recorded_hello_is_the_same_each_time_and_answered_unless_its_tag_is_wrong() {
-    let mut world = World::new(7, Conduct::Replay { valid: true }, Policy::Serve);
+    let mut world = World::new(7, Conduct::Replay { valid: true, patience: None }, Policy::Serve);
     world.attack(1000);
     let (count, said) = world.finish();
     let whole: BTreeSet<&Vec<u8>> = said.iter().filter(|bytes| bytes.len() > 32).collect();
@@ -329,13 +330,28 @@ fn a_recorded_hello_is_the_same_each_time_and_answered_unless_its_tag_is_wrong()
     assert_eq!(count.closed, 0, "they go by themselves");
     let valid = whole.into_iter().next().unwrap().clone();
 
-    let mut world = World::new(7, Conduct::Replay { valid: false }, Policy::Bear(200));
+    let mut world = World::new(7, Conduct::Replay { valid: false, patience: None }, Policy::Bear(200));
     world.attack(1000);
     let (count, said) = world.finish();
     assert_eq!(count.served, 0, "{count:?}");
     let wrong = said.iter().find(|bytes| bytes.len() == valid.len()).unwrap();
     let differing: Vec<usize> = (0..valid.len()).filter(|&at| wrong[at] != valid[at]).collect();
     assert_eq!(differing, [16], "a bit of the tag, which stands behind the 16 fixed bytes");
+}
+
+#[test]
+fn whoever_has_no_patience_leaves_without_an_answer_and_comes_again() {
+    let patience = Some(Duration::from_millis(40));
+    let mut world = World::new(9, Conduct::Replay { valid: true, patience }, Policy::Bear(u32::MAX));
+    world.attack(1000);
+    let (count, said) = world.finish();
+    assert_eq!((count.served, count.closed, count.refused), (0, 0, 0), "{count:?}");
+    assert!((70..=101).contains(&count.accepted), "one every 10 ms: {count:?}");
+    let whole = said.iter().map(Vec::len).max().unwrap();
+    assert!(
+        said.iter().filter(|bytes| bytes.len() == whole).count() > 60,
+        "it had the time to say all of it"
+    );
 }
 
 #[test]

@@ -143,6 +143,14 @@ BUGS = [
         "        self.paused -= usize::from(std::mem::take(&mut link.paused_until) != 0);\n",
         "        if !PLANTED {\n            self.paused -= usize::from(std::mem::take(&mut link.paused_until) != 0);\n        }\n",
     ),
+    # Newcomers.
+    (
+        "whoever-leaves-the-line-is-served-nevertheless",
+        "flood::",
+        WORKER + "links/hello.rs",
+        "        if let Some(link) = self.table.living(token).filter(|link| link.reading == Reading::Idle) {\n",
+        "        if let Some(link) = self.table.living(token).filter(|link| link.reading == Reading::Idle && !PLANTED) {\n",
+    ),
     # Logins.
     (
         "logins-cost-nothing",

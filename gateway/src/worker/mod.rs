@@ -1,7 +1,7 @@
 //! A core's worker: everything one thread holds, and its turn.
 //!
 //! ```text
-//! wait → learn completions → bury → letters → look at links → bury → let time pass → bury → handshakes within budget → bury → flush once
+//! wait → learn completions → bury → letters → look at links → bury → let time pass → bury → handshakes within budget → bury → flush
 //! ```
 //!
 //! [`Worker`] is the thin shell over a [`Driver`]: completions come in as values, operations leave in a queue, and nothing
@@ -114,15 +114,14 @@ impl<D: Driver> Worker<D> {
         // Nothing is overdue that is already here, in the driver or in a letter.
         parts.expire(learned.until());
         parts.bury();
+        if parts.must_not_wait_for_newcomers() {
+            flush(driver, parts);
+            // What is broken is broken in the next wait too, which says so.
+            let _broken = driver.wait(0, Some(Duration::ZERO));
+        }
         parts.shake_hands();
         parts.bury();
-        parts.flush();
-        while let Some(op) = parts.turn.ops.pop_front() {
-            if let Err(Full(op)) = driver.submit(op) {
-                parts.turn.ops.push_front(op);
-                break;
-            }
-        }
+        flush(driver, parts);
         parts.publish(driver.counters());
         !parts.is_stopped()
     }
@@ -142,6 +141,17 @@ impl<D: Driver> Worker<D> {
     #[must_use]
     pub fn census(&self) -> Census {
         self.parts.census()
+    }
+}
+
+/// Whatever is ready leaves.
+fn flush<D: Driver>(driver: &mut D, parts: &mut Parts) {
+    parts.flush();
+    while let Some(op) = parts.turn.ops.pop_front() {
+        if let Err(Full(op)) = driver.submit(op) {
+            parts.turn.ops.push_front(op);
+            break;
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Turn {
     pub(super) small_change: Remainder,
     /// Whether anything of a user or a backend was heard in this turn: then newcomers get no more than their share.
     pub(super) is_busy: bool,
+    /// How long after the turn before this one began.
+    since_last: Duration,
     /// Until when more messages are expected: a crowd of newcomers gets no more than its share till then either.
     attentive_until: Time,
     random: Random,
@@ -73,6 +75,7 @@ impl Turn {
             level: Level::Calm,
             small_change: Remainder::default(),
             is_busy: false,
+            since_last: Duration::ZERO,
             attentive_until: Time::ZERO,
             now,
             wall: UnixMillis(0),
@@ -89,6 +92,7 @@ impl Turn {
 
     /// Another turn begins.
     pub(super) fn begin(&mut self, now: Time, wall: UnixMillis) {
+        self.since_last = now.since(self.now);
         (self.now, self.wall) = (now, wall);
         self.shares.refill(now);
         self.is_busy = false;
@@ -103,6 +107,17 @@ impl Turn {
     /// How long it is until no message is expected any more; zero if none is.
     pub(super) fn attention_left(&self) -> Duration {
         self.attentive_until.since(self.now)
+    }
+
+    /// How many newcomers are served in this turn at most. Where messages are expected it is one, and one more for each millisecond
+    /// since the last turn: one that comes meanwhile waits for one handshake, and where turns are long newcomers still have
+    /// their share.
+    pub(super) fn handshakes_max(&self) -> u32 {
+        let most = self.settings.handshakes_per_turn;
+        if self.attention_left().is_zero() {
+            return most;
+        }
+        u32::try_from(1 + self.since_last.as_millis()).unwrap_or(u32::MAX).min(most)
     }
 
     /// Quiet time after which a busy link waits with a poll again.
@@ -163,6 +178,19 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_messages_are_expected_there_is_a_handshake_per_millisecond_and_one_at_least() {
+        let mut turn = Turn::of(Settings { handshakes_per_turn: 4, ..Settings::small() });
+        let mut later = |micros| {
+            let now = turn.now + Duration::from_micros(micros);
+            turn.begin(now, turn.wall);
+            let most = turn.handshakes_max();
+            turn.heard_message();
+            most
+        };
+        assert_eq!([0, 100, 1100, 2900, 8000, 50_000].map(&mut later), [4, 1, 2, 3, 4, 4]);
+    }
 
     #[test]
     fn idle_times_are_halved_where_there_is_too_much_to_do() {

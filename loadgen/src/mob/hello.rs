@@ -12,7 +12,7 @@ const TAG_AT: usize = 16;
 pub(super) fn record(settings: &Settings, ephemeral: [u8; 32]) -> Result<Vec<u8>, String> {
     let mut hello = Vec::new();
     dial(settings, ephemeral, Time::ZERO, &mut hello)?;
-    if settings.conduct == (Conduct::Replay { valid: false }) {
+    if matches!(settings.conduct, Conduct::Replay { valid: false, .. }) {
         hello[TAG_AT] ^= 1;
     }
     Ok(hello)

@@ -48,6 +48,8 @@ pub struct Mob {
     /// Which place has a slot of the driver.
     by_slot: Vec<u32>,
     timers: Timers,
+    /// Who leaves without an answer, and when: all have the same patience. Those who have left earlier are among them.
+    impatient: VecDeque<(Time, Token)>,
     partials: Partials,
     /// Whose receive ended because the pool was empty.
     starved: Vec<u32>,
@@ -86,6 +88,7 @@ impl Mob {
             free: (0..links).collect(),
             by_slot: Vec::new(),
             timers,
+            impatient: VecDeque::new(),
             partials: Partials::new(PARTIAL_BYTES_MAX),
             starved: Vec::new(),
             ops: VecDeque::new(),
@@ -147,7 +150,10 @@ impl Mob {
             }
             _ => (None, None),
         };
-        let next = [attempt, end, self.timers.next()].into_iter().flatten().min();
+        let next = [attempt, end, self.timers.next(), self.impatient.front().map(|(end, _)| *end)]
+            .into_iter()
+            .flatten()
+            .min();
         next.map_or(REST_MAX, |next| next.since(now).min(REST_MAX))
     }
 

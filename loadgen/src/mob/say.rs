@@ -32,7 +32,11 @@ impl Mob {
                 self.give_batch(batch);
                 return self.drip(index, now);
             }
-            Conduct::Replay { .. } => batch.bytes.extend_from_slice(&self.hello),
+            Conduct::Replay { patience, .. } => {
+                batch.bytes.extend_from_slice(&self.hello);
+                let token = self.abusers[index as usize].token;
+                self.impatient.extend(patience.map(|patience| (now + patience, token)));
+            }
             Conduct::Junk => self.junk(&mut batch.bytes),
             Conduct::Frames { .. } | Conduct::Pings { .. } => {
                 let ephemeral = (self.entropy)();
@@ -74,6 +78,12 @@ impl Mob {
 
     /// Lets time pass for everybody whose time has come.
     pub(super) fn pass(&mut self, now: Time) {
+        while let Some(&(_, token)) = self.impatient.front().filter(|(end, _)| *end <= now) {
+            self.impatient.pop_front();
+            if let Some(index) = self.find(token) {
+                self.leave(index, now);
+            }
+        }
         let Some(now_ms) = self.timers.begin(now) else { return };
         for index in 0..self.settings.links {
             if self.timers.is_due(index, now_ms) {

@@ -46,6 +46,8 @@ pub enum Conduct {
     Replay {
         /// The hello was made for the gateway's key. If not, its tag is wrong.
         valid: bool,
+        /// How long it waits at most; `None` for as long as it takes.
+        patience: Option<Duration>,
     },
     /// Sends random bytes, between 1 and [`JUNK_LEN_MAX`] of them.
     Junk,

@@ -79,6 +79,29 @@ fn a_crowd_waits_outside_and_all_of_it_is_served_in_the_end() {
     assert_eq!((counters.handshakes.get(), counters.clear_replies_busy.get()), (3 * STRANGERS as u64, 0));
 }
 
+#[test]
+fn whoever_says_a_hello_and_leaves_costs_no_curve_work_while_others_wait() {
+    const MANY: usize = 64;
+    let served = |stay: bool| {
+        let mut world = World::quiet(Shape {
+            exempt: true,
+            strangers: MANY,
+            slots: 2 * MANY as u32,
+            ..Shape::plain(1, 0, 1)
+        });
+        let mut flood: Vec<Hostile> = (0..MANY).map(|_| hostile(&world)).collect();
+        for _ in 0..100 {
+            say_hello(&mut world, &mut flood);
+            flood.retain(|(_, said)| stay || *said < hello().len());
+        }
+        assert_eq!(world.workers[0].census().hailed, 0);
+        world.counters[0].handshakes.get()
+    };
+    let [patient, hasty] = [true, false].map(served);
+    assert_eq!(patient, MANY as u64);
+    assert!(hasty < patient * 3 / 4, "{hasty} of {patient}");
+}
+
 /// Somebody who wants to be no more than a burden, and how much it has said of its hello.
 type Hostile = (Socket, usize);
 
@@ -109,6 +132,11 @@ fn strangers_that_dawdle_push_each_other_out_and_hold_no_more_than_they_may() {
             client.dawdles = true;
             crowd.push(client);
         }
+        world.step();
+        crowd.retain_mut(|client| client.step(&world, 0));
+    }
+    // Whoever was pushed out in the last of these steps hears of it later.
+    for _ in 0..400 {
         world.step();
         crowd.retain_mut(|client| client.step(&world, 0));
     }

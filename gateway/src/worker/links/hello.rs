@@ -9,6 +9,7 @@ use protocol::link::ServerLink;
 
 use super::Links;
 use super::cause::Cause;
+use super::link::Reading;
 use crate::admission::ladder::Level;
 use crate::admission::share::handshake_cost;
 use crate::counters::guard::Guard;
@@ -59,6 +60,17 @@ impl Links {
         } else if !suite.is_some_and(|suite| self.wait_in_line(turn, token, handshake_cost(suite))) {
             self.count_refused(turn, token, Guard::Waiting);
             self.turn_away(turn, token, acceptors);
+        } else if self.line.len() > turn.settings.handshakes_per_turn as usize {
+            self.watch_in_line(turn, token);
+        }
+    }
+
+    /// Notices when somebody leaves the line: whoever has sent a recorded hello and gone must not cost curve work. Nobody says
+    /// anything there, so that a poll tells of nothing else.
+    fn watch_in_line(&mut self, turn: &mut Turn, token: Token) {
+        if let Some(link) = self.table.living(token).filter(|link| link.reading == Reading::Idle) {
+            link.reading = Reading::Poll;
+            turn.submit(Op::Poll { token });
         }
     }
 
@@ -131,6 +143,12 @@ impl Links {
     /// How many wait for curve work who came by a listener.
     pub(in crate::worker) fn waiting_at(&self, listener: usize) -> usize {
         self.line.len_at(listener)
+    }
+
+    /// Whether somebody is served next.
+    pub(in crate::worker) fn has_line(&self, turn: &Turn) -> bool {
+        self.line.listeners().any(|listener| turn.shares.is_left(listener))
+            || (self.line.len() > 0 && self.may_exceed_share(turn))
     }
 
     /// Whether there is nothing else to do: nothing was heard in this turn, and no message is expected soon. One that comes in

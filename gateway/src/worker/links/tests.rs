@@ -283,7 +283,7 @@ impl Rig {
     }
 
     fn shake_hands(&mut self) {
-        let mut budget = self.turn.settings.handshakes_per_turn;
+        let mut budget = self.turn.handshakes_max();
         while let Some(token) = self.links.next_in_line(&mut self.turn, &mut budget) {
             if self.links.is_heard_out(token) {
                 self.finish_handshake(token);
@@ -390,6 +390,11 @@ impl Rig {
     fn ops(&mut self) -> Vec<String> {
         self.absorb();
         std::mem::take(&mut self.kernel.trace)
+    }
+
+    /// How many sends were submitted since they were last asked for.
+    fn greeted(&mut self) -> usize {
+        self.ops().iter().filter(|op| op.starts_with("send")).count()
     }
 
     fn absorb(&mut self) {

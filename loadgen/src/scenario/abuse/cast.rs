@@ -118,7 +118,9 @@ pub(super) fn conduct(options: &Abuse) -> Conduct {
     match options.kind {
         AbuseKind::HalfOpen => Conduct::Silent,
         AbuseKind::Slowloris => Conduct::Drip { interval: options.interval },
-        AbuseKind::HelloFlood => Conduct::Replay { valid: options.tags == Tags::Valid },
+        AbuseKind::HelloFlood => {
+            Conduct::Replay { valid: options.tags == Tags::Valid, patience: options.patience }
+        }
         AbuseKind::Junk => Conduct::Junk,
         AbuseKind::ConnectChurn => Conduct::Churn,
         AbuseKind::FrameFlood => Conduct::Frames { per_second: options.frames },
@@ -201,7 +203,12 @@ mod tests {
         }
         assert_eq!(seen.len(), 7);
         let invalid = options("hello-flood --tags invalid");
-        assert_eq!(conduct(&invalid), Conduct::Replay { valid: false });
+        assert_eq!(conduct(&invalid), Conduct::Replay { valid: false, patience: None });
+        let hasty = Some(Duration::from_millis(60));
+        assert_eq!(
+            conduct(&options("hello-flood --patience 60ms")),
+            Conduct::Replay { valid: true, patience: hasty }
+        );
         assert!(asked(&invalid).kind.contains("invalid"));
     }
 

@@ -183,8 +183,40 @@ fn so_many_handshakes_are_made_in_a_turn_and_the_others_wait() {
     assert_eq!(rig.ops(), ["send 0", "receive 0", "send 1", "receive 1"], "those that wait longest");
     assert!(rig.has_work() && rig.numbers()[2] == 1);
     rig.shake_hands();
-    assert_eq!((rig.ops(), rig.has_work()), (vec!["send 2".into(), "receive 2".into()], false));
+    assert_eq!((rig.ops(), rig.has_work()), (vec!["send 2".into()], false), "a poll is armed already");
     assert_eq!(rig.counted(), ["handshakes +3"]);
+}
+
+#[test]
+fn whoever_leaves_the_line_costs_no_curve_work() {
+    let mut rig = Rig::new(Settings { handshakes_per_turn: 1, ..settings() });
+    let mut hailed = |slot| {
+        rig.settle();
+        rig.hailed(slot);
+        rig.ops()
+    };
+    let polls = [0, 1, 2].map(&mut hailed);
+    assert_eq!(polls[0], ["receive 0"], "it is served in this turn");
+    assert_eq!(polls[1..], [["receive 1", "poll 1"], ["receive 2", "poll 2"]], "they have to wait");
+    rig.settle();
+    rig.readable(at(1));
+    rig.ended(at(1), End::Eof);
+    rig.bury();
+    rig.closed(at(1));
+    (0..3).for_each(|_| rig.shake_hands());
+    assert_eq!(rig.counted(), ["handshakes +2", "links_closed", "links_lost"]);
+}
+
+#[test]
+fn whoever_says_more_in_the_line_is_sent_away() {
+    let mut rig = Rig::new(Settings { handshakes_per_turn: 1, ..settings() });
+    let tokens = [rig.hailed(0), rig.hailed(1)];
+    rig.settle();
+    rig.arrive(tokens[1], b"more");
+    rig.bury();
+    assert_eq!(rig.counted(), ["errors early"]);
+    (0..2).for_each(|_| rig.shake_hands());
+    assert_eq!(rig.counted(), ["handshakes"]);
 }
 
 #[test]
@@ -199,7 +231,7 @@ fn hellos_of_links_that_died_use_up_no_budget() {
     rig.closed(at(0));
     rig.settle();
     rig.shake_hands();
-    assert_eq!(rig.ops(), ["send 2", "receive 2"], "one has gone, one is going");
+    assert_eq!(rig.ops(), ["send 2"], "one has gone, one is going");
 }
 
 #[test]
@@ -377,14 +409,14 @@ fn while_others_are_served_newcomers_have_their_share_and_else_a_whole_turn() {
     let mut shaken = |is_busy: bool| {
         rig.turn.is_busy = is_busy;
         rig.shake_hands();
-        rig.ops().len() / 2
+        rig.greeted()
     };
     assert_eq!([true, true, false, true].map(&mut shaken), [2, 0, 3, 0]);
     rig.turn.now = rig.turn.now + millis(18);
     rig.turn.shares.refill(rig.turn.now);
     rig.turn.is_busy = true;
     rig.shake_hands();
-    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (2, 1), "180 µs have been saved up");
+    assert_eq!((rig.greeted(), rig.numbers()[2]), (2, 1), "180 µs have been saved up");
     assert_eq!(rig.turn.counters.handshakes_over_share.get(), 4);
     rig.turn.is_busy = false;
     rig.shake_hands();
@@ -420,17 +452,19 @@ fn where_messages_are_expected_a_crowd_waits_for_its_share_and_a_few_do_not() {
     rig.turn.now = rig.turn.now + millis(1);
     assert_eq!(rig.links.time_left(&rig.turn), Some(Duration::ZERO));
     rig.shake_hands();
-    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (3, 5));
+    assert_eq!((rig.greeted(), rig.numbers()[2]), (3, 5));
     rig.turn.heard_message();
     rig.shake_hands();
-    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (0, 5), "still a crowd");
+    assert_eq!((rig.greeted(), rig.numbers()[2]), (0, 5), "still a crowd");
     rig.turn.now = rig.turn.now + millis(50);
     rig.shake_hands();
-    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (3, 2));
+    assert_eq!((rig.greeted(), rig.numbers()[2]), (3, 2));
     rig.turn.heard_message();
     assert_eq!(rig.links.time_left(&rig.turn), Some(Duration::ZERO), "a few");
-    rig.shake_hands();
-    assert_eq!((rig.ops().len() / 2, rig.numbers()[2]), (2, 0));
+    for left in [1, 0] {
+        rig.shake_hands();
+        assert_eq!((rig.greeted(), rig.numbers()[2]), (1, left), "one in each turn");
+    }
     assert_eq!(rig.links.time_left(&rig.turn), None);
 }
 
