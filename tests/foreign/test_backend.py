@@ -161,7 +161,9 @@ def statuses_and_refusals_reach_the_client_as_they_are(stage):
 @test
 def the_backend_is_told_of_links_and_of_what_was_proved(stage):
     device_key = secrets.token_bytes(32)
+    before = time.time() * 1000
     one = stage.login(suite=wire.IK, keys={"device_key": device_key})
+    epochs = [(int(before) - 1) << 12]
     for suite in (wire.IK, wire.TICKET):
         end = one
         if suite == wire.TICKET:
@@ -173,11 +175,14 @@ def the_backend_is_told_of_links_and_of_what_was_proved(stage):
         expect("how", (opened.suite, opened.origin_suite) == (suite, wire.IK))
         expect("the proved key", opened.peer_key == wire.public_of(device_key))
         expect("where from", (opened.address, opened.port) == (bytes([127, 0, 0, 1]), end.sock.getsockname()[1]))
-        expect("not served yet", opened.link_epoch == 0 and opened.realm == "")
+        expect("not served yet", opened.realm == "")
+        expect("a later link of the device", epochs[-1] < opened.link_epoch <= (int(time.time() * 1000) + 1) << 12)
+        epochs.append(opened.link_epoch)
         expect("the same link", opened.link == stage.link_id(end))
         stage.a_stream().send(stream.Frame(kick=stream.Kick(link=opened.link, code=99)))
         closed = stage.wait("LinkClosed", "link_closed", lambda closed: closed.session == session)
         expect("the code", (closed.link, closed.user, closed.code) == (opened.link, one.user, 99))
+        expect("the same link's", closed.link_epoch == opened.link_epoch)
         end.sock.close()
     for code in (CODES["normal"], CODES["moving"], 99):
         end = stage.login()

@@ -26,7 +26,6 @@ use super::revocations::{Revocations, Revoked};
 use super::throttles::Throttles;
 use super::tombstones::Tombstones;
 use crate::collections::hash::ByIdentity;
-use crate::collections::slab::next_generation;
 use crate::collections::{HashKey, Identity};
 use crate::config::{Beyond, DevicePolicy};
 use crate::counters::guard::{Guard, Guards};
@@ -66,6 +65,8 @@ pub struct Claimed {
     pub pace: Pace,
     /// Hundredths of its rates that hold for the user.
     pub percent: u8,
+    /// Larger than that of every earlier link of the user; 0 for a link that has to go.
+    pub epoch: u64,
     /// Whether it would have been refused as one device too many, were that not on trial.
     pub is_one_too_many: bool,
 }
@@ -104,8 +105,8 @@ pub struct Claims {
     /// Claims that were released: a stack through `next`.
     free: u32,
     len: usize,
-    /// Counts the claims, to tell which of two came first.
-    epoch: u32,
+    /// The largest that was given to a link.
+    epoch: u64,
     tombstones: Tombstones,
     /// Of users.
     revocations: Revocations,
@@ -122,7 +123,8 @@ struct Held {
     link: LinkId,
     login: u64,
     login_time: UnixMillis,
-    epoch: u32,
+    /// Of its link: tells which of two claims came first.
+    epoch: u64,
     /// The next claim of the same user, or of the stack of free ones.
     next: u32,
     class: DeviceClass,
@@ -187,8 +189,10 @@ impl Claims {
         }
     }
 
-    /// Decides on a claim. Claiming again with the same link changes nothing but the login.
-    pub fn claim(&mut self, claim: &Claim, now: Time) -> Claimed {
+    /// Decides on a claim, at this moment and time of day. Claiming again with the same link changes nothing but the login.
+    pub fn claim(&mut self, claim: &Claim, now: Time, wall: UnixMillis) -> Claimed {
+        // So many links a millisecond, or a clock that was set back, and the number only counts; after a restart it is larger.
+        self.epoch = self.epoch.max((wall.0 << EPOCHS_PER_MILLI_BITS).saturating_sub(1));
         let pace = if claim.is_login { self.churn.login(claim.user, now) } else { Pace::Fine };
         // Before anything is replaced: a user's devices are not pushed out by somebody in a hurry.
         let outcome = match pace {
@@ -201,7 +205,9 @@ impl Claims {
         }
         let outcome = if tried { Outcome::Granted } else { outcome };
         let percent = self.throttles.of(claim.user, now);
-        Claimed { link: claim.link, outcome, pace, percent, is_one_too_many: tried }
+        let held = self.find(claim.user, claim.device).map(|index| &self.claims[index as usize]);
+        let epoch = held.filter(|held| held.link == claim.link).map_or(0, |held| held.epoch);
+        Claimed { link: claim.link, outcome, pace, percent, epoch, is_one_too_many: tried }
     }
 
     fn decide(&mut self, claim: &Claim, now: Time) -> Outcome {
@@ -400,12 +406,12 @@ impl Claims {
             let loser = self.name_of(claim.user, held.device, held.login);
             self.tombstones.insert(loser, now);
         }
-        self.epoch = next_generation(self.epoch);
+        self.epoch += 1;
         self.claims[index as usize] = Held::new(claim, self.epoch, held.next);
     }
 
     fn add(&mut self, claim: &Claim) {
-        self.epoch = next_generation(self.epoch);
+        self.epoch += 1;
         let index = match self.free {
             NOBODY => self.claims.len() as u32,
             free => free,
@@ -441,7 +447,7 @@ impl Claims {
 }
 
 impl Held {
-    fn new(claim: &Claim, epoch: u32, next: u32) -> Self {
+    fn new(claim: &Claim, epoch: u64, next: u32) -> Self {
         let Claim { device, link, login, login_time, class, .. } = *claim;
         Self { device, link, login, login_time, epoch, next, class }
     }
@@ -454,6 +460,9 @@ enum Room {
     Of(u32),
     None,
 }
+
+/// A millisecond has two to the power of this many epochs.
+const EPOCHS_PER_MILLI_BITS: u32 = 12;
 
 /// No claim.
 const NOBODY: u32 = u32::MAX;

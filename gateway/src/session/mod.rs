@@ -21,6 +21,8 @@ pub struct Session {
     token_expiry: UnixMillis,
     grant: Grant,
     proof: u64,
+    /// Zero until its link is the device's.
+    link_epoch: u64,
     /// Until its tickets are made.
     tickets: Option<Box<TicketRule>>,
     requests_in_flight: u32,
@@ -105,6 +107,7 @@ impl Session {
             secret: [0; SECRET_LEN],
             login: login.proof.time,
             proof: login.proof.login,
+            link_epoch: 0,
             tickets: login.proof.tickets.map(Box::new),
             token_expiry: login.proof.expiry.unwrap_or_default(),
             grant: login.grant,
@@ -156,6 +159,18 @@ impl Session {
     #[must_use]
     pub const fn proof(&self) -> u64 {
         self.proof
+    }
+
+    /// Which link of its user it has: larger than those of all before, also of earlier starts of this gateway. Zero until its
+    /// user's owner has answered.
+    #[must_use]
+    pub const fn link_epoch(&self) -> u64 {
+        self.link_epoch
+    }
+
+    /// Its link is the device's from now on.
+    pub const fn number(&mut self, epoch: u64) {
+        self.link_epoch = epoch;
     }
 
     /// What its tickets are to be like, if it is to have any. Once: they are made when it begins.

@@ -52,6 +52,8 @@ pub enum ToBackend<'b> {
     LinkOpened(LinkOpened<'b>),
     /// A user has gone.
     LinkClosed(LinkClosed<'b>),
+    /// All links which were open when the stream opened have been told.
+    Announced,
     /// A session lost its link: the body of a `LinkDetached`, to be decoded with [`Rare::decode`].
     LinkDetached(&'b [u8]),
     /// Is this token good?
@@ -150,6 +152,7 @@ impl BackendStream {
             StreamFrame::Report(report) => ToBackend::Report(report),
             StreamFrame::LinkOpened(opened) => ToBackend::LinkOpened(opened),
             StreamFrame::LinkClosed(closed) => ToBackend::LinkClosed(closed),
+            StreamFrame::Rare(Rare::Announced, _) => ToBackend::Announced,
             StreamFrame::Rare(Rare::LinkDetached, inner) => ToBackend::LinkDetached(inner),
             StreamFrame::Authenticate(ask) => ToBackend::Authenticate(ask),
             StreamFrame::Close(close) => ToBackend::Close(close),

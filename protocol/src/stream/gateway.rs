@@ -256,6 +256,11 @@ impl GatewayStream {
         self.end.control(&StreamFrame::LinkClosed(*closed));
     }
 
+    /// Says that all links which were open when the stream opened have been told (SPEC 11.7).
+    pub fn announced(&mut self) {
+        self.end.control(&StreamFrame::Rare(Rare::Announced, &[]));
+    }
+
     /// Says that a session lost its link.
     pub fn link_detached(&mut self, detached: &proto::LinkDetached) {
         let inner = prost::Message::encode_to_vec(detached);

@@ -123,8 +123,11 @@ impl Online {
                 let ended = self.lock().remove(&gateway.id());
                 drop(ended);
             }
-            Event::LinkDetached(_) | Event::Report(_) | Event::KickUnknown(_) | Event::SanctionUnknown(_) => {
-            }
+            Event::Announced
+            | Event::LinkDetached(_)
+            | Event::Report(_)
+            | Event::KickUnknown(_)
+            | Event::SanctionUnknown(_) => {}
         }
     }
 

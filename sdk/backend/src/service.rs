@@ -340,6 +340,9 @@ pub enum Event<'b> {
     Opened,
     /// A user has come. Only on routes with presence.
     LinkOpened(LinkOpened<'b>),
+    /// Every user who was there before the stream opened has been told of: whoever an earlier stream of this gateway told of and
+    /// this one did not has gone in between.
+    Announced,
     /// A user has gone.
     LinkClosed(LinkClosed<'b>),
     /// A session waits for a new link.

@@ -20,7 +20,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
 use protocol::stream::{BackendStream, Blocked, Ephemeral, ToBackend};
-use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{About, Authenticate, Flawed, Rare, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -235,10 +234,8 @@ impl<'s> Shell<'s> {
                 ToBackend::Report(report) => self.reported(report),
                 ToBackend::LinkOpened(opened) => self.tell(Event::LinkOpened(opened)),
                 ToBackend::LinkClosed(closed) => self.tell(Event::LinkClosed(closed)),
-                ToBackend::LinkDetached(inner) => {
-                    let detached: proto::LinkDetached = Rare::decode(inner)?;
-                    self.tell(Event::LinkDetached(&detached));
-                }
+                ToBackend::Announced => self.tell(Event::Announced),
+                ToBackend::LinkDetached(inner) => self.tell(Event::LinkDetached(&Rare::decode(inner)?)),
                 ToBackend::Close(close) => ended = Some(Ended::ByGateway(close.code)),
                 ToBackend::Flawed(flawed) => self.flawed(&flawed),
                 ToBackend::Credited | ToBackend::Alive | ToBackend::Draining | ToBackend::Skipped => {}

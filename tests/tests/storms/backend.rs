@@ -37,6 +37,8 @@ pub(crate) struct Desk {
     pub(crate) born: u64,
     /// Links of the latest requests and their users, for pushes. Some of them are gone.
     pub(crate) known: Vec<(u64, Vec<u8>)>,
+    /// Which link has which number of its user.
+    pub(crate) epochs: BTreeMap<(Vec<u8>, u64), u64>,
     /// No credit is given back before.
     pub(crate) stingy_until: Time,
     /// Nothing is answered before: requests run into their deadlines, and the gateway leaves this endpoint out.
@@ -144,6 +146,7 @@ impl BackendActor {
             ledger,
             born: 0,
             known: Vec::new(),
+            epochs: BTreeMap::new(),
             stingy_until: Time::ZERO,
             mute_until: Time::ZERO,
             sips: None,
@@ -177,6 +180,11 @@ impl BackendActor {
     /// Links it has been told of, and their users.
     pub(crate) fn present(&self) -> BTreeMap<u64, Vec<u8>> {
         self.streams.iter().flat_map(|stream| stream.present().clone()).collect()
+    }
+
+    /// How many were announced when all that were there before were, on all of its streams.
+    pub(crate) fn announced(&self) -> Option<usize> {
+        self.streams.iter().map(|stream| stream.announced()).sum()
     }
 
     /// Dies, and does not come back before it [returns](Self::come_back).

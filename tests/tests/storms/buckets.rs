@@ -29,8 +29,8 @@ const PAUSE: u64 = 300;
 
 #[test]
 fn a_crowd_of_users_behind_one_address_gets_in_after_a_restart() {
-    // Two backends, as one could not read what it is told of so many links.
-    let mut world = world(Shape::plain(1, 0, 2));
+    // Two workers with two streams each: a single one could not carry what there is to tell of so many links.
+    let mut world = world(Shape::plain(2, 0, 2));
     let mut away: Vec<(u64, u64)> = (0..CROWD).map(|number| (number % PAUSE, number)).collect();
     let mut trying: Vec<(u64, Distant)> = Vec::new();
     let mut is_in = 0;

@@ -29,8 +29,10 @@ pub(crate) struct Carried {
     unread: Vec<u8>,
     /// Links the gateway has announced on this stream, and their users.
     present: BTreeMap<u64, Vec<u8>>,
-    /// Their users and devices.
-    devices: BTreeMap<u64, (Vec<u8>, Vec<u8>)>,
+    /// Their users and devices, and which link of the user each is.
+    devices: BTreeMap<u64, (Vec<u8>, Vec<u8>, u64)>,
+    /// How many links it knew of when it had been told of all that were there before.
+    announced: Option<usize>,
     /// It reads nothing before.
     deaf_until: Time,
     /// It has written nonsense, and writes nothing more.
@@ -69,6 +71,7 @@ impl Carried {
             unread: Vec::new(),
             present: BTreeMap::new(),
             devices: BTreeMap::new(),
+            announced: None,
             deaf_until: Time::ZERO,
             is_mad: false,
             asked: VecDeque::new(),
@@ -83,6 +86,11 @@ impl Carried {
     /// Links that are announced.
     pub(crate) fn present(&self) -> &BTreeMap<u64, Vec<u8>> {
         &self.present
+    }
+
+    /// How many were announced when all that were there before were; `None` as long as not all are.
+    pub(crate) const fn announced(&self) -> Option<usize> {
+        self.announced
     }
 
     /// Whether less than half of the first grant is out: so much may be gathered before it is given back.
@@ -287,7 +295,11 @@ impl Carried {
                     );
                     assert_eq!(opened.port, u32::from(PORT));
                     assert!(desk.roaming || DEVICES.iter().any(|device| device.as_bytes() == opened.device));
-                    let device = (opened.user.to_vec(), opened.device.to_vec());
+                    let known =
+                        desk.epochs.entry((opened.user.to_vec(), opened.link_epoch)).or_insert(opened.link);
+                    assert_eq!(*known, opened.link, "each link of a user has a number of its own");
+                    assert!(opened.link_epoch >= wall(Time::ZERO).0 << 12, "{}", opened.link_epoch);
+                    let device = (opened.user.to_vec(), opened.device.to_vec(), opened.link_epoch);
                     self.devices.insert(opened.link, device);
                     desk.classes.insert(opened.class);
                     let suite = u8::try_from(opened.suite).ok().and_then(Suite::from_byte);
@@ -296,13 +308,17 @@ impl Carried {
                 Ok(Some(ToBackend::LinkClosed(closed))) => {
                     let user = self.present.remove(&closed.link).expect("only what was opened closes");
                     assert_eq!(user, closed.user, "a link has one user");
-                    let device = self.devices.remove(&closed.link).map(|(_, device)| device);
-                    assert_eq!(device.as_deref(), Some(closed.device), "and one device");
+                    let known = self.devices.remove(&closed.link).map(|(_, device, epoch)| (device, epoch));
+                    assert_eq!(known, Some((closed.device.to_vec(), closed.link_epoch)), "and one device");
                     if closed.code != 0 {
                         let known = CloseCode::from_number(closed.code).is_some();
                         assert!(known, "close code {}", closed.code);
                         totals.ends.insert(closed.code);
                     }
+                }
+                Ok(Some(ToBackend::Announced)) => {
+                    let before = self.announced.replace(self.present.len());
+                    assert_eq!(before, None, "all have been announced once");
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,

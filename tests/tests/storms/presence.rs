@@ -36,6 +36,7 @@ fn a_backend_that_comes_back_hears_of_each_link_of_its_users_and_the_other_one_o
     world.backends[0].come_back();
     first.remove(&link);
     world.until("the links are announced again", |world| known(world)[0] == first.len());
+    world.until("and that these are all", |world| world.backends[0].announced() == Some(first.len()));
     (0..200).for_each(|_| world.step());
     assert_eq!([0, 1].map(|backend| world.backends[backend].present()), [first, second]);
 

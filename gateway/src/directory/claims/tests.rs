@@ -29,6 +29,9 @@ fn at(seconds: u64) -> Time {
     Time::ZERO + Duration::from_secs(seconds)
 }
 
+/// The time of day.
+const TODAY: UnixMillis = UnixMillis(1_790_000_000_000);
+
 /// A login of its own for each slot, at a time of its own.
 fn claim(user: &str, device: &str, slot: u32) -> Claim {
     Claim {
@@ -61,22 +64,22 @@ fn whoever_logs_in_too_often_replaces_nobody_and_a_renewal_is_no_login() {
     };
     let mut claims = Claims::new(key(), &few);
     let phone = claim("alice", "phone", 1);
-    claims.claim(&phone, at(0));
+    claims.claim(&phone, at(0), TODAY);
     let outcomes: Vec<_> = (2..40)
-        .map(|slot| claims.claim(&claim("alice", &format!("made up {slot}"), slot), at(1)))
+        .map(|slot| claims.claim(&claim("alice", &format!("made up {slot}"), slot), at(1), TODAY))
         .map(|claimed| (claimed.outcome == Outcome::TooOften, claimed.pace))
         .collect();
     assert_eq!(outcomes[..2], [(false, Pace::Fine); 2]);
     assert_eq!((outcomes[2], outcomes[37]), ((true, Pace::Fast), (true, Pace::Flood)));
     assert_eq!(links(&claims, "alice", None).len(), 2);
-    assert!(matches!(claims.claim(&claim("bob", "phone", 50), at(1)).outcome, Outcome::Granted));
+    assert!(matches!(claims.claim(&claim("bob", "phone", 50), at(1), TODAY).outcome, Outcome::Granted));
 
     let held = claim("alice", "made up 3", 3);
     let renewed = Claim { is_login: false, ..held };
-    assert_eq!(claims.claim(&renewed, at(1)).outcome, Outcome::Granted);
+    assert_eq!(claims.claim(&renewed, at(1), TODAY).outcome, Outcome::Granted);
     let tried =
         Claim { on_trial: Guards::NONE.with(Guard::LoginsPerUser), ..claim("alice", "made up 41", 41) };
-    let claimed = claims.claim(&tried, at(1));
+    let claimed = claims.claim(&tried, at(1), TODAY);
     assert!(matches!(claimed.outcome, Outcome::Replaced { .. }) && claimed.pace == Pace::Flood);
 }
 
@@ -96,7 +99,7 @@ fn of(class: DeviceClass, device: &str, slot: u32) -> Claim {
 fn each_class_of_devices_has_its_policy_and_all_together_have_one() {
     use DeviceClass::{Desktop, Other, Phone, Web};
     let mut claims = with_policies(Beyond::Refuse, true);
-    let mut outcome = |claim: &Claim| claims.claim(claim, at(0)).outcome;
+    let mut outcome = |claim: &Claim| claims.claim(claim, at(0), TODAY).outcome;
     assert_eq!(outcome(&of(Phone, "old phone", 1)), Outcome::Granted);
     assert_eq!(outcome(&of(Desktop, "office", 2)), Outcome::Granted);
     let replaced = |slot| Outcome::Replaced { loser: LinkId::new(0, slot, 1), same_login: false };
@@ -118,7 +121,7 @@ fn a_policy_on_trial_lets_one_more_in_and_says_so() {
     let on_trial = Guards::NONE.with(Guard::Devices);
     let claimed = [1, 2].map(|slot| {
         let claim = Claim { on_trial, ..of(DeviceClass::Desktop, &format!("desk {slot}"), slot) };
-        let claimed = claims.claim(&claim, at(0));
+        let claimed = claims.claim(&claim, at(0), TODAY);
         (claimed.outcome, claimed.is_one_too_many)
     });
     assert_eq!(claimed, [(Outcome::Granted, false), (Outcome::Granted, true)]);
@@ -131,16 +134,16 @@ fn devices_of_one_login_push_out_each_other_before_those_of_others() {
     let made_up = |slot| Claim { login: 1_001, ..claim("alice", &format!("made up {slot}"), slot) };
     let mut claims = with_policies(Beyond::Replace, true);
     for (device, slot) in [("phone", 1), ("tablet", 2)] {
-        claims.claim(&claim("alice", device, slot), at(0));
+        claims.claim(&claim("alice", device, slot), at(0), TODAY);
     }
     for slot in 10..30 {
-        claims.claim(&made_up(slot), at(1));
+        claims.claim(&made_up(slot), at(1), TODAY);
     }
     assert_eq!(links(&claims, "alice", None), [1, 2, 29]);
     // Where all have the same login, or its name says nothing, the first one goes.
     let mut claims = with_policies(Beyond::Replace, false);
     for slot in 1..=4 {
-        claims.claim(&made_up(slot), at(0));
+        claims.claim(&made_up(slot), at(0), TODAY);
     }
     assert_eq!(links(&claims, "alice", None), [2, 3, 4]);
 }
@@ -150,12 +153,12 @@ fn a_revoked_login_has_no_claim_and_a_later_one_has() {
     let mut claims = claims(4);
     let early = claim("alice", "phone", 1);
     claims.revoke(early.user, Revoked::UpTo(early.login_time), at(0));
-    assert_eq!(claims.claim(&early, at(1)).outcome, Outcome::Revoked);
+    assert_eq!(claims.claim(&early, at(1), TODAY).outcome, Outcome::Revoked);
     assert!(claims.is_empty());
     let late = Claim { login_time: UnixMillis(early.login_time.0 + 1), ..early };
-    assert!(matches!(claims.claim(&late, at(1)).outcome, Outcome::Granted));
+    assert!(matches!(claims.claim(&late, at(1), TODAY).outcome, Outcome::Granted));
     let other = claim("bob", "phone", 2);
-    assert!(matches!(claims.claim(&other, at(1)).outcome, Outcome::Granted));
+    assert!(matches!(claims.claim(&other, at(1), TODAY).outcome, Outcome::Granted));
 }
 
 #[test]
@@ -167,17 +170,23 @@ fn one_revoked_login_has_no_claim_on_any_device_however_late_it_comes_and_all_ot
     for again in
         [phone, Claim { login_time: late, ..phone }, Claim { login: 1001, ..claim("alice", "desk", 2) }]
     {
-        assert_eq!(claims.claim(&again, at(1)).outcome, Outcome::Revoked, "{again:?}");
+        assert_eq!(claims.claim(&again, at(1), TODAY).outcome, Outcome::Revoked, "{again:?}");
     }
     assert!(claims.is_empty());
     let others = [claim("alice", "phone", 3), Claim { login: phone.login, ..claim("bob", "phone", 4) }];
     for other in others {
-        assert_eq!(claims.claim(&other, at(1)).outcome, Outcome::Granted, "{other:?}");
+        assert_eq!(claims.claim(&other, at(1), TODAY).outcome, Outcome::Granted, "{other:?}");
     }
     // A link whose token is renewed is of that login from then on.
-    assert_eq!(claims.claim(&Claim { login: phone.login, ..others[0] }, at(1)).outcome, Outcome::Revoked);
+    assert_eq!(
+        claims.claim(&Claim { login: phone.login, ..others[0] }, at(1), TODAY).outcome,
+        Outcome::Revoked
+    );
     let day = 24 * 3600;
-    assert_eq!(claims.claim(&Claim { login: phone.login, ..others[0] }, at(day)).outcome, Outcome::Granted);
+    assert_eq!(
+        claims.claim(&Claim { login: phone.login, ..others[0] }, at(day), TODAY).outcome,
+        Outcome::Granted
+    );
 }
 
 #[test]
@@ -186,7 +195,7 @@ fn the_links_of_a_login_are_found_and_so_it_is_after_a_renewal() {
     let [phone, desk, tablet] = [("phone", 1, 7), ("desk", 2, 7), ("tablet", 3, 8)]
         .map(|(device, slot, login)| Claim { login, ..claim("alice", device, slot) });
     for claim in [phone, desk, tablet, Claim { login: 7, ..claim("bob", "phone", 4) }] {
-        assert_eq!(claims.claim(&claim, at(0)).outcome, Outcome::Granted);
+        assert_eq!(claims.claim(&claim, at(0), TODAY).outcome, Outcome::Granted);
     }
     let found = |claims: &Claims, login| {
         let mut slots: Vec<_> = claims.lookup_login(phone.user, login).map(|link| link.slot()).collect();
@@ -194,7 +203,7 @@ fn the_links_of_a_login_are_found_and_so_it_is_after_a_renewal() {
         slots
     };
     assert_eq!([7, 8, 9].map(|login| found(&claims, login)), [vec![1, 2], vec![3], vec![]]);
-    claims.claim(&Claim { login: 8, is_login: false, ..phone }, at(1));
+    claims.claim(&Claim { login: 8, is_login: false, ..phone }, at(1), TODAY);
     assert_eq!([7, 8].map(|login| found(&claims, login)), [vec![2], vec![1, 3]]);
     claims.release(&tablet);
     assert_eq!(found(&claims, 8), [1]);
@@ -210,15 +219,15 @@ fn single_logins_and_users_take_no_room_of_each_other() {
     }
     let counts = |of: &Revocations| (of.len(), of.evicted());
     assert_eq!((counts(claims.revocations()), counts(claims.revoked_logins())), ((1, 0), (2, 1)));
-    assert_eq!(claims.claim(&first, at(1)).outcome, Outcome::Granted, "forgotten early");
-    assert_eq!(claims.claim(&third, at(1)).outcome, Outcome::Revoked);
+    assert_eq!(claims.claim(&first, at(1), TODAY).outcome, Outcome::Granted, "forgotten early");
+    assert_eq!(claims.claim(&third, at(1), TODAY).outcome, Outcome::Revoked);
 }
 
 #[test]
 fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
     let mut claims = claims(4);
     for (device, slot) in [("phone", 1), ("desk", 2)] {
-        let claimed = claims.claim(&claim("alice", device, slot), at(0));
+        let claimed = claims.claim(&claim("alice", device, slot), at(0), TODAY);
         assert_eq!(
             claimed,
             Claimed {
@@ -226,11 +235,12 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
                 outcome: Outcome::Granted,
                 pace: Pace::Fine,
                 percent: 100,
+                epoch: (TODAY.0 << 12) + u64::from(slot) - 1,
                 is_one_too_many: false
             }
         );
     }
-    claims.claim(&claim("bob", "phone", 3), at(0));
+    claims.claim(&claim("bob", "phone", 3), at(0), TODAY);
     assert_eq!(links(&claims, "alice", None), [1, 2]);
     assert_eq!(links(&claims, "alice", Some("desk")), [2]);
     assert!(links(&claims, "alice", Some("watch")).is_empty());
@@ -241,32 +251,42 @@ fn a_user_is_found_by_each_of_its_devices_and_no_other_user_is() {
 #[test]
 fn the_later_login_of_a_device_replaces_the_earlier_one_which_cannot_come_back() {
     let mut claims = claims(4);
-    claims.claim(&claim("alice", "phone", 1), at(0));
-    let claimed = claims.claim(&claim("alice", "phone", 2), at(10));
+    claims.claim(&claim("alice", "phone", 1), at(0), TODAY);
+    let claimed = claims.claim(&claim("alice", "phone", 2), at(10), TODAY);
     assert_eq!(claimed.outcome, Outcome::Replaced { loser: LinkId::new(0, 1, 1), same_login: false });
     assert_eq!(links(&claims, "alice", None), [2]);
 
     let again = Claim { link: LinkId::new(0, 7, 1), ..claim("alice", "phone", 1) };
-    assert_eq!(claims.claim(&again, at(11)).outcome, Outcome::Superseded);
+    assert_eq!(claims.claim(&again, at(11), TODAY).outcome, Outcome::Superseded);
     let later = Claim { login_time: UnixMillis(9_000), ..again };
-    assert_eq!(claims.claim(&later, at(12)).outcome, Outcome::Superseded, "nor with its token once more");
+    assert_eq!(
+        claims.claim(&later, at(12), TODAY).outcome,
+        Outcome::Superseded,
+        "nor with its token once more"
+    );
     assert_eq!(links(&claims, "alice", None), [2], "the winner stays");
 
     let fresh = claim("alice", "phone", 8);
-    assert!(matches!(claims.claim(&fresh, at(13)).outcome, Outcome::Replaced { .. }), "a fresh login may");
-    assert!(matches!(claims.claim(&again, at(610)).outcome, Outcome::Replaced { .. }), "and so may time");
+    assert!(
+        matches!(claims.claim(&fresh, at(13), TODAY).outcome, Outcome::Replaced { .. }),
+        "a fresh login may"
+    );
+    assert!(
+        matches!(claims.claim(&again, at(610), TODAY).outcome, Outcome::Replaced { .. }),
+        "and so may time"
+    );
 }
 
 #[test]
 fn a_client_that_comes_back_before_its_old_link_is_noticed_dead_is_not_locked_out() {
     let mut claims = claims(4);
     let first = claim("alice", "phone", 1);
-    claims.claim(&first, at(0));
+    claims.claim(&first, at(0), TODAY);
     let by_token = Claim { link: LinkId::new(1, 4, 9), login_time: UnixMillis(8_000), ..first };
-    let outcome = claims.claim(&by_token, at(1)).outcome;
+    let outcome = claims.claim(&by_token, at(1), TODAY).outcome;
     assert_eq!(outcome, Outcome::Replaced { loser: first.link, same_login: true });
     let by_ticket = Claim { link: LinkId::new(1, 5, 9), login_time: first.login_time, ..by_token };
-    let outcome = claims.claim(&by_ticket, at(2)).outcome;
+    let outcome = claims.claim(&by_ticket, at(2), TODAY).outcome;
     assert_eq!(outcome, Outcome::Replaced { loser: by_token.link, same_login: true });
     assert!(claims.tombstones().is_empty());
 }
@@ -275,8 +295,8 @@ fn a_client_that_comes_back_before_its_old_link_is_noticed_dead_is_not_locked_ou
 fn a_late_or_second_release_does_not_remove_a_newer_claim() {
     let mut claims = claims(4);
     let (old, new) = (claim("alice", "phone", 1), claim("alice", "phone", 2));
-    claims.claim(&old, at(0));
-    claims.claim(&new, at(1));
+    claims.claim(&old, at(0), TODAY);
+    claims.claim(&new, at(1), TODAY);
     assert!(!claims.release(&old));
     assert_eq!(links(&claims, "alice", None), [2]);
     assert!(claims.release(&new));
@@ -284,7 +304,7 @@ fn a_late_or_second_release_does_not_remove_a_newer_claim() {
     assert!(claims.is_empty() && claims.users() == 0);
     // The same slot with another generation is another link.
     let reborn = Claim { link: LinkId::new(0, 2, 2), ..new };
-    claims.claim(&reborn, at(2));
+    claims.claim(&reborn, at(2), TODAY);
     assert!(!claims.release(&new));
     assert_eq!(claims.len(), 1);
 }
@@ -292,34 +312,34 @@ fn a_late_or_second_release_does_not_remove_a_newer_claim() {
 #[test]
 fn one_device_too_many_takes_the_place_of_the_first_login() {
     let mut claims = claims(2);
-    claims.claim(&claim("alice", "phone", 5), at(0));
-    claims.claim(&claim("alice", "desk", 2), at(1));
-    let claimed = claims.claim(&claim("alice", "watch", 7), at(2));
+    claims.claim(&claim("alice", "phone", 5), at(0), TODAY);
+    claims.claim(&claim("alice", "desk", 2), at(1), TODAY);
+    let claimed = claims.claim(&claim("alice", "watch", 7), at(2), TODAY);
     assert_eq!(claimed.outcome, Outcome::Replaced { loser: LinkId::new(0, 2, 1), same_login: false });
     assert_eq!(links(&claims, "alice", None), [5, 7]);
     assert!(links(&claims, "alice", Some("desk")).is_empty());
-    assert_eq!(claims.claim(&claim("alice", "desk", 2), at(3)).outcome, Outcome::Superseded);
+    assert_eq!(claims.claim(&claim("alice", "desk", 2), at(3), TODAY).outcome, Outcome::Superseded);
 }
 
 #[test]
 fn one_login_with_two_devices_is_replaced_per_device() {
     let mut claims = claims(1);
     let phone = claim("alice", "phone", 1);
-    claims.claim(&phone, at(0));
+    claims.claim(&phone, at(0), TODAY);
     let desk = Claim { login: phone.login, ..claim("alice", "desk", 2) };
-    assert!(matches!(claims.claim(&desk, at(1)).outcome, Outcome::Replaced { .. }));
-    assert_eq!(claims.claim(&phone, at(2)).outcome, Outcome::Superseded);
+    assert!(matches!(claims.claim(&desk, at(1), TODAY).outcome, Outcome::Replaced { .. }));
+    assert_eq!(claims.claim(&phone, at(2), TODAY).outcome, Outcome::Superseded);
 }
 
 #[test]
 fn claiming_again_keeps_the_claim_and_takes_the_new_login() {
     let mut claims = claims(4);
-    claims.claim(&claim("alice", "phone", 1), at(0));
+    claims.claim(&claim("alice", "phone", 1), at(0), TODAY);
     let refreshed = Claim { login: 4, login_time: UnixMillis(9_000), ..claim("alice", "phone", 1) };
-    assert_eq!(claims.claim(&refreshed, at(1)).outcome, Outcome::Granted);
+    assert_eq!(claims.claim(&refreshed, at(1), TODAY).outcome, Outcome::Granted);
     assert_eq!(claims.len(), 1);
-    claims.claim(&claim("alice", "phone", 2), at(2));
-    assert_eq!(claims.claim(&refreshed, at(3)).outcome, Outcome::Superseded);
+    claims.claim(&claim("alice", "phone", 2), at(2), TODAY);
+    assert_eq!(claims.claim(&refreshed, at(3), TODAY).outcome, Outcome::Superseded);
 }
 
 #[test]
@@ -327,7 +347,7 @@ fn released_places_are_used_again() {
     let mut claims = claims(4);
     for round in 0..100 {
         for slot in 0..8 {
-            claims.claim(&claim(&format!("user{slot}"), "phone", slot), at(round));
+            claims.claim(&claim(&format!("user{slot}"), "phone", slot), at(round), TODAY);
         }
         for slot in 0..8 {
             assert!(claims.release(&claim(&format!("user{slot}"), "phone", slot)));
@@ -354,7 +374,7 @@ proptest! {
                 let crowded = of_user().count() == 3;
                 let oldest = of_user().min_by_key(|(_, held)| held.login_time).map(|(place, _)| place);
                 let loser = same_device.or(oldest.filter(|_| crowded)).map(|place| model.remove(place).link);
-                let out = match claims.claim(&new, at(0)).outcome {
+                let out = match claims.claim(&new, at(0), TODAY).outcome {
                     Outcome::Replaced { loser, .. } => Some(loser),
                     _ => None,
                 };
@@ -376,4 +396,26 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn each_link_of_a_user_has_a_larger_number_than_those_before_also_after_a_restart_and_when_the_clock_is_set_back()
+ {
+    let mut claims = claims(4);
+    let mut numbers = Vec::new();
+    let mut log_in = |claims: &mut Claims, device: &str, slot, wall| {
+        numbers.push(claims.claim(&claim("alice", device, slot), at(0), wall).epoch);
+    };
+    log_in(&mut claims, "phone", 1, TODAY);
+    log_in(&mut claims, "phone", 2, TODAY);
+    log_in(&mut claims, "desk", 3, UnixMillis(TODAY.0 - 3_600_000));
+    log_in(&mut claims, "phone", 4, UnixMillis(TODAY.0 + 1));
+    log_in(&mut self::claims(4), "phone", 5, UnixMillis(TODAY.0 + 5_000));
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    assert_eq!(numbers[0], TODAY.0 << 12);
+    assert_eq!(numbers[1..3], [numbers[0] + 1, numbers[0] + 2]);
+    let again = claims.claim(&claim("alice", "phone", 4), at(1), UnixMillis(TODAY.0 + 9_000));
+    assert_eq!(again.epoch, numbers[3], "a renewal is no new link");
+    let lost = claims.claim(&claim("alice", "phone", 1), at(1), TODAY);
+    assert_eq!((lost.outcome, lost.epoch), (Outcome::Superseded, 0));
 }

@@ -244,7 +244,7 @@ impl Parts {
 
     /// Owner's side: the claim that comes last has the device. The loser is told to go before the winner hears anything.
     pub(super) fn decide_claim(&mut self, claim: &Claim) {
-        let claimed = self.sessions.claim(claim, self.turn.now);
+        let claimed = self.sessions.claim(claim, self.turn.now, self.turn.wall);
         if let Outcome::Replaced { loser, same_login, .. } = claimed.outcome {
             // The link of a client that has come back is dead, or the client's first try was the slower one and has just
             // taken over from its second: then nobody else is there, and it must not stay away.
@@ -271,7 +271,7 @@ impl Parts {
             Outcome::TooOften => self.put_off(token),
             Outcome::NoMoreDevices => self.refuse_device(token),
             Outcome::Granted | Outcome::Replaced { .. } if self.links.is_live(token) => self.renewed(token),
-            Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token, claimed.percent),
+            Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token, claimed),
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.distrust(token, CloseCode::AuthFailed.into()),
         }
@@ -309,19 +309,20 @@ impl Parts {
     }
 
     /// The claim stands: the link is live, and what the client sent behind its `Auth` is read.
-    fn welcome(&mut self, token: Token, percent: u8) {
+    fn welcome(&mut self, token: Token, claimed: &Claimed) {
         if !self.links.is_authenticating(token) {
             return;
         }
         let Some((key, listener)) = self.links.session(token).zip(self.links.listener(token)) else { return };
         self.turn.counters.authentications.add(1);
+        self.sessions.number(key, claimed.epoch);
         self.send_welcome(token, key, listener, false);
         if !self.is_exempt(token) {
             let class = self.sessions.get(key).map_or(0, Session::limit_class);
             self.links.meter(&self.turn, token, class);
             let address = self.links.peer(token).and_then(|peer| peer.ip());
             let of_address = self.door.percent(address, self.turn.now);
-            self.links.throttle(&self.turn, token, percent, of_address);
+            self.links.throttle(&self.turn, token, claimed.percent, of_address);
         }
         self.door.welcome(&self.turn, token, listener);
         if let Some(session) = self.sessions.get(key) {

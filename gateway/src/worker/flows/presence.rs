@@ -28,7 +28,7 @@ impl Parts {
             device: session.device(),
             session: session.id(),
             code: code.unwrap_or(0),
-            link_epoch: 0,
+            link_epoch: session.link_epoch(),
         };
         self.streams.link_closed(token.slot, &closed);
     }
@@ -45,6 +45,7 @@ impl Parts {
                     self.announce_missed_link(stream, token);
                 }
             }
+            self.streams.end_announcing(stream);
         }
     }
 
@@ -75,6 +76,7 @@ impl Parts {
             origin_suite: origin.byte().into(),
             peer_key: key.map_or(&[], |key| &key.0),
             class: session.class().number(),
+            link_epoch: session.link_epoch(),
             ..LinkOpened::default()
         };
         self.streams.link_opened(stream, token.slot, &opened);

@@ -40,6 +40,7 @@ fn numbered(number: u32) -> Letter {
         outcome: Outcome::Granted,
         pace: Pace::Fine,
         percent: 100,
+        epoch: 1,
         is_one_too_many: false,
     })
 }

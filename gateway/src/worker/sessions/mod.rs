@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::limits::ID_LEN_MAX;
-use protocol::{DeviceClass, Refusal, Time};
+use protocol::{DeviceClass, Refusal, Time, UnixMillis};
 
 use super::settings::Settings;
 use super::throttled::Throttled;
@@ -159,8 +159,15 @@ impl Sessions {
     }
 
     /// Owner's side: the claim that comes last has the device.
-    pub(super) fn claim(&mut self, claim: &Claim, now: Time) -> Claimed {
-        self.claims.claim(claim, now)
+    pub(super) fn claim(&mut self, claim: &Claim, now: Time, wall: UnixMillis) -> Claimed {
+        self.claims.claim(claim, now, wall)
+    }
+
+    /// The user's owner has made a link the device's: which of them it is.
+    pub(super) fn number(&mut self, key: SessionKey, epoch: u64) {
+        if let Some(session) = self.table.get_mut(key.into()) {
+            session.number(epoch);
+        }
     }
 
     /// Owner's side: the link is gone, and its claim goes, unless a newer link has taken it over.

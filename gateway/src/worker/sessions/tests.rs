@@ -191,25 +191,33 @@ fn the_claim_that_comes_last_has_the_device_and_the_one_before_stays_away_for_a_
     let [first, second, again] =
         [(1, 1), (2, 2), (3, 1)].map(|(slot, login)| claim(&sessions, slot, b"phone", login));
     assert_eq!(
-        sessions.claim(&first, at(0)),
+        sessions.claim(&first, at(0), UnixMillis(1)),
         Claimed {
             link: link(1),
             outcome: Outcome::Granted,
             pace: Pace::Fine,
             percent: 100,
+            epoch: 1 << 12,
             is_one_too_many: false
         }
     );
     let replaced = Outcome::Replaced { loser: link(1), same_login: false };
     assert_eq!(
-        sessions.claim(&second, at(0)),
-        Claimed { link: link(2), outcome: replaced, pace: Pace::Fine, percent: 100, is_one_too_many: false }
+        sessions.claim(&second, at(0), UnixMillis(1)),
+        Claimed {
+            link: link(2),
+            outcome: replaced,
+            pace: Pace::Fine,
+            percent: 100,
+            epoch: (1 << 12) + 1,
+            is_one_too_many: false
+        }
     );
-    assert_eq!(sessions.claim(&again, at(599)).outcome, Outcome::Superseded);
+    assert_eq!(sessions.claim(&again, at(599), UnixMillis(1)).outcome, Outcome::Superseded);
     sessions.release(&first);
     assert_eq!((links_of(&sessions, None), sessions.census()), (vec![2], (0, 1)), "a late release");
     let replaced = Outcome::Replaced { loser: link(2), same_login: false };
-    assert_eq!(sessions.claim(&again, at(600)).outcome, replaced, "ten minutes later");
+    assert_eq!(sessions.claim(&again, at(600), UnixMillis(1)).outcome, replaced, "ten minutes later");
     sessions.release(&again);
     assert_eq!((links_of(&sessions, None), sessions.census()), (vec![], (0, 0)));
 }
@@ -220,13 +228,13 @@ fn links_are_looked_up_by_user_or_by_device_and_one_device_too_many_takes_the_ol
     let [phone, laptop, watch] = [(1, &b"phone"[..], 1), (2, b"laptop", 2), (3, b"watch", 3)]
         .map(|(slot, device, login)| claim(&sessions, slot, device, login));
     for claim in [phone, laptop] {
-        assert_eq!(sessions.claim(&claim, at(0)).outcome, Outcome::Granted);
+        assert_eq!(sessions.claim(&claim, at(0), UnixMillis(1)).outcome, Outcome::Granted);
     }
     assert_eq!(links_of(&sessions, None), [1, 2]);
     assert_eq!(links_of(&sessions, Some(b"laptop")), [2]);
     assert!(links_of(&sessions, Some(b"watch")).is_empty());
     let oldest = Outcome::Replaced { loser: link(1), same_login: false };
-    assert_eq!(sessions.claim(&watch, at(0)).outcome, oldest);
+    assert_eq!(sessions.claim(&watch, at(0), UnixMillis(1)).outcome, oldest);
     assert_eq!(links_of(&sessions, None), [2, 3]);
 }
 
@@ -235,8 +243,8 @@ fn logins_up_to_the_moment_of_a_revocation_are_worth_nothing() {
     let (mut sessions, _) = small();
     let [before, after] = [1, 2].map(|login| claim(&sessions, 1, b"phone", login));
     sessions.revoke(before.user, Revoked::UpTo(before.login_time), at(0));
-    assert_eq!(sessions.claim(&before, at(1)).outcome, Outcome::Revoked);
-    assert_eq!(sessions.claim(&after, at(1)).outcome, Outcome::Granted);
+    assert_eq!(sessions.claim(&before, at(1), UnixMillis(1)).outcome, Outcome::Revoked);
+    assert_eq!(sessions.claim(&after, at(1), UnixMillis(1)).outcome, Outcome::Granted);
 }
 
 #[test]
@@ -246,7 +254,7 @@ fn what_is_remembered_of_logins_is_bounded_and_told() {
     let (mut sessions, turn) = sessions(settings);
     for login in 1..=4 {
         let claim = claim(&sessions, login, b"phone", login.into());
-        sessions.claim(&claim, at(0));
+        sessions.claim(&claim, at(0), UnixMillis(1));
     }
     for user in [b"bob__", b"carol", b"david"] {
         sessions.revoke(sessions.name_of(user), Revoked::UpTo(MOMENT), at(0));

@@ -203,6 +203,18 @@ impl Streams {
         Some(from..to)
     }
 
+    /// Says that a stream has been told of everybody who was there, if it has.
+    pub(super) fn end_announcing(&mut self, stream: StreamIndex) {
+        let own = self.at(stream);
+        if own.announced_to.is_some() {
+            return;
+        }
+        if let Some(machine) = own.machine() {
+            machine.announced();
+            self.dirty(stream);
+        }
+    }
+
     /// Whether work is left over from this turn.
     pub(super) fn has_work(&self) -> bool {
         let misses = |stream: &Stream| stream.announced_to.is_some() && stream.has_leisure();

@@ -344,7 +344,8 @@ const fn event_at_backend(kind: u32) -> Option<&'static str> {
         14 => "authenticate",
         21 => "close",
         26 => "draining",
-        22 | 23 | 27..=29 | 31 | 32 => "skipped",
+        27 => "announced",
+        22 | 23 | 28 | 29 | 31 | 32 => "skipped",
         _ => return None,
     })
 }
@@ -384,6 +385,7 @@ fn at_backend(event: &ToBackend<'_>) -> (Told, Option<usize>) {
         ToBackend::Report(_) => "report",
         ToBackend::LinkOpened(_) => "link_opened",
         ToBackend::LinkClosed(_) => "link_closed",
+        ToBackend::Announced => "announced",
         ToBackend::LinkDetached(_) => "link_detached",
         ToBackend::Authenticate(_) => "authenticate",
         ToBackend::Close(_) => "close",
