@@ -22,6 +22,8 @@
 //! are refused as busy; only the handlers already at work, at most [`Bounds::handlers_max`], add an answer each.
 //! Pushes wait in a bounded queue, and [`Gateway::push`] waits with them.
 //!
+//! Who pushes to users keeps a [`Directory`] of who is linked, and where.
+//!
 //! A panic of a handler, a judge or the ear costs its own request, token or event and is counted, see
 //! [`Server::watch_counts`]; it ends no stream. That takes a build with `panic = "unwind"`, which is Cargo's default.
 
@@ -31,6 +33,7 @@ mod backlog;
 mod bounds;
 mod clock;
 mod counters;
+mod directory;
 mod drain;
 mod gateway;
 mod handed;
@@ -46,6 +49,7 @@ mod stream;
 
 pub use bounds::Bounds;
 pub use counters::Counts;
+pub use directory::{Directory, Linked};
 pub use gateway::{Gateway, Push, PushError, Target};
 pub use listen::{Listen, Security};
 pub use protocol;

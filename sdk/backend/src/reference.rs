@@ -11,12 +11,11 @@
 //! `chat` knows who is online from the gateway's link events, so its route needs `presence = true`. *Delivered*
 //! means handed to the gateway the receiver is linked to; at most once is what this version of the protocol gives.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,10 +24,11 @@ use protocol::Refusal;
 use protocol::wire::stream::StreamRequest;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::gateway::{Gateway, Push, PushError, Target};
+use crate::directory::Directory;
+use crate::gateway::{Push, PushError, Target};
 use crate::listen::{Listen, Security};
 use crate::server::{Builder, Server};
-use crate::service::{Answer, Event};
+use crate::service::Answer;
 
 /// Status of `chat`: handed to a gateway of the receiver's, though perhaps not to all of them.
 pub const DELIVERED: u32 = 0;
@@ -79,113 +79,34 @@ pub async fn asked_to_stop() {
 /// The service without a place, to be bound with other numbers.
 #[must_use]
 pub fn service() -> Builder {
-    let chat = Arc::new(Online::default());
-    let ear = Arc::clone(&chat);
+    let online = Arc::new(Directory::new(LINKS_MAX));
+    let ear = Arc::clone(&online);
     Server::builder()
         .route_now("echo", |request, _, answer| answer.payload().extend_from_slice(request.payload))
-        .route_now("chat", move |request, _, answer| chat.chat(request, answer))
+        .route_now("chat", move |request, _, answer| chat(&online, request, answer))
         .events(move |event, gateway| ear.hear(&event, gateway))
 }
 
-/// Who is linked, for each stream by itself: one that ends takes its users with it, and neither its end nor the growth of a
-/// table takes long enough to let the others wait, with however many users there are.
-#[derive(Default)]
-struct Online(Mutex<HashMap<u64, Stream>>);
+/// Links of which it knows at most.
+const LINKS_MAX: usize = 4_000_000;
 
-/// A stream, and how many links of each user are behind it.
-struct Stream {
-    gateway: Gateway,
-    links: HashMap<Bytes, usize>,
-}
-
-impl Online {
-    fn hear(&self, event: &Event<'_>, gateway: &Gateway) {
-        match event {
-            Event::Opened => {
-                let stream = Stream { gateway: gateway.clone(), links: HashMap::new() };
-                self.lock().insert(gateway.id(), stream);
-            }
-            Event::LinkOpened(opened) => {
-                if let Some(stream) = self.lock().get_mut(&gateway.id()) {
-                    *stream.links.entry(Bytes::copy_from_slice(opened.user)).or_default() += 1;
-                }
-            }
-            Event::LinkClosed(closed) => {
-                let mut online = self.lock();
-                let Some(stream) = online.get_mut(&gateway.id()) else { return };
-                let Some(links) = stream.links.get_mut(closed.user) else { return };
-                *links -= 1;
-                if *links == 0 {
-                    stream.links.remove(closed.user);
-                }
-            }
-            Event::Closed(_) => {
-                let ended = self.lock().remove(&gateway.id());
-                drop(ended);
-            }
-            Event::Announced
-            | Event::LinkDetached(_)
-            | Event::Report(_)
-            | Event::KickUnknown(_)
-            | Event::SanctionUnknown(_) => {}
-        }
-    }
-
-    fn chat(&self, request: &StreamRequest<'_>, answer: &mut Answer) {
-        let sender = std::str::from_utf8(request.user).is_ok_and(is_name);
-        let Some((to, text)) = parse(request.payload).filter(|_| sender) else {
-            return answer.set_status(MALFORMED);
-        };
-        let mut payload = Vec::with_capacity(request.user.len() + 1 + text.len());
-        payload.extend_from_slice(request.user);
-        payload.push(b'\n');
-        payload.extend_from_slice(text.as_bytes());
-        let (id, payload) = (Bytes::copy_from_slice(&request.id), Bytes::from(payload));
-        let delivered = self.deliver(to, |gateway| {
-            let target = Target::User(Bytes::copy_from_slice(to.as_bytes()));
-            gateway.try_push(Push { target, id: id.clone(), payload: payload.clone(), number: 0 })
-        });
-        match delivered {
-            Ok(true) => answer.set_status(DELIVERED),
-            Ok(false) | Err(PushError::Closed) => answer.set_status(OFFLINE),
-            Err(PushError::Full) => answer.refuse(Refusal::Busy, Duration::from_millis(100)),
-            Err(PushError::TooLarge) => answer.refuse(Refusal::TooLarge, Duration::ZERO),
-            Err(PushError::Invalid) => answer.set_status(MALFORMED),
-        }
-    }
-
-    /// Pushes once per gateway: a push by user reaches all links the user has there. Whether one took it; an error
-    /// only if none did, as who is refused sends again, and one device would get the message twice.
-    fn deliver(
-        &self,
-        user: &str,
-        push: impl Fn(&Gateway) -> Result<(), PushError>,
-    ) -> Result<bool, PushError> {
-        let online = self.lock();
-        let (mut delivered, mut failed) = (false, None);
-        let mut asked = Vec::new();
-        for stream in online.values().filter(|stream| stream.links.contains_key(user.as_bytes())) {
-            let boot_id = stream.gateway.boot_id();
-            if asked.contains(&boot_id) {
-                continue;
-            }
-            match push(&stream.gateway) {
-                Ok(()) => delivered = true,
-                // Its links are gone with it.
-                Err(PushError::Closed) => continue,
-                Err(error) => failed = Some(error),
-            }
-            asked.push(boot_id);
-        }
-        match failed {
-            Some(error) if !delivered => Err(error),
-            _ => Ok(delivered),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Stream>> {
-        // Every change is one call that does not panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+fn chat(online: &Directory, request: &StreamRequest<'_>, answer: &mut Answer) {
+    let sender = std::str::from_utf8(request.user).is_ok_and(is_name);
+    let Some((to, text)) = parse(request.payload).filter(|_| sender) else {
+        return answer.set_status(MALFORMED);
+    };
+    let mut payload = Vec::with_capacity(request.user.len() + 1 + text.len());
+    payload.extend_from_slice(request.user);
+    payload.push(b'\n');
+    payload.extend_from_slice(text.as_bytes());
+    let target = Target::User(Bytes::copy_from_slice(to.as_bytes()));
+    let push = Push { id: Bytes::copy_from_slice(&request.id), ..Push::new(target, payload) };
+    match online.try_push(&push) {
+        Ok(0) | Err(PushError::Closed) => answer.set_status(OFFLINE),
+        Ok(_) => answer.set_status(DELIVERED),
+        Err(PushError::Full) => answer.refuse(Refusal::Busy, Duration::from_millis(100)),
+        Err(PushError::TooLarge) => answer.refuse(Refusal::TooLarge, Duration::ZERO),
+        Err(PushError::Invalid) => answer.set_status(MALFORMED),
     }
 }
 
