@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use protocol::hex;
 use protocol::noise::PublicKey;
 use serde::Deserialize;
 
@@ -59,7 +58,7 @@ impl ReadyFile {
 /// # Errors
 /// One line that says what a key looks like.
 pub fn parse_key(text: &str) -> Result<PublicKey, String> {
-    hex::decode_array(text).map(PublicKey).ok_or_else(|| "a server key is 64 hex digits".to_owned())
+    text.parse().map_err(|_| "a server key is 64 hex digits".to_owned())
 }
 
 /// The range of ports the kernel draws on for connects.

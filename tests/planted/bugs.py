@@ -76,7 +76,7 @@ BUGS = [
         "policy::",
         WORKER + "flows/login.rs",
         "            Outcome::NoMoreDevices => self.refuse_device(token),\n",
-        "            Outcome::NoMoreDevices if PLANTED => self.welcome(token, claimed.percent),\n"
+        "            Outcome::NoMoreDevices if PLANTED => self.welcome(token, claimed),\n"
         "            Outcome::NoMoreDevices => self.refuse_device(token),\n",
     ),
     (
@@ -400,8 +400,8 @@ BUGS = [
         "a-throttle-forgets-who-comes-later",
         "sanctioned::",
         WORKER + "flows/login.rs",
-        "            self.links.throttle(&self.turn, token, percent, of_address);\n",
-        "            self.links.throttle(&self.turn, token, if PLANTED { 100 } else { percent }, of_address);\n",
+        "            self.links.throttle(&self.turn, token, claimed.percent, of_address);\n",
+        "            self.links.throttle(&self.turn, token, if PLANTED { 100 } else { claimed.percent }, of_address);\n",
     ),
     (
         "a-throttle-forgets-who-is-in",
@@ -572,7 +572,7 @@ BUGS = [
         "logins::",
         WORKER + "flows/login.rs",
         "            Outcome::Superseded => self.links",
-        "            Outcome::Superseded if PLANTED => self.welcome(token, claimed.percent),\n            Outcome::Superseded => self.links",
+        "            Outcome::Superseded if PLANTED => self.welcome(token, claimed),\n            Outcome::Superseded => self.links",
     ),
     (
         "revocation-forgotten",

@@ -1,11 +1,14 @@
 //! Public keys, their short names on the wire, and static private keys.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, X25519};
 use ring::digest;
 use zeroize::Zeroizing;
+
+use crate::hex;
 
 /// An X25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +25,34 @@ impl PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// 64 hex digits, as ready files and `gateway keygen` show keys.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What was read is no public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoKey;
+
+impl fmt::Display for NoKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a public key is 64 hex digits")
+    }
+}
+
+impl std::error::Error for NoKey {}
+
+impl FromStr for PublicKey {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        hex::decode_array(text).map(Self).ok_or(NoKey)
     }
 }
 
@@ -100,6 +130,14 @@ mod tests {
 
     fn hex(text: &str) -> [u8; 32] {
         std::array::from_fn(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_is_shown() {
+        let key = PublicKey(std::array::from_fn(|i| i as u8 * 7));
+        assert_eq!(key.to_string().parse(), Ok(key));
+        assert_eq!(format!("{key:?}"), key.to_string());
+        assert!(["", "09", &"g".repeat(64)].iter().all(|text| text.parse::<PublicKey>() == Err(NoKey)));
     }
 
     /// RFC 7748, section 6.1.

@@ -32,7 +32,7 @@ mod vectors;
 pub use binding::Bound;
 pub use gate::Gate;
 pub use handshake::{Initiator, Responder, Secrets, Unfinished, prologue};
-pub use keys::{KeyId, PublicKey, StaticKey};
+pub use keys::{KeyId, NoKey, PublicKey, StaticKey};
 pub use suite::{CLEAR_SUITE, Cipher, Pattern, Suite, Suites};
 pub use ticket::{Identity, TicketKeys};
 pub use transport::{Opener, Sealer, Transport};

@@ -3,12 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::link::backoff::Backoff;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 
+use crate::budget::Budget;
 use crate::clock::{Clock, random, unix};
 use crate::config::Config;
 use crate::error::Error;
@@ -20,6 +25,7 @@ use crate::race::{in_turns, race};
 use crate::request::{Namer, Outcome, Reason, Request};
 use crate::shell::Shell;
 use crate::state::{Session, State, Warning};
+use crate::wishes::{Wanted, Wishes};
 
 /// A handle on a client, whose task keeps it linked. Cheap to clone; with the last handle the client ends, and the
 /// gateway is told.
@@ -32,6 +38,15 @@ struct Inner {
     states: watch::Receiver<State>,
     warnings: watch::Receiver<Option<Warning>>,
     stop: watch::Sender<bool>,
+    wishes: watch::Sender<Wishes>,
+    /// How many wait for the outcome of a request.
+    waiting: watch::Sender<usize>,
+    /// Whether no more requests are taken.
+    closing: AtomicBool,
+    links_ended: Arc<AtomicU64>,
+    budget: Budget,
+    backoff: Backoff,
+    clock: Clock,
     namer: Namer,
 }
 
@@ -90,7 +105,10 @@ impl Client {
         let (said, states) = watch::channel(State::Connecting { after: None });
         let (warned, warnings) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
+        let (wishes, wanted) = watch::channel(Wishes::default());
+        let (wanted, clock, backoff) = (Wanted::new(wanted), Clock::start(), config.backoff);
         let namer = Namer::new(&config.user, &config.device);
+        let links_ended = Arc::<AtomicU64>::default();
         let shell = Shell {
             pins: Pins::new(&config.server_keys),
             config,
@@ -100,14 +118,31 @@ impl Client {
                 orders: taken,
                 inbox: Inbox::new(queue),
                 warned,
-                clock: Clock::start(),
+                wanted: wanted.clone(),
+                links_ended: Arc::clone(&links_ended),
+                clock,
             },
             states: said,
             stop: stopped,
+            wanted,
             patient,
         };
         tokio::spawn(shell.live());
-        Ok((Self(Arc::new(Inner { orders, states, warnings, stop, namer })), Pushes::new(pushes)))
+        let inner = Inner {
+            orders,
+            states,
+            warnings,
+            stop,
+            wishes,
+            waiting: watch::Sender::new(0),
+            closing: AtomicBool::new(false),
+            links_ended,
+            budget: Budget::new(clock.now()),
+            backoff,
+            clock,
+            namer,
+        };
+        Ok((Self(Arc::new(inner)), Pushes::new(pushes)))
     }
 
     /// Sends a request and returns its outcome. `key` orders requests of one route; empty: no order.
@@ -142,15 +177,111 @@ impl Client {
     /// more: this gets the outcome of the first. While somebody still waits for that one, this is refused as
     /// [`Reason::UnderWay`].
     pub async fn send(&self, request: &Request) -> Outcome {
+        if self.0.closing.load(Ordering::Relaxed) {
+            return Outcome::refused(Reason::Ended);
+        }
+        self.ask(request).await
+    }
+
+    async fn ask(&self, request: &Request) -> Outcome {
         if let Err(reason) = request.check() {
             return Outcome::refused(reason);
         }
+        if !request.again {
+            self.0.budget.earn();
+        }
+        let _waits = Waits::new(&self.0.waiting);
         let (ask, outcome) = Ask::new(request.clone());
         if self.0.orders.send(ask).await.is_err() {
             return Outcome::refused(Reason::Ended);
         }
         // The task resolves every request; it only fails to if the runtime dies with it.
         outcome.await.unwrap_or(Outcome::Unknown)
+    }
+
+    /// Sends a request again and again, with the same id, until it is answered or refused [for good](Reason::is_final), or `within`
+    /// is over. So the backend does it once at most.
+    ///
+    /// It is sent again at once when its link has ended, on the next one. After any other unknown outcome, and after a refusal, it
+    /// waits as long as the gateway asks, or else longer each time at random, up to
+    /// [`Config::backoff`](crate::Config::backoff); and of all requests of a client one in ten may be such a repeat, three in any
+    /// case, so that clients do not multiply what a service in trouble has to bear: over that they wait for their turn.
+    ///
+    /// [`Outcome::Refused`] means that nothing has happened through any of the sendings; when the time is over, or it is refused
+    /// after one of them has ended unknown, that is [`Outcome::Unknown`].
+    pub async fn send_until_answered(&self, request: &Request, within: Duration) -> Outcome {
+        let mut last = Outcome::Unknown;
+        timeout(within, self.repeat(request, &mut last)).await.unwrap_or(last)
+    }
+
+    /// The same with a request made on the spot.
+    pub async fn request_until_answered(
+        &self,
+        route: &str,
+        key: &[u8],
+        payload: impl Into<Bytes>,
+        within: Duration,
+    ) -> Outcome {
+        match self.prepare(route, key, payload) {
+            Ok(request) => self.send_until_answered(&request, within).await,
+            Err(_) => Outcome::refused(Reason::Invalid("there is no randomness for an id")),
+        }
+    }
+
+    /// Sends until it makes no sense any more. `last` is what is known of it if that takes too long.
+    async fn repeat(&self, request: &Request, last: &mut Outcome) -> Outcome {
+        let (mut request, mut tries, mut may_be_done) = (request.clone(), 0, false);
+        loop {
+            let before = self.0.links_ended.load(Ordering::Relaxed);
+            *last = Outcome::Unknown;
+            let outcome = self.send(&request).await;
+            may_be_done |= outcome == Outcome::Unknown;
+            let (asked, is_final) = match &outcome {
+                Outcome::Answered { .. } => return outcome,
+                Outcome::Refused { reason, retry_after } => (*retry_after, reason.is_final()),
+                Outcome::Unknown => (Duration::ZERO, false),
+            };
+            // It is counted before the outcomes are given.
+            let link_ended =
+                outcome == Outcome::Unknown && before != self.0.links_ended.load(Ordering::Relaxed);
+            *last = if may_be_done { Outcome::Unknown } else { outcome };
+            if is_final {
+                return last.clone();
+            }
+            request.again = true;
+            if !link_ended {
+                self.pause(tries, asked).await;
+                tries += 1;
+            }
+        }
+    }
+
+    /// Waits until a request may be sent again: as long as the gateway asked, else at random, and until the budget allows it.
+    async fn pause(&self, tries: u32, asked: Duration) {
+        let pause = if asked.is_zero() {
+            // Without randomness everybody waits the longest.
+            self.0.backoff.pause(tries, asked, random().map_or(u64::MAX, u64::from_ne_bytes))
+        } else {
+            asked
+        };
+        sleep(pause).await;
+        while let Err(wait) = self.0.budget.spend(self.0.clock.now()) {
+            sleep(wait).await;
+        }
+    }
+
+    /// Gives the present link up for a new one: for when the device has another network, over which the old one cannot go on. An
+    /// attempt that is under way begins anew, and a pause between two is over, but for what the gateway has asked for. Open
+    /// requests become unknown.
+    pub fn reconnect(&self) {
+        self.0.wishes.send_modify(Wishes::reconnect);
+    }
+
+    /// Asks whether the link lives: if nothing comes of the gateway `within` that time, it is given up for a new one. For when the
+    /// device was asleep, or its network may have changed: a heartbeat would find that out later. A pause between two attempts is
+    /// over, as with [`Client::reconnect`].
+    pub fn probe(&self, within: Duration) {
+        self.0.wishes.send_modify(|wishes| wishes.probe(within));
     }
 
     /// How the client is doing now.
@@ -195,10 +326,36 @@ impl Client {
         }
     }
 
+    /// Takes no more requests, waits until those that are open have their outcomes, but no longer than `within`, and
+    /// [closes](Client::close).
+    pub async fn close_when_answered(&self, within: Duration) {
+        self.0.closing.store(true, Ordering::Relaxed);
+        let mut waiting = self.0.waiting.subscribe();
+        // Whoever still waits then is told that its outcome is unknown.
+        _ = timeout(within, waiting.wait_for(|waiting| *waiting == 0)).await;
+        self.close().await;
+    }
+
     /// Ends the client: says goodbye to the gateway, and returns when that is done. Open requests become unknown.
     pub async fn close(&self) {
         self.0.stop.send_replace(true);
         self.ended().await;
+    }
+}
+
+/// Somebody who waits for an outcome.
+struct Waits<'c>(&'c watch::Sender<usize>);
+
+impl<'c> Waits<'c> {
+    fn new(waiting: &'c watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }
 

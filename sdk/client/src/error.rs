@@ -9,6 +9,7 @@ use protocol::noise::preamble::{ClearReply, Rejection};
 
 /// Why a link ended or could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// The gateway closed the link and said why.
     Closed(Closed),
@@ -32,6 +33,8 @@ pub enum Error {
     Unbound,
     /// The configuration cannot work: which part, and why.
     Config(&'static str),
+    /// The application wanted a new link: [`Client::reconnect`](crate::Client::reconnect).
+    Abandoned,
     /// The application closed the client or dropped its last handle.
     Stopped,
 }
@@ -150,6 +153,7 @@ impl fmt::Display for Error {
                 "the token is not bound to this client's device key: without a server key only one is sent whose cnf.jwk names it",
             ),
             Self::Config(text) => write!(f, "configuration: {text}"),
+            Self::Abandoned => f.write_str("the application wanted a new link"),
             Self::Stopped => f.write_str("the client was closed"),
         }
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bound;
+mod budget;
 mod client;
 mod clock;
 mod config;
@@ -21,6 +22,7 @@ mod request;
 mod shell;
 mod state;
 mod tickets;
+mod wishes;
 
 pub use client::Client;
 pub use config::{Binder, Config, Credentials, Occasion};

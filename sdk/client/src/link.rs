@@ -10,11 +10,12 @@
 //! ```
 
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use protocol::CloseCode;
 use protocol::buffer::{Input, Rest};
 use protocol::limits::{
     FRAME_LEN_MAX, LINGER_BYTES_MAX, LINGER_MAX, RECORD_LEN_MAX, RECORD_LEN_MAX_UNAUTHENTICATED,
@@ -25,6 +26,7 @@ use protocol::noise::Suites;
 use protocol::noise::preamble::{ClearReply, Rejection};
 use protocol::wire::frame::{self, Auth, Frame, Ping};
 use protocol::wire::proto::link::Welcome;
+use protocol::{CloseCode, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
@@ -36,6 +38,7 @@ use crate::ledger::{Ask, Grant, Ledger};
 use crate::outbox::Outbox;
 use crate::push::{Inbox, Push};
 use crate::state::Warning;
+use crate::wishes::Wanted;
 
 /// What outlives a link: the requests, and the way to the application.
 #[derive(Debug)]
@@ -45,7 +48,19 @@ pub(crate) struct Desk {
     pub(crate) inbox: Inbox,
     /// The last thing the gateway has warned of.
     pub(crate) warned: watch::Sender<Option<Warning>>,
+    /// What else the application wants: here whether the link lives.
+    pub(crate) wanted: Wanted,
+    /// How many links, and attempts that came to nothing, are over.
+    pub(crate) links_ended: Arc<AtomicU64>,
     pub(crate) clock: Clock,
+}
+
+impl Desk {
+    /// A link or an attempt is over: nobody knows what became of the open requests.
+    pub(crate) fn lose(&mut self) {
+        self.links_ended.fetch_add(1, Ordering::Relaxed);
+        self.ledger.lose();
+    }
 }
 
 /// A socket with its machine.
@@ -61,6 +76,8 @@ pub(crate) struct Link<S> {
     outbox: Outbox,
     plain_max: usize,
     nonce: u32,
+    /// When something has to have come, since the application asked whether the link lives.
+    probed_until: Option<Time>,
     /// Whether its handshake proves the gateway's pinned key.
     proves_server: bool,
 }
@@ -88,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             outbox: Outbox::new(hello),
             plain_max: PLAIN_MAX_EARLY,
             nonce: 0,
+            probed_until: None,
             proves_server,
         }
     }
@@ -151,7 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             let (backlog, paused) = (self.backlog(), desk.inbox.is_full());
             let (fills, has_room) = (backlog <= BACKLOG_MAX, desk.ledger.has_room());
-            let wake_at = desk.clock.instant(self.machine.deadline());
+            let wake_at = [self.machine.deadline(), self.probed_until].into_iter().flatten().min();
+            let wake_at = desk.clock.instant(wake_at);
             // Biased, so that bytes that are there are read before the timer may call the link dead. No branch starves
             // another: writes and orders end at the grant, and reading looks at the heartbeat itself.
             tokio::select! {
@@ -169,10 +188,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 read = self.reader.read(&mut self.chunk), if !paused => match read {
                     Ok(0) | Err(_) => return Err(Error::Cut),
                     Ok(len) => {
+                        self.probed_until = None;
                         self.hear(len, desk)?;
                         self.beat(desk)?;
                     }
                 },
+                // Behind what has come before.
+                within = desk.wanted.probe() => {
+                    self.ping();
+                    self.probed_until = Some(desk.clock.now() + within);
+                }
                 () = desk.inbox.room(), if paused => {
                     // What the gateway said meanwhile has not been looked at.
                     self.machine.grace(desk.clock.now());
@@ -180,7 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 },
                 () = sleep_until(wake_at) => {
                     if paused {
+                        // Nothing is read, so that nothing can be heard.
                         self.machine.grace(desk.clock.now());
+                        self.probed_until = None;
+                    }
+                    if self.probed_until.is_some_and(|end| desk.clock.now() >= end) {
+                        return Err(protocol::Error::HeartbeatTimeout.into());
                     }
                     self.beat(desk)?;
                 }
@@ -319,11 +349,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Pings when it is time, or finds that the link is dead.
     fn beat(&mut self, desk: &Desk) -> Result<(), Error> {
         if self.machine.expire(desk.clock.now())? {
-            self.nonce = self.nonce.wrapping_add(1);
-            let ping = Ping { nonce: self.nonce, heartbeat_ms: 0 };
-            self.batch(|out| Frame::Ping(ping).encode(out));
+            self.ping();
         }
         Ok(())
+    }
+
+    fn ping(&mut self) {
+        self.nonce = self.nonce.wrapping_add(1);
+        let ping = Ping { nonce: self.nonce, heartbeat_ms: 0 };
+        self.batch(|out| Frame::Ping(ping).encode(out));
     }
 
     /// Seals the requests that may go out, all of them as one batch.

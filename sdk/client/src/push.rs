@@ -1,9 +1,11 @@
 //! Pushes on their way from the link to the application.
 
 use std::fmt;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_core::Stream;
 use protocol::hidden::Hidden;
 use protocol::wire::frame;
 use tokio::sync::mpsc;
@@ -56,9 +58,12 @@ impl Pushes {
     pub async fn next(&mut self) -> Option<Push> {
         self.0.recv().await
     }
+}
 
-    /// The same, for hand-written futures and streams.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Push>> {
+impl Stream for Pushes {
+    type Item = Push;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Push>> {
         self.0.poll_recv(context)
     }
 }

@@ -147,6 +147,22 @@ pub enum Reason {
     Ended,
 }
 
+impl Reason {
+    /// Whether the same request would be refused again whenever it is sent (SPEC.md, section 13.2).
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Refusal(refusal) => matches!(
+                refusal,
+                Refusal::NoRoute | Refusal::TooLarge | Refusal::NotAllowed | Refusal::Malformed
+            ),
+            Self::Other(_) => false,
+            // Whoever waits for the first sending gets its outcome.
+            Self::Invalid(_) | Self::UnderWay | Self::Ended => true,
+        }
+    }
+}
+
 impl Outcome {
     pub(crate) const fn refused(reason: Reason) -> Self {
         Self::Refused { reason, retry_after: Duration::ZERO }

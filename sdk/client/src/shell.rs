@@ -27,6 +27,7 @@ use crate::pins::Pins;
 use crate::request::{Outcome, Reason};
 use crate::state::{Session, State};
 use crate::tickets::{Ticket, Tickets};
+use crate::wishes::Wanted;
 
 /// Everything a client's task owns.
 pub(crate) struct Shell<D> {
@@ -37,6 +38,8 @@ pub(crate) struct Shell<D> {
     pub(crate) pins: Pins,
     pub(crate) states: watch::Sender<State>,
     pub(crate) stop: watch::Receiver<bool>,
+    /// What else the application wants: here that there is a new link, or one soon.
+    pub(crate) wanted: Wanted,
     /// Whether the first attempt may fail.
     pub(crate) patient: bool,
 }
@@ -87,9 +90,13 @@ where
         let end = loop {
             self.states.send_replace(State::Connecting { after: after.take() });
             let error = self.link_once(&mut memory).await;
-            self.desk.ledger.lose();
+            self.desk.lose();
             if error.is_final() {
                 break error;
+            }
+            if error == Error::Abandoned {
+                after = Some(error);
+                continue;
             }
             if memory.has_another(&self.config) {
                 after = Some(error);
@@ -98,13 +105,22 @@ where
             if !self.patient {
                 break error;
             }
-            let pause = memory.pause(&self.config, &error);
+            let Pause { asked, whole } = memory.pause(&self.config, &error);
             after = Some(error.clone());
-            self.states.send_replace(State::Waiting { error, pause });
+            self.states.send_replace(State::Waiting { error, pause: whole });
+            let wanted = &mut self.wanted;
+            let over = async {
+                // What the gateway asked for holds, whatever the application wants.
+                sleep(asked).await;
+                tokio::select! {
+                    () = wanted.any() => {}
+                    () = sleep(whole - asked) => {}
+                }
+            };
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => break Error::Stopped,
-                () = sleep(pause) => {}
+                () = over => {}
             }
         };
         self.desk.orders.close();
@@ -117,10 +133,12 @@ where
 
     /// One attempt and, if it succeeds, the life of its link. Returns why it is over.
     async fn link_once(&mut self, memory: &mut Memory) -> Error {
-        let mut stop = self.stop.clone();
+        self.wanted.forget();
+        let (mut stop, mut wanted) = (self.stop.clone(), self.wanted.clone());
         let opened = tokio::select! {
             biased;
             () = stopped(&mut stop) => return Error::Stopped,
+            () = wanted.reconnect() => return Error::Abandoned,
             opened = self.attempt(memory) => opened,
         };
         let (mut link, session) = match opened {
@@ -133,11 +151,17 @@ where
         self.patient = true;
         let (since, heartbeat) = (self.desk.clock.now(), session.heartbeat);
         self.states.send_replace(State::Up(session.into()));
+        self.desk.wanted.forget();
         let error = tokio::select! {
             biased;
             () = stopped(&mut stop) => Error::Stopped,
+            () = wanted.reconnect() => Error::Abandoned,
             error = link.run(&mut self.desk) => error,
         };
+        // A probe that was answered is no reason to hurry when the link ends later; one that was not is heeded at once.
+        if error != Error::Protocol(protocol::Error::HeartbeatTimeout) {
+            self.wanted.forget();
+        }
         memory.ended(&error, self.desk.clock.now().since(since) >= heartbeat);
         match error {
             Error::Stopped => link.farewell(CloseCode::Normal).await,
@@ -264,7 +288,7 @@ where
             }
             Err(error) => {
                 // What was sent early and not answered is lost with this try, before another one begins.
-                self.desk.ledger.lose();
+                self.desk.lose();
                 if let Error::Protocol(breach) = error {
                     say_why(link, breach).await;
                 }
@@ -347,8 +371,13 @@ impl Memory {
         }
         (self.in_vain, self.busy_for) = (0, Duration::ZERO);
         let stays = |closed: &Closed| closed.code != Some(CloseCode::GoingAway);
-        if !matches!(error, Error::Closed(closed) if stays(closed)) {
-            self.address = self.address.wrapping_add(1);
+        match error {
+            Error::Closed(closed) if stays(closed) => {}
+            // The gateway is well, and the way to it has changed.
+            Error::Abandoned => {}
+            Error::Closed(_) => self.address = self.address.wrapping_add(1),
+            // Nobody said anything: another one is tried at once.
+            _ => (self.address, self.in_vain) = (self.address.wrapping_add(1), 1),
         }
         self.credentials(error);
     }
@@ -361,11 +390,11 @@ impl Memory {
     }
 
     /// How long to stay away.
-    fn pause(&mut self, config: &Config, error: &Error) -> Duration {
+    fn pause(&mut self, config: &Config, error: &Error) -> Pause {
         self.in_vain = 0;
         let asked = mem::take(&mut self.busy_for).max(error.retry_after());
         let aged = matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::LinkAge));
-        let pause = if aged && self.failures == 0 {
+        let whole = if aged && self.failures == 0 {
             asked
         } else {
             // Without randomness everybody waits the longest.
@@ -373,8 +402,15 @@ impl Memory {
             config.backoff.pause(self.failures, asked, random)
         };
         self.failures = self.failures.saturating_add(1);
-        pause
+        Pause { asked, whole }
     }
+}
+
+/// How long a client stays away.
+struct Pause {
+    /// What a gateway asked for, a part of the whole.
+    asked: Duration,
+    whole: Duration,
 }
 
 /// A full handshake, which proves the gateway's key, is made at least this often.

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use client::protocol::hex;
 use client::protocol::noise::PublicKey;
 use client::{Config, Credentials};
 
@@ -131,7 +130,7 @@ fn parse_address(text: &str) -> Result<String, String> {
 }
 
 fn parse_key(text: &str) -> Result<PublicKey, String> {
-    hex::decode_array(text).map(PublicKey).ok_or_else(|| "a server key is 64 hex digits".to_owned())
+    text.parse().map_err(|_| "a server key is 64 hex digits".to_owned())
 }
 
 #[cfg(test)]

@@ -5,3 +5,4 @@ mod gateway;
 mod link;
 mod redial;
 mod unpinned;
+mod wishes;
