@@ -292,6 +292,7 @@ fn settings(backend: PathBuf, worker: usize) -> Settings {
         workers: Some(2),
         exempt: true,
         server: Secret::new(SERVER),
+        tickets: None,
         service: backend,
         admin: None,
         http: None,

@@ -20,6 +20,7 @@ fn the_ceiling_holds_for_the_dearest_bans_however_many_there_are() {
         workers: Some(1),
         exempt: true,
         server: Secret::new([3; 32]),
+        tickets: None,
         service: "/tmp/service.sock".into(),
         admin: None,
         http: None,

@@ -50,6 +50,10 @@ enum Verb {
         /// Protect it from peers on this machine as from all others: every limit as it is by default.
         #[arg(long)]
         protect: bool,
+        /// Folder in which its keys are kept: at the next start with it, clients know the gateway again. Without, keys are made at
+        /// each start.
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
     },
     /// Check a config file, try what it binds, and print what it amounts to.
     Check {
@@ -195,9 +199,9 @@ pub fn main() -> Exit {
     };
     match line.verb {
         Verb::Run { config, place } => serve(held, |signals| run_verb(&config, place, signals)),
-        Verb::Dev { place, protect } => {
+        Verb::Dev { place, protect, state } => {
             let Place { listen, workers, ready_file } = place;
-            let options = DevOptions { listen, workers, ready_file, protect };
+            let options = DevOptions { listen, workers, ready_file, protect, state };
             serve(held, |signals| dev(options, signals, spawn::spawn))
         }
         verb => {

@@ -124,6 +124,8 @@ pub struct Development {
     pub exempt: bool,
     /// The gateway's private key.
     pub server: Secret,
+    /// What seals tickets; made at start, and over with the process, if `None`.
+    pub tickets: Option<Secret>,
     /// Unix socket the reference service listens on.
     pub service: PathBuf,
     /// Unix socket for `gateway status`.
@@ -142,7 +144,10 @@ impl Config {
         let text = development_text(&with);
         let listen = with.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
         let overrides = Overrides { listen: Some(listen), workers: with.workers };
-        let read = |_: &Path| Ok(protocol::hex::encode(with.server.bytes()));
+        let read = |path: &Path| {
+            let tickets = with.tickets.as_ref().filter(|_| path.ends_with(TICKET_KEY));
+            Ok(protocol::hex::encode(tickets.unwrap_or(&with.server).bytes()))
+        };
         load("gateway dev", &text, overrides, machine, &read).map(|(config, _)| config).map_err(
             |mut problems| {
                 // Nobody has written the text, so nobody can look up its lines.
@@ -170,14 +175,18 @@ impl Config {
     }
 }
 
+/// What stands for the file of a key that seals tickets.
+const TICKET_KEY: &str = "(tickets)";
+
 fn development_text(with: &Development) -> String {
     let exempt = with.exempt;
+    let tickets = with.tickets.as_ref().map_or(String::new(), |_| format!("tickets = [\"{TICKET_KEY}\"]\n"));
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     let service = quoted(Path::new(&format!("unix:{}", with.service.display())));
     let admin = with.admin.as_ref().map_or(String::new(), |path| format!("socket = {}\n", quoted(path)));
     let http = with.http.map_or("off".to_owned(), |address| address.to_string());
     format!(
-        "[keys]\nserver = \"(made at start)\"\n\
+        "[keys]\nserver = \"(made at start)\"\n{tickets}\
          [limits]\nloopback_exempt = {exempt}\n\
          [auth]\nmode = \"development\"\n\
          [admin]\n{admin}http = \"{http}\"\n\

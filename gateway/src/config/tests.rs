@@ -475,6 +475,7 @@ fn the_development_config_passes_all_checks() {
         workers: Some(1),
         exempt: true,
         server: Secret::new([3; 32]),
+        tickets: Some(Secret::new([4; 32])),
         service: PathBuf::from("/tmp/a \"b\"/service.sock"),
         admin: Some(PathBuf::from("/tmp/admin.sock")),
         http: None,
@@ -487,6 +488,7 @@ fn the_development_config_passes_all_checks() {
     assert_eq!(config.endpoints[0].address, service);
     let Auth::Development { token } = &config.auth else { panic!("development asserts users") };
     assert!(token.matches(DevelopmentToken::new(&Secret::new([3; 32])).text().as_bytes()));
+    assert_eq!(config.tickets.iter().map(Secret::bytes).collect::<Vec<_>>(), [&[4; 32]]);
     assert!(!format!("{config:?}").contains("3, 3, 3"));
 }
 

@@ -1,4 +1,4 @@
-//! `gateway dev`: a whole gateway from nothing. Keys live in memory, files in a private folder that goes with the
+//! `gateway dev`: a whole gateway from nothing. Keys live in memory, unless they are to be kept, files in a private folder that goes with the
 //! process, and the reference service runs as a process of its own, so that the gateway's figures are its own.
 
 use std::fs;
@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 
 use protocol::hex;
 
+use super::kept::{Kept, random};
 use super::{Exit, Options, Ready, Signals, Workers, cannot_use, machine, run, tell, tell_as_it_is};
 use crate::admission::lists::Lists;
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub struct DevOptions {
     pub protect: bool,
     /// `--ready-file`; in the private folder if absent.
     pub ready_file: Option<PathBuf>,
+    /// `--state`: the folder with the keys that this gateway has at each start; new ones if absent.
+    pub state: Option<PathBuf>,
 }
 
 /// Runs a gateway for development until a signal ends it.
@@ -70,13 +73,20 @@ struct Prepared {
 fn prepare(options: DevOptions) -> Result<Prepared, (Exit, String)> {
     let one_line = |reason: &str| format!("gateway: {}: {reason}\n", Level::Error.word());
     let start = |what: &str, error: io::Error| (Exit::Start, one_line(&format!("{what}: {error}")));
-    let server = Secret::new(random().map_err(|error| start("randomness", error))?);
+    let (server, tickets) = match &options.state {
+        Some(folder) => {
+            let kept = Kept::in_folder(folder).map_err(|reason| (Exit::Start, one_line(&reason)))?;
+            (kept.server, Some(kept.tickets))
+        }
+        None => (Secret::new(random().map_err(|error| start("randomness", error))?), None),
+    };
     let folder = Folder::create().map_err(|reason| (Exit::Start, one_line(&reason)))?;
     let with = Development {
         listen: options.listen,
         workers: options.workers,
         exempt: !options.protect,
         server: server.clone(),
+        tickets,
         service: folder.0.join(SERVICE_SOCKET),
         admin: Some(folder.0.join("admin.sock")),
         http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -138,12 +148,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
 }
 
 /// The reference service's process. It lives exactly as long as its standard input stays open, so it ends with

@@ -15,6 +15,7 @@ mod exit;
 mod file_state;
 mod fullness;
 mod http;
+mod kept;
 mod kick;
 mod ladder;
 mod limits;

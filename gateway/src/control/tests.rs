@@ -29,6 +29,7 @@ fn config(folder: &std::path::Path) -> Checked<Config> {
         workers: Some(2),
         exempt: true,
         server: Secret::new([5; 32]),
+        tickets: None,
         service: folder.join("service.sock"),
         admin: Some(folder.join("admin.sock")),
         http: Some("127.0.0.1:0".parse().unwrap()),

@@ -1,6 +1,7 @@
 //! The life of the process: how it starts, what `dev` puts together, how it ends, and its exit codes.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -47,6 +48,36 @@ fn a_terminated_gateway_says_goodbye_and_ends_cleanly() {
     assert_eq!(client.hear(2), [Heard::Close(CloseCode::GoingAway.number()), Heard::End]);
     assert!(gateway.ended().success());
     assert!(!file.exists(), "whoever waits for the file must not find an old one");
+}
+
+#[test]
+fn a_gateway_that_keeps_its_keys_is_known_again_after_a_start_and_takes_its_tickets() {
+    let Some(folder) = Folder::new() else { return };
+    let (file, state) = (folder.file("ready.json"), folder.file("state"));
+    let arguments = ["dev", "--listen", "127.0.0.1:0", "--ready-file", path(&file), "--state", path(&state)];
+    let mut gateway = Process::gateway(&arguments);
+    let first = Target::read(&file);
+    let ticket = Client::login(&first, "alice").tickets.pop().expect("a welcome brings tickets");
+    gateway.signal("TERM");
+    assert!(gateway.ended().success());
+    for name in ["server.key", "tickets.key"] {
+        let mode = std::fs::metadata(state.join(name)).expect("it is kept").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name} is its owner's");
+    }
+
+    let mut gateway = Process::gateway(&arguments);
+    let second = Target::read(&file);
+    assert_eq!((second.key, &second.token), (first.key, &first.token));
+    Client::resume(&second, "alice", &ticket).expect("a good ticket").wait_until_answered();
+    Client::login(&second, "bob").wait_until_answered();
+    gateway.signal("TERM");
+    assert!(gateway.ended().success());
+
+    std::fs::write(state.join("tickets.key"), "half a key\n").expect("its owner may");
+    let said = self::gateway(&arguments).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("tickets.key: does not hold 64 hex digits; move it away"), "{said}");
+    assert!(!said.contains("half a key"), "{said}");
 }
 
 #[test]
