@@ -11,7 +11,7 @@ shift
 cd "$(dirname "$0")"
 # Not --version: a toolchain without cargo-fuzz fails there too, but so does a broken one.
 if ! cargo fuzz --help >/dev/null 2>&1; then
-    cargo install --locked --quiet cargo-fuzz
+    cargo install --locked --quiet --debug cargo-fuzz
 fi
 targets=("$@")
 if [ ${#targets[@]} = 0 ]; then
