@@ -711,7 +711,7 @@ BUGS = [
     ),
     (
         "requests-of-a-broken-stream-forgotten",
-        "presence::",
+        "credit::",
         WORKER + "flows/response.rs",
         "        while let Some(request) = self.requests.abandoned(stream) {\n            self.unknown(&request);\n",
         "        while let Some(request) = self.requests.abandoned(stream) {\n            if !PLANTED { self.unknown(&request); }\n",
@@ -739,7 +739,7 @@ BUGS = [
     ),
     (
         "keys-lose-their-order",
-        "presence::",
+        "after_a_storm",
         WORKER + "flows/request.rs",
         "        let held_by = self.requests.held_by(link, route, order);\n",
         "        let held_by = if PLANTED { None } else { self.requests.held_by(link, route, order) };\n",

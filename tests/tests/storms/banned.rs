@@ -83,6 +83,26 @@ fn whoever_is_banned_leaves_and_does_not_come_back_before_the_ban_ends() {
 }
 
 #[test]
+fn links_are_looked_at_in_slices_one_after_the_other_also_where_nothing_else_happens() {
+    let shape = Shape { brief: true, strangers: 64, slots: 128, ..Shape::plain(1, 0, 1) };
+    let mut world = World::standing(shape);
+    let buffers = Buffers { send: 256, receive: 256 };
+    let all: Vec<Socket> = (0..40)
+        .map(|number| world.net.connect(&world.front, Peer::Tcp(([10, 2, 0, number], 1000).into()), buffers))
+        .collect();
+    (0..50).for_each(|_| world.step());
+    // Eight of forty, and a turn looks at three.
+    tell(&world, &[("10.2.0.0/29", NEVER)]);
+    let banned = &all[..8];
+    let steps = (0..100).take_while(|_| {
+        world.step();
+        banned.iter().any(|socket| socket.state() == State::Open)
+    });
+    let steps = steps.count();
+    assert!(steps < 70, "the last went after {steps} steps");
+}
+
+#[test]
 fn a_ban_that_is_lifted_lets_them_in_at_once_and_one_of_others_touches_nobody() {
     let mut world = world();
     tell(&world, &[("10.0.0.0/21", NEVER), ("2001:db8::/32", NEVER)]);
