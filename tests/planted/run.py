@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from bugs import BUGS
 
@@ -134,17 +135,23 @@ def main():
     if found:
         sys.exit(f"without a bug the storms are red: {by}")
     missed = []
-    for name, storm, *_ in BUGS:
-        if names and name not in names:
-            continue
+
+    def look_for(bug):
+        name, storm, *_ = bug
         since = time.monotonic()
         found, by = is_found(storms, "tests", name, SKIPPED if "--all-storms" in words else [storm])
-        print(f"{'found ' if found else 'MISSED'} {name} ({time.monotonic() - since:.0f} s): {by}", flush=True)
-        if not found:
-            missed.append(name)
+        lines = [f"{'found ' if found else 'MISSED'} {name} ({time.monotonic() - since:.0f} s): {by}"]
         for crate, program in units:
-            found, by = is_found(program, crate, name)
-            print(f"    {crate}: {by if found else 'nothing'}", flush=True)
+            noticed, how = is_found(program, crate, name)
+            lines.append(f"    {crate}: {how if noticed else 'nothing'}")
+        return name, found, lines
+
+    # One storm keeps one processor busy.
+    with ThreadPoolExecutor(os.cpu_count()) as lookers:
+        for name, found, lines in lookers.map(look_for, [bug for bug in BUGS if not names or bug[0] in names]):
+            print("\n".join(lines), flush=True)
+            if not found:
+                missed.append(name)
     if missed:
         sys.exit(f"{len(missed)} bugs missed: {', '.join(missed)}")
 

@@ -54,6 +54,8 @@ struct Memory {
     address: usize,
     /// Addresses that came to nothing since the last pause, or the last link.
     in_vain: usize,
+    /// A link has just ended without a word.
+    lost: bool,
     /// The longest that one of them wants to be left alone.
     busy_for: Duration,
     /// Attempts that failed since the last link that lived.
@@ -83,6 +85,7 @@ where
             pinned: None,
             address: 0,
             in_vain: 0,
+            lost: false,
             busy_for: Duration::ZERO,
             failures: 0,
         };
@@ -359,9 +362,10 @@ impl Memory {
         self.credentials(error);
     }
 
-    /// Whether there is an address that was not tried since the last pause.
-    fn has_another(&self, config: &Config) -> bool {
-        (1..config.addresses.len()).contains(&self.in_vain)
+    /// Whether there is an address that was not tried since the last pause, or since a link was lost.
+    fn has_another(&mut self, config: &Config) -> bool {
+        let first = if mem::take(&mut self.lost) { 0 } else { 1 };
+        config.addresses.len() > 1 && (first..config.addresses.len()).contains(&self.in_vain)
     }
 
     /// A link is over. One that broke may have left a gateway that stands still: it is asked last.
@@ -376,8 +380,8 @@ impl Memory {
             // The gateway is well, and the way to it has changed.
             Error::Abandoned => {}
             Error::Closed(_) => self.address = self.address.wrapping_add(1),
-            // Nobody said anything: another one is tried at once.
-            _ => (self.address, self.in_vain) = (self.address.wrapping_add(1), 1),
+            // Nobody said anything: another one is tried at once, and this one at the end of the round.
+            _ => (self.address, self.lost) = (self.address.wrapping_add(1), true),
         }
         self.credentials(error);
     }

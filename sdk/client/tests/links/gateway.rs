@@ -348,9 +348,19 @@ impl Link {
         self.rest = Input::new(chunk, mem::take(&mut self.rest)).into_rest();
     }
 
-    /// The next thing heard, which has to be a request.
+    /// The next thing heard but pings, the first of which comes at a random moment.
+    pub(crate) async fn said(&mut self) -> Heard {
+        loop {
+            match self.next().await {
+                Heard::Ping => {}
+                heard => return heard,
+            }
+        }
+    }
+
+    /// The same, which has to be a request.
     pub(crate) async fn asked(&mut self) -> Asked {
-        match self.next().await {
+        match self.said().await {
             Heard::Request(asked) => asked,
             other => panic!("{other:?} instead of a request"),
         }
@@ -358,8 +368,7 @@ impl Link {
 
     /// Whether nothing is heard for `time`.
     pub(crate) async fn is_quiet(&mut self, time: Duration) -> bool {
-        // The first ping comes at a random moment.
-        timeout(time, async { while self.next().await == Heard::Ping {} }).await.is_err()
+        timeout(time, self.said()).await.is_err()
     }
 
     pub(crate) async fn welcome(&mut self, welcome: &Welcome) {

@@ -258,6 +258,26 @@ async fn after_a_lost_link_its_address_is_asked_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_lost_link_all_addresses_are_asked_at_once_its_own_last_and_then_there_is_a_pause() {
+    let addresses = ["one:1", "two:2", "three:3"].map(str::to_owned).to_vec();
+    let (client, _pushes, mut gateway) = start(Config { addresses, ..config() });
+    let mut pauses = 0;
+    for _ in 0..9 {
+        drop(gateway.welcome(&welcome()).await);
+        let lost = Instant::now();
+        for _ in 0..3 {
+            drop(gateway.dialled().await);
+        }
+        assert_eq!(lost.elapsed(), Duration::ZERO, "a round");
+        let socket = gateway.accept().await;
+        pauses += u32::from(!lost.elapsed().is_zero());
+        drop(socket);
+    }
+    assert!(pauses > 5, "{pauses} in nine rounds");
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
 async fn connect_tries_each_address_once() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap().to_string();
