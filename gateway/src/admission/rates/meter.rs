@@ -84,7 +84,7 @@ pub struct Pause {
 pub const WARN_AT: u32 = 75;
 
 /// A second that a link is paused for its frames weighs as much as so many frames that are refused. With the default, one
-/// that sends too many all the time ends after less than two minutes, though not one of them is refused. Too many bytes weigh
+/// that sends too many all the time ends after two or three minutes, though not one of them is refused. Too many bytes weigh
 /// nothing: a long upload may take as long as it takes.
 const OVERRUNS_PER_SECOND: f64 = 2.0;
 
