@@ -4,6 +4,7 @@ use driver::Peer;
 use driver::sim::{Buffers, Socket, State};
 use protocol::Error;
 
+use crate::client::Script;
 use crate::reconnect::Distant;
 use crate::settings::{HANDSHAKES_PER_TURN, dialled};
 use crate::shape::{STRANGERS, Shape};
@@ -100,6 +101,35 @@ fn whoever_says_a_hello_and_leaves_costs_no_curve_work_while_others_wait() {
     let [patient, hasty] = [true, false].map(served);
     assert_eq!(patient, MANY as u64);
     assert!(hasty < patient * 3 / 4, "{hasty} of {patient}");
+}
+
+/// Each turn has one system call; one more is what lets messages leave before the handshakes of the same turn.
+#[test]
+fn what_was_heard_leaves_before_handshakes_are_made_and_only_then_a_turn_has_a_second_system_call() {
+    let more_calls = |asks: bool, newcomers: bool| {
+        let mut world =
+            World::standing(Shape { exempt: true, slots: 400, strangers: 64, ..Shape::plain(1, 1, 1) });
+        world.clients[0].script = Some(Script { lane: ("echo", ""), len: 10, window: 1 });
+        (world.clients[0].wanted, world.clients[0].stays) = (if asks { 1000 } else { 1 }, true);
+        world.until("bob is in", |world| world.totals.answered > 0);
+        (0..100).for_each(|_| world.step());
+        let count = |world: &World| {
+            let counters = &world.counters[0];
+            (counters.driver_system_calls.get(), counters.turns.get())
+        };
+        let (before, mut flood) = (count(&world), Vec::new());
+        for _ in 0..200 {
+            if newcomers {
+                flood.push(hostile(&world));
+            }
+            say_hello(&mut world, &mut flood);
+        }
+        let (calls, turns) = count(&world);
+        (calls - before.0).saturating_sub(turns - before.1)
+    };
+    let [both, messages, newcomers] =
+        [(true, true), (true, false), (false, true)].map(|(a, b)| more_calls(a, b));
+    assert!(both > 5 && messages <= 1 && newcomers <= 1, "{both}, {messages}, {newcomers}");
 }
 
 /// Somebody who wants to be no more than a burden, and how much it has said of its hello.
