@@ -111,6 +111,11 @@ pub const STREAM_FRAME_LEN_MIN: usize = 4096;
 pub const STREAM_FRAME_LEN_DEFAULT: usize = 64 * 1024;
 /// Unknown frames a stream takes within a minute.
 pub const STREAM_GLITCHES_MAX: u32 = 1000;
+/// Most numbers of pushes that are named when a link is lost.
+pub const UNACKNOWLEDGED_MAX: usize = 64;
+/// Most links of one frame that says which others took their places: each takes at most 31 bytes, and the shortest frame
+/// bound of a peer must hold them.
+pub const RESUMED_MAX: usize = 128;
 /// Shortest heartbeat interval of a stream.
 pub const STREAM_HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 /// What a stream's heartbeat interval of 0 stands for.
@@ -121,7 +126,7 @@ pub const ROUTES_MAX: usize = 64;
 pub const GATEWAY_NAME_LEN_MAX: usize = 64;
 /// Longest name of a backend's process, in bytes.
 pub const INSTANCE_LEN_MAX: usize = 64;
-/// Bytes of a gateway's boot id.
+/// Bytes of the boot id of a gateway or backend.
 pub const BOOT_ID_LEN: usize = 16;
 
 /// Shortest heartbeat interval a gateway may be configured to.
@@ -141,5 +146,6 @@ pub const BUSY_MAX: Duration = Duration::from_secs(60);
 pub const HANDSHAKE_LINGER: Duration = Duration::from_millis(200);
 
 const _: () = assert!(HELLO_LEN_MAX <= 1024, "a hello fits a small pool buffer");
+const _: () = assert!(RESUMED_MAX * 31 + 8 <= STREAM_FRAME_LEN_MIN);
 const _: () = assert!(FRAME_LEN_MAX <= FRAME_LEN_CEILING);
 const _: () = assert!(RECORD_LEN_MAX_UPLINK <= RECORD_LEN_MAX);

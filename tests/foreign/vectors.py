@@ -154,6 +154,17 @@ def tickets_are_sealed_and_judged_alike():
             pass
 
 
+def sessions_are_proved_alike():
+    said = vectors("resumptions")
+    for case in said["good"] + said["refused"]:
+        secret, h, session, proof = unhex(case, "secret", "h", "session", "proof")
+        attempt, last_sequence = case["attempt"], int(case["last_sequence"])
+        made = wire.session_proof(secret, h, session, attempt, last_sequence)
+        assert (made == proof) == (case in said["good"]), case["name"]
+        resume = link.Resume(session=session, attempt=attempt, last_sequence=last_sequence, proof=proof)
+        assert resume.SerializeToString().hex() == case["resume"], case["name"]
+
+
 def hellos_are_answered_alike():
     said = vectors("replies")
     for case in said["hellos"]:
@@ -250,6 +261,7 @@ ALL = (
     handshakes_come_to_the_same_keys,
     records_open_and_are_sealed_alike,
     tickets_are_sealed_and_judged_alike,
+    sessions_are_proved_alike,
     hellos_are_answered_alike,
     answers_are_understood_alike,
 )

@@ -212,7 +212,7 @@ def name_of(case):
     frame = vectors_frames.take(stream.Frame, bytes.fromhex(case["frames"]))
     kind = frame.WhichOneof("kind")
     body = getattr(frame, kind)
-    return ("link", body.link) if kind in ("link_opened", "link_closed") else (kind, body.call)
+    return ("link", body.link) if kind in ("link_opened", "link_detached", "link_closed") else (kind, body.call)
 
 
 # What the backend answers to what is named so.

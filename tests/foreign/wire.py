@@ -196,6 +196,12 @@ def binding(kind, h, secret):
     return b"access-gateway %s binding v1" % kind.encode() + h + hashlib.sha256(secret).digest()
 
 
+def session_proof(secret, h, session, attempt, last_sequence):
+    """What shows that a link goes on with a session, 8.2."""
+    numbers = attempt.to_bytes(4, "big") + last_sequence.to_bytes(8, "big")
+    return hmac.digest(secret, b"access-gateway resume v1" + h + session + numbers, "sha256")
+
+
 def handshake(suite, initiator, fixed, ticket, *, local=None, remote=None, psk=None, ephemeral=None):
     """A Noise handshake that is ready for message 1. `local` and `ephemeral` are private keys, `remote` is public.
 

@@ -1,5 +1,5 @@
 //! Cryptography of links and streams: suites, keys, the gate, the handshake, records, tickets. SPEC.md,
-//! sections "Gate", "Handshake", "Records" and "Tickets".
+//! sections "Gate", "Handshake", "Records" and "Tickets", and what binds tokens and sessions to a link.
 //!
 //! ```text
 //! hello ─► Gate::verify ─► (TicketKeys::open) ─► Responder::respond ─► Secrets ─► Transport ─► records
@@ -20,6 +20,7 @@ pub mod handshake;
 pub mod keys;
 pub mod preamble;
 mod resolver;
+pub mod resumption;
 pub mod suite;
 pub mod ticket;
 pub mod transport;
@@ -33,6 +34,7 @@ pub use binding::Bound;
 pub use gate::Gate;
 pub use handshake::{Initiator, Responder, Secrets, Unfinished, prologue};
 pub use keys::{KeyId, NoKey, PublicKey, StaticKey};
+pub use resumption::Resumption;
 pub use suite::{CLEAR_SUITE, Cipher, Pattern, Suite, Suites};
 pub use ticket::{Identity, TicketKeys};
 pub use transport::{Opener, Sealer, Transport};

@@ -18,8 +18,8 @@ use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report,
-    StreamFrame, StreamPush, StreamRequest, StreamResponse, Throttle, Unban,
+    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkDetached, LinkOpened,
+    LinkResumed, Rare, Report, StreamFrame, StreamPush, StreamRequest, StreamResponse, Throttle, Unban,
 };
 
 /// A stream, seen from the backend.
@@ -47,15 +47,17 @@ pub enum ToBackend<'b> {
     /// A ping (it has been answered) or a pong.
     Alive,
     /// What became of a push.
-    Report(Report),
+    Report(Report<'b>),
     /// A user has come.
     LinkOpened(LinkOpened<'b>),
     /// A user has gone.
     LinkClosed(LinkClosed<'b>),
     /// All links which were open when the stream opened have been told.
     Announced,
-    /// A session lost its link: the body of a `LinkDetached`, to be decoded with [`Rare::decode`].
-    LinkDetached(&'b [u8]),
+    /// A user has lost a link, and may come back with another one.
+    LinkDetached(LinkDetached<'b>),
+    /// Users have come back with other links.
+    LinkResumed(LinkResumed<'b>),
     /// Is this token good?
     Authenticate(Authenticate<'b>),
     /// The gateway has finished. Nothing comes after it.
@@ -96,6 +98,14 @@ impl BackendStream {
             peer: None,
             ticked: now,
         }
+    }
+
+    /// Says in `Ready` which start of this backend it is: 16 random bytes. Without, gateways take it for one that cannot
+    /// tell its starts apart. Not after the gateway's `Hello` has been read.
+    #[must_use]
+    pub fn with_boot(mut self, boot: [u8; BOOT_ID_LEN]) -> Self {
+        self.ready.boot = boot.to_vec().into();
+        self
     }
 
     /// Begins to read a chunk that arrived; [`BackendStream::keep`] ends it.
@@ -151,9 +161,10 @@ impl BackendStream {
             StreamFrame::Ping { .. } | StreamFrame::Pong { .. } => ToBackend::Alive,
             StreamFrame::Report(report) => ToBackend::Report(report),
             StreamFrame::LinkOpened(opened) => ToBackend::LinkOpened(opened),
+            StreamFrame::LinkDetached(detached) => ToBackend::LinkDetached(detached),
             StreamFrame::LinkClosed(closed) => ToBackend::LinkClosed(closed),
+            StreamFrame::LinkResumed(resumed) => ToBackend::LinkResumed(resumed),
             StreamFrame::Rare(Rare::Announced, _) => ToBackend::Announced,
-            StreamFrame::Rare(Rare::LinkDetached, inner) => ToBackend::LinkDetached(inner),
             StreamFrame::Authenticate(ask) => ToBackend::Authenticate(ask),
             StreamFrame::Close(close) => ToBackend::Close(close),
             StreamFrame::Draining { .. } => ToBackend::Draining,

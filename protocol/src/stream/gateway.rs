@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::CloseCode;
 use crate::buffer::Input;
 use crate::error::Error;
-use crate::limits::{INSTANCE_LEN_MAX, RECORD_LEN_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
+use crate::limits::{BOOT_ID_LEN, INSTANCE_LEN_MAX, RECORD_LEN_MAX, RESUMED_MAX, ROUTE_LEN_MAX, ROUTES_MAX};
 use crate::noise::{Initiator, exchange};
 use crate::stream::end::{End, Phase};
 use crate::stream::ephemeral::Ephemeral;
@@ -15,8 +15,9 @@ use crate::stream::{Blocked, Params, announced, first_credit};
 use crate::time::Time;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkOpened, Rare, Report,
-    StreamFrame, StreamPush, StreamRequest, StreamResponse, Throttle, Unban,
+    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkDetached, LinkOpened,
+    LinkResumed, Rare, Report, Resumed, StreamFrame, StreamPush, StreamRequest, StreamResponse, Throttle,
+    Unban,
 };
 
 /// A stream, seen from the gateway.
@@ -38,6 +39,8 @@ pub struct Introduction {
     pub gateway: String,
     /// The worker that dials.
     pub worker: u32,
+    /// Pushes of class 1 that the backend may have open on this stream; 0 for none: they are not served.
+    pub report_slots: u32,
 }
 
 /// What comes from a backend.
@@ -105,7 +108,7 @@ impl GatewayStream {
             credit: params.window,
             frame_len_max: u32::try_from(params.frame_len_max).unwrap_or(u32::MAX),
             heartbeat_ms: u32::try_from(params.heartbeat.as_millis()).unwrap_or(u32::MAX),
-            ..proto::Hello::default()
+            report_slots: introduction.report_slots,
         };
         let ready = proto::Ready::default();
         let mut stream = Self { end, initiator: None, hello, ready };
@@ -221,6 +224,12 @@ impl GatewayStream {
         &self.ready.instance
     }
 
+    /// Which start of the backend this is; `None` before it is ready, and if it does not say.
+    #[must_use]
+    pub fn boot(&self) -> Option<&[u8; BOOT_ID_LEN]> {
+        self.ready.boot.as_array()
+    }
+
     /// What requests may still cost, each its payload and 64 bytes.
     #[must_use]
     pub fn credit_available(&self) -> u64 {
@@ -262,9 +271,15 @@ impl GatewayStream {
     }
 
     /// Says that a session lost its link.
-    pub fn link_detached(&mut self, detached: &proto::LinkDetached) {
-        let inner = prost::Message::encode_to_vec(detached);
-        self.end.control(&StreamFrame::Rare(Rare::LinkDetached, &inner));
+    pub fn link_detached(&mut self, detached: &LinkDetached<'_>) {
+        self.end.control(&StreamFrame::LinkDetached(*detached));
+    }
+
+    /// Says that sessions go on with other links, in as many frames as it takes.
+    pub fn link_resumed(&mut self, links: &[Resumed]) {
+        for links in links.chunks(RESUMED_MAX) {
+            self.end.control(&StreamFrame::LinkResumed(LinkResumed::of(links)));
+        }
     }
 
     /// Asks whether a token is good.
@@ -273,8 +288,8 @@ impl GatewayStream {
     }
 
     /// Says what became of a push.
-    pub fn report(&mut self, report: Report) {
-        self.end.control(&StreamFrame::Report(report));
+    pub fn report(&mut self, report: &Report<'_>) {
+        self.end.control(&StreamFrame::Report(*report));
     }
 
     /// Ends the stream: `Close` is the last frame, and what still comes in is discarded.
@@ -338,6 +353,9 @@ impl GatewayStream {
         let frame_len_max = announced(ready.frame_len_max)?;
         if ready.instance.is_empty() || ready.instance.len() > INSTANCE_LEN_MAX {
             return Err(Error::Field("instance"));
+        }
+        if !matches!(ready.boot.len(), 0 | BOOT_ID_LEN) {
+            return Err(Error::Field("boot"));
         }
         let named = |route: &String| (1..=ROUTE_LEN_MAX).contains(&route.len());
         if ready.routes.len() > ROUTES_MAX || !ready.routes.iter().all(named) {

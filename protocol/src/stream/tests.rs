@@ -50,13 +50,14 @@ struct Pair {
 }
 
 fn gateway(mode: &Mode, params: Params) -> GatewayStream {
-    let introduction = Introduction { boot_id: [9; 16], gateway: "gate-1".into(), worker: 2 };
+    let introduction =
+        Introduction { boot_id: [9; 16], gateway: "gate-1".into(), worker: 2, report_slots: 1000 };
     GatewayStream::new(mode, params, introduction, [11; 32], START).unwrap()
 }
 
 fn backend(access: Access, params: Params) -> BackendStream {
     let routes = vec!["echo".into(), "chat".into()];
-    BackendStream::new(Arc::new(access), params, b"b-1", routes, [13; 32], START)
+    BackendStream::new(Arc::new(access), params, b"b-1", routes, [13; 32], START).with_boot([6; 16])
 }
 
 impl Pair {

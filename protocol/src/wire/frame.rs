@@ -10,12 +10,13 @@ use prost::Message as _;
 use crate::error::Error;
 use crate::limits::{
     AGENT_LEN_MAX, CLOSE_TEXT_LEN_MAX, DICTIONARIES_MAX, HASH_LEN, ID_LEN_MAX, KEY_LEN_MAX, PUSH_ID_LEN_MAX,
-    RESUME_LEN_MAX, ROOM_LEN_MAX, ROUTE_LEN_MAX, TOKEN_LEN_MAX,
+    ROOM_LEN_MAX, ROUTE_LEN_MAX, TOKEN_LEN_MAX,
 };
 use crate::wire::cursor::{Fields, Value};
 pub use crate::wire::field::RequestId;
-use crate::wire::field::{at_most, hash, number, request_id, required, session, signature, text};
+use crate::wire::field::{at_most, number, request_id, required, signature, text};
 use crate::wire::proto;
+use crate::wire::resume::Resume;
 use crate::wire::sink::{Message, Numbers, Sink, encode, encode_header, encode_raw};
 
 /// One frame, borrowed from the record it came in.
@@ -105,7 +106,7 @@ pub struct Auth<'b> {
     pub user: &'b [u8],
     /// 1 to 64 bytes.
     pub device: &'b [u8],
-    /// The body of a `Resume` message, empty when there is none.
+    /// The body of a [`Resume`] message, empty when there is none.
     pub resume: &'b [u8],
     /// Wanted interval in milliseconds; 0 lets the gateway choose.
     pub heartbeat_ms: u32,
@@ -505,20 +506,9 @@ impl Message for Push<'_> {
     }
 }
 
-/// The body of a `Resume`, whose lengths are right.
+/// The body of a `Resume`, which was looked at.
 fn checked_resume(inner: &[u8]) -> Result<&[u8], Error> {
-    let mut fields = Fields::new(at_most(inner, RESUME_LEN_MAX, "resume")?);
-    let (mut id, mut proof) = (&inner[..0], &inner[..0]);
-    while let Some(field) = fields.next()? {
-        match field {
-            (1, Value::Bytes(bytes)) => id = session(bytes)?,
-            (4, Value::Bytes(bytes)) => proof = hash(bytes, "proof")?,
-            _ => {}
-        }
-    }
-    required(id, "session")?;
-    required(proof, "proof")?;
-    Ok(inner)
+    Resume::decode(inner).map(|_| inner)
 }
 
 /// Payloads are compressed only where both ends have agreed on it, which this version never does.

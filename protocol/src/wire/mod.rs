@@ -4,6 +4,7 @@ pub mod cursor;
 mod field;
 pub mod frame;
 pub mod proto;
+pub mod resume;
 mod shown;
 mod sink;
 pub mod stream;

@@ -6,6 +6,7 @@ use crate::hidden::Hidden;
 use crate::wire::cursor::{Fields, Value};
 use crate::wire::frame::{Auth, Frame, Push, Request, Response};
 use crate::wire::proto;
+use crate::wire::resume::Resume;
 use crate::wire::stream::{Authenticate, StreamFrame, StreamPush, StreamRequest, StreamResponse};
 
 /// Shows a message. A field that is in neither list does not compile.
@@ -16,7 +17,7 @@ macro_rules! shown {
                 let Self { $($field,)* $($secret,)* } = self;
                 let mut shown = f.debug_struct(stringify!($message));
                 $(shown.field(stringify!($field), $field);)*
-                $(shown.field(stringify!($secret), &Hidden($secret));)*
+                $(shown.field(stringify!($secret), &Hidden(&$secret[..]));)*
                 shown.finish()
             }
         }
@@ -24,12 +25,13 @@ macro_rules! shown {
 }
 
 shown!(Auth { user, device, heartbeat_ms, agent, class } hiding { token, resume, signature });
+shown!(Resume { session, attempt, last_sequence } hiding { proof });
 shown!(Request { id, route, key, counter, again } hiding { payload });
 shown!(Response { id, outcome, code, retry_after_ms } hiding { payload });
 shown!(Push { sequence, id, class, again, room, missed, gap } hiding { payload });
 shown!(StreamRequest { call, link, id, user, device, route, key, deadline_ms, trace, again, session, realm } hiding { payload });
 shown!(StreamResponse { call, status, refused, retry_after_ms, trace } hiding { payload });
-shown!(StreamPush { number, link, user, room, device, id, class, realm, unserved_targets } hiding { payload });
+shown!(StreamPush { number, link, user, room, device, id, class, ttl_ms, realm, unserved_targets } hiding { payload });
 shown!(Authenticate { call, link, device, user, handshake, peer_key, suite, address, deadline_ms, class, realm } hiding { token, signature });
 
 impl fmt::Debug for Frame<'_> {
@@ -71,7 +73,9 @@ impl fmt::Debug for StreamFrame<'_> {
             Self::Report(report) => report.fmt(f),
             Self::ReportAck { report } => write!(f, "report_ack {report}"),
             Self::LinkOpened(opened) => opened.fmt(f),
+            Self::LinkDetached(detached) => detached.fmt(f),
             Self::LinkClosed(closed) => closed.fmt(f),
+            Self::LinkResumed(resumed) => resumed.fmt(f),
             Self::Authenticate(question) => question.fmt(f),
             Self::AuthResult(verdict) => verdict.fmt(f),
             Self::Kick(kick) => kick.fmt(f),

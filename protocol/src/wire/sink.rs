@@ -16,6 +16,10 @@ pub(super) trait Sink {
     fn fixed64(&mut self, field: u32, value: u64);
     /// A field of wire type 2.
     fn bytes(&mut self, field: u32, value: &[u8]);
+    /// Repeated numbers, behind each other in one field of wire type 2.
+    fn packed(&mut self, field: u32, values: impl Iterator<Item = u64> + Clone);
+    /// One of a repeated message, which is there also when all of its fields have their default values.
+    fn message(&mut self, field: u32, value: &impl Message);
 }
 
 /// What can be written as the fields of a message.
@@ -69,9 +73,19 @@ impl Sink for Count {
     fn bytes(&mut self, field: u32, value: &[u8]) {
         self.0 += if value.is_empty() { 0 } else { body_len(field, value.len()) };
     }
+
+    fn packed(&mut self, field: u32, values: impl Iterator<Item = u64> + Clone) {
+        let len = packed_len(values);
+        self.0 += if len == 0 { 0 } else { body_len(field, len) };
+    }
+
+    fn message(&mut self, field: u32, value: &impl Message) {
+        self.0 += body_len(field, value.len());
+    }
 }
 
-struct Write<'o>(&'o mut Vec<u8>);
+/// Appends fields.
+pub(super) struct Write<'o>(pub(super) &'o mut Vec<u8>);
 
 impl Sink for Write<'_> {
     fn varint(&mut self, field: u32, value: u64) {
@@ -90,10 +104,30 @@ impl Sink for Write<'_> {
 
     fn bytes(&mut self, field: u32, value: &[u8]) {
         if !value.is_empty() {
-            varint::encode(u64::from(field << 3 | 2), self.0);
-            varint::encode(value.len() as u64, self.0);
+            self.header(field, value.len());
             self.0.extend_from_slice(value);
         }
+    }
+
+    fn packed(&mut self, field: u32, values: impl Iterator<Item = u64> + Clone) {
+        let len = packed_len(values.clone());
+        if len != 0 {
+            self.header(field, len);
+            values.for_each(|value| varint::encode(value, self.0));
+        }
+    }
+
+    fn message(&mut self, field: u32, value: &impl Message) {
+        self.header(field, value.len());
+        value.fields(self);
+    }
+}
+
+impl Write<'_> {
+    /// Tag and length of a field of wire type 2.
+    fn header(&mut self, field: u32, len: usize) {
+        varint::encode(u64::from(field << 3 | 2), self.0);
+        varint::encode(len as u64, self.0);
     }
 }
 
@@ -105,6 +139,10 @@ impl Message for Numbers {
         to.varint(1, self.0);
         to.varint(2, self.1);
     }
+}
+
+fn packed_len(values: impl Iterator<Item = u64>) -> usize {
+    values.map(varint::len).sum()
 }
 
 const fn tag_len(field: u32) -> usize {
@@ -126,6 +164,10 @@ mod tests {
             to.bytes(4, b"");
             to.fixed64(31, 7);
             to.fixed64(32, 0);
+            to.packed(33, [5, 0, 300].into_iter());
+            to.packed(34, [].into_iter());
+            to.message(35, &Numbers(9, 0));
+            to.message(36, &Numbers(0, 0));
         }
     }
 
@@ -140,6 +182,9 @@ mod tests {
         assert_eq!(fields.next(), Ok(Some((1, Value::Varint(300)))));
         assert_eq!(fields.next(), Ok(Some((3, Value::Bytes(b"abc")))));
         assert_eq!(fields.next(), Ok(Some((31, Value::Fixed64(7)))));
+        assert_eq!(fields.next(), Ok(Some((33, Value::Bytes(&[5, 0, 0xac, 2])))));
+        assert_eq!(fields.next(), Ok(Some((35, Value::Bytes(&[8, 9])))));
+        assert_eq!(fields.next(), Ok(Some((36, Value::Bytes(&[])))), "an empty message is there");
         assert_eq!(fields.next(), Ok(None));
     }
 }

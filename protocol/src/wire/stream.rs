@@ -1,17 +1,20 @@
 //! Frames of a backend stream, decoded in place and encoded straight into the outgoing batch.
 //!
 //! What every message or login needs is hand-written, borrowed and without allocation: here the frames of
-//! messages, in [`presence`] those of links and their users, in [`sanctions`] what is said of whom a backend keeps out or slows down. What a stream sees once, or hardly ever
+//! messages, in [`report`] what became of them, in [`presence`] those of links and their users, in [`detached`] those of
+//! users between two links, in [`sanctions`] what is said of whom a backend keeps out or slows down. What a stream sees once, or hardly ever
 //! ([`Rare`]), goes through the generated structs of [`super::proto`]. Property tests hold both to the same bytes.
 //! Stricter than protobuf in one point, like the frames of a link: a frame holds exactly one kind.
 //!
 //! A stream carries many links' traffic, so one bad field about one of them must not end it for the others: such a frame
 //! comes out as [`Flawed`], which names whom it was about. Only a broken encoding is an error.
 
+pub mod detached;
 mod flawed;
 mod kind;
 pub mod presence;
 mod rare;
+pub mod report;
 pub mod sanctions;
 #[cfg(test)]
 mod tests;
@@ -23,9 +26,11 @@ use crate::wire::field::{RequestId, at_most, number, request_id, required, sessi
 use crate::wire::frame::Pad;
 use crate::wire::sink::{Message, Numbers, Sink, body_len, encode, encode_raw};
 use crate::wire::varint;
+pub use detached::{LinkDetached, LinkResumed, Resumed, Unacknowledged};
 pub use flawed::{About, Flawed};
 pub use presence::{AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened};
 pub use rare::Rare;
+pub use report::{PushOutcome, Report};
 pub use sanctions::{Ban, Throttle, Unban, Whom};
 
 /// One frame, borrowed from the record it came in.
@@ -53,7 +58,7 @@ pub enum StreamFrame<'b> {
         nonce: u32,
     },
     /// To the backend: what became of a push.
-    Report(Report),
+    Report(Report<'b>),
     /// To the gateway: reports were taken.
     ReportAck {
         /// Every report up to this one.
@@ -61,8 +66,12 @@ pub enum StreamFrame<'b> {
     },
     /// To the backend: a user has come.
     LinkOpened(LinkOpened<'b>),
+    /// To the backend: a user has lost a link, and may come back with another one.
+    LinkDetached(LinkDetached<'b>),
     /// To the backend: a user has gone.
     LinkClosed(LinkClosed<'b>),
+    /// To the backend: users have come back with other links.
+    LinkResumed(LinkResumed<'b>),
     /// To the backend: is this token good?
     Authenticate(Authenticate<'b>),
     /// To the gateway: the verdict.
@@ -160,36 +169,14 @@ pub struct StreamPush<'b> {
     pub id: &'b [u8],
     /// Bounded by the frame.
     pub payload: &'b [u8],
-    /// Class of delivery; 0 at most once.
+    /// Class of delivery; 0 at most once, 1 at least once.
     pub class: u32,
+    /// Milliseconds after which a push of class 1 is undelivered; 0 for what the gateway is configured to.
+    pub ttl_ms: u32,
     /// At most 64 bytes; empty for the only one.
     pub realm: &'b str,
     /// Kinds of targets it names that this version does not serve: several users, several rooms, the node. Read only.
     pub unserved_targets: u8,
-}
-
-/// See `Report` in `proto/stream.proto`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The push's.
-    pub number: u64,
-    /// How it ended.
-    pub outcome: PushOutcome,
-    /// An [`Undelivered`](crate::Undelivered)'s number.
-    pub reason: u32,
-}
-
-/// What became of a push.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum PushOutcome {
-    /// The client acknowledged it.
-    #[default]
-    Delivered = 0,
-    /// It was not acknowledged, for the given reason.
-    Undelivered = 1,
-    /// Nobody knows.
-    Unknown = 2,
 }
 
 impl StreamPush<'_> {
@@ -243,7 +230,9 @@ impl<'b> StreamFrame<'b> {
             kind::REPORT => Self::Report(Report::decode(inner)?),
             kind::REPORT_ACK => Self::ReportAck { report: number(inner, 1)? },
             kind::LINK_OPENED => Self::LinkOpened(LinkOpened::decode(inner)?),
+            kind::LINK_DETACHED => Self::LinkDetached(LinkDetached::decode(inner)?),
             kind::LINK_CLOSED => Self::LinkClosed(LinkClosed::decode(inner)?),
+            kind::LINK_RESUMED => Self::LinkResumed(LinkResumed::decode(inner)?),
             kind::AUTHENTICATE => Self::Authenticate(Authenticate::decode(inner)?),
             kind::AUTH_RESULT => Self::AuthResult(AuthResult::decode(inner)?),
             kind::KICK => Self::Kick(Kick::decode(inner)?),
@@ -270,7 +259,9 @@ impl<'b> StreamFrame<'b> {
             Self::Report(_) => "report",
             Self::ReportAck { .. } => "report_ack",
             Self::LinkOpened(_) => "link_opened",
+            Self::LinkDetached(_) => "link_detached",
             Self::LinkClosed(_) => "link_closed",
+            Self::LinkResumed(_) => "link_resumed",
             Self::Authenticate(_) => "authenticate",
             Self::AuthResult(_) => "auth_result",
             Self::Kick(_) => "kick",
@@ -311,7 +302,9 @@ impl<'b> StreamFrame<'b> {
             Self::Report(ref report) => encode(kind::REPORT, report, out),
             Self::ReportAck { report } => encode(kind::REPORT_ACK, &Numbers(report, 0), out),
             Self::LinkOpened(ref opened) => encode(kind::LINK_OPENED, opened, out),
+            Self::LinkDetached(ref detached) => encode(kind::LINK_DETACHED, detached, out),
             Self::LinkClosed(ref closed) => encode(kind::LINK_CLOSED, closed, out),
+            Self::LinkResumed(ref resumed) => encode(kind::LINK_RESUMED, resumed, out),
             Self::Authenticate(ref ask) => encode(kind::AUTHENTICATE, ask, out),
             Self::AuthResult(ref result) => encode(kind::AUTH_RESULT, result, out),
             Self::Kick(ref kick) => encode(kind::KICK, kick, out),
@@ -424,6 +417,7 @@ impl<'b> StreamPush<'b> {
                     at_most(user, ID_LEN_MAX, "users")?;
                     push.unserved_targets |= 1;
                 }
+                (10, Value::Varint(ttl)) => push.ttl_ms = ttl as u32,
                 (11, Value::Bytes(room)) => {
                     at_most(room, ROOM_LEN_MAX, "rooms")?;
                     push.unserved_targets |= 2;
@@ -448,38 +442,8 @@ impl Message for StreamPush<'_> {
         to.bytes(6, self.id);
         to.bytes(7, self.payload);
         to.varint(8, self.class.into());
+        to.varint(10, self.ttl_ms.into());
         to.bytes(16, self.realm.as_bytes());
-    }
-}
-
-impl Report {
-    fn decode(inner: &[u8]) -> Result<Self, Error> {
-        let mut report = Self::default();
-        let mut fields = Fields::new(inner);
-        while let Some(field) = fields.next()? {
-            match field {
-                (1, Value::Varint(number)) => report.number = number,
-                (2, Value::Varint(outcome)) => {
-                    // An outcome of a later version is one this version knows nothing about.
-                    report.outcome = match outcome as i32 {
-                        0 => PushOutcome::Delivered,
-                        1 => PushOutcome::Undelivered,
-                        _ => PushOutcome::Unknown,
-                    }
-                }
-                (3, Value::Varint(reason)) => report.reason = reason as u32,
-                _ => {}
-            }
-        }
-        Ok(report)
-    }
-}
-
-impl Message for Report {
-    fn fields(&self, to: &mut impl Sink) {
-        to.varint(1, self.number);
-        to.varint(2, self.outcome as u64);
-        to.varint(3, self.reason.into());
     }
 }
 

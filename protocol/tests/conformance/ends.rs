@@ -158,7 +158,8 @@ pub(crate) enum Told {
 impl Stream {
     /// With the preamble read and nothing else.
     pub(crate) fn opening() -> Self {
-        let introduction = Introduction { boot_id: [0x12; 16], gateway: "gate-1".into(), worker: 2 };
+        let introduction =
+            Introduction { boot_id: [0x12; 16], gateway: "gate-1".into(), worker: 2, report_slots: 0 };
         let gateway = GatewayStream::new(&Mode::Clear, PARAMS, introduction, INITIATOR_EPHEMERAL, Time::ZERO);
         let (access, routes) = (Arc::new(Access::clear()), vec!["echo".into()]);
         let mut this = Self {

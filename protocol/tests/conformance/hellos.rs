@@ -185,7 +185,8 @@ fn clear_stream() -> Json {
 
 fn ends(mode: &Mode, access: Access) -> (GatewayStream, BackendStream) {
     let params = Params { heartbeat: Duration::from_secs(5), ..Params::default() };
-    let introduction = Introduction { boot_id: [0x12; 16], gateway: "gate-1".into(), worker: 2 };
+    let introduction =
+        Introduction { boot_id: [0x12; 16], gateway: "gate-1".into(), worker: 2, report_slots: 0 };
     let gateway = GatewayStream::new(mode, params, introduction, INITIATOR_EPHEMERAL, Time::ZERO);
     let routes = vec!["echo".into()];
     let backend =

@@ -19,6 +19,7 @@ mod parts;
 mod recipe;
 mod records;
 mod replies;
+mod resumptions;
 mod schema;
 mod stream_cases;
 mod stream_fields;
@@ -33,12 +34,13 @@ use json::Json;
 type Make = fn() -> Json;
 
 /// Every file and what it holds.
-const FILES: [(&str, Make); 7] = [
+const FILES: [(&str, Make); 8] = [
     ("hellos.json", hellos::file),
     ("link-frames.json", link_frames::file),
     ("malformed.json", malformed::file),
     ("records.json", records::file),
     ("replies.json", replies::file),
+    ("resumptions.json", resumptions::file),
     ("stream-frames.json", stream_frames::file),
     ("tickets.json", tickets::file),
 ];

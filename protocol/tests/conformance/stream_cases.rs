@@ -35,6 +35,10 @@ pub(crate) fn link_opened() -> proto::LinkOpened {
     proto::LinkOpened { user: b(b"alice"), device: b(b"phone"), session: b(&SESSION), ..Default::default() }
 }
 
+pub(crate) fn link_detached() -> proto::LinkDetached {
+    proto::LinkDetached { session: b(&SESSION), ..Default::default() }
+}
+
 pub(crate) fn link_closed() -> proto::LinkClosed {
     proto::LinkClosed { user: b(b"alice"), device: b(b"phone"), session: b(&SESSION), ..Default::default() }
 }
@@ -60,7 +64,7 @@ pub(crate) fn least() -> Vec<(&'static str, Kind)> {
         Kind::Report(proto::Report::default()),
         Kind::ReportAck(proto::ReportAck::default()),
         Kind::LinkOpened(link_opened()),
-        Kind::LinkDetached(proto::LinkDetached::default()),
+        Kind::LinkDetached(link_detached()),
         Kind::LinkClosed(link_closed()),
         Kind::Hello(hello()),
         Kind::Ready(ready()),
@@ -100,7 +104,23 @@ pub(crate) fn all() -> Vec<(&'static str, Kind)> {
     let of_login = proto::Kick { user: b(b"alice"), login: b(b"login-1"), ..Default::default() };
     let to_user =
         proto::Push { user: b(b"alice"), device: b(b"phone"), payload: b(b"hi"), ..Default::default() };
+    let acked = Kind::Push(proto::Push { number: 4, class: 1, ttl_ms: 60_000, ..to_user.clone() });
+    let report = proto::Report {
+        number: 4,
+        report: 9,
+        device: b(b"phone"),
+        class: 1,
+        devices: 2,
+        ..Default::default()
+    };
+    let detached = proto::LinkDetached { unacknowledged: vec![u64::MAX; 64], ..link_detached() };
+    let links = [(LINK, LINK + 1), (LINK + 2, 1 << 52), (0, 0)];
+    let links = links.map(|(old_link, link)| proto::Resumed { old_link, link, link_epoch: link << 3 }).into();
     cases.extend([
+        ("at least once, to a user's device", acked),
+        ("of one of two devices", Kind::Report(report)),
+        ("of as many numbers as there may be", Kind::LinkDetached(detached)),
+        ("of several links", Kind::LinkResumed(proto::LinkResumed { links })),
         ("of a user", Kind::Kick(of_user)),
         ("of one login", Kind::Kick(of_login)),
         ("to a user's device", Kind::Push(to_user)),

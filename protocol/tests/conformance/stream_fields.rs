@@ -5,7 +5,9 @@ use protocol::wire::proto::stream::{self as proto, frame::Kind};
 
 use crate::malformed_streams::Receiver;
 use crate::parts::{bytes, framed, number};
-use crate::stream_cases::{LINK, authenticate, b, hello, link_closed, link_opened, ready, request};
+use crate::stream_cases::{
+    LINK, authenticate, b, hello, link_closed, link_detached, link_opened, ready, request,
+};
 
 /// A byte that UTF-8 never has.
 const NO_TEXT: &[u8] = &[b'a', 0xff];
@@ -52,6 +54,7 @@ pub(crate) fn readies() -> Cases {
         ("Ready.routes with one of no bytes", of(proto::Ready { routes: vec![String::new()], ..ready() })),
         ("Ready.routes with one of 33 bytes", of(proto::Ready { routes: vec!["r".repeat(33)], ..ready() })),
         ("Ready.credit one too few", of(proto::Ready { credit: 8319, frame_len_max: 4096, ..ready() })),
+        ("Ready.boot of 15 bytes", of(proto::Ready { boot: b(&[1; 15]), ..ready() })),
         ("Ready.frame_len_max 1", of(proto::Ready { frame_len_max: 1, ..ready() })),
     ]
 }
@@ -144,6 +147,7 @@ fn questions() -> Cases {
 
 fn presence() -> Cases {
     let opened = |opened| frame(Kind::LinkOpened(proto::LinkOpened { link: LINK, ..opened }));
+    let detached = |detached| frame(Kind::LinkDetached(proto::LinkDetached { link: LINK, ..detached }));
     let closed = |closed| frame(Kind::LinkClosed(proto::LinkClosed { link: LINK, ..closed }));
     vec![
         ("LinkOpened.user is missing", opened(proto::LinkOpened { user: b(b""), ..link_opened() })),
@@ -161,6 +165,18 @@ fn presence() -> Cases {
         (
             "LinkOpened.realm of 65 bytes",
             opened(proto::LinkOpened { realm: "r".repeat(65), ..link_opened() }),
+        ),
+        (
+            "LinkDetached.session is missing",
+            detached(proto::LinkDetached { session: b(b""), ..link_detached() }),
+        ),
+        (
+            "LinkDetached.session of 15 bytes",
+            detached(proto::LinkDetached { session: b(&[1; 15]), ..link_detached() }),
+        ),
+        (
+            "LinkDetached.unacknowledged of 65 numbers",
+            detached(proto::LinkDetached { unacknowledged: vec![1; 65], ..link_detached() }),
         ),
         ("LinkClosed.user is missing", closed(proto::LinkClosed { user: b(b""), ..link_closed() })),
         ("LinkClosed.device is missing", closed(proto::LinkClosed { device: b(b""), ..link_closed() })),

@@ -10,7 +10,7 @@ use crate::ends::{Stream, Told, clear_record};
 use crate::json::Json;
 use crate::parts::{bytes, fixed64, framed, number, padded_varint};
 use crate::schema::Schema;
-use crate::stream_cases::{ID, LINK, all, least};
+use crate::stream_cases::{ID, LINK, SESSION, all, least};
 
 const PROTO: &str = include_str!("../../proto/stream.proto");
 
@@ -93,6 +93,7 @@ fn unusual() -> Vec<(&'static str, Vec<u8>)> {
     ];
     let reversed: Vec<u8> = request.iter().rev().flatten().copied().collect();
     let request = request.concat();
+    let detached = |more: &[u8]| framed(&bytes(10, &[&bytes(2, &SESSION)[..], more].concat()));
     let push = |more: &[u8]| framed(&bytes(3, &[&number(1, 4)[..], &fixed64(2, LINK), more].concat()));
     vec![
         ("fields in another order", framed(&bytes(1, &reversed))),
@@ -111,6 +112,14 @@ fn unusual() -> Vec<(&'static str, Vec<u8>)> {
         ("an outcome of a later version counts as PUSH_UNKNOWN", {
             framed(&bytes(7, &[number(1, 4), number(2, 3)].concat()))
         }),
+        ("a report of a device of 65 bytes is one of no device", {
+            framed(&bytes(7, &[number(1, 4), number(4, 9), bytes(5, &[b'd'; 65])].concat()))
+        }),
+        ("a report of a user of 65 bytes is one of no user", {
+            framed(&bytes(7, &[number(1, 4), number(4, 9), bytes(8, &[b'u'; 65])].concat()))
+        }),
+        ("numbers that are not packed", detached(&[number(4, 5), number(4, 0), number(4, 300)].concat())),
+        ("numbers packed and not", detached(&[bytes(4, &[5, 0]), number(4, 300), bytes(4, &[])].concat())),
         ("a kind that nobody knows", framed(&bytes(33, b"later"))),
         ("a kind that nobody knows, empty", framed(&bytes(1000, b""))),
         ("a field that is no kind", framed(&number(127, 1))),
@@ -136,11 +145,13 @@ fn body(frame: &[u8]) -> &[u8] {
     &frame[prefix..]
 }
 
-/// Prost reads the same, except that an enum keeps numbers it does not know.
+/// Prost reads the same, except that an enum keeps numbers it does not know, and a report names that are too long.
 fn same_by_prost(body: &[u8], normal: &[u8], name: &str) {
     let mut by_prost = proto::Frame::decode(body).expect("prost reads it, too");
     if let Some(Kind::Report(report)) = &mut by_prost.kind {
         report.outcome = report.outcome.min(proto::PushOutcome::PushUnknown as i32);
+        let names = [&mut report.device, &mut report.user].into_iter();
+        names.filter(|name| name.len() > 64).for_each(|name| name.clear());
     }
     assert_eq!(by_prost.encode_length_delimited_to_vec(), normal, "{name}");
 }

@@ -165,7 +165,8 @@ impl Handed {
         for left in self.sealed.drain(..).chain(self.open.drain(..)) {
             match left {
                 Left::Push { number } => {
-                    tell(Event::Report(Report { number, outcome: PushOutcome::Unknown, reason: 0 }));
+                    let outcome = PushOutcome::Unknown;
+                    tell(Event::Report(Report { number, outcome, ..Report::default() }));
                 }
                 Left::Kick(target) => tell(Event::KickUnknown(&target)),
                 Left::Sanction(whom) => tell(Event::SanctionUnknown(&whom)),

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::hidden::Hidden;
-use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{
-    AuthResult, Authenticate, LinkClosed, LinkOpened, Report, StreamRequest, StreamResponse,
+    AuthResult, Authenticate, LinkClosed, LinkDetached, LinkOpened, Report, StreamRequest, StreamResponse,
 };
 use protocol::{CloseCode, Error, Refusal, UnixMillis};
 
@@ -346,9 +345,9 @@ pub enum Event<'b> {
     /// A user has gone.
     LinkClosed(LinkClosed<'b>),
     /// A session waits for a new link.
-    LinkDetached(&'b proto::LinkDetached),
+    LinkDetached(LinkDetached<'b>),
     /// What became of a push with a number: what the gateway says, or unknown when the stream ended before it was sent.
-    Report(Report),
+    Report(Report<'b>),
     /// The stream ended before this kick was sent. Whether it has left is not known: its links may be there still.
     KickUnknown(&'b Target),
     /// The stream ended before this ban, its end, or this throttle was sent. Whether it has left is not known.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
 use protocol::stream::{BackendStream, Blocked, Ephemeral, ToBackend};
-use protocol::wire::stream::{About, Authenticate, Flawed, Rare, Report, StreamRequest};
+use protocol::wire::stream::{About, Authenticate, Flawed, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -235,9 +235,10 @@ impl<'s> Shell<'s> {
                 ToBackend::LinkOpened(opened) => self.tell(Event::LinkOpened(opened)),
                 ToBackend::LinkClosed(closed) => self.tell(Event::LinkClosed(closed)),
                 ToBackend::Announced => self.tell(Event::Announced),
-                ToBackend::LinkDetached(inner) => self.tell(Event::LinkDetached(&Rare::decode(inner)?)),
+                ToBackend::LinkDetached(detached) => self.tell(Event::LinkDetached(detached)),
                 ToBackend::Close(close) => ended = Some(Ended::ByGateway(close.code)),
                 ToBackend::Flawed(flawed) => self.flawed(&flawed),
+                ToBackend::LinkResumed(_) => {}
                 ToBackend::Credited | ToBackend::Alive | ToBackend::Draining | ToBackend::Skipped => {}
             }
         }
@@ -293,7 +294,7 @@ impl<'s> Shell<'s> {
     }
 
     /// Reports of pushes that are sent at most once are not acknowledged.
-    fn reported(&mut self, report: Report) {
+    fn reported(&mut self, report: Report<'_>) {
         self.tell(Event::Report(report));
     }
 

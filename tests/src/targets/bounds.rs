@@ -56,6 +56,9 @@ pub(super) fn stream_frame(frame: &stream::Frame) -> bool {
             let proved = is_address(&opened.address) && none_or(&opened.peer_key, 32);
             link && proved && opened.agent.len() <= 64 && opened.realm.len() <= 64
         }
+        Some(StreamKind::LinkDetached(detached)) => {
+            detached.session.len() == 16 && detached.unacknowledged.len() <= 64
+        }
         Some(StreamKind::LinkClosed(closed)) => {
             id(&closed.user) && id(&closed.device) && closed.session.len() == 16
         }

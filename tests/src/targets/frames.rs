@@ -10,6 +10,7 @@ use protocol::wire::frame::{
 };
 use protocol::wire::proto::link::frame::Kind;
 use protocol::wire::proto::link::{self as proto, Welcome};
+use protocol::wire::resume::Resume;
 use protocol::wire::varint;
 
 use super::Seed;
@@ -26,7 +27,11 @@ pub fn run(body: &[u8]) -> usize {
             assert_eq!(Frame::decode(&encoded), Ok(frame), "what was written is read as something else");
         }
         let borrowed = match frame {
-            Frame::Auth(auth) => merged || !auth.resume.is_empty(),
+            Frame::Auth(auth) if !auth.resume.is_empty() => {
+                check_resume(auth.resume);
+                true
+            }
+            Frame::Auth(_) => merged,
             Frame::Welcome(_) | Frame::Move(_) => true,
             _ => false,
         };
@@ -44,6 +49,25 @@ pub fn run(body: &[u8]) -> usize {
     };
     agree(body, &ours, rules);
     usize::from(ours.is_ok_and(|read| !read.encoded.is_empty()))
+}
+
+/// What an `Auth` carries to go on with a session can be read, and says the same to prost.
+fn check_resume(body: &[u8]) {
+    let ours = Resume::decode(body).expect("its frame was read");
+    let mut encoded = Vec::new();
+    ours.encode(&mut encoded);
+    assert_eq!(Resume::decode(&encoded), Ok(ours), "what was written is read as something else");
+    match <proto::Resume as prost::Message>::decode(body) {
+        Ok(theirs) => {
+            let said = (&theirs.session[..], theirs.attempt, theirs.last_sequence, &theirs.proof[..]);
+            assert_eq!(
+                (&ours.session[..], ours.attempt, ours.last_sequence, &ours.proof[..]),
+                said,
+                "{body:02x?}"
+            );
+        }
+        Err(error) => assert!(error.to_string().contains("wire type"), "{body:02x?}: {error}"),
+    }
 }
 
 /// What one of our decoders made of a body.

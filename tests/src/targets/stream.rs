@@ -67,12 +67,8 @@ fn frame(body: &[u8]) -> usize {
         }
         Read { encoded, borrowed: is_passed_over(body, &frame), flawed }
     });
-    let rules = Rules {
-        kinds: 1..=32,
-        normal,
-        within: bounds::stream_frame,
-        unbounded: is_repeated(body, &[(3, 9), (3, 11), (3, 12)]),
-    };
+    let rules =
+        Rules { kinds: 1..=32, normal, within: bounds::stream_frame, unbounded: is_repeated(body, LISTS) };
     agree(body, &ours, rules);
     usize::from(ours.is_ok_and(|read| read.flawed || !read.encoded.is_empty()))
 }
@@ -94,7 +90,7 @@ fn is_passed_over(body: &[u8], frame: &StreamFrame<'_>) -> bool {
         StreamFrame::Rare(..) => return true,
         // The links a push is not for, its package; the links a push was dropped for.
         StreamFrame::Push(_) => &[12, 13],
-        StreamFrame::Report(_) => &[5, 8, 10],
+        StreamFrame::Report(_) => &[10],
         _ => return false,
     };
     let Some((_, inner)) = kind(body) else { return false };
@@ -107,6 +103,9 @@ fn is_passed_over(body: &[u8], frame: &StreamFrame<'_>) -> bool {
     false
 }
 
+/// Fields that may stand there several times, each with its kind.
+const LISTS: &[(u32, u32)] = &[(3, 9), (3, 11), (3, 12), (7, 10), (10, 4), (23, 1)];
+
 /// A flawed frame still says whom it is about, and what it costs.
 fn check_flawed(body: &[u8], flawed: &Flawed) {
     let Ok(proto::Frame { kind: Some(kind) }) = prost::Message::decode(body) else { return };
@@ -116,6 +115,7 @@ fn check_flawed(body: &[u8], flawed: &Flawed) {
         Kind::Authenticate(ask) => (About::Authenticate(ask.call), None),
         Kind::AuthResult(result) => (About::AuthResult(result.call), None),
         Kind::LinkOpened(opened) => (About::Presence(opened.link), None),
+        Kind::LinkDetached(detached) => (About::Presence(detached.link), None),
         Kind::LinkClosed(closed) => (About::Presence(closed.link), None),
         Kind::Kick(kick) => (About::Kick(kick.link), None),
         Kind::Ban(_) => (About::Ban, None),
@@ -132,7 +132,7 @@ fn check_targets(body: &[u8], targets: u32) {
     let named =
         [!push.user.is_empty(), !push.room.is_empty(), !push.users.is_empty(), !push.rooms.is_empty()];
     let count = [push.link != 0, node].into_iter().chain(named).map(u32::from).sum::<u32>();
-    assert!(targets == count || is_repeated(body, &[(3, 9), (3, 11), (3, 12)]), "{push:?}");
+    assert!(targets == count || is_repeated(body, LISTS), "{push:?}");
 }
 
 /// What this version does not read, or reads as something else.
@@ -140,16 +140,15 @@ fn normal(frame: &mut proto::Frame) {
     match &mut frame.kind {
         Some(Kind::Report(report)) => {
             let outcome = if (0..=1).contains(&report.outcome) { report.outcome } else { 2 };
-            *report = proto::Report {
-                number: report.number,
-                outcome,
-                reason: report.reason,
-                ..proto::Report::default()
-            };
+            (report.outcome, report.queued) = (outcome, 0);
+            report.dropped.clear();
+            // A name that is too long is none.
+            let names = [&mut report.device, &mut report.user].into_iter();
+            names.filter(|name| name.len() > 64).for_each(|name| name.clear());
         }
         Some(Kind::Push(push)) => {
             (push.users, push.rooms, push.except) = (Vec::new(), Vec::new(), Vec::new());
-            (push.node, push.package, push.ttl_ms) = (false, None, 0);
+            (push.node, push.package) = (false, None);
             push.coalesce.clear();
         }
         _ => {}
@@ -188,8 +187,19 @@ fn told(script: &mut Script<'_>, hears: fn(Vec<&mut [u8]>) -> Outcome) -> usize 
 
 /// Fields that are no single link's: those of `Hello` and `Ready`, the text of `Close`, and the names of what is to be
 /// answered.
-const FIELDS_OF_STREAMS: [&str; 9] =
-    ["boot_id", "gateway", "heartbeat_ms", "frame_len_max", "credit", "instance", "routes", "text", "call"];
+const FIELDS_OF_STREAMS: [&str; 11] = [
+    "worker",
+    "boot_id",
+    "boot",
+    "gateway",
+    "heartbeat_ms",
+    "frame_len_max",
+    "credit",
+    "instance",
+    "routes",
+    "text",
+    "call",
+];
 
 /// A gateway that gives every credit back at once.
 fn gateway_hears(pieces: Vec<&mut [u8]>) -> Outcome {
@@ -278,7 +288,8 @@ fn check_credit(before: u64, after: u64, payload_len: usize, taken: Result<(), B
 }
 
 fn gateway(mode: &Mode) -> GatewayStream {
-    let introduction = Introduction { boot_id: [9; 16], gateway: "gate-1".to_owned(), worker: 2 };
+    let introduction =
+        Introduction { boot_id: [9; 16], gateway: "gate-1".to_owned(), worker: 2, report_slots: 4 };
     GatewayStream::new(mode, PARAMS, introduction, ASKING, Time::ZERO).expect("the keys can be used")
 }
 

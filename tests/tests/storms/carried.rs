@@ -444,7 +444,7 @@ impl Carried {
         }
     }
 
-    fn report(&mut self, report: &Report, desk: &Desk, totals: &mut Totals) {
+    fn report(&mut self, report: &Report<'_>, desk: &Desk, totals: &mut Totals) {
         assert!((1..=self.pushes).contains(&report.number), "only this stream's pushes are reported");
         assert_eq!(report.outcome, PushOutcome::Undelivered, "nothing else is promised for this class");
         let reason = Undelivered::from_number(report.reason).expect("a known reason");

@@ -149,7 +149,7 @@ impl Streams {
             && let Some(machine) = own.machine()
         {
             let (outcome, reason) = (PushOutcome::Undelivered, reason.number());
-            machine.report(Report { number, outcome, reason });
+            machine.report(&Report { number, outcome, reason, ..Report::default() });
             self.dirty(stream);
         }
     }

@@ -98,6 +98,11 @@ fn a_ready_out_of_bounds_is_refused() {
         refused(proto::Ready { routes: vec!["r".repeat(33)], ..ready() }),
         Some(Error::Field("routes"))
     );
+    let booted = |len| refused(proto::Ready { boot: vec![1; len].into(), ..ready() });
+    assert_eq!(
+        [0, 15, 16, 17].map(booted),
+        [None, Some(Error::Field("boot")), None, Some(Error::Field("boot"))]
+    );
     assert_eq!(refused(proto::Ready { frame_len_max: 1, ..ready() }), Some(Error::Field("frame_len_max")));
     assert_eq!(refused(proto::Ready { credit: 8319, ..ready() }), Some(Error::Field("credit")));
     assert_eq!(refused(proto::Ready { credit: 8320, ..ready() }), None, "two of the longest frames");
@@ -262,11 +267,11 @@ fn a_peer_that_takes_nothing_is_stalled() {
     while pair.gateway.pending() <= PARAMS.pending_bytes_max {
         assert_ne!(pair.gateway.deadline(), Some(Time::ZERO));
         report.number += 1;
-        pair.gateway.report(report);
+        pair.gateway.report(&report);
     }
     assert_eq!(pair.gateway.request(&request(1, b"")), Err(Blocked::Pending));
     while pair.gateway.pending() <= 2 * PARAMS.pending_bytes_max {
-        pair.gateway.report(report);
+        pair.gateway.report(&report);
     }
     assert_eq!(pair.gateway.deadline(), Some(Time::ZERO));
     assert_eq!(pair.gateway.expire(START), Err(Error::Stalled));

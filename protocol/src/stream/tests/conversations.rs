@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::wire::proto::stream as proto;
 use crate::wire::stream::{
-    AuthResult, Authenticate, Kick, LinkClosed, LinkOpened, PushOutcome, Rare, Report, credit_cost,
+    AuthResult, Authenticate, Kick, LinkClosed, LinkDetached, LinkOpened, PushOutcome, Rare, Report, Resumed,
+    Unacknowledged, credit_cost,
 };
 use crate::{CloseCode, Refusal};
 
@@ -14,7 +15,8 @@ fn converse(mode: &Mode, carry: impl Fn(&mut Pair)) -> (Vec<String>, Vec<String>
     let mut pair = Pair::new(mode);
     carry(&mut pair);
     assert_eq!(pair.gateway.routes(), ["echo", "chat"]);
-    assert_eq!(pair.gateway.instance(), b"b-1");
+    assert_eq!((pair.gateway.instance(), pair.gateway.boot()), (&b"b-1"[..], Some(&[6; 16])));
+    assert_eq!(pair.backend.gateway().report_slots, 1000);
     assert_eq!((pair.backend.gateway().gateway.as_str(), pair.backend.gateway().worker), ("gate-1", 2));
     say_everything(&mut pair);
     carry(&mut pair);
@@ -31,8 +33,17 @@ fn say_everything(pair: &mut Pair) {
     gateway.request(&request(1, b"hello")).unwrap();
     gateway.authenticate(&Authenticate { call: 2, device, handshake: &[1; 32], ..Default::default() });
     gateway.request(&request(3, &[7; 3000])).unwrap();
-    gateway.report(Report { number: 4, outcome: PushOutcome::Undelivered, reason: 2 });
-    gateway.link_detached(&proto::LinkDetached { link: 7, until_ms: 5, ..Default::default() });
+    let outcome = PushOutcome::Undelivered;
+    gateway.report(&Report { number: 4, outcome, reason: 2, report: 9, device, ..Default::default() });
+    let unacknowledged = Unacknowledged::of(&[4, 300]);
+    gateway.link_detached(&LinkDetached {
+        link: 7,
+        session,
+        until_ms: 5,
+        unacknowledged,
+        ..Default::default()
+    });
+    gateway.link_resumed(&[Resumed { old_link: 7, link: 8, link_epoch: 9 }]);
     gateway.link_closed(&LinkClosed { link: 7, user, device, session, code: 1, ..Default::default() });
     backend.push(&push(4, b"news")).unwrap();
     backend.report_ack(4);
@@ -63,8 +74,10 @@ fn every_kind_of_frame_arrives_in_order() {
                 "Request(StreamRequest { call: 1",
                 "Authenticate(Authenticate { call: 2",
                 "Request(StreamRequest { call: 3",
-                "Report(Report { number: 4, outcome: Undelivered, reason: 2",
-                "LinkDetached(",
+                "Report(Report { number: 4, outcome: Undelivered, reason: 2, report: 9, device: [112,",
+                "LinkDetached(LinkDetached { link: 7, session: [6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6], until_ms: 5, \
+                 unacknowledged: [4, 300], link_epoch: 0",
+                "LinkResumed([Resumed { old_link: 7, link: 8, link_epoch: 9 }])",
                 "LinkClosed(LinkClosed { link: 7",
             ],
         );
@@ -141,7 +154,7 @@ fn credit_runs_out_and_comes_back() {
     assert_eq!(sent, PARAMS.window / cost);
     assert_eq!(pair.gateway.request(&request(1 + sent, &payload)), Err(Blocked::Credit));
     // Control frames never wait for it.
-    pair.gateway.report(Report::default());
+    pair.gateway.report(&Report::default());
     pair.up(usize::MAX);
     assert_eq!(pair.at_backend.len() as u64, 1 + sent + 1);
     pair.settle();
@@ -183,7 +196,7 @@ fn a_backend_that_only_listens_pings_once_per_interval() {
     let mut pair = Pair::live(&Mode::Clear);
     for step in 1..=20 {
         pair.now = START + step * PARAMS.heartbeat / 2;
-        pair.gateway.report(Report::default());
+        pair.gateway.report(&Report::default());
         pair.up(usize::MAX);
         assert_eq!(pair.backend.expire(pair.now), Ok(()));
         pair.batch.clear();
@@ -209,7 +222,7 @@ fn silence_for_two_intervals_is_death_on_both_ends() {
 fn bytes_that_come_or_are_taken_are_signs_of_life_and_nothing_is_none() {
     let mut pair = Pair::live(&Mode::Clear);
     pair.batch.clear();
-    pair.gateway.report(Report::default());
+    pair.gateway.report(&Report::default());
     pair.gateway.seal(&mut pair.batch);
     let mut bytes = std::mem::take(&mut pair.batch);
     for byte in bytes.chunks_mut(1).take(5) {
@@ -433,7 +446,7 @@ fn after_close_nothing_more_is_said_or_heard() {
     pair.gateway.request(&request(1, b"last")).unwrap();
     pair.gateway.close(CloseCode::Normal, Duration::ZERO, &"ü".repeat(100));
     assert_eq!(pair.gateway.request(&request(2, b"")), Err(Blocked::NotLive));
-    pair.gateway.report(Report::default());
+    pair.gateway.report(&Report::default());
     pair.backend.push(&push(0, b"too late")).unwrap();
     pair.settle();
     assert_eq!(pair.at_backend.len(), 3);

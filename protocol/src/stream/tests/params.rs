@@ -60,7 +60,7 @@ fn a_peer_that_takes_nothing_counts_as_stalled_beyond_twice_the_bound() {
     while pair.gateway.pending() <= bound {
         assert_eq!(pair.gateway.expire(pair.now), Ok(()), "{} of {bound}", pair.gateway.pending());
         assert_ne!(pair.gateway.deadline(), Some(Time::ZERO));
-        pair.gateway.report(Report::default());
+        pair.gateway.report(&Report::default());
     }
     assert_eq!(pair.gateway.deadline(), Some(Time::ZERO));
     assert_eq!(pair.gateway.expire(pair.now), Err(Error::Stalled));

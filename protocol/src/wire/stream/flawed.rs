@@ -47,7 +47,7 @@ impl Flawed {
             kind::PUSH => (About::Push, 7),
             kind::AUTHENTICATE => (About::Authenticate, 0),
             kind::AUTH_RESULT => (About::AuthResult, 0),
-            kind::LINK_OPENED | kind::LINK_CLOSED => (About::Presence, 0),
+            kind::LINK_OPENED | kind::LINK_DETACHED | kind::LINK_CLOSED => (About::Presence, 0),
             kind::KICK => (About::Kick, 0),
             kind::BAN => (|_| About::Ban, 0),
             kind::UNBAN => (|_| About::Unban, 0),

@@ -7,8 +7,6 @@ use crate::wire::sink::encode_header;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Rare {
-    /// To the backend: the session waits for a new link.
-    LinkDetached = 10,
     /// To the backend: its first frame.
     Hello = 12,
     /// To the gateway: its first frame.
@@ -19,8 +17,6 @@ pub enum Rare {
     Leave = 19,
     /// To the gateway: end a session.
     EndSession = 20,
-    /// To the backend: sessions go on with new links.
-    LinkResumed = 23,
     /// To the backend: all links that were there before the stream have been announced.
     Announced = 27,
     /// To the backend: what became of a `Join` or `Leave`.
@@ -37,14 +33,12 @@ pub enum Rare {
 
 impl Rare {
     /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::LinkDetached,
+    pub const ALL: [Self; 11] = [
         Self::Hello,
         Self::Ready,
         Self::Join,
         Self::Leave,
         Self::EndSession,
-        Self::LinkResumed,
         Self::Announced,
         Self::RoomResult,
         Self::RoomAsk,
@@ -57,9 +51,7 @@ impl Rare {
     #[must_use]
     pub const fn is_to_backend(self) -> bool {
         match self {
-            Self::LinkDetached
-            | Self::Hello
-            | Self::LinkResumed
+            Self::Hello
             | Self::Announced
             | Self::RoomResult
             | Self::RoomAsk
@@ -77,13 +69,11 @@ impl Rare {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::LinkDetached => "link_detached",
             Self::Hello => "hello",
             Self::Ready => "ready",
             Self::Join => "join",
             Self::Leave => "leave",
             Self::EndSession => "end_session",
-            Self::LinkResumed => "link_resumed",
             Self::Announced => "announced",
             Self::RoomResult => "room_result",
             Self::RoomAsk => "room_ask",

@@ -2,6 +2,7 @@
 
 mod any;
 mod generated;
+mod lists;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -95,13 +96,13 @@ fn kinds(body: &[u8]) -> usize {
 /// as unknown.
 fn normal(kind: Option<Kind>) -> Option<Kind> {
     Some(match kind? {
-        Kind::Report(proto::Report { number, outcome, reason, .. }) => {
-            let outcome = if matches!(outcome, 0 | 1) { outcome } else { 2 };
-            Kind::Report(proto::Report { number, outcome, reason, ..proto::Report::default() })
+        Kind::Report(report) => {
+            let outcome = if matches!(report.outcome, 0 | 1) { report.outcome } else { 2 };
+            let (device, user) = (named(&report.device), named(&report.user));
+            Kind::Report(proto::Report { outcome, device, user, queued: 0, dropped: Vec::new(), ..report })
         }
         Kind::Push(push) => Kind::Push(proto::Push {
             users: Vec::new(),
-            ttl_ms: 0,
             rooms: Vec::new(),
             except: Vec::new(),
             package: None,
@@ -111,6 +112,11 @@ fn normal(kind: Option<Kind>) -> Option<Kind> {
         }),
         kind => kind,
     })
+}
+
+/// A name in a report; one that is too long is none.
+fn named(name: &Bytes) -> Bytes {
+    if name.len() <= 64 { name.clone() } else { Bytes::new() }
 }
 
 #[test]
@@ -242,6 +248,23 @@ fn a_sanction_names_a_user_or_a_prefix_and_never_both() {
         |percent| flaw(Kind::Throttle(proto::Throttle { user: b(1), percent, ..Default::default() }));
     let percent = Some((About::Throttle, "percent"));
     assert_eq!([0, 1, 100, 101].map(throttle), [percent, None, None, percent]);
+}
+
+/// What it says of its push is worth more than the name.
+#[test]
+fn a_report_with_a_name_that_is_too_long_is_one_without_it() {
+    let report = |device: usize, user: usize| {
+        let b = |len| Bytes::from(vec![b'a'; len]);
+        let report = proto::Report { number: 4, report: 9, devices: 2, ..Default::default() };
+        match decoded(Kind::Report(proto::Report { device: b(device), user: b(user), ..report })) {
+            Ok(StreamFrame::Report(report)) => {
+                assert_eq!((report.number, report.report, report.devices), (4, 9, 2));
+                (report.device.len(), report.user.len())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([report(64, 65), report(65, 64), report(300, 0)], [(64, 0), (0, 64), (0, 0)]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn shared() -> Shared {
 }
 
 fn gateway() -> GatewayStream {
-    let introduction = Introduction { boot_id: [1; 16], gateway: "g".into(), worker: 0 };
+    let introduction = Introduction { boot_id: [1; 16], gateway: "g".into(), worker: 0, report_slots: 0 };
     GatewayStream::new(&Mode::Clear, PARAMS, introduction, [2; 32], Time::ZERO).unwrap()
 }
 

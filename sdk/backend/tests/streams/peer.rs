@@ -90,7 +90,7 @@ impl Peer {
 
     async fn connect(place: &Listen, mode: &Mode, params: Params, boot_id: [u8; 16]) -> Self {
         let Listen::Unix(path) = place else { panic!("{place}") };
-        let introduction = Introduction { boot_id, gateway: "test".into(), worker: 3 };
+        let introduction = Introduction { boot_id, gateway: "test".into(), worker: 3, report_slots: 0 };
         Self {
             stream: GatewayStream::new(mode, params, introduction, [8; 32], Time::ZERO).unwrap(),
             socket: UnixStream::connect(path).await.unwrap(),

@@ -311,7 +311,7 @@ async fn a_panic_costs_its_own_request_token_or_event_and_is_counted() {
     let accepted = Said::AuthResult { call: 2, accepted: true, user: user.to_vec(), code: 0 };
     assert_eq!(peer.next().await, Some(accepted), "the first has none");
     for number in [1, 2] {
-        peer.stream.report(Report { number, ..Report::default() });
+        peer.stream.report(&Report { number, ..Report::default() });
     }
     peer.flush().await;
     assert_eq!(events.recv().await, Some(2));

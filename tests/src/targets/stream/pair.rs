@@ -19,8 +19,9 @@ use protocol::noise::Suite;
 use protocol::stream::{Access, BackendStream, Blocked, GatewayStream, Mode, ToBackend, ToGateway};
 use protocol::wire::proto::stream as proto;
 use protocol::wire::stream::{
-    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkOpened, PushOutcome, Rare,
-    Report, StreamPush, StreamRequest, StreamResponse, Throttle, Unban, Whom, credit_cost,
+    About, AuthResult, Authenticate, Ban, Close, Flawed, Kick, LinkClosed, LinkDetached, LinkOpened,
+    LinkResumed, PushOutcome, Rare, Report, Resumed, StreamPush, StreamRequest, StreamResponse, Throttle,
+    Unacknowledged, Unban, Whom, credit_cost,
 };
 use protocol::{CloseCode, Time};
 
@@ -195,15 +196,21 @@ impl Pair {
                 self.up.say(live, &ToBackend::Authenticate(ask));
             }
             3 => {
-                let report = Report { number, outcome: PushOutcome::Undelivered, reason: 1 };
-                self.gateway.report(report);
+                let report =
+                    Report { number, outcome: PushOutcome::Undelivered, reason: 1, ..Default::default() };
+                let report = Report { report: number, device, class: 1, devices: 2, user, ..report };
+                self.gateway.report(&report);
                 self.up.say(live, &ToBackend::Report(report));
             }
             _ => {
-                let detached = proto::LinkDetached { link: number, ..Default::default() };
+                let numbers = [number, 0, u64::MAX];
+                let unacknowledged = Unacknowledged::of(&numbers);
+                let detached = LinkDetached { link: number, session, unacknowledged, ..Default::default() };
                 self.gateway.link_detached(&detached);
-                let inner = prost::Message::encode_to_vec(&detached);
-                self.up.say(live, &ToBackend::LinkDetached(&inner));
+                self.up.say(live, &ToBackend::LinkDetached(detached));
+                let links = [Resumed::default(), Resumed { old_link: number, link: 1, link_epoch: 2 }];
+                self.gateway.link_resumed(&links);
+                self.up.say(live, &ToBackend::LinkResumed(LinkResumed::of(&links)));
             }
         }
     }

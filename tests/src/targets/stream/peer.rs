@@ -341,11 +341,12 @@ const fn event_at_backend(kind: u32) -> Option<&'static str> {
         9 => "link_opened",
         10 => "link_detached",
         11 => "link_closed",
+        23 => "link_resumed",
         14 => "authenticate",
         21 => "close",
         26 => "draining",
         27 => "announced",
-        22 | 23 | 28 | 29 | 31 | 32 => "skipped",
+        22 | 28 | 29 | 31 | 32 => "skipped",
         _ => return None,
     })
 }
@@ -385,6 +386,7 @@ fn at_backend(event: &ToBackend<'_>) -> (Told, Option<usize>) {
         ToBackend::Report(_) => "report",
         ToBackend::LinkOpened(_) => "link_opened",
         ToBackend::LinkClosed(_) => "link_closed",
+        ToBackend::LinkResumed(_) => "link_resumed",
         ToBackend::Announced => "announced",
         ToBackend::LinkDetached(_) => "link_detached",
         ToBackend::Authenticate(_) => "authenticate",

@@ -3,8 +3,8 @@
 use prost::Message as _;
 use protocol::wire::proto::stream::{self as proto, frame::Kind};
 use protocol::wire::stream::{
-    AuthResult, Authenticate, Kick, LinkClosed, LinkOpened, PushOutcome, Report, StreamFrame, StreamPush,
-    StreamRequest, StreamResponse,
+    AuthResult, Authenticate, Kick, LinkClosed, LinkOpened, PushOutcome, Rare, Report, StreamFrame,
+    StreamPush, StreamRequest, StreamResponse,
 };
 
 use super::pair::{CLOSE, CONTROL_FRAMES, FLAWS, Pair, payload};
@@ -50,6 +50,7 @@ fn said() -> Vec<(&'static str, StreamFrame<'static>)> {
     };
     let refused = StreamResponse { call, status: 9, payload: b"no", refused: true, ..Default::default() };
     let push = StreamPush { number, user, device, payload: b"psst", ..Default::default() };
+    let report = Report { number, report: 3, device, class: 1, devices: 2, user, ..Default::default() };
     let closed = LinkClosed { link, user, device, session, code: 3, link_epoch: 8 };
     let kick = Kick { link, code: 4, do_not_reconnect: true, ..Default::default() };
     let mut frames = vec![
@@ -57,11 +58,16 @@ fn said() -> Vec<(&'static str, StreamFrame<'static>)> {
         ("request-full", StreamFrame::Request(full)),
         ("response", StreamFrame::Response(StreamResponse { retry_after_ms: 5, trace: 4, ..refused })),
         ("push", StreamFrame::Push(StreamPush { id: &[6; 16], class: 1, realm: "realm", ..push })),
+        ("push-ttl", StreamFrame::Push(StreamPush { class: 1, ttl_ms: 5000, ..push })),
         ("push-room", StreamFrame::Push(StreamPush { user: b"", device: b"", room: b"lobby", ..push })),
         ("credit", StreamFrame::Credit { bytes: 100_000 }),
         ("ping", StreamFrame::Ping { nonce: 1 }),
         ("pong", StreamFrame::Pong { nonce: 1 }),
-        ("report", StreamFrame::Report(Report { number, outcome: PushOutcome::Unknown, reason: 2 })),
+        (
+            "report",
+            StreamFrame::Report(Report { number, outcome: PushOutcome::Unknown, reason: 2, ..report }),
+        ),
+        ("report-of-device", StreamFrame::Report(report)),
         ("report-ack", StreamFrame::ReportAck { report: 1 }),
         ("link-closed", StreamFrame::LinkClosed(closed)),
         ("kick", StreamFrame::Kick(kick)),
@@ -148,7 +154,9 @@ fn rare() -> Vec<Seed> {
     let report = proto::Report { number: 1, report: 1, queued: 4, dropped, ..Default::default() };
     let members = vec![proto::RoomMembers { room: to(&room), members: 3, epoch: 4, ..Default::default() }];
     let resumed = vec![proto::Resumed { old_link: 1, link: 2, link_epoch: 3 }];
-    let detached = proto::LinkDetached { link: 2, unacknowledged: vec![1, 2], ..Default::default() };
+    let session = prost::bytes::Bytes::from(vec![5; 16]);
+    let detached =
+        proto::LinkDetached { link: 2, session, unacknowledged: vec![1, 300], ..Default::default() };
     let many = || vec![to(&user), to(&room)];
     let kinds = vec![
         ("link-detached", Kind::LinkDetached(detached)),
@@ -221,6 +229,11 @@ fn flawed() -> Vec<Seed> {
         ("auth-result-refused-nobody", message(15, &[8, 7])),
         ("auth-result-limit-class-long", message(15, &with(&[8, 7], 9, &long[..33]))),
         ("link-opened-no-session", message(9, &[9, 2, 0, 0, 0, 0, 0, 0, 0])),
+        ("link-detached-no-session", message(10, &[9, 2, 0, 0, 0, 0, 0, 0, 0, 0x20, 7])),
+        (
+            "link-detached-numbers-too-many",
+            message(10, &[&message(2, &[5; 16])[..], &message(4, &[1; 40]), &[0x20, 1].repeat(25)].concat()),
+        ),
         ("link-closed-user-long", message(11, &message(2, &long))),
         ("kick-device-long", message(16, &message(3, &long))),
         ("ban-prefix-odd", message(17, &[&message(2, &[1; 5])[..], &[24, 8]].concat())),
@@ -236,6 +249,19 @@ fn flawed() -> Vec<Seed> {
 /// Frames that cannot be read, and those that nothing is known about.
 fn broken() -> Vec<Seed> {
     vec![
+        (
+            "link-detached-numbers-cut-off",
+            message(10, &[&message(2, &[5; 16])[..], &message(4, &[1, 0x80])].concat()),
+        ),
+        ("link-resumed-cut-off", message(23, &message(1, &[0x18, 0x80]))),
+        (
+            "link-detached-numbers-unpacked",
+            message(
+                10,
+                &[&message(2, &[5; 16])[..], &[0x20, 1, 0x20, 0], &message(4, &[7, 0xac, 2])].concat(),
+            ),
+        ),
+        ("report-device-long", message(7, &[&[8, 4, 0x20, 9][..], &message(5, &[b'd'; 65])].concat())),
         ("close-text-long", message(21, &message(3, &[b'a'; 129]))),
         ("flawed-and-cut-off", message(16, &[&message(3, &[b'a'; 65])[..], &[0x12, 9]].concat())),
         ("two-kinds", [message(27, &[]), message(22, &[])].concat()),
@@ -253,6 +279,18 @@ fn told() -> Vec<Seed> {
     let framed = |body: &[u8]| [&[body.len() as u8][..], body].concat();
     // The record with `Ready` or `Hello`, behind which anything may stand.
     let (ready, hello) = (first_record(&down, 0), first_record(&up, 32));
+    let credit = 2 * (65_536 + 64);
+    let (mut far_worker, mut short_boot) = (Vec::new(), Vec::new());
+    let hello_of =
+        proto::Hello { boot_id: vec![9; 16].into(), worker: 4096, credit, ..proto::Hello::default() };
+    Rare::Hello.encode(&hello_of, &mut far_worker);
+    let ready_of = proto::Ready {
+        instance: vec![b'b'].into(),
+        boot: vec![6; 15].into(),
+        credit,
+        ..proto::Ready::default()
+    };
+    Rare::Ready.encode(&ready_of, &mut short_boot);
     let push_to_nobody = record(&[4, 0x1a, 2, 8, 1]);
     let pings = record(&[4, 0x2a, 2, 8, 1].repeat(100));
     let unknown = record(&framed(UNKNOWN).repeat(1001));
@@ -271,11 +309,13 @@ fn told() -> Vec<Seed> {
         ("to-gateway-flawed", heard(1, &[17], &[&ready[..], &flaws(&to_gateway)].concat())),
         ("to-gateway-unknown", heard(1, &[0xf1], &[&ready[..], &unknown].concat())),
         ("to-gateway-not-ready", heard(1, &[], &pings)),
+        ("to-gateway-boot-short", heard(1, &[], &record(&short_boot))),
         ("to-gateway-empty-record", heard(1, &[0], &[&ready[..], &[0, 0]].concat())),
         ("to-backend", heard(2, &[1, 50], &up)),
         ("to-backend-flawed", heard(2, &[30], &[&up[..32], &hello[32..], &flaws(&to_backend)].concat())),
         ("to-backend-unknown", heard(2, &[], &[&up[..32], &hello[32..], &unknown].concat())),
         ("to-backend-twice-hello", heard(2, &[], &[&hello[..], &hello[32..]].concat())),
+        ("to-backend-worker-far", heard(2, &[], &[&up[..32], &record(&far_worker)].concat())),
         ("to-backend-long-frame", heard(2, &[], &[&hello[..], &record(&[0x81, 0x20])].concat())),
         (
             "to-backend-credit",

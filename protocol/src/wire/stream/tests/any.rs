@@ -11,6 +11,11 @@ fn bytes(max: usize) -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..=max).prop_map(Bytes::from)
 }
 
+/// A number of any length.
+fn number() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| number >> shift)
+}
+
 /// A user or a device.
 fn id() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 1..=64).prop_map(Bytes::from)
@@ -66,8 +71,8 @@ fn messages() -> impl Strategy<Value = Kind> {
                 Kind::Response(proto::Response { call, status, payload, refused, retry_after_ms, trace })
             }
         ),
-        (any::<(u64, u64, u32)>(), [bytes(64), bytes(64), bytes(64)], bytes(16), bytes(300), words(64))
-            .prop_map(|((number, link, class), [user, room, device], id, payload, realm)| {
+        (any::<(u64, u64, u32, u32)>(), [bytes(64), bytes(64), bytes(64)], bytes(16), bytes(300), words(64))
+            .prop_map(|((number, link, class, ttl_ms), [user, room, device], id, payload, realm)| {
                 let push = proto::Push {
                     number,
                     link,
@@ -79,14 +84,17 @@ fn messages() -> impl Strategy<Value = Kind> {
                     class,
                     ..Default::default()
                 };
-                Kind::Push(proto::Push { realm, ..push })
+                Kind::Push(proto::Push { ttl_ms, realm, ..push })
             }),
         any::<u64>().prop_map(|bytes| Kind::Credit(proto::Credit { bytes })),
         any::<u32>().prop_map(|nonce| Kind::Ping(proto::Ping { nonce })),
         any::<u32>().prop_map(|nonce| Kind::Pong(proto::Pong { nonce })),
-        (any::<u64>(), 0..3, any::<u32>()).prop_map(|(number, outcome, reason)| Kind::Report(
-            proto::Report { number, outcome, reason, ..Default::default() }
-        )),
+        (any::<(u64, u32, u64, u32, u32)>(), 0..3, [bytes(64), bytes(64)]).prop_map(
+            |((number, reason, report, class, devices), outcome, [device, user])| {
+                let report = proto::Report { number, outcome, reason, report, device, ..Default::default() };
+                Kind::Report(proto::Report { class, devices, user, ..report })
+            }
+        ),
         any::<u64>().prop_map(|report| Kind::ReportAck(proto::ReportAck { report })),
         bytes(40).prop_map(|zeros| Kind::Pad(proto::Pad { zeros })),
         any::<u32>().prop_map(|deadline_ms| Kind::Draining(proto::Draining { deadline_ms })),
@@ -225,7 +233,7 @@ fn seldom() -> impl Strategy<Value = Kind> {
                 Kind::Ready(proto::Ready { boot, room_events, room_counts, ..ready })
             }
         ),
-        (any::<(u64, u64, u64, u32)>(), bytes(16), vec(any::<u64>(), 0..5)).prop_map(
+        (any::<(u64, u64, u64, u32)>(), of(&[16]), vec(number(), 0..=64)).prop_map(
             |((link, until_ms, link_epoch, unacknowledged_count), session, unacknowledged)| {
                 let detached =
                     proto::LinkDetached { link, session, until_ms, unacknowledged, ..Default::default() };

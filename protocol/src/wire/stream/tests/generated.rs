@@ -42,6 +42,7 @@ pub(super) fn as_generated(frame: &StreamFrame<'_>) -> Option<Kind> {
             id: b(p.id),
             payload: b(p.payload),
             class: p.class,
+            ttl_ms: p.ttl_ms,
             realm: p.realm.into(),
             ..proto::Push::default()
         }),
@@ -52,13 +53,20 @@ pub(super) fn as_generated(frame: &StreamFrame<'_>) -> Option<Kind> {
             number: r.number,
             outcome: i32::from(r.outcome as u8),
             reason: r.reason,
+            report: r.report,
+            device: b(r.device),
+            class: r.class,
+            devices: r.devices,
+            user: b(r.user),
             ..proto::Report::default()
         }),
         StreamFrame::ReportAck { report } => Kind::ReportAck(proto::ReportAck { report }),
         StreamFrame::Pad { zeros } => Kind::Pad(proto::Pad { zeros: b(zeros) }),
         StreamFrame::Draining { deadline_ms } => Kind::Draining(proto::Draining { deadline_ms }),
         StreamFrame::LinkOpened(_)
+        | StreamFrame::LinkDetached(_)
         | StreamFrame::LinkClosed(_)
+        | StreamFrame::LinkResumed(_)
         | StreamFrame::Authenticate(_)
         | StreamFrame::AuthResult(_)
         | StreamFrame::Kick(_)
@@ -90,6 +98,19 @@ fn presence_as_generated(frame: &StreamFrame<'_>) -> Kind {
             class: l.class,
             realm: l.realm.into(),
         }),
+        StreamFrame::LinkDetached(l) => Kind::LinkDetached(proto::LinkDetached {
+            link: l.link,
+            session: b(l.session),
+            until_ms: l.until_ms,
+            unacknowledged: l.unacknowledged.iter().collect(),
+            link_epoch: l.link_epoch,
+            unacknowledged_count: l.unacknowledged_count,
+        }),
+        StreamFrame::LinkResumed(l) => {
+            let resumed =
+                |Resumed { old_link, link, link_epoch }| proto::Resumed { old_link, link, link_epoch };
+            Kind::LinkResumed(proto::LinkResumed { links: l.iter().map(resumed).collect() })
+        }
         StreamFrame::LinkClosed(l) => Kind::LinkClosed(proto::LinkClosed {
             link: l.link,
             user: b(l.user),
@@ -176,13 +197,11 @@ fn whom(whom: Whom<'_>) -> (Bytes, Bytes, u32) {
 
 fn rare_as_generated(rare: Rare, inner: &[u8]) -> Result<Kind, Error> {
     Ok(match rare {
-        Rare::LinkDetached => Kind::LinkDetached(Rare::decode(inner)?),
         Rare::Hello => Kind::Hello(Rare::decode(inner)?),
         Rare::Ready => Kind::Ready(Rare::decode(inner)?),
         Rare::Join => Kind::Join(Rare::decode(inner)?),
         Rare::Leave => Kind::Leave(Rare::decode(inner)?),
         Rare::EndSession => Kind::EndSession(Rare::decode(inner)?),
-        Rare::LinkResumed => Kind::LinkResumed(Rare::decode(inner)?),
         Rare::Announced => Kind::Announced(Rare::decode(inner)?),
         Rare::RoomResult => Kind::RoomResult(Rare::decode(inner)?),
         Rare::RoomAsk => Kind::RoomAsk(Rare::decode(inner)?),
