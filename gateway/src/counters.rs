@@ -122,6 +122,17 @@ counters! {
     strangers: Gauge, "Links that are not authenticated yet, without those that loopback_exempt exempts.";
     links_lingering: Gauge, "Closing links whose input is still read.";
     sessions: Gauge, "Authenticated sessions.";
+    sessions_detached: Gauge, "Sessions whose link is gone and that wait for the next one.";
+    sessions_resumed: Counter, "Sessions that went on with another link.";
+    sessions_not_resumed: Counter, "Links that asked for a session and got a new one: it was over, or they did not know it.";
+    sessions_outrun: Counter, "Links that came for a session after a later one of their client.";
+    sessions_expired: Counter, "Sessions that waited in vain.";
+    sessions_evicted: Counter, "Sessions ended while they waited, because there were sessions.detached.";
+    pushes_owed: Gauge, "Pushes of class 1 that sessions are owed.";
+    pushes_owed_bytes: Gauge, "Bytes of memory of their bodies.";
+    pushes_delivered: Counter, "Pushes of class 1 that applications have taken.";
+    pushes_again: Counter, "Pushes of class 1 that were sent again.";
+    acks_asked: Counter, "Clients asked how far they are.";
     takeovers_remembered: Gauge, "Replaced logins that may not come back yet.";
     takeovers_forgotten: Counter, "Replaced logins forgotten early, to make room.";
     logins_remembered: Gauge, "Users of whom it is known how often they log in.";

@@ -16,6 +16,7 @@ pub mod collections;
 pub mod config;
 pub mod control;
 pub mod counters;
+pub mod delivery;
 pub mod directory;
 pub mod doctor;
 pub mod id;

@@ -26,6 +26,7 @@ use gateway::control;
 use gateway::counters::Counters;
 use gateway::directory::owner_of;
 use gateway::rate::Rate;
+use gateway::session::SessionSecrets;
 use gateway::worker::settings::Settings;
 use gateway::worker::{Mailbox, Post, Surroundings, Vacancy, Worker};
 use protocol::Time;
@@ -273,6 +274,7 @@ fn surroundings(mailbox: Mailbox, posts: Vec<Post>) -> Surroundings {
         posts,
         mailbox,
         hash: HashKey::new(HASH),
+        secrets: SessionSecrets::new(&[7; 32]),
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),

@@ -7,7 +7,7 @@ use gateway::collections::HashKey;
 use gateway::config::{Config, DevelopmentToken, Machine, Overrides, Secret, load};
 use gateway::id::LinkId;
 use gateway::identity::{Development, Good, Presented};
-use gateway::session::{Grant, Login, Proof, RANDOM_LEN, Session};
+use gateway::session::{Grant, Login, Proof, Session, SessionSecrets};
 use gateway::upstream::park::{Parked, Waiting};
 use gateway::upstream::{RouteIndex, StreamIndex};
 use gateway::worker::Letter;
@@ -95,7 +95,8 @@ fn sessions_tokens_and_waiting_payload_show_none() {
     };
     let grant = Grant { requests: 1, bytes: 1 };
     let login = Login { user: b"alice", device: b"phone", proof, grant, heartbeat_ms: 1 };
-    let session = Session::create(&login, [0xC7; RANDOM_LEN]);
+    let session = Session::create(&login, [1; 16]);
+    assert_hidden(&SessionSecrets::new(&SECRET));
     assert!(said(&session).contains("alice"), "users are no secret");
     assert_hidden(&session);
 

@@ -90,6 +90,39 @@ codes! {
     }
 }
 
+impl CloseCode {
+    /// Whether only the link is over, and its session waits for the next one (SPEC.md, section "Close"). Of [`CloseCode::Normal`]
+    /// that holds for neither end, and of a code that is not known neither.
+    #[must_use]
+    pub const fn keeps_session(self) -> bool {
+        match self {
+            Self::Moving
+            | Self::Malformed
+            | Self::TooLarge
+            | Self::Unexpected
+            | Self::HeartbeatTimeout
+            | Self::SlowReader
+            | Self::RateExceeded
+            | Self::AckTimeout
+            | Self::LinkAge
+            | Self::Internal
+            | Self::Glitches
+            | Self::Draining => true,
+            Self::Normal
+            | Self::GoingAway
+            | Self::AuthFailed
+            | Self::AuthTimeout
+            | Self::TryLater
+            | Self::Replaced
+            | Self::Kicked
+            | Self::Banned
+            | Self::SessionEnded
+            | Self::TokenExpired
+            | Self::DeviceRefused => false,
+        }
+    }
+}
+
 codes! {
     /// What a device is. SPEC.md, section "Classes of devices".
     DeviceClass {

@@ -3,6 +3,7 @@
 
 pub mod frequent;
 pub mod hash;
+pub mod name;
 pub mod pool;
 pub mod queues;
 pub mod slab;
@@ -10,6 +11,7 @@ pub mod wheel;
 
 pub use frequent::Frequent;
 pub use hash::{HashKey, Identity};
+pub use name::Name;
 pub use pool::Pool;
 pub use queues::Queues;
 pub use slab::{Key, Slab};

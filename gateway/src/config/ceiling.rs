@@ -7,10 +7,17 @@ use protocol::limits::UNFINISHED_LEN_MAX;
 
 use super::{Auth, Config, Core, Listener};
 
-/// Bytes of state of one link in user space: link 272 and session 256, claim and maps 136, its places in the timers,
+/// Bytes of state of one link in user space: link 272 and session 232, claim and maps 160, what it is owed 136, its places in the timers,
 /// the driver's table and the queues of its requests 48, 40 in the list of those that are to end, and 16 in that of those
 /// that are read again after a pause.
-pub const LINK_BYTES: u64 = 664 + 48 + 40 + 16;
+pub const LINK_BYTES: u64 = 664 + 136 + 48 + 40 + 16;
+/// Bytes of one session that waits for its next link, with its claim, what it is owed, its places among those that wait, and where it
+/// went in the end.
+const DETACHED_BYTES: u64 = 232 + 160 + 136 + 96 + 40;
+/// Bytes of one push that a session is owed, and of its body's place.
+const OWED_BYTES: u64 = 48 + 48;
+/// Bytes of one report that a backend does not know, and of its push's slot.
+const REPORT_BYTES: u64 = 128 + 32;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.
@@ -76,13 +83,6 @@ impl Ceiling {
         let streams = workers.saturating_mul(wide(config.endpoints.len()));
         let limits = &config.limits;
         let idle = wide(Partials::IDLE_BYTES_MAX);
-        let auth = match &config.auth {
-            Auth::Development { .. } => 0,
-            Auth::Delegated { in_flight_max, .. } => wide(*in_flight_max).saturating_mul(AUTH_BYTES),
-            Auth::Jwt { in_flight_max, remembered, .. } => wide(*in_flight_max)
-                .saturating_mul(TOKEN_BYTES)
-                .saturating_add(wide(*remembered).saturating_mul(REMEMBERED_BYTES)),
-        };
         let of_cores = |of: &dyn Fn(&Core) -> u64| -> u64 { config.cores.iter().map(of).sum() };
         let slots = of_cores(&|core| core.slots.into());
         let receive = of_cores(&|core| {
@@ -109,7 +109,7 @@ impl Ceiling {
                 per_worker(wide(config.routes.len()).saturating_mul(wide(config.requests.parked_bytes))),
             ),
             ("stream queues", streams.saturating_mul(wide(config.upstream.outbox)).saturating_mul(4)),
-            ("authentications in flight", per_worker(auth)),
+            ("authentications in flight", per_worker(authentications(&config.auth))),
             ("links that backends know of", slots.saturating_mul(wide(config.endpoints.len())) / 8),
             ("takeovers, hellos, revocations, throttles and logins", per_worker(memories)),
             (
@@ -120,6 +120,9 @@ impl Ceiling {
                         .saturating_add(wide(limits.letter_bytes)),
                 ),
             ),
+            ("sessions that wait", per_worker(wide(config.sessions.detached).saturating_mul(DETACHED_BYTES))),
+            ("pushes to be acknowledged", per_worker(owed(config))),
+            ("reports of pushes", streams.saturating_mul(reports(config))),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
             ("rates of users", wide(config.users_rated).next_power_of_two().saturating_mul(RATED_BYTES)),
@@ -146,6 +149,29 @@ impl Ceiling {
     pub fn user(&self) -> u64 {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
+}
+
+/// Bytes of the authentications of one worker that are in flight, and of verified tokens.
+fn authentications(auth: &Auth) -> u64 {
+    match auth {
+        Auth::Development { .. } => 0,
+        Auth::Delegated { in_flight_max, .. } => (*in_flight_max as u64).saturating_mul(AUTH_BYTES),
+        Auth::Jwt { in_flight_max, remembered, .. } => (*in_flight_max as u64)
+            .saturating_mul(TOKEN_BYTES)
+            .saturating_add((*remembered as u64).saturating_mul(REMEMBERED_BYTES)),
+    }
+}
+
+/// Bytes of what the sessions of one worker are owed.
+fn owed(config: &Config) -> u64 {
+    let pushes = &config.pushes;
+    (pushes.count as u64).saturating_mul(OWED_BYTES).saturating_add(pushes.bytes as u64)
+}
+
+/// Bytes of the reports that the backend of one stream does not know.
+fn reports(config: &Config) -> u64 {
+    let most = (config.pushes.report_slots as u64).saturating_mul(config.limits.devices as u64);
+    most.saturating_mul(REPORT_BYTES)
 }
 
 /// How many handshakes wait for their third message at most, on all workers that have a listener with such.

@@ -115,6 +115,8 @@ fn build(
         classes: classes?,
         users_rated: tables.rates.users,
         devices: tables.devices,
+        sessions: tables.sessions,
+        pushes: tables.pushes,
         overload: overload?,
         lists: tables.lists,
         heartbeat: tables.heartbeat,

@@ -18,10 +18,12 @@ mod listener;
 mod next_key;
 mod overload;
 mod problem;
+mod pushes;
 mod rates;
 mod secret;
 mod section;
 mod sections;
+mod sessions;
 mod socket;
 mod table;
 mod tree;
@@ -43,6 +45,7 @@ pub use listener::{BALANCERS_MAX, LISTENERS_MAX, Listener};
 pub use next_key::{NEXT_KEYS_MAX, NextKey};
 pub use overload::Ladder;
 pub use problem::{Problem, Problems};
+pub use pushes::Pushes;
 pub use rates::{CLASSES_MAX, Class, LinkRates, OwnRates};
 pub use secret::{DevelopmentToken, Secret};
 pub use section::{Bound, Key, Takes};
@@ -50,6 +53,7 @@ pub use sections::{
     Admin, Admission, AuthMode, Balance, CoreDumps, Heartbeat, Level, Limits, Lists, Log, ProxyProtocol,
     Receive, Requests,
 };
+pub use sessions::Sessions;
 pub use socket::{SOCKET_PATH_MAX, beside};
 pub use tree::{Auth, Config, Endpoint, Route, Security, Upstream};
 

@@ -12,10 +12,12 @@ use super::core::Core;
 use super::devices::Devices;
 use super::listener::Listener;
 use super::overload::Ladder;
+use super::pushes::Pushes;
 use super::rates::Class;
 use super::secret::{DevelopmentToken, Secret};
 use super::section::Bound;
 use super::sections::{Admin, Admission, Balance, Heartbeat, Limits, Lists, Log, Receive, Requests};
+use super::sessions::Sessions;
 use crate::tokens::Verifier;
 
 /// Everything a gateway is built from. Names are resolved: routes hold indices of endpoints.
@@ -39,6 +41,10 @@ pub struct Config {
     pub users_rated: usize,
     /// How many devices a user may have linked.
     pub devices: Devices,
+    /// How long sessions outlive their links.
+    pub sessions: Sessions,
+    /// Pushes that are kept until they are acknowledged.
+    pub pushes: Pushes,
     /// When something is given up for having too much to do.
     pub overload: Ladder,
     /// Which addresses may come in.

@@ -11,11 +11,14 @@ use crate::admission::buckets::{AddressLimits, Most};
 use crate::admission::ladder::Steps;
 use crate::admission::rates::{OfClass, Rates};
 use crate::config::{self, Config, Ladder, LinkRates, OwnRates, Security};
+use crate::delivery::Bounds;
 use crate::directory::claims::Allowed;
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
 use crate::upstream::{StreamIndex, park, pending, redial};
-use crate::worker::settings::{Auth, Backend, Budgets, Heartbeat, Listener, OverloadRules, Settings};
+use crate::worker::settings::{
+    Auth, Backend, Budgets, Heartbeat, Listener, OverloadRules, PushRules, Settings,
+};
 
 /// The values of the config, as one worker needs them.
 ///
@@ -28,14 +31,13 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
     let Config { limits, requests, receive, heartbeat, .. } = config;
     let workers = config.cores.len() as u32;
     let core = &config.cores[index as usize];
-    let slots = core.slots;
     let share = |node: usize| (node as u32).div_ceil(workers);
     Settings {
         worker: index,
         workers,
-        slots,
+        slots: core.slots,
         parked: core.parked_accepts,
-        slots_reserved: config.slots_reserved(slots),
+        slots_reserved: config.slots_reserved(core.slots),
         rules: Rules {
             record_len_max: limits.record_len_max,
             frame_len_max: limits.frame_len_max,
@@ -72,7 +74,10 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         devices: devices(config),
         classes: config.classes.iter().map(|class| class.name.clone()).collect(),
         tombstones_max: limits.tombstones,
-        tombstone_time: limits.tombstone_time,
+        tombstone_time: limits.tombstone_time.max(config.sessions.window),
+        session_window: config.sessions.window,
+        sessions_detached_max: config.sessions.detached as u32,
+        pushes: pushes(config),
         realm: config.realm.clone(),
         auth: auth(config),
         routes: config.routes.iter().map(route).collect(),
@@ -90,6 +95,18 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         logins: config.admission.logins_per_user,
         logins_max: config.admission.logins_remembered,
         redial: redial(config),
+    }
+}
+
+fn pushes(config: &Config) -> PushRules {
+    let config::Pushes { session_count, session_bytes, count, bytes, ttl, ack_timeout, tries, report_slots } =
+        config.pushes;
+    PushRules {
+        bounds: Bounds { session_count: session_count as u32, session_bytes, count: count as u32, bytes },
+        ttl,
+        ack_timeout,
+        tries: tries as u8,
+        report_slots: report_slots as u32,
     }
 }
 

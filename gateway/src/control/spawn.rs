@@ -24,6 +24,7 @@ use crate::config::{Checked, Config, Core, Listener, Secret};
 use crate::counters::Counters;
 use crate::directory::owner_of;
 use crate::directory::revocations::Revoked;
+use crate::session::SessionSecrets;
 use crate::worker::settings::Farewell;
 use crate::worker::{Letter, Mailbox, Post, Random, Reports, Surroundings, Vacancy, Worker};
 
@@ -191,6 +192,7 @@ struct Process {
 #[derive(Clone)]
 struct Secrets {
     hash: HashKey,
+    sessions: SessionSecrets,
     boot_id: [u8; 16],
     /// The sealing one first.
     tickets: Vec<Secret>,
@@ -215,7 +217,12 @@ impl Process {
         if tickets.is_empty() {
             tickets.push(Secret::new(random()?));
         }
-        let secrets = Secrets { hash: HashKey::new(random()?), boot_id: random()?, tickets };
+        let secrets = Secrets {
+            hash: HashKey::new(random()?),
+            sessions: SessionSecrets::new(&random()?),
+            boot_id: random()?,
+            tickets,
+        };
         let buckets = Buckets::new(config.admission.addresses, config.listeners.len(), secrets.hash);
         Ok(Self {
             addresses,
@@ -320,6 +327,7 @@ impl Start {
             reports: self.reports,
             vacancy: self.vacancy,
             hash: self.secrets.hash,
+            secrets: self.secrets.sessions,
             group: group(),
             random: system_random(),
         };

@@ -13,12 +13,19 @@
 //! makes up must not push out those that are real; else the one that logged in first. The loser's login gets a tombstone, unless winner and loser are the same login: then it is one client that has come back before its old
 //! link was noticed to be dead.
 //!
-//! Users and devices stand here as keyed hashes of 16 bytes. A user with one device costs at most 96 bytes: an
+//! **Who shows that it knows the session of its device goes on with it**, by whatever login: that is decided here, in the same
+//! step. The claim becomes the new link's, nobody is replaced, and the worker that has the session is told to hand it over. Of
+//! several links that come for one session the one with the largest attempt has it. A device keeps its claim for as long as its
+//! session waits for the next link; where a device more than there may be comes, such go first.
+//!
+//! Users and devices stand here as keyed hashes of 16 bytes. A user with one device costs at most 160 bytes: an
 //! entry of the map where it is emptiest, and a claim.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use protocol::limits::SESSION_ID_LEN;
 use protocol::{DeviceClass, Time, UnixMillis};
 
 use super::churn::{Churn, Pace};
@@ -52,6 +59,21 @@ pub struct Claim {
     pub is_login: bool,
     /// Which guards are on trial where it came in.
     pub on_trial: Guards,
+    /// Names the session that begins with the link, or that it has.
+    pub session: [u8; SESSION_ID_LEN],
+    /// The session with which it wants to go on, and has shown to know.
+    pub resume: Option<Resumption>,
+}
+
+/// A client has shown that it knows a session, and wants to go on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The session's name.
+    pub session: [u8; SESSION_ID_LEN],
+    /// Grows with each try of the client.
+    pub attempt: NonZeroU32,
+    /// Up to here it has its pushes.
+    pub last_sequence: u64,
 }
 
 /// The owner's answer to a [`Claim`].
@@ -69,6 +91,17 @@ pub struct Claimed {
     pub epoch: u64,
     /// Whether it would have been refused as one device too many, were that not on trial.
     pub is_one_too_many: bool,
+}
+
+/// The owner's word to the worker that has a session: another link of its device goes on with it.
+#[derive(Clone, Copy, Debug)]
+pub struct HandOver {
+    /// The link that has it, or had it.
+    pub from: LinkId,
+    /// What the other link asked for.
+    pub asked: Resumption,
+    /// What the owner has answered it, which goes there with the session.
+    pub claimed: Claimed,
 }
 
 /// What came of a claim.
@@ -92,6 +125,13 @@ pub enum Outcome {
     NoMoreDevices,
     /// The user logs in too often. The link has to go, and may come back later.
     TooOften,
+    /// The link is the device's, and goes on with the session that another link of it has, or had.
+    Resumed {
+        /// That link. It has to go, if it is still there.
+        from: LinkId,
+    },
+    /// The link goes for a session for which a later try of its client has come before. It has to go.
+    Outrun,
 }
 
 /// The links of the users one worker owns.
@@ -125,9 +165,14 @@ struct Held {
     login_time: UnixMillis,
     /// Of its link: tells which of two claims came first.
     epoch: u64,
+    session: [u8; SESSION_ID_LEN],
+    /// The largest with which anybody went on with the session.
+    attempt: u32,
     /// The next claim of the same user, or of the stack of free ones.
     next: u32,
     class: DeviceClass,
+    /// Whether its link is gone and its session waits for another one.
+    is_detached: bool,
 }
 
 /// Which devices a user may have linked at once.
@@ -151,7 +196,8 @@ pub struct Bounds {
     pub links: usize,
     /// Devices of one user.
     pub devices: Allowed,
-    /// Tombstones; over it the oldest goes early. A replaced login takes two of them, of up to 82 bytes each.
+    /// Tombstones; over it the oldest goes early. A replaced login takes two of them, one for its
+    /// session, of up to 82 bytes each.
     pub tombstones_max: usize,
     /// How long a replaced login stays away.
     pub tombstone: Duration,
@@ -193,7 +239,10 @@ impl Claims {
     pub fn claim(&mut self, claim: &Claim, now: Time, wall: UnixMillis) -> Claimed {
         // So many links a millisecond, or a clock that was set back, and the number only counts; after a restart it is larger.
         self.epoch = self.epoch.max((wall.0 << EPOCHS_PER_MILLI_BITS).saturating_sub(1));
-        let pace = if claim.is_login { self.churn.login(claim.user, now) } else { Pace::Fine };
+        let known = self.find(claim.user, claim.device).map(|index| self.claims[index as usize]);
+        let goes_on = known.zip(claim.resume).is_some_and(|(held, resume)| held.session == resume.session);
+        // Whoever goes on with what it has logs in no more often for it.
+        let pace = if claim.is_login && !goes_on { self.churn.login(claim.user, now) } else { Pace::Fine };
         // Before anything is replaced: a user's devices are not pushed out by somebody in a hurry.
         let outcome = match pace {
             Pace::Fast | Pace::Flood if !claim.on_trial.contains(Guard::LoginsPerUser) => Outcome::TooOften,
@@ -214,17 +263,31 @@ impl Claims {
         if self.is_revoked(claim, now) {
             return Outcome::Revoked;
         }
-        if self.tombstones.contains(self.name_of(claim.user, claim.device, claim.login), now) {
+        let of_login = self.name_of(claim.user, claim.device, claim.login);
+        let of_session = claim.resume.map(|resume| self.key.identity(&resume.session));
+        if self.tombstones.contains(of_login, now)
+            || of_session.is_some_and(|name| self.tombstones.contains(name, now))
+        {
             return Outcome::Superseded;
         }
         if let Some(index) = self.find(claim.user, claim.device) {
             let held = self.claims[index as usize];
             if held.link == claim.link {
                 let held = &mut self.claims[index as usize];
-                held.login = claim.login;
-                held.login_time = claim.login_time;
-                held.class = claim.class;
+                let attempt = if held.session == claim.session { held.attempt } else { 0 };
+                *held = Held { epoch: held.epoch, attempt, ..Held::new(claim, 0, held.next) };
                 return Outcome::Granted;
+            }
+            match claim.resume.filter(|resume| resume.session == held.session) {
+                Some(resume) if resume.attempt.get() > held.attempt => {
+                    self.epoch += 1;
+                    let (session, attempt) = (resume.session, resume.attempt.get());
+                    self.claims[index as usize] =
+                        Held { session, attempt, ..Held::new(claim, self.epoch, held.next) };
+                    return Outcome::Resumed { from: held.link };
+                }
+                Some(_) => return Outcome::Outrun,
+                None => {}
             }
             self.replace(index, claim, now);
             let same_login = held.login == claim.login;
@@ -258,11 +321,16 @@ impl Claims {
     fn room(&self, claim: &Claim) -> Room {
         let of_class = |held: &Held| held.class == claim.class;
         let count = |held: &dyn Fn(&Held) -> bool| self.chain(claim.user).filter(|(_, it)| held(it)).count();
+        // One whose link is gone keeps nobody away.
+        let is_away = |held: &Held| held.is_detached;
+        let is_away_of_class = |held: &Held| held.is_detached && held.class == claim.class;
         let most = self.devices.most as usize;
         match self.devices.classes[claim.class as usize] {
-            DevicePolicy::Refuse(few) if count(&of_class) >= few as usize => return Room::None,
+            DevicePolicy::Refuse(few) if count(&of_class) >= few as usize => {
+                return self.victim(claim, &is_away_of_class);
+            }
             DevicePolicy::Replace(few) if count(&of_class) >= few as usize => {
-                return self.victim(claim, &of_class);
+                return self.victim(claim, &is_away_of_class).or_else(|| self.victim(claim, &of_class));
             }
             _ => {}
         }
@@ -270,8 +338,8 @@ impl Claims {
             return Room::Free;
         }
         match self.devices.beyond {
-            Beyond::Refuse => Room::None,
-            Beyond::Replace => self.victim(claim, &|_| true),
+            Beyond::Refuse => self.victim(claim, &is_away),
+            Beyond::Replace => self.victim(claim, &is_away).or_else(|| self.victim(claim, &|_| true)),
         }
     }
 
@@ -307,7 +375,15 @@ impl Claims {
         true
     }
 
-    /// The links of a user, or of one of its devices.
+    /// The link is gone, and its session waits for another one.
+    pub fn detach(&mut self, claim: &Claim) {
+        if let Some(index) = self.find(claim.user, claim.device) {
+            let held = &mut self.claims[index as usize];
+            held.is_detached |= held.link == claim.link;
+        }
+    }
+
+    /// The links of a user, or of one of its devices: of one whose session waits for another link the one it had.
     pub fn lookup(&self, user: Identity, device: Option<Identity>) -> impl Iterator<Item = LinkId> {
         self.chain(user)
             .filter(move |(_, held)| device.is_none_or(|device| held.device == device))
@@ -405,6 +481,7 @@ impl Claims {
         if (held.device, held.login) != (claim.device, claim.login) {
             let loser = self.name_of(claim.user, held.device, held.login);
             self.tombstones.insert(loser, now);
+            self.tombstones.insert(self.key.identity(&held.session), now);
         }
         self.epoch += 1;
         self.claims[index as usize] = Held::new(claim, self.epoch, held.next);
@@ -448,8 +525,8 @@ impl Claims {
 
 impl Held {
     fn new(claim: &Claim, epoch: u64, next: u32) -> Self {
-        let Claim { device, link, login, login_time, class, .. } = *claim;
-        Self { device, link, login, login_time, epoch, next, class }
+        let Claim { device, link, login, login_time, class, session, .. } = *claim;
+        Self { device, link, login, login_time, epoch, session, attempt: 0, next, class, is_detached: false }
     }
 }
 
@@ -461,6 +538,13 @@ enum Room {
     None,
 }
 
+impl Room {
+    /// This one, or what `other` finds.
+    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        if matches!(self, Self::None) { other() } else { self }
+    }
+}
+
 /// A millisecond has two to the power of this many epochs.
 const EPOCHS_PER_MILLI_BITS: u32 = 12;
 
@@ -470,8 +554,8 @@ const NOBODY: u32 = u32::MAX;
 /// The map doubles when seven of eight places are taken. Just after, there are 16/7 places for each user, each of
 /// a key, a value and one byte of the map's own.
 const USER_LEN: usize = (size_of::<(Identity, u32)>() + 1) * 16 / 7;
-const _: () = assert!(size_of::<Held>() == 56);
-const _: () = assert!(USER_LEN + size_of::<Held>() <= 136, "the memory budget grants a claim 136 bytes");
+const _: () = assert!(size_of::<Held>() == 80);
+const _: () = assert!(USER_LEN + size_of::<Held>() <= 160, "the memory budget grants a claim 160 bytes");
 
 #[cfg(test)]
 mod tests;

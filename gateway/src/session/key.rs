@@ -11,6 +11,14 @@ pub struct SessionKey {
     generation: NonZeroU32,
 }
 
+impl SessionKey {
+    /// Its place in the table.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+}
+
 impl From<Key> for SessionKey {
     fn from(Key { index, generation }: Key) -> Self {
         Self {

@@ -1,21 +1,25 @@
-//! What one (user, device) has at the gateway, from its login on.
+//! What one (user, device) has at the gateway, from its login on. It outlives its link for a while: a client that proves
+//! that it knows the session's secret goes on with it.
 
 mod key;
-mod name;
+mod owed;
+mod secrets;
 
 pub use key::SessionKey;
-pub use name::Name;
+pub use owed::{Due, Owed};
+pub use secrets::{SECRET_LEN, SessionSecrets};
 
 use protocol::limits::SESSION_ID_LEN;
 use protocol::{DeviceClass, Refusal, UnixMillis};
-use zeroize::Zeroize;
+
+use crate::collections::Name;
+use crate::delivery::tails::Packed;
 
 /// A session. Lives in the worker's table beside its link; at most 256 bytes.
 pub struct Session {
     user: Name,
     device: Name,
-    id: [u8; SESSION_ID_LEN],
-    secret: [u8; SECRET_LEN],
+    id: SessionId,
     login: UnixMillis,
     /// Zero when it does not expire.
     token_expiry: UnixMillis,
@@ -25,6 +29,8 @@ pub struct Session {
     link_epoch: u64,
     /// Until its tickets are made.
     tickets: Option<Box<TicketRule>>,
+    /// From its first push on that must be acknowledged.
+    owed: Option<Box<Owed>>,
     requests_in_flight: u32,
     bytes_in_flight: u32,
     heartbeat_ms: u32,
@@ -32,6 +38,18 @@ pub struct Session {
     limit_class: u8,
     /// Whether it was renewed and the user's owner has not answered yet.
     is_renewing: bool,
+}
+
+/// Names a session. Random, and no other session has it.
+pub type SessionId = [u8; SESSION_ID_LEN];
+
+/// What goes on with the next link: not who the user is and how that was proved, which the link has shown anew.
+#[derive(Debug)]
+pub struct Kept {
+    /// The session's name.
+    pub id: SessionId,
+    /// What it is owed.
+    pub owed: Packed,
 }
 
 /// What a link may have in flight.
@@ -97,18 +115,18 @@ pub struct TicketRule {
 }
 
 impl Session {
-    /// Begins a session. Its id and secret are made of the random bytes.
+    /// Begins a session of this name, which must be random.
     #[must_use]
-    pub fn create(login: &Login<'_>, mut random: [u8; RANDOM_LEN]) -> Self {
-        let mut session = Self {
+    pub fn create(login: &Login<'_>, id: SessionId) -> Self {
+        Self {
             user: Name::new(login.user),
             device: Name::new(login.device),
-            id: [0; SESSION_ID_LEN],
-            secret: [0; SECRET_LEN],
+            id,
             login: login.proof.time,
             proof: login.proof.login,
             link_epoch: 0,
             tickets: login.proof.tickets.map(Box::new),
+            owed: None,
             token_expiry: login.proof.expiry.unwrap_or_default(),
             grant: login.grant,
             requests_in_flight: 0,
@@ -117,12 +135,28 @@ impl Session {
             class: login.proof.class,
             limit_class: login.proof.limit_class,
             is_renewing: false,
-        };
-        let (id, secret) = random.split_at(SESSION_ID_LEN);
-        session.id.copy_from_slice(id);
-        session.secret.copy_from_slice(secret);
-        random.zeroize();
-        session
+        }
+    }
+
+    /// It goes on as another one of the same device, of this name.
+    pub const fn rename(&mut self, id: SessionId) {
+        self.id = id;
+    }
+
+    /// What it is owed, if there was ever anything.
+    #[must_use]
+    pub fn owed(&self) -> Option<&Owed> {
+        self.owed.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn owed_mut(&mut self) -> Option<&mut Owed> {
+        self.owed.as_deref_mut()
+    }
+
+    /// The same; from now on there is.
+    pub fn owe(&mut self) -> &mut Owed {
+        self.owed.get_or_insert_default()
     }
 
     /// The user's id.
@@ -139,14 +173,8 @@ impl Session {
 
     /// The session's id.
     #[must_use]
-    pub const fn id(&self) -> &[u8; SESSION_ID_LEN] {
+    pub const fn id(&self) -> &SessionId {
         &self.id
-    }
-
-    /// What only the client and the gateway know.
-    #[must_use]
-    pub const fn secret(&self) -> &[u8; SECRET_LEN] {
-        &self.secret
     }
 
     /// When the user proved itself.
@@ -267,36 +295,18 @@ impl Session {
     }
 }
 
-impl Zeroize for Session {
-    fn zeroize(&mut self) {
-        self.secret.zeroize();
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.zeroize();
-    }
-}
-
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
             .field("user", &self.user)
             .field("device", &self.device)
-            .field("secret", &format_args!("***"))
             .field("login", &self.login)
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
 }
 
-/// Bytes of a session's secret.
-pub const SECRET_LEN: usize = 32;
-/// Random bytes a session is made of.
-pub const RANDOM_LEN: usize = SESSION_ID_LEN + SECRET_LEN;
-
-const _: () = assert!(size_of::<Session>() <= 256, "the memory budget grants a session 256 bytes");
+const _: () = assert!(size_of::<Session>() <= 224, "the memory budget grants a session 224 bytes");
 const _: () =
     assert!(size_of::<Session>() == size_of::<Option<Session>>(), "a table of sessions needs no flags");
 
@@ -321,22 +331,10 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_ends_leaves_no_secret_behind() {
-        let mut session = session();
-        assert_ne!(session.secret(), &[0; SECRET_LEN]);
-        session.zeroize();
-        assert_eq!(session.secret(), &[0; SECRET_LEN]);
-        assert!(std::mem::needs_drop::<Session>(), "which does the same");
-    }
-
-    #[test]
-    fn a_session_is_made_of_its_login_and_its_random_bytes() {
+    fn a_session_is_made_of_its_login_and_its_name() {
         let session = session();
         assert_eq!((session.user(), session.device()), (b"alice".as_slice(), [b'd'; 64].as_slice()));
-        assert_eq!(
-            (session.id()[0], session.id()[15], session.secret()[0], session.secret()[31]),
-            (0, 15, 16, 47)
-        );
+        assert_eq!((session.id()[0], session.id()[15]), (0, 15));
         assert_eq!((session.login(), session.heartbeat_ms()), (UnixMillis(1_000), 30_000));
         assert_eq!((session.proof(), session.token_expiry()), (7, Some(UnixMillis(9_000))));
     }
@@ -386,11 +384,11 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_does_not_print() {
+    fn it_may_go_on_as_another_one() {
         let mut session = session();
-        session.secret = [0xa5; SECRET_LEN];
-        let text = format!("{session:?}");
-        assert!(text.contains("***") && !text.contains("165"), "{text}");
+        session.rename([9; SESSION_ID_LEN]);
+        assert_eq!((session.id(), session.user()), (&[9; SESSION_ID_LEN], b"alice".as_slice()));
+        assert!(session.owed().is_none() && session.owe().tail.is_empty() && session.owed().is_some());
     }
 
     proptest! {

@@ -11,6 +11,15 @@ pub mod route;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamIndex(pub u16);
 
+/// One connection of a stream: what was said on an earlier one says nothing on a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The stream.
+    pub stream: StreamIndex,
+    /// Counts its connections.
+    pub epoch: u32,
+}
+
 /// A route's place in the worker's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteIndex(pub u16);

@@ -8,7 +8,7 @@ use protocol::Time;
 use super::turn::Turn;
 use crate::admission::ladder::Level;
 use crate::collections::Frequent;
-use crate::session::Name;
+use crate::collections::Name;
 
 /// Addresses, and users, that are known for each measure.
 const KNOWN: usize = 32;

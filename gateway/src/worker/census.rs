@@ -21,6 +21,12 @@ pub struct Census {
     pub sessions: usize,
     /// Claims this worker owns.
     pub claims: usize,
+    /// Links whose session is on its way to them.
+    pub resuming: usize,
+    /// Pushes that sessions are owed.
+    pub owed: usize,
+    /// Bytes of memory of their bodies.
+    pub owed_bytes: usize,
     /// Bytes of buffers with partial records and frames.
     pub partial_bytes: usize,
     /// The same of links that have proved nothing yet.

@@ -61,7 +61,7 @@ impl Parts {
             slots: Slots::new(&settings, with.vacancy),
             links: Links::new(&settings, with.hash, now),
             identity: Judge::new(&settings, acceptors, with.group, with.hash),
-            sessions: Sessions::new(&settings, with.hash, with.rated),
+            sessions: Sessions::new(&settings, with.hash, with.secrets, with.rated, now),
             requests: Requests::new(&settings, now),
             streams: Streams::new(&settings, &with.group, now),
             letters: Letters::new(&settings, with.mailbox, with.posts),
@@ -94,6 +94,7 @@ impl Parts {
     /// waits for bytes, connections and letters is armed.
     pub(super) fn flush(&mut self) {
         self.announce_missed();
+        self.feed_hungry();
         self.links.flush(&mut self.turn);
         self.streams.flush(&mut self.turn);
         self.links.resume_one(&mut self.turn);
@@ -132,7 +133,8 @@ impl Parts {
     /// How much there is of everything that must go back to zero.
     pub(super) fn census(&self) -> Census {
         let links = self.links.census();
-        let (sessions, claims) = self.sessions.census();
+        let (sessions, claims, resuming) = self.sessions.census();
+        let (owed, owed_bytes) = self.sessions.owed_census();
         let (pending, parked, parked_bytes) = self.requests.census();
         let (letters, unsent, unrung) = self.letters.census();
         Census {
@@ -145,6 +147,9 @@ impl Parts {
             paused: links.paused,
             sessions,
             claims,
+            resuming,
+            owed,
+            owed_bytes,
             partial_bytes: links.partial_bytes,
             stranger_bytes: links.stranger_bytes,
             outgoing_bytes: links.outgoing_bytes,

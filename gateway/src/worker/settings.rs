@@ -17,6 +17,7 @@ use crate::admission::rates::OfClass;
 #[cfg(test)]
 use crate::admission::rates::Rates;
 use crate::config::{Capabilities, DevelopmentToken, NextKey};
+use crate::delivery::Bounds;
 use crate::directory::claims::Allowed;
 use crate::rate::Rate;
 use crate::session::Grant;
@@ -91,6 +92,12 @@ pub struct Settings {
     pub tombstones_max: usize,
     /// How long a replaced login stays away.
     pub tombstone_time: Duration,
+    /// How long a session waits for its client's next link.
+    pub session_window: Duration,
+    /// Sessions that wait; over it the one that has waited longest ends.
+    pub sessions_detached_max: u32,
+    /// Pushes that must be acknowledged.
+    pub pushes: PushRules,
     /// Name of the only realm of users.
     pub realm: String,
     /// How users prove themselves.
@@ -125,6 +132,45 @@ pub struct Settings {
     pub logins_max: usize,
     /// When streams are dialled again, and endpoints left out.
     pub redial: redial::Rules,
+}
+
+/// How pushes are kept that must be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushRules {
+    /// How many, and how many bytes.
+    pub bounds: Bounds,
+    /// Undelivered after this time, if their backend does not say.
+    pub ttl: Duration,
+    /// Without an acknowledgement for so long a client is asked for one.
+    pub ack_timeout: Duration,
+    /// What a client lacks is sent again so often.
+    pub tries: u8,
+    /// Of one stream's pushes so many may have reports that their backend does not know yet.
+    pub report_slots: u32,
+}
+
+#[cfg(test)]
+impl OverloadRules {
+    /// Those of a small worker.
+    const fn small() -> Self {
+        let (enter, leave) = ([70, 80, 90, 95, 98], [60, 70, 80, 85, 90]);
+        let patience = Duration::from_secs(1);
+        Self { steps: Steps { enter, leave, patience }, lag_max: patience, on_trial: false }
+    }
+}
+
+#[cfg(test)]
+impl PushRules {
+    /// Those of a small worker.
+    const fn small() -> Self {
+        Self {
+            bounds: Bounds { session_count: 4, session_bytes: 4096, count: 8, bytes: 8192 },
+            ttl: Duration::from_secs(60),
+            ack_timeout: Duration::from_secs(5),
+            tries: 2,
+            report_slots: 4,
+        }
+    }
 }
 
 /// When a worker gives something up for having too much to do.
@@ -253,6 +299,9 @@ impl Settings {
             classes: Vec::new(),
             tombstones_max: 8,
             tombstone_time: seconds(600),
+            session_window: seconds(60),
+            sessions_detached_max: 8,
+            pushes: PushRules::small(),
             realm: "default".to_owned(),
             auth: Auth::Development { token: DevelopmentToken::new(&crate::config::Secret::new([9; 32])) },
             routes: Vec::new(),
@@ -265,15 +314,7 @@ impl Settings {
             revocations_max: 4,
             revoked_logins_max: 4,
             revocation_time: seconds(12 * 3600 + 60),
-            overload: OverloadRules {
-                steps: Steps {
-                    enter: [70, 80, 90, 95, 98],
-                    leave: [60, 70, 80, 85, 90],
-                    patience: seconds(1),
-                },
-                lag_max: seconds(1),
-                on_trial: false,
-            },
+            overload: OverloadRules::small(),
             throttles_max: 4,
             logins: Rate::new(1000, seconds(1), 1000),
             logins_max: 64,

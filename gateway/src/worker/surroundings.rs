@@ -15,6 +15,7 @@ use crate::admission::lists::Lists;
 use crate::admission::rates::Users;
 use crate::collections::HashKey;
 use crate::counters::Counters;
+use crate::session::SessionSecrets;
 
 /// What a worker shares with the rest of its process.
 pub struct Surroundings {
@@ -30,6 +31,8 @@ pub struct Surroundings {
     pub hash: HashKey,
     /// Key of the hashes that all gateways of a group agree on: where users are placed, what logins are called.
     pub group: HashKey,
+    /// Makes the secrets of sessions; the same for all workers.
+    pub secrets: SessionSecrets,
     /// Who may come in, by address.
     pub lists: Lists,
     /// What addresses have cost so far.

@@ -19,6 +19,7 @@ use crate::admission::lists::Lists;
 use crate::admission::rates::Users;
 use crate::collections::HashKey;
 use crate::counters::Counters;
+use crate::session::SessionSecrets;
 
 /// Tells what it is told to tell, and remembers what it was asked for.
 #[derive(Debug, Default)]
@@ -69,6 +70,7 @@ fn worker(settings: Settings) -> (Worker<Script>, Post) {
         mailbox,
         posts: vec![post.clone()],
         hash: HashKey::new([1; 16]),
+        secrets: SessionSecrets::new(&[7; 32]),
         group: HashKey::new([2; 16]),
         lists: Lists::default(),
         buckets: Arc::new(Buckets::new(64, 1, HashKey::new([7; 16]))),

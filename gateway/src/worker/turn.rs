@@ -15,6 +15,8 @@ use crate::admission::share::Shares;
 use crate::collections::Pool;
 use crate::counters::Counters;
 use crate::counters::guard::KeptOut;
+use crate::delivery::Origin;
+use crate::delivery::tails::Settled;
 use crate::id::LinkId;
 use crate::rate::Remainder;
 use crate::upstream::StreamIndex;
@@ -42,6 +44,12 @@ pub(super) struct Turn {
     pub(super) receivers: Vec<LinkId>,
     /// The same for those who are to be told of a link.
     pub(super) told: Vec<StreamIndex>,
+    /// The same for pushes of which it is known what became of them.
+    pub(super) settled: Vec<Settled>,
+    /// The same for where they came from.
+    pub(super) origins: Vec<Origin>,
+    /// The same for their numbers.
+    pub(super) numbers: Vec<u64>,
     /// How much of the core newcomers may still take.
     pub(super) shares: Shares,
     /// What is given up for having too much to do.
@@ -86,6 +94,9 @@ impl Turn {
             reports,
             receivers: Vec::new(),
             told: Vec::new(),
+            settled: Vec::new(),
+            origins: Vec::new(),
+            numbers: Vec::new(),
             random,
         }
     }

@@ -84,7 +84,7 @@ fn whoever_stays_silent_is_told_that_the_time_is_over() {
     wait_until("the quiet one is closed", || {
         // A live link is not the one that times out.
         lively.wait_until_answered();
-        stage.target.metric("gateway_sessions") == 1
+        stage.target.metric("gateway_sessions_detached") == 1
     });
     assert_eq!(quiet.hear(2), [Heard::Close(CloseCode::HeartbeatTimeout.number()), Heard::End]);
     assert_eq!(strange.hear(2), [Heard::Close(CloseCode::AuthTimeout.number()), Heard::End]);

@@ -315,7 +315,7 @@ fn what_a_token_says_of_device_and_account_holds_and_so_it_does_after_a_ticket()
     assert_eq!(pongs(&mut first), 600, "a service may say more");
     let ticket = first.tickets.pop().expect("a welcome brings tickets");
     drop(first);
-    wait_until("its link is gone", || scene.target.metric("gateway_sessions") == 1);
+    wait_until("its link is gone", || scene.target.metric("gateway_sessions_detached") == 1);
     let mut again = Client::dial(&scene.target, Some(&ticket)).expect("a good ticket");
     again.send(&[Frame::Auth(Auth { device: b"first", ..Auth::default() })]);
     assert_eq!(again.hear(1), [Heard::Welcome]);

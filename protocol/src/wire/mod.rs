@@ -5,6 +5,7 @@ mod field;
 pub mod frame;
 pub mod proto;
 pub mod resume;
+pub mod sequenced;
 mod shown;
 mod sink;
 pub mod stream;

@@ -59,7 +59,7 @@ pub(super) fn encode_header(kind: u32, message_len: usize, out: &mut Vec<u8>) {
     varint::encode(message_len as u64, out);
 }
 
-struct Count(usize);
+pub(super) struct Count(pub(super) usize);
 
 impl Sink for Count {
     fn varint(&mut self, field: u32, value: u64) {

@@ -11,6 +11,7 @@ use protocol::stream::{Access, Params};
 
 use crate::Totals;
 use crate::carried::Carried;
+use crate::kept::Kept;
 use crate::ledger::Ledger;
 use crate::settings::access;
 use crate::shape::Shape;
@@ -68,6 +69,11 @@ pub(crate) struct Desk {
     /// Whether users come from other addresses than those they have.
     pub(crate) roaming: bool,
     pub(crate) kicks: bool,
+    /// Pushes that must be acknowledged.
+    pub(crate) kept: Kept,
+    /// Whether it pushes such.
+    pub(crate) keeps: bool,
+    lives: u64,
 }
 
 /// What a test wants a backend to do; an empty device means all of them.
@@ -77,6 +83,12 @@ pub(crate) enum Order {
         user: &'static str,
         device: &'static str,
         text: &'static str,
+    },
+    /// A push to all devices of a user, which is to be acknowledged; `ttl` zero is as long as gateways like.
+    Keep {
+        user: &'static str,
+        text: &'static str,
+        ttl: Duration,
     },
     Kick {
         user: &'static str,
@@ -163,8 +175,13 @@ impl BackendActor {
             classes: BTreeSet::new(),
             roaming: false,
             kicks: false,
+            kept: Kept::default(),
+            keeps: shape.keeps,
+            lives: 0,
         };
-        Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new(), away: false }
+        let mut own = Self { net: net.clone(), place, desk, backlog: None, streams: Vec::new(), away: false };
+        own.desk.start();
+        own
     }
 
     /// Whether it has been told of the end of every link it was told of.
@@ -180,6 +197,12 @@ impl BackendActor {
     /// Links it has been told of, and their users.
     pub(crate) fn present(&self) -> BTreeMap<u64, Vec<u8>> {
         self.streams.iter().flat_map(|stream| stream.present().clone()).collect()
+    }
+
+    /// How many sessions wait for their next link, and which pushes it was told that such are owed.
+    pub(crate) fn waiting(&self) -> (usize, Vec<u64>) {
+        let owed = self.streams.iter().flat_map(|stream| stream.unacknowledged.iter().copied());
+        (self.streams.iter().map(|stream| stream.detached().len()).sum(), owed.collect())
     }
 
     /// How many were announced when all that were there before were, on all of its streams.
@@ -198,7 +221,13 @@ impl BackendActor {
         self.away = false;
     }
 
+    /// Whether it knows what became of every push that left on a stream that is still there.
+    pub(crate) fn is_told(&self) -> bool {
+        self.streams.iter().all(|stream| self.desk.kept.is_settled(stream.number()))
+    }
+
     fn die(&mut self) {
+        self.desk.start();
         self.backlog = None;
         self.streams.drain(..).for_each(Carried::kill);
     }
@@ -228,6 +257,13 @@ impl BackendActor {
 }
 
 impl Desk {
+    /// Another start of the backend, which knows nothing of the one before.
+    fn start(&mut self) {
+        self.lives += 1;
+        let life = u128::from(self.lives) << 64 | self.index as u128;
+        self.kept.restart(life.to_be_bytes());
+    }
+
     /// A link has spoken.
     pub(crate) fn remember(&mut self, link: u64, user: &[u8]) {
         if self.known.len() == KNOWN_MAX {

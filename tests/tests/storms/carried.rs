@@ -1,6 +1,6 @@
 //! One stream, as a backend of a storm serves it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use protocol::noise::Suite;
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::frame::RequestId;
 use protocol::wire::stream::{
-    AuthResult, Authenticate, Ban, Kick, PushOutcome, Report, StreamPush, StreamRequest, StreamResponse,
-    Throttle, Unban, Whom,
+    AuthResult, Authenticate, Ban, Kick, PushOutcome, Report, Resumed, StreamPush, StreamRequest,
+    StreamResponse, Throttle, Unban, Whom,
 };
 use protocol::{CloseCode, Refusal, Time, Undelivered};
 
@@ -18,6 +18,7 @@ use crate::Totals;
 use crate::backend::{Desk, Order, SMALL};
 use crate::blunder;
 use crate::client::DEVICES;
+use crate::kept::FIRST;
 use crate::settings::{PORT, address_of, device_key, wall};
 
 pub(crate) struct Carried {
@@ -31,8 +32,14 @@ pub(crate) struct Carried {
     present: BTreeMap<u64, Vec<u8>>,
     /// Their users and devices, and which link of the user each is.
     devices: BTreeMap<u64, (Vec<u8>, Vec<u8>, u64)>,
+    /// Links of theirs that are gone while their sessions wait.
+    detached: BTreeSet<u64>,
+    /// The pushes of which it was told that such sessions are owed them.
+    pub(crate) unacknowledged: BTreeSet<u64>,
     /// How many links it knew of when it had been told of all that were there before.
     announced: Option<usize>,
+    /// The last report of which it has said that it knows it.
+    known: u64,
     /// It reads nothing before.
     deaf_until: Time,
     /// It has written nonsense, and writes nothing more.
@@ -66,12 +73,16 @@ impl Carried {
         Self {
             number,
             socket,
-            machine: BackendStream::new(access, SMALL, b"back", routes, ephemeral, now),
+            machine: BackendStream::new(access, SMALL, b"back", routes, ephemeral, now)
+                .with_boot(desk.kept.boot),
             unsent: Vec::new(),
             unread: Vec::new(),
             present: BTreeMap::new(),
             devices: BTreeMap::new(),
+            detached: BTreeSet::new(),
+            unacknowledged: BTreeSet::new(),
             announced: None,
+            known: 0,
             deaf_until: Time::ZERO,
             is_mad: false,
             asked: VecDeque::new(),
@@ -81,6 +92,16 @@ impl Carried {
             blunders: BTreeMap::new(),
             leaves_at: None,
         }
+    }
+
+    /// No other stream has it.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Links of which it was told that their sessions wait.
+    pub(crate) const fn detached(&self) -> &BTreeSet<u64> {
+        &self.detached
     }
 
     /// Links that are announced.
@@ -119,6 +140,9 @@ impl Carried {
         }
         if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
             self.push(desk, rng, totals);
+        }
+        if self.machine.is_live() && !self.is_mad {
+            self.know(desk, rng);
         }
         if !desk.calm && !desk.known.is_empty() && rng.one_in(200) {
             self.blunder(desk, rng);
@@ -169,6 +193,25 @@ impl Carried {
                         return;
                     }
                     self.pushes += 1;
+                }
+                Order::Keep { user, text, ttl } => {
+                    let id = PushId { stream: self.number, number: desk.kept.next(), by_link: false };
+                    let mut payload = named(user.as_bytes(), "", b"");
+                    payload.extend_from_slice(text.as_bytes());
+                    let push = StreamPush {
+                        number: id.number,
+                        user: user.as_bytes(),
+                        id: &id.encode(),
+                        payload: &payload,
+                        class: 1,
+                        ttl_ms: ttl.as_millis() as u32,
+                        ..StreamPush::default()
+                    };
+                    if self.machine.push(&push).is_err() {
+                        desk.orders.push_front(order);
+                        return;
+                    }
+                    desk.kept.leaves(self.number);
                 }
                 Order::Kick { user, device } => {
                     let (user, device) = (user.as_bytes(), device.as_bytes());
@@ -283,17 +326,36 @@ impl Carried {
                     self.asked.push_back((now + desk.ponders, call, token.to_vec()));
                 }
                 Ok(Some(ToBackend::Report(report))) => self.report(&report, desk, totals),
+                Ok(Some(ToBackend::LinkDetached(detached))) => {
+                    let open = detached.unacknowledged.iter().count();
+                    assert_eq!(open, (detached.unacknowledged_count as usize).min(64));
+                    self.unacknowledged.extend(detached.unacknowledged.iter());
+                    let known = self.devices.get(&detached.link).map(|(_, _, epoch)| *epoch);
+                    // Who was not told of the link hears of it if it waits for reports.
+                    assert!(known.is_some() || open > 0, "only what is there is detached");
+                    if known.is_some() {
+                        assert_eq!(known, Some(detached.link_epoch));
+                        assert!(self.detached.insert(detached.link), "and once");
+                    }
+                }
+                Ok(Some(ToBackend::LinkResumed(resumed))) => {
+                    for Resumed { old_link, link, link_epoch } in resumed.iter() {
+                        self.present.remove(&old_link).expect("only what was opened goes on");
+                        let (_, _, epoch) = self.devices.remove(&old_link).expect("it is known");
+                        assert!(link_epoch > epoch && link != old_link, "the next one is a later one");
+                        self.detached.remove(&old_link);
+                    }
+                }
                 Ok(Some(ToBackend::LinkOpened(opened))) => {
                     let there = self.present.values().any(|user| user == opened.user);
                     assert!(!desk.ordered || !there, "opened before the former one was closed");
                     let before = self.present.insert(opened.link, opened.user.to_vec());
                     assert_eq!(before, None, "a link opens once on a stream");
-                    assert!(
-                        desk.roaming || opened.address == address_of(opened.user),
-                        "{:?}",
-                        opened.address
-                    );
-                    assert_eq!(opened.port, u32::from(PORT));
+                    // One that ended before its session came is told of for the sake of its end.
+                    let unseen = opened.suite == 0;
+                    let at_home = unseen || opened.address == address_of(opened.user);
+                    assert!(desk.roaming || at_home, "{:?}", opened.address);
+                    assert!(unseen || opened.port == u32::from(PORT));
                     assert!(desk.roaming || DEVICES.iter().any(|device| device.as_bytes() == opened.device));
                     let known =
                         desk.epochs.entry((opened.user.to_vec(), opened.link_epoch)).or_insert(opened.link);
@@ -303,10 +365,12 @@ impl Carried {
                     self.devices.insert(opened.link, device);
                     desk.classes.insert(opened.class);
                     let suite = u8::try_from(opened.suite).ok().and_then(Suite::from_byte);
-                    assert!(suite.is_some_and(|suite| !suite.is_stream()), "suite {}", opened.suite);
+                    let is_of_links = suite.is_some_and(|suite| !suite.is_stream());
+                    assert!(unseen || is_of_links, "suite {}", opened.suite);
                 }
                 Ok(Some(ToBackend::LinkClosed(closed))) => {
                     let user = self.present.remove(&closed.link).expect("only what was opened closes");
+                    self.detached.remove(&closed.link);
                     assert_eq!(user, closed.user, "a link has one user");
                     let known = self.devices.remove(&closed.link).map(|(_, device, epoch)| (device, epoch));
                     assert_eq!(known, Some((closed.device.to_vec(), closed.link_epoch)), "and one device");
@@ -416,7 +480,10 @@ impl Carried {
     }
 
     /// One push or a volley of them, to a link, to a user or to a device of a user.
-    fn push(&mut self, desk: &Desk, rng: &mut Rng, totals: &mut Totals) {
+    fn push(&mut self, desk: &mut Desk, rng: &mut Rng, totals: &mut Totals) {
+        if desk.keeps && rng.one_in(2) {
+            return self.push_kept(desk, rng, totals);
+        }
         let (link, user) = &desk.known[rng.below(desk.known.len())];
         let by_link = rng.one_in(2);
         let device = if by_link || rng.one_in(2) { "" } else { DEVICES[rng.below(2)] };
@@ -444,7 +511,51 @@ impl Carried {
         }
     }
 
-    fn report(&mut self, report: &Report<'_>, desk: &Desk, totals: &mut Totals) {
+    /// The same, to be acknowledged.
+    fn push_kept(&mut self, desk: &mut Desk, rng: &mut Rng, totals: &mut Totals) {
+        let (link, user) = desk.known[rng.below(desk.known.len())].clone();
+        let by_link = rng.one_in(2);
+        let count = if rng.one_in(3) { 1 + rng.below(20) } else { 1 };
+        for _ in 0..count {
+            let id = PushId { stream: self.number, number: desk.kept.next(), by_link };
+            let mut payload = named(&user, "", b"");
+            payload.resize(payload.len() + rng.below(300), b'z');
+            let push = StreamPush {
+                number: id.number,
+                link: if by_link { link } else { 0 },
+                user: if by_link { &[] } else { &user },
+                id: &id.encode(),
+                payload: &payload,
+                class: 1,
+                ttl_ms: if rng.one_in(4) { 1 + rng.below(2000) as u32 } else { 0 },
+                ..StreamPush::default()
+            };
+            match self.machine.push(&push) {
+                Ok(()) => desk.kept.leaves(self.number),
+                Err(blocked) => {
+                    totals.blocked += u64::from(blocked == Blocked::Credit);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Says how far it knows what became of its pushes.
+    fn know(&mut self, desk: &Desk, rng: &mut Rng) {
+        let worker = self.machine.gateway().worker;
+        let last = desk.kept.last_of(worker);
+        if last > self.known && (desk.calm || rng.one_in(20)) {
+            self.known = last;
+            self.machine.report_ack(last);
+        }
+    }
+
+    fn report(&mut self, report: &Report<'_>, desk: &mut Desk, totals: &mut Totals) {
+        if report.number >= FIRST {
+            totals.fates.extend(Undelivered::from_number(report.reason));
+            totals.kept += u64::from(report.outcome == PushOutcome::Delivered);
+            return desk.kept.report(self.machine.gateway().worker, report, &desk.ledger);
+        }
         assert!((1..=self.pushes).contains(&report.number), "only this stream's pushes are reported");
         assert_eq!(report.outcome, PushOutcome::Undelivered, "nothing else is promised for this class");
         let reason = Undelivered::from_number(report.reason).expect("a known reason");

@@ -1,6 +1,6 @@
 //! Users with links that break.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use driver::Endpoint;
@@ -9,9 +9,10 @@ use prost::Message;
 use protocol::buffer::{Input, Rest};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::preamble::Rejection;
-use protocol::noise::{Gate, StaticKey, Suite, Suites};
+use protocol::noise::{Gate, Resumption, StaticKey, Suite, Suites};
 use protocol::wire::frame::{self, Frame, Outcome, Request, RequestId};
 use protocol::wire::proto::link::Welcome;
+use protocol::wire::resume::Resume;
 use protocol::{CloseCode, Error, Refusal, Time};
 
 use crate::Totals;
@@ -63,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) link: Option<Link>,
     /// Sockets it walked away from without a word, which the gateway cannot know.
     left: Vec<Socket>,
+    /// Those that stay as they are.
+    hung: Vec<Socket>,
     /// A link ended between `Auth` and `Welcome`: it may be claimed late, and then replaces a later one and its login.
     unheard: bool,
     wallet: Wallet,
@@ -70,6 +73,12 @@ pub(crate) struct Client {
     pub(crate) with_ticket: Option<bool>,
     /// The last hello with a ticket that was answered.
     pub(crate) hello: Option<Vec<u8>>,
+    /// The session it may go on with.
+    pub(crate) held: Option<Held>,
+    /// How it acknowledges.
+    pub(crate) manners: Manners,
+    /// Whether it always goes on with the session it had, and knows all that it got.
+    pub(crate) remembers: bool,
     /// Requests under way.
     pub(crate) open: BTreeMap<RequestId, Asked>,
     ledger: Ledger,
@@ -79,6 +88,39 @@ pub(crate) struct Client {
 const SHARED: &str = "user0";
 /// Devices that users have.
 pub(crate) const DEVICES: [&str; 2] = ["device", "tablet"];
+
+/// How a client acknowledges pushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// It says what is so, sooner or later.
+    Honest,
+    /// Its application takes nothing.
+    Busy,
+    /// It says nothing.
+    Silent,
+    /// It takes nothing and says that it has nothing more, so many times, whenever it is asked.
+    Forgetful(u32),
+}
+
+/// A session, as its client has it.
+#[derive(Clone)]
+pub(crate) struct Held {
+    id: [u8; 16],
+    secret: [u8; 32],
+    attempt: u32,
+    /// The last push in order that it has, and the last one that its application has.
+    pub(crate) received: u64,
+    pub(crate) taken: u64,
+    /// Those between them, by stream and number.
+    untaken: VecDeque<(u64, u64)>,
+}
+
+impl Held {
+    /// So many tries were made elsewhere.
+    pub(crate) const fn skip(&mut self, tries: u32) {
+        self.attempt += tries;
+    }
+}
 
 /// A request that has no outcome yet.
 pub(crate) struct Asked {
@@ -108,6 +150,8 @@ pub(crate) struct Link {
     /// How it uses a ticket, if it was opened with one.
     how: Option<Use>,
     said_auth: bool,
+    /// Whether it has asked to go on with a session.
+    asked: bool,
     welcome: bool,
     /// When it has presented a token on the living link, until that is answered.
     renewed_at: Option<Time>,
@@ -116,6 +160,11 @@ pub(crate) struct Link {
     answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
     /// The last push to this link of each stream.
     pushed: BTreeMap<u64, u64>,
+    /// The same of those that must be acknowledged.
+    kept: BTreeMap<u64, u64>,
+    /// What it has acknowledged, taken and received.
+    acked: (u64, u64),
+    owes_ack: bool,
     /// The last push was reported as undelivered: only the end can follow it.
     overrun: bool,
 }
@@ -151,10 +200,14 @@ impl Client {
             deaf_until: Time::ZERO,
             link: None,
             left: Vec::new(),
+            hung: Vec::new(),
             unheard: false,
             wallet: Wallet::default(),
             with_ticket: None,
             hello: None,
+            held: None,
+            manners: Manners::Honest,
+            remembers: false,
             open: BTreeMap::new(),
             ledger,
         }
@@ -176,6 +229,21 @@ impl Client {
             self.unheard |= link.said_auth && !link.welcome;
             totals.lost += self.open.len() as u64;
             self.open.clear();
+        }
+    }
+
+    /// Its network is gone, and nobody hears of it: the gateway keeps its link.
+    pub(crate) fn vanish(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.hung.push(link.socket);
+            self.open.clear();
+        }
+    }
+
+    /// It comes back, also if it wants nothing.
+    pub(crate) fn come(&mut self, net: &Net, now: Time) {
+        if self.link.is_none() {
+            self.link = Some(self.dial(net, now));
         }
     }
 
@@ -260,11 +328,15 @@ impl Client {
             unsent,
             how: taken.map(|(_, how)| how),
             said_auth: false,
+            asked: false,
             welcome: false,
             renewed_at: None,
             closing: false,
             answered: BTreeMap::new(),
             pushed: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            acked: (0, 0),
+            owes_ack: false,
             overrun: false,
         }
     }
@@ -279,6 +351,94 @@ impl Client {
         }
     }
 
+    /// What it says of the session it had, if it wants to go on with it.
+    fn resume(&mut self, link: &mut Link) -> Vec<u8> {
+        let may = !link.how.is_some_and(Use::is_lie);
+        let remembers = self.remembers;
+        let Some(held) = self.held.as_mut().filter(|_| may && (remembers || !self.rng.one_in(5))) else {
+            return Vec::new();
+        };
+        link.asked = true;
+        held.attempt += 1;
+        if !remembers && self.rng.one_in(4) {
+            // As after a start: what its application has not taken is gone.
+            held.received = held.taken;
+            held.untaken.clear();
+        }
+        let h = link.machine.handshake_hash().expect("it has keys");
+        let (session, attempt, last_sequence) = (&held.id, held.attempt, held.received);
+        let proof = Resumption { h, session, attempt, last_sequence }.proof(&held.secret);
+        let mut said = Vec::new();
+        Resume { session, attempt, last_sequence, proof: &proof }.encode(&mut said);
+        said
+    }
+
+    /// Its session goes on, or another one begins.
+    fn go_on(&mut self, link: &Link, welcome: &Welcome, totals: &mut Totals) {
+        let id: [u8; 16] = welcome.session[..].try_into().expect("a session has a name");
+        if welcome.resumed {
+            assert!(link.asked && welcome.secret.is_empty(), "only who asks goes on");
+            assert!(self.held.as_ref().is_some_and(|held| held.id == id), "and with its own session");
+            totals.went_on += 1;
+        } else {
+            let secret = welcome.secret[..].try_into().expect("a session has a secret");
+            let untaken = VecDeque::new();
+            self.held = Some(Held { id, secret, attempt: 0, received: 0, taken: 0, untaken });
+            totals.began_anew += u64::from(link.asked);
+        }
+    }
+
+    /// A push that must be acknowledged.
+    fn keep(&mut self, link: &mut Link, push: &frame::Push<'_>) {
+        assert!(link.welcome, "nothing comes before Welcome");
+        let whose = named(self.name.as_bytes(), "", b"");
+        assert!(push.payload.starts_with(&whose), "{} got another's push", self.name);
+        let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
+        let held = self.held.as_mut().expect("it has a session");
+        assert!(push.sequence <= held.received + 1, "no gap: {} behind {}", push.sequence, held.received);
+        if push.sequence <= held.received {
+            return assert!(push.again, "what it has comes again only where it says so");
+        }
+        held.received = push.sequence;
+        held.untaken.push_back((id.stream, id.number));
+        if !id.by_link {
+            let before = link.kept.insert(id.stream, id.number);
+            assert!(before < Some(id.number), "pushes of a stream to a user keep their order");
+        }
+    }
+
+    /// Its application takes what it likes, and the gateway hears of it when it likes.
+    fn acknowledge(&mut self, link: &mut Link, out: &mut Vec<u8>) {
+        let Some(held) = self.held.as_mut().filter(|_| link.welcome) else { return };
+        match &mut self.manners {
+            Manners::Silent => return,
+            Manners::Forgetful(0) => self.manners = Manners::Honest,
+            Manners::Forgetful(times) => {
+                if std::mem::take(&mut link.owes_ack) {
+                    *times -= 1;
+                    held.received = held.taken;
+                    held.untaken.clear();
+                    link.kept.clear();
+                    Frame::Ack { taken: held.taken, received: held.received }.encode(out);
+                }
+                return;
+            }
+            Manners::Honest | Manners::Busy => {}
+        }
+        while self.manners != Manners::Busy
+            && (self.calm || self.rng.one_in(3))
+            && let Some((stream, number)) = held.untaken.pop_front()
+        {
+            held.taken += 1;
+            self.ledger.taken(stream, number, self.device.as_bytes());
+        }
+        let has_news = (held.taken, held.received) != link.acked;
+        if std::mem::take(&mut link.owes_ack) || has_news && (self.calm || self.rng.one_in(4)) {
+            link.acked = (held.taken, held.received);
+            Frame::Ack { taken: held.taken, received: held.received }.encode(out);
+        }
+    }
+
     /// `Auth` first, requests behind it without waiting, `Close` when all is said and answered.
     fn speak(&mut self, link: &mut Link, now: Time) {
         if !link.machine.is_open() || link.closing || !link.unsent.is_empty() {
@@ -288,7 +448,9 @@ impl Client {
         if !link.said_auth {
             link.said_auth = true;
             let token = if link.how.is_some() { String::new() } else { self.token() };
+            let resume = self.resume(link);
             let auth = frame::Auth {
+                resume: &resume,
                 token: token.as_bytes(),
                 user: if link.how == Some(Use::OtherUser) { b"other" } else { self.name.as_bytes() },
                 device: if link.how == Some(Use::OtherDevice) { b"other" } else { self.device.as_bytes() },
@@ -306,6 +468,7 @@ impl Client {
             let (token, device) = (token.as_bytes(), self.device.as_bytes());
             Frame::Auth(frame::Auth { token, device, ..frame::Auth::default() }).encode(&mut out);
         }
+        self.acknowledge(link, &mut out);
         if link.machine.expire(now).is_ok_and(|due| due) {
             Frame::Ping(frame::Ping::default()).encode(&mut out);
         }
@@ -370,7 +533,11 @@ impl Client {
                     assert!(!link.how.is_some_and(Use::is_lie), "welcome as somebody else: {:?}", link.how);
                     let welcome = Welcome::decode(body).expect("a welcome");
                     assert_eq!(welcome.user, self.name.as_bytes());
-                    assert_eq!((welcome.resumed, welcome.secret.is_empty()), (link.welcome, link.welcome));
+                    if link.welcome {
+                        assert!(welcome.resumed && welcome.secret.is_empty(), "its token was renewed");
+                    } else {
+                        self.go_on(link, &welcome, totals);
+                    }
                     totals.renewed += u64::from(link.welcome);
                     let is_kept = !welcome.tickets.is_empty() || !welcome.server_keys.is_empty();
                     assert!(!self.unpinned || !is_kept, "nothing was proved to this client");
@@ -414,6 +581,15 @@ impl Client {
                         }
                         Outcome::Unknown => totals.unknown += 1,
                     }
+                }
+                Frame::Push(push) if push.class == 1 => {
+                    totals.again += u64::from(push.again);
+                    self.keep(link, &push);
+                }
+                Frame::AckNow { sequence } => {
+                    let received = self.held.as_ref().map_or(0, |held| held.received);
+                    assert!(sequence <= received, "what was sent on a link has come");
+                    link.owes_ack = true;
                 }
                 Frame::Push(push) => {
                     let whose = named(self.name.as_bytes(), "", b"");

@@ -130,7 +130,8 @@ fn a_device_that_is_heard_no_more_is_gone_after_two_intervals() {
     world.pass(Duration::from_secs(30));
     assert_eq!(sum(&world, |census| census.links), 3);
     world.until("it is gone", |world| sum(world, |census| census.links) == 2);
-    assert!(world.totals.ends.contains(&CloseCode::HeartbeatTimeout.number()));
+    assert_eq!(sum(&world, |census| census.sessions), 3, "its session waits for it");
+    world.until("in vain", |world| sum(world, |census| census.sessions) == 2);
 }
 
 #[test]

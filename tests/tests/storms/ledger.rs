@@ -25,6 +25,8 @@ struct Book {
     undelivered: BTreeMap<(u64, u64), Undelivered>,
     /// Pushes to one link that reached it.
     delivered: BTreeSet<(u64, u64)>,
+    /// Pushes that applications have acknowledged, by stream, number and device.
+    taken: BTreeSet<(u64, u64, Vec<u8>)>,
 }
 
 impl Ledger {
@@ -72,6 +74,17 @@ impl Ledger {
         assert!(reason.is_none_or(|&reason| reason == Undelivered::NoLink), "push {number} of {stream}");
         assert!(delivered.insert((stream, number)), "push {number} of {stream} comes once");
         reason.is_some()
+    }
+
+    /// An application takes a push that must be acknowledged: once, unless its client has forgotten that it had.
+    pub(crate) fn taken(&self, stream: u64, number: u64, device: &[u8]) {
+        self.0.borrow_mut().taken.insert((stream, number, device.to_vec()));
+    }
+
+    /// A backend is told that a device has it.
+    pub(crate) fn was_taken(&self, stream: u64, number: u64, device: &[u8]) {
+        let is_taken = self.0.borrow().taken.contains(&(stream, number, device.to_vec()));
+        assert!(is_taken, "push {number} of {stream} is delivered when it was taken, and not before");
     }
 
     /// Where in the order of all arrivals an answered request stands; `None` where it need not stand in any.

@@ -19,6 +19,7 @@ mod flood;
 mod held;
 mod idle;
 mod innocent;
+mod kept;
 mod late;
 mod leaving;
 mod ledger;
@@ -32,6 +33,7 @@ mod presence;
 mod proof;
 mod rates;
 mod reconnect;
+mod resume;
 mod revoked;
 mod sanctioned;
 mod settings;
@@ -82,6 +84,18 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     // A storm that nothing survives, or that harms nothing, proves nothing.
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
     assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0 && totals.mad > 0, "{totals:?}");
+    assert!(totals.went_on > 100 && totals.began_anew > 10, "sessions go on, and some are over: {totals:?}");
+    assert!(totals.kept > 100 && totals.again > 10, "what must be acknowledged is: {totals:?}");
+    let fates = [
+        Undelivered::NoLink,
+        Undelivered::NoUser,
+        Undelivered::QueueFull,
+        Undelivered::LinkClosed,
+        Undelivered::Busy,
+        Undelivered::Expired,
+        Undelivered::WindowOver,
+    ];
+    assert!(fates.iter().all(|fate| totals.fates.contains(fate)), "{totals:?}");
     assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
     let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining, Refusal::Rate];
     assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
@@ -173,6 +187,13 @@ pub(crate) struct Totals {
     pub(crate) blocked: u64,
     /// Reports of pushes that were not delivered.
     pub(crate) reports: u64,
+    /// Sessions that went on with another link, and links that got another session than they asked for.
+    pub(crate) went_on: u64,
+    pub(crate) began_anew: u64,
+    /// Why pushes that must be acknowledged were not, how many were, and how often one came again.
+    pub(crate) fates: BTreeSet<Undelivered>,
+    pub(crate) kept: u64,
+    pub(crate) again: u64,
     /// Tokens that were renewed on a live link.
     pub(crate) renewed: u64,
     /// Streams on which a backend has written nonsense.
@@ -215,6 +236,11 @@ impl Totals {
         self.answered += other.answered;
         self.refused += other.refused;
         self.unknown += other.unknown;
+        self.went_on += other.went_on;
+        self.fates.extend(&other.fates);
+        self.again += other.again;
+        self.kept += other.kept;
+        self.began_anew += other.began_anew;
         self.lost += other.lost;
         self.pushed += other.pushed;
         self.blocked += other.blocked;

@@ -190,6 +190,10 @@ fn a_flood_of_throttles_piles_nothing_up_and_the_last_word_counts() {
         (0..500).for_each(|_| world.step());
         order(&mut world, &mut [], &[throttle(10)]);
         world.until("the last word counts", |world| sum(world, |its| its.throttles.get()) == 1);
+        // What comes next may come by another worker, and must not overtake it.
+        world.until("all letters are read", |world| {
+            world.workers.iter().all(|worker| worker.census().letters + worker.census().unsent == 0)
+        });
         order(&mut world, &mut [], &[throttle(100)]);
         world.until("it counts again", |world| sum(world, |its| its.throttles.get()) == 0);
     }

@@ -9,10 +9,11 @@ use driver::Endpoint;
 use driver::sim::Rng;
 use gateway::config::{DevelopmentToken, Machine, Overrides, ProxyProtocol, Secret, load};
 use gateway::control;
+use gateway::delivery::Bounds;
 use gateway::session::Grant;
 use gateway::tokens::{Draft, Signer};
 use gateway::upstream::{park, pending};
-use gateway::worker::settings::{Budgets, Settings};
+use gateway::worker::settings::{Budgets, PushRules, Settings};
 use protocol::link::{Acceptor, ClientLink, Dial, Rules};
 use protocol::noise::ticket::TicketKeys;
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
@@ -44,6 +45,8 @@ pub(crate) const TICKET_SUITES: Suites = Suites::of(&[
     Suite::Nnpsk0ChaChaPoly,
     Suite::Nnpsk0AesGcm,
 ]);
+/// Pushes that the sessions of a worker may be owed, and bytes of memory of them.
+pub(crate) const OWED: (usize, usize) = (60, 20 << 10);
 /// Handshakes of a worker that may wait for message 3: fewer than there may be strangers.
 pub(crate) const BEGUN_MAX: usize = 3;
 /// What such a listener serves.
@@ -213,6 +216,15 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         waiting: park::Bounds { requests_max: PARKED_MAX as u32, bytes_max: PARKED_BYTES_MAX },
         waiting_max: Duration::from_secs(2),
         tombstones_max: 64,
+        pushes: PushRules {
+            bounds: Bounds { session_count: 20, session_bytes: 8 << 10, count: OWED.0 as u32, bytes: OWED.1 },
+            ttl: Duration::from_secs(30),
+            ack_timeout: Duration::from_secs(1),
+            tries: 3,
+            report_slots: 40,
+        },
+        session_window: Duration::from_secs(3),
+        sessions_detached_max: if shape.forgetful { 2 } else { 1000 },
         ..all
     }
 }

@@ -56,6 +56,10 @@ pub(crate) struct Shape {
     pub(crate) unpinned: bool,
     /// Bytes of requests a link may have in flight.
     pub(crate) grant_bytes: u32,
+    /// Whether backends want some of their pushes acknowledged.
+    pub(crate) keeps: bool,
+    /// Whether only two sessions of a worker may wait for their next link.
+    pub(crate) forgetful: bool,
 }
 
 /// What addresses may cost before they authenticate.
@@ -121,6 +125,8 @@ impl Shape {
             scarce: if rng.one_in(2) { Some(Scarce::ALL[rng.below(3)]) } else { None },
             unpinned: false,
             grant_bytes: GRANT_BYTES,
+            keeps: true,
+            forgetful: rng.one_in(4),
         }
     }
 
@@ -153,6 +159,8 @@ impl Shape {
             scarce: None,
             unpinned: false,
             grant_bytes: GRANT_BYTES,
+            keeps: false,
+            forgetful: false,
         }
     }
 

@@ -15,6 +15,7 @@ use gateway::collections::HashKey;
 use gateway::config::{ProxyProtocol, Secret};
 use gateway::counters::Counters;
 use gateway::counters::health::Health;
+use gateway::session::SessionSecrets;
 use gateway::worker::{Census, Letter, Mailbox, Post, Reports, Surroundings, Vacancy, Worker};
 use protocol::noise::Suite;
 use protocol::{CloseCode, Time};
@@ -26,12 +27,14 @@ use crate::client::{Client, DEVICES};
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    BEGUN_MAX, HANDSHAKES_PER_TURN, HASH_KEY, IN_FLIGHT_MAX, NEXT_GROUP, PARKED_BYTES_MAX, PARKED_MAX,
+    BEGUN_MAX, HANDSHAKES_PER_TURN, HASH_KEY, IN_FLIGHT_MAX, NEXT_GROUP, OWED, PARKED_BYTES_MAX, PARKED_MAX,
     PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
 };
 use crate::shape::{Costs, ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
 
+/// Key of the sessions' secrets.
+const SESSIONS: [u8; 32] = [0x5e; 32];
 /// The buffer that one frame to a client takes here: the bound on what waits is looked at behind each of them.
 const FRAME_MAX: usize = 4096;
 /// Bytes of the pushes among a worker's letters; more than the longest one.
@@ -166,6 +169,7 @@ impl World {
                 mailbox,
                 posts: posts.clone(),
                 hash,
+                secrets: SessionSecrets::new(&SESSIONS),
                 group: HashKey::new([6; 16]),
                 lists: Lists::default(),
                 buckets: Arc::clone(&buckets),
@@ -235,7 +239,7 @@ impl World {
             if calm
                 && self.clients.iter().all(Client::is_done)
                 && self.strangers.is_empty()
-                && self.backends.iter().all(|backend| backend.is_alone() && backend.is_credited())
+                && self.backends.iter().all(|it| it.is_alone() && it.is_credited() && it.is_told())
                 && self.is_settled()
             {
                 self.assert_nothing_left();
@@ -376,6 +380,7 @@ impl World {
             assert!(census.partial_bytes <= partial_max.0, "{census:?}");
             assert!(census.stranger_bytes <= partial_max.1, "{census:?}");
             assert!(census.begun <= BEGUN_MAX, "{census:?}");
+            assert!(census.owed <= OWED.0 && census.owed_bytes <= OWED.1, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
             assert!(
                 census.strangers.max(census.hailed) <= self.shape.strangers

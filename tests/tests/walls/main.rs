@@ -31,6 +31,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("identity", "Proved", "part of a verdict"),
     ("requests", "Way", "where a request goes, on its way through the parts"),
     ("post", "Parcel", "a push between workers"),
+    ("post", "ToKeep", "how one is kept"),
+    ("post", "HandedOver", "a session between workers"),
+    ("post", "Lost", "a session that waits, as other workers' backends are told"),
     ("post", "Sender", "where a push came from, carried back with its report"),
 ];
 

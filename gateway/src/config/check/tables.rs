@@ -4,14 +4,16 @@ use toml::de::DeTable;
 
 use crate::config::devices::Devices;
 use crate::config::overload::Overload;
+use crate::config::pushes::Pushes;
 use crate::config::rates::{ClassKeys, RateKeys};
 use crate::config::section::{Key, Reader, Section};
 use crate::config::sections::{
     Admin, Admission, AuthKeys, CoreKeys, EndpointKeys, Heartbeat, KeyFiles, LISTENER_UNWRITTEN, Limits,
     ListenerKeys, Lists, Log, Node, Receive, Requests, RingKeys, RouteKeys, SuiteKeys, UpstreamKeys,
 };
+use crate::config::sessions::Sessions;
 
-const TABLES: [(&str, &[Key]); 22] = [
+const TABLES: [(&str, &[Key]); 24] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
@@ -22,6 +24,8 @@ const TABLES: [(&str, &[Key]); 22] = [
     ("rates", RateKeys::KEYS),
     ("class", ClassKeys::KEYS),
     ("devices", Devices::KEYS),
+    ("sessions", Sessions::KEYS),
+    ("pushes", Pushes::KEYS),
     ("overload", Overload::KEYS),
     ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
@@ -53,6 +57,8 @@ pub(super) struct Tables {
     pub(super) rates: RateKeys,
     pub(super) classes: Vec<ClassKeys>,
     pub(super) devices: Devices,
+    pub(super) sessions: Sessions,
+    pub(super) pushes: Pushes,
     pub(super) overload: Overload,
     pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
@@ -81,6 +87,8 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let rates = reader.table(root, "rates");
     let classes = reader.tables(root, "class");
     let devices = reader.table(root, "devices");
+    let pushes = reader.table(root, "pushes");
+    let sessions = reader.table(root, "sessions");
     let overload = reader.table(root, "overload");
     let lists = reader.table(root, "lists");
     let heartbeat = reader.table(root, "heartbeat");
@@ -104,6 +112,8 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         rates: rates?,
         classes: classes?,
         devices: devices?,
+        sessions: sessions?,
+        pushes: pushes?,
         overload: overload?,
         lists: lists?,
         heartbeat: heartbeat?,

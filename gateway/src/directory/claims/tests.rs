@@ -43,6 +43,8 @@ fn claim(user: &str, device: &str, slot: u32) -> Claim {
         class: DeviceClass::Other,
         is_login: true,
         on_trial: Guards::NONE,
+        session: [slot as u8; SESSION_ID_LEN],
+        resume: None,
     }
 }
 

@@ -4,12 +4,15 @@
 //! What is left over when the budget is used up keeps the worker from sleeping.
 
 use driver::Token;
+use protocol::Undelivered;
 
 use crate::counters::health::Reason;
+use crate::id::LinkId;
 use crate::upstream::StreamIndex;
 use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
+use crate::worker::sessions::{Detached, Gone};
 use crate::worker::slots::Tenant;
 
 impl Parts {
@@ -38,17 +41,39 @@ impl Parts {
             // A token that was to be renewed.
             self.identity.take(token);
         }
-        let Some(key) = parted.session else { return };
         let link = self.link_id(token);
-        if let Some((owner, claim)) = self.sessions.claim_of(key, link) {
+        self.sessions.forget_asked(link);
+        let Some(key) = parted.session else { return };
+        self.forget_requests(link);
+        let gone = if parted.leaves_session { Gone::Detached } else { Gone::Over(parted.code) };
+        match self.sessions.awaiting(link) {
+            // Whoever brings the session, or the answer that there is none, finds here what becomes of it.
+            Some(awaiting) => awaiting.end(gone),
+            None => {
+                let told = self.streams.forget_link(token.slot);
+                self.leave(Detached::new(link, key, told), gone);
+            }
+        }
+    }
+
+    /// A session is over: its claim goes, and so does its presence. `code` is what was said at the end, `None` if its link just
+    /// broke; `owed` is what became of the pushes it was owed.
+    pub(super) fn end_session(&mut self, ended: &Detached, code: Option<u32>, owed: Undelivered) {
+        self.lose_owed(ended.session(), owed);
+        if let Some((owner, claim)) = self.sessions.claim_of(ended.session(), ended.link()) {
             self.letters.send(&self.turn, owner, Letter::Release(claim));
         }
-        let Some(session) = self.sessions.end(key) else { return };
+        if let Some(session) = self.sessions.end(ended.session()) {
+            self.announce_closed(ended, &session, code);
+        }
+    }
+
+    /// Nobody waits for the answers to a link's requests any more.
+    pub(super) fn forget_requests(&mut self, link: LinkId) {
         if self.requests.forget(&mut self.turn, link) {
             // Those behind the parked ones may fit into the credit there is.
             self.streams.all().for_each(|stream| self.unpark(stream));
         }
-        self.announce_closed(token, &session, parted.code);
     }
 
     /// A stream ends: what it held is resolved at once, and what waited for it finds another way.
@@ -76,6 +101,9 @@ impl Parts {
     pub(super) fn stop(&mut self) {
         self.slots.stop();
         self.links.stop();
+        while let Some(detached) = self.sessions.take_any_detached() {
+            self.end_session(&detached, None, Undelivered::WindowOver);
+        }
         self.streams.stop();
     }
 }

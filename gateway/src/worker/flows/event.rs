@@ -71,7 +71,8 @@ impl Parts {
             }
             ToGateway::Close(close) => self.streams.closed_by_backend(&self.turn, stream, close),
             // Credit is looked at after the last frame; the other kinds are specified but not served yet.
-            ToGateway::Credited | ToGateway::Alive | ToGateway::ReportAck { .. } => {}
+            ToGateway::Credited | ToGateway::Alive => {}
+            ToGateway::ReportAck { report } => self.streams.know_reports(stream, *report),
             ToGateway::Flawed(flawed) => self.flawed(stream, flawed),
             ToGateway::Skipped => self.turn.counters.glitches.add(1),
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use protocol::CloseCode;
 use protocol::wire::stream::Kick;
+use protocol::{CloseCode, Undelivered};
 
 use crate::collections::Identity;
 use crate::directory::revocations::Revoked;
@@ -11,6 +11,7 @@ use crate::id::LinkId;
 use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
+use crate::worker::sessions::Gone;
 use crate::worker::settings::Farewell;
 
 impl Parts {
@@ -49,11 +50,26 @@ impl Parts {
         }
     }
 
-    /// Ends a link of this worker.
-    pub(super) fn end_own(&mut self, link: LinkId, farewell: Farewell) {
-        if let Some(token) = self.own(link) {
-            self.links.mark(token, Cause::Close(farewell));
+    /// Ends a link of this worker, or the session that waits since it is gone, or the link by which that went on.
+    pub(super) fn end_own(&mut self, mut link: LinkId, farewell: Farewell) {
+        while let Some(token) = self.own(link) {
+            if let Some(detached) = self.sessions.take_detached(link) {
+                return self.end_session(&detached, Some(farewell.code), Undelivered::LinkClosed);
+            }
+            if let Some(awaiting) = self.sessions.awaiting(link)
+                && awaiting.is_gone()
+            {
+                awaiting.end(Gone::Over(Some(farewell.code)));
+                return;
+            }
+            let Some(next) = self.sessions.moved_to(link) else {
+                return self.links.mark(token, Cause::Close(farewell));
+            };
+            link = next;
         }
+        let letter = Letter::End { link, farewell };
+        let sent = self.letters.send_if_room(&self.turn, link.worker(), letter);
+        debug_assert!(sent.is_ok(), "only letters to oneself come back");
     }
 
     /// Owner's side: all links of a user end, or the one of a device, or those of the one login that is revoked. What is revoked
@@ -74,18 +90,17 @@ impl Parts {
             _ => found.extend(self.sessions.lookup(user, device)),
         }
         for link in found.drain(..) {
-            match self.own(link) {
-                Some(token) => self.links.mark(token, Cause::Close(farewell)),
-                None => {
-                    let letter = Letter::End { link, farewell };
-                    // One that is in by what is revoked would stay for as long as its token is good.
-                    let sent = match revoked {
-                        Some(_) => self.letters.send_revocation(&self.turn, link.worker(), letter),
-                        None => self.letters.send_if_room(&self.turn, link.worker(), letter),
-                    };
-                    debug_assert!(sent.is_ok(), "only letters to oneself come back");
-                }
+            if self.own(link).is_some() {
+                self.end_own(link, farewell);
+                continue;
             }
+            let letter = Letter::End { link, farewell };
+            // One that is in by what is revoked would stay for as long as its token is good.
+            let sent = match revoked {
+                Some(_) => self.letters.send_revocation(&self.turn, link.worker(), letter),
+                None => self.letters.send_if_room(&self.turn, link.worker(), letter),
+            };
+            debug_assert!(sent.is_ok(), "only letters to oneself come back");
         }
         self.turn.receivers = found;
     }

@@ -19,6 +19,9 @@ impl Parts {
         match letter {
             Letter::Claim(claim) => self.decide_claim(&claim),
             Letter::Release(claim) => self.sessions.release(&claim),
+            Letter::Detached(claim) => self.sessions.note_detached(&claim),
+            Letter::HandOver(hand_over) => self.hand_over(&hand_over),
+            Letter::Session(handed) => self.session_came(*handed),
             Letter::Claimed(claimed) => self.claimed(&claimed),
             Letter::EndUser { user, device, farewell, revoked } => {
                 self.end_user(user, device, farewell, revoked);
@@ -28,6 +31,8 @@ impl Parts {
             Letter::End { link, farewell } => self.end_own(link, farewell),
             Letter::Push(parcel) => self.push_letter(parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::Reported(reported) => self.report_fate(reported),
+            Letter::Lost(lost) => self.tell_lost(&lost.0, &[], &lost.1),
             Letter::Lists(lists) => self.take_lists(lists),
             Letter::Verifier(verifier) => self.identity.replace_keys(verifier),
             Letter::Busiest(to) => self.list_busiest(&to),

@@ -15,13 +15,13 @@ use protocol::noise::PublicKey;
 use protocol::wire::frame::{self, Auth};
 use protocol::wire::proto::link as proto;
 use protocol::wire::stream::{AuthResult, Authenticate};
-use protocol::{CloseCode, UnixMillis};
+use protocol::{CloseCode, Undelivered, UnixMillis};
 
 use crate::admission::lists::UserId;
 use crate::config::NextKey;
 use crate::counters::guard::{Guard, Guards};
 use crate::directory::churn::Pace;
-use crate::directory::claims::{Claim, Claimed, Outcome};
+use crate::directory::claims::{Claim, Claimed, HandOver, Outcome};
 use crate::session::{Proof, Session, SessionKey};
 use crate::upstream::StreamIndex;
 use crate::upstream::route::Affinity;
@@ -31,7 +31,7 @@ use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
 use crate::worker::post::Letter;
 use crate::worker::reports::Report;
-use crate::worker::sessions::NotBegun;
+use crate::worker::sessions::{Detached, NotBegun};
 use crate::worker::settings::{self, Farewell, Settings};
 
 use super::lists::banned;
@@ -42,6 +42,7 @@ impl Parts {
         if self.is_of_another(token, auth) {
             return self.distrust(token, CloseCode::AuthFailed.into());
         }
+        self.ask_to_resume(token, auth);
         self.judge(token, auth, false);
     }
 
@@ -133,7 +134,7 @@ impl Parts {
         let limit_class = self.sessions.get(key).map_or(0, Session::limit_class);
         self.links.reclass(token, limit_class);
         self.turn.counters.tokens_renewed.add(1);
-        self.send_welcome(token, key, listener, true);
+        self.send_welcome(token, key, listener, Welcome::Renewed);
     }
 
     /// Ends a link that does not prove who it is.
@@ -238,6 +239,7 @@ impl Parts {
             let login_time = issued.min(claim.login_time);
             let is_login = is_login && !self.is_exempt(token);
             let claim = Claim { login_time, is_login, on_trial, ..claim };
+            let claim = if self.links.is_live(token) { claim } else { self.sessions.enter(session, claim) };
             self.letters.send(&self.turn, owner, Letter::Claim(claim));
         }
     }
@@ -245,15 +247,20 @@ impl Parts {
     /// Owner's side: the claim that comes last has the device. The loser is told to go before the winner hears anything.
     pub(super) fn decide_claim(&mut self, claim: &Claim) {
         let claimed = self.sessions.claim(claim, self.turn.now, self.turn.wall);
+        if let (Outcome::Resumed { from }, Some(asked)) = (claimed.outcome, claim.resume) {
+            let letter = Letter::HandOver(HandOver { from, asked, claimed });
+            return self.letters.send(&self.turn, from.worker(), letter);
+        }
         if let Outcome::Replaced { loser, same_login, .. } = claimed.outcome {
             // The link of a client that has come back is dead, or the client's first try was the slower one and has just
             // taken over from its second: then nobody else is there, and it must not stay away.
             let is_itself = same_login && self.turn.settings.auth.names_logins();
             let code = if is_itself { CloseCode::TryLater } else { CloseCode::Replaced };
             let farewell = Farewell::from(code);
-            match self.own(loser) {
-                Some(token) => self.links.mark(token, Cause::Close(farewell)),
-                None => self.letters.send(&self.turn, loser.worker(), Letter::End { link: loser, farewell }),
+            if self.own(loser).is_some() {
+                self.end_own(loser, farewell);
+            } else {
+                self.letters.send(&self.turn, loser.worker(), Letter::End { link: loser, farewell });
             }
         }
         // By letter even to this very worker: the loser is buried first.
@@ -263,6 +270,11 @@ impl Parts {
     /// The owner has answered.
     pub(super) fn claimed(&mut self, claimed: &Claimed) {
         let Some(token) = self.own(claimed.link) else { return };
+        if let Some((session, Some(_), _)) = self.sessions.answered(claimed.link) {
+            // Its claim went with it, but for this answer.
+            let ended = Detached::unseen(claimed.link, session);
+            return self.end_session(&ended, None, Undelivered::LinkClosed);
+        }
         self.note_pace(token, claimed);
         if let Some(listener) = self.links.listener(token).filter(|_| claimed.is_one_too_many) {
             self.turn.kept_out(listener).on_trial.of(Guard::Devices).add(1);
@@ -272,6 +284,11 @@ impl Parts {
             Outcome::NoMoreDevices => self.refuse_device(token),
             Outcome::Granted | Outcome::Replaced { .. } if self.links.is_live(token) => self.renewed(token),
             Outcome::Granted | Outcome::Replaced { .. } => self.welcome(token, claimed),
+            Outcome::Resumed { .. } => self.welcome(token, claimed),
+            Outcome::Outrun => {
+                self.turn.counters.sessions_outrun.add(1);
+                self.links.mark(token, Cause::Close(CloseCode::TryLater.into()));
+            }
             Outcome::Superseded => self.links.mark(token, Cause::Close(CloseCode::Replaced.into())),
             Outcome::Revoked => self.distrust(token, CloseCode::AuthFailed.into()),
         }
@@ -316,7 +333,11 @@ impl Parts {
         let Some((key, listener)) = self.links.session(token).zip(self.links.listener(token)) else { return };
         self.turn.counters.authentications.add(1);
         self.sessions.number(key, claimed.epoch);
-        self.send_welcome(token, key, listener, false);
+        let welcome = match claimed.outcome {
+            Outcome::Resumed { .. } => Welcome::Resumed,
+            _ => Welcome::New,
+        };
+        self.send_welcome(token, key, listener, welcome);
         if !self.is_exempt(token) {
             let class = self.sessions.get(key).map_or(0, Session::limit_class);
             self.links.meter(&self.turn, token, class);
@@ -329,11 +350,12 @@ impl Parts {
             self.busiest.user(&self.turn, Measure::Accepts, session.user(), 1);
         }
         self.announce_opened(token);
+        self.feed(token);
         self.read(token, &mut []);
     }
 
     /// Tells a client what it was granted, and until when: at its login, or again when its token was renewed.
-    fn send_welcome(&mut self, token: Token, key: SessionKey, listener: Listener, is_renewed: bool) {
+    fn send_welcome(&mut self, token: Token, key: SessionKey, listener: Listener, why: Welcome) {
         let rule = self.sessions.take_ticket_rule(key);
         let (Some(machine), Some(session)) = (self.links.machine(token), self.sessions.get(key)) else {
             return;
@@ -349,13 +371,16 @@ impl Parts {
             tickets,
             ..welcome(&self.turn.settings, listener, present, session)
         };
-        if is_renewed {
-            welcome.resumed = true;
-            welcome.secret = Default::default();
+        if why == Welcome::Resumed {
+            welcome.last_sequence = self.sessions.last_sent(key);
+        }
+        match why {
+            Welcome::New => welcome.secret = self.sessions.secret_of(session).to_vec().into(),
+            Welcome::Resumed | Welcome::Renewed => welcome.resumed = true,
         }
         let heartbeat = Duration::from_millis(session.heartbeat_ms().into());
         let end = session.token_expiry();
-        if is_renewed {
+        if why == Welcome::Renewed {
             self.links.send_with(&mut self.turn, token, 0, |out| frame::encode_welcome(&welcome, out));
         } else {
             let encode = |out: &mut Vec<u8>| frame::encode_welcome(&welcome, out);
@@ -364,6 +389,17 @@ impl Parts {
         welcome.wipe();
         self.links.expires(&self.turn, token, end);
     }
+}
+
+/// Why a client is told what it was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Welcome {
+    /// Its session begins.
+    New,
+    /// Its session goes on with this link.
+    Resumed,
+    /// It has another token.
+    Renewed,
 }
 
 /// A welcome, but for what belongs to the moment.
@@ -377,7 +413,6 @@ fn welcome(
     let bytes = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
     proto::Welcome {
         session: session.id().to_vec().into(),
-        secret: session.secret().to_vec().into(),
         grant_requests: session.grant().requests,
         grant_bytes: session.grant().bytes,
         heartbeat_ms: session.heartbeat_ms(),

@@ -2,11 +2,13 @@
 //!
 //! * `newcomers` — curve work, in the order in which they wait for it;
 //! * `login` — who a client is: `Auth`, verdict, claim, welcome;
+//! * `resume` — a session outlives its link, and goes on with the next one;
 //! * `read` — a client's frames: the one match over their kinds;
 //! * `request` — route, grant, credit; parked or handed over;
 //! * `event` — a backend's frames: the one match over their kinds;
 //! * `response` — what became of a request;
 //! * `push` — receivers are found, here or on another worker;
+//! * `keep` — a push that is kept until its application has taken it;
 //! * `presence` — backends learn of links that open and close;
 //! * `kick` — links and users that a backend ends;
 //! * `sanction` — users and addresses that a backend keeps out or slows down;
@@ -23,6 +25,7 @@
 mod busiest;
 mod end;
 mod event;
+mod keep;
 mod kick;
 mod letter;
 mod lists;
@@ -34,5 +37,6 @@ mod push;
 mod read;
 mod request;
 mod response;
+mod resume;
 mod sanction;
 mod time;

@@ -18,9 +18,14 @@ use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
 use crate::worker::post::{Letter, Parcel, Recipient, Sender};
 
+use super::keep::origin;
+
 impl Parts {
     /// A backend's push.
     pub(super) fn push(&mut self, stream: StreamIndex, push: &StreamPush<'_>) {
+        if push.class == AT_LEAST_ONCE {
+            return self.keep_push(stream, push);
+        }
         let sender = self.sender(stream, push.number);
         let frame = Frame::Push(Push {
             id: push.id,
@@ -58,12 +63,13 @@ impl Parts {
 
     /// A push that came by letter, for a link of this worker or for a user it owns.
     pub(super) fn push_letter(&mut self, parcel: Parcel) {
-        match parcel.to {
-            Recipient::Link(link) => match self.own(link) {
+        match (parcel.to, parcel.kept) {
+            (_, Some(keep)) => self.keep_parcel(parcel, keep),
+            (Recipient::Link(link), None) => match self.own(link) {
                 Some(token) => self.unwrap_here(token, parcel),
                 None => self.return_parcel(parcel, Undelivered::NoLink),
             },
-            Recipient::User { user, device } => self.push_to_user(user, device, parcel),
+            (Recipient::User { user, device }, None) => self.push_to_user(user, device, parcel),
         }
     }
 
@@ -82,7 +88,10 @@ impl Parts {
             } else {
                 let mut frame = self.letters.spare(&mut self.turn, link.worker(), parcel.frame.len());
                 frame.extend_from_slice(&parcel.frame);
-                self.push_away(link.worker(), Parcel { to: Recipient::Link(link), sender, frame });
+                self.push_away(
+                    link.worker(),
+                    Parcel { to: Recipient::Link(link), sender, frame, kept: None },
+                );
             }
             sender.number = 0;
         }
@@ -111,11 +120,11 @@ impl Parts {
     fn wrap(&mut self, worker: u32, to: Recipient, sender: Sender, frame: &Frame<'_>, len: usize) -> Parcel {
         let mut encoded = self.letters.spare(&mut self.turn, worker, len + FIELDS_LEN);
         frame.encode(&mut encoded);
-        Parcel { to, sender, frame: encoded }
+        Parcel { to, sender, frame: encoded, kept: None }
     }
 
     /// Sends a push on to another worker, or reports it undelivered.
-    fn push_away(&mut self, worker: u32, parcel: Parcel) {
+    pub(super) fn push_away(&mut self, worker: u32, parcel: Parcel) {
         if worker >= self.turn.settings.workers {
             return self.return_parcel(parcel, Undelivered::NoLink);
         }
@@ -132,7 +141,10 @@ impl Parts {
 
     fn return_parcel(&mut self, parcel: Parcel, reason: Undelivered) {
         self.turn.buffers.give(parcel.frame);
-        self.report_undelivered(parcel.sender, reason);
+        match parcel.kept {
+            Some(keep) => self.lose_push(origin(parcel.sender), keep.devices, reason),
+            None => self.report_undelivered(parcel.sender, reason),
+        }
     }
 
     /// The sender of a push that comes by this stream now.
@@ -159,5 +171,7 @@ impl Parts {
     }
 }
 
+/// The class of pushes that are kept.
+const AT_LEAST_ONCE: u32 = 1;
 /// As much as the fields of a push beside its payload usually take.
 const FIELDS_LEN: usize = 64;

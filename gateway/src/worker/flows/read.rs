@@ -73,8 +73,7 @@ impl Parts {
             Frame::Ping(ping) => self.ping(token, ping),
             Frame::Auth(auth) => self.auth(token, auth),
             Frame::Close(close) => self.links.mark(token, Cause::Goodbye(close.code)),
-            // Pushes that want acknowledgement are not sent yet, so there is nothing to acknowledge.
-            Frame::Ack { .. } => self.turn.counters.glitches.add(1),
+            Frame::Ack { taken, received } => self.acknowledged(token, *taken, *received),
             Frame::Unknown => {
                 self.turn.counters.glitches.add(1);
                 self.links.note_glitch(&mut self.turn, token);

@@ -21,6 +21,8 @@ impl Parts {
             }
         }
         self.end_throttles();
+        self.expire_sessions();
+        self.expire_owed();
         self.door.expire(self.turn.now);
         self.expire_pending();
         self.expire_parked();

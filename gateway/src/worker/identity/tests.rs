@@ -142,7 +142,7 @@ fn session(expiry: Option<UnixMillis>) -> Session {
         limit_class: 0,
     };
     let grant = Grant { requests: 1, bytes: 1 };
-    Session::create(&Login { user: b"alice", device: b"phone", proof, grant, heartbeat_ms: 0 }, [1; 48])
+    Session::create(&Login { user: b"alice", device: b"phone", proof, grant, heartbeat_ms: 0 }, [1; 16])
 }
 
 /// Two tickets of that session.

@@ -1,6 +1,6 @@
 //! Why a link ends, and what it leaves behind.
 
-use protocol::Error;
+use protocol::{CloseCode, Error};
 
 use crate::session::SessionKey;
 use crate::worker::settings::Farewell;
@@ -22,6 +22,20 @@ pub(in crate::worker) enum Cause {
     Silent,
 }
 
+impl Cause {
+    /// Whether only the link ends, and its session waits for the next one.
+    pub(super) fn keeps_session(&self) -> bool {
+        let says = |code| CloseCode::from_number(code).is_some_and(CloseCode::keeps_session);
+        match *self {
+            Self::Close(farewell) => says(farewell.code),
+            Self::Fault(error) => error.close_code().is_none_or(CloseCode::keeps_session),
+            Self::Goodbye(code) => code != CloseCode::Normal.number(),
+            Self::Refused(_) | Self::Silent => false,
+            Self::Lost => true,
+        }
+    }
+}
+
 /// What a link leaves behind when it is buried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) struct Parted {
@@ -31,4 +45,6 @@ pub(in crate::worker) struct Parted {
     pub(in crate::worker) code: Option<u32>,
     /// Whether somebody may still be judging its token.
     pub(in crate::worker) was_authenticating: bool,
+    /// Whether its session goes on without it.
+    pub(in crate::worker) leaves_session: bool,
 }

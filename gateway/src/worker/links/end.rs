@@ -24,9 +24,17 @@ use crate::worker::settings::Farewell;
 use crate::worker::turn::Turn;
 
 impl Links {
-    /// Ends a link. The first cause counts.
+    /// Ends a link. The first cause counts, unless only a later one ends the session as well.
     pub(in crate::worker) fn mark(&mut self, token: Token, cause: Cause) {
-        let Some(link) = self.table.living(token) else { return };
+        let Some(link) = self.table.living(token) else {
+            let ends_session = |known: &(Token, Cause)| known.0 == token && known.1.keeps_session();
+            if !cause.keeps_session()
+                && let Some((_, known)) = self.marked.iter_mut().find(|known| ends_session(known))
+            {
+                *known = cause;
+            }
+            return;
+        };
         link.ending = Ending::Marked;
         // From here on its time is that of the linger, which a bound of its queue must not take the timer from.
         link.slow_since = 0;
@@ -49,6 +57,7 @@ impl Links {
         let link = self.table.get(token)?;
         let session = link.session.take();
         let was_authenticating = link.machine.is_authenticating();
+        let leaves_session = session.is_some() && cause.keeps_session() && !self.stopping;
         let code = match cause {
             Cause::Close(farewell) => self.close(turn, token, farewell),
             Cause::Fault(error) => {
@@ -70,7 +79,7 @@ impl Links {
             }
             Cause::Silent => self.drop_silently(turn, token),
         };
-        Some(Parted { session, code, was_authenticating })
+        Some(Parted { session, code, was_authenticating, leaves_session })
     }
 
     fn drop_silently(&mut self, turn: &mut Turn, token: Token) -> Option<u32> {

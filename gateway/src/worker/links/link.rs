@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) sending_len: u32,
     /// Whether it stands in the list of links to flush.
     pub(super) dirty: bool,
+    /// Whether its session is owed more than may wait for it at a time.
+    pub(super) hungry: bool,
     /// How far it is on its way out.
     pub(super) ending: Ending,
     /// What it counts as among those that have proved nothing yet.
@@ -148,6 +150,7 @@ impl Link {
             sending: false,
             sending_len: 0,
             dirty: false,
+            hungry: false,
             ending: Ending::No,
             stranger: Stranger::No,
             recent: 0,

@@ -79,6 +79,8 @@ pub(super) struct Links {
     outgoing: Outgoing,
     /// Links whose receive found the pool empty.
     starved: Vec<Token>,
+    /// Links that have sent what they were given, and whose sessions are owed more.
+    hungry: VecDeque<Token>,
     /// Links whose pause has ended, the one that waits longest first.
     resuming: VecDeque<Token>,
     /// Links that are gone for everybody, and why, in the order in which that came about.
@@ -105,6 +107,7 @@ impl Links {
             rests: Rests::new(settings),
             outgoing: Outgoing::default(),
             starved: Vec::new(),
+            hungry: VecDeque::new(),
             resuming: VecDeque::new(),
             marked: VecDeque::new(),
             lingering: 0,
@@ -153,6 +156,15 @@ impl Links {
         if let Some(link) = self.table.living(token) {
             link.session = Some(session);
         }
+    }
+
+    /// The session of a link goes on without it, unless it ends with it.
+    pub(super) fn take_session(&mut self, token: Token) -> Option<SessionKey> {
+        let is_over = |(marked, cause): &(Token, Cause)| *marked == token && !cause.keeps_session();
+        if self.marked.iter().any(is_over) {
+            return None;
+        }
+        self.table.get(token)?.session.take()
     }
 
     /// The client is who it says: the link is live, and gets the frame that says so.

@@ -52,6 +52,31 @@ impl Links {
         true
     }
 
+    /// Whether a push of so many bytes that its session is owed may wait for a link: so few that they never make it slow.
+    pub(in crate::worker) fn has_room(&self, turn: &Turn, token: Token, payload: usize) -> bool {
+        self.table.see(token).is_some_and(|link| {
+            let waiting = link.outgoing.len();
+            waiting == 0 || waiting + payload <= turn.settings.outgoing_len_soft / 2
+        })
+    }
+
+    /// There is more for a link once what it was given is sent.
+    pub(in crate::worker) fn feed_later(&mut self, token: Token) {
+        if let Some(link) = self.table.living(token) {
+            link.hungry = true;
+        }
+    }
+
+    /// How many links have sent what they were given, and want more.
+    pub(in crate::worker) fn hungry_len(&self) -> usize {
+        self.hungry.len()
+    }
+
+    /// One of them.
+    pub(in crate::worker) fn next_hungry(&mut self) -> Option<Token> {
+        self.hungry.pop_front()
+    }
+
     /// Cuts off the links with the most to say, an eighth of what all have, where that is much.
     pub(in crate::worker) fn shed_largest(&mut self, turn: &Turn) {
         let bytes = self.outgoing.bytes();
@@ -120,6 +145,9 @@ impl Links {
             _ => {}
         }
         link.sending = false;
+        if std::mem::take(&mut link.hungry) {
+            self.hungry.push_back(token);
+        }
         self.outgoing.arrived(link);
         let waits = !link.outgoing.is_empty();
         turn.buffers.give(batch.bytes);

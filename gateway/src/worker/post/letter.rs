@@ -3,17 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use protocol::Undelivered;
 use protocol::hidden::Hidden;
+use protocol::{Time, Undelivered, UnixMillis};
 use tokio::sync::mpsc;
 
 use crate::admission::lists::Lists;
 use crate::collections::Identity;
 use crate::config::Secret;
-use crate::directory::claims::{Claim, Claimed};
+use crate::delivery::Origin;
+use crate::delivery::reports::Fate;
+use crate::directory::claims::{Claim, Claimed, HandOver};
 use crate::directory::revocations::Revoked;
 use crate::directory::throttles::Throttle;
 use crate::id::LinkId;
+use crate::session::{Kept, SessionId};
 use crate::tokens::Verifier;
 use crate::worker::busiest::Listing;
 use crate::worker::settings::Farewell;
@@ -28,6 +31,12 @@ pub enum Letter {
     Claimed(Claimed),
     /// To the owner: the link is gone.
     Release(Claim),
+    /// To the owner: the link is gone, and its session waits for the next one.
+    Detached(Claim),
+    /// From the owner to the worker that has a session: another link goes on with it.
+    HandOver(HandOver),
+    /// To the worker of that link: here it is.
+    Session(Box<HandedOver>),
     /// To a link's worker: end it.
     End {
         /// The link.
@@ -69,6 +78,10 @@ pub enum Letter {
         /// Why.
         reason: Undelivered,
     },
+    /// To the worker whose stream a push came by: what became of it on one device.
+    Reported(Reported),
+    /// To a worker by whose streams pushes came that a session is owed: it has lost its link.
+    Lost(Box<(Lost, Vec<Origin>)>),
     /// From control: these lists of addresses are in force.
     Lists(Lists),
     /// From control: tokens are verified by this from now on.
@@ -83,11 +96,39 @@ pub enum Letter {
     Stop,
 }
 
+/// A session on its way to the link that goes on with it.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// What the owner has answered to the link's claim.
+    pub claimed: Claimed,
+    /// The session; `None` if it was over.
+    pub kept: Option<Kept>,
+    /// Up to here its client has its pushes.
+    pub last: u64,
+}
+
 impl Letter {
     /// Bytes of memory it holds outside its place in the queue.
     pub(super) fn bytes(&self) -> usize {
-        if let Self::Push(parcel) = self { parcel.frame.capacity() } else { 0 }
+        match self {
+            Self::Push(parcel) => parcel.frame.capacity(),
+            Self::Session(handed) => handed.kept.as_ref().map_or(0, |kept| kept.owed.bytes()),
+            _ => 0,
+        }
     }
+}
+
+/// A session that has lost its link, as backends are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// The link.
+    pub link: LinkId,
+    /// The session.
+    pub session: SessionId,
+    /// How long it waits for another one.
+    pub until: UnixMillis,
+    /// That of the link.
+    pub link_epoch: u64,
 }
 
 /// A push on its way between workers.
@@ -96,13 +137,33 @@ pub struct Parcel {
     pub to: Recipient,
     /// Where to report.
     pub sender: Sender,
-    /// The push frame, encoded.
+    /// The push frame, encoded; of one that is kept its body.
     pub frame: Vec<u8>,
+    /// How it is kept until it is acknowledged, if it is.
+    pub kept: Option<ToKeep>,
+}
+
+/// How a push is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToKeep {
+    /// When it counts as undelivered.
+    pub expiry: Time,
+    /// How many devices owe a report.
+    pub devices: u16,
+}
+
+/// What has become of a push on one device, on its way to the worker by whose stream it came.
+#[derive(Debug)]
+pub struct Reported {
+    /// The stream, and the push.
+    pub origin: Origin,
+    /// What became of it.
+    pub fate: Fate,
 }
 
 impl fmt::Debug for Parcel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { to, sender, frame } = self;
+        let Self { to, sender, frame, .. } = self;
         write!(f, "Parcel({to:?}, {sender:?}, {:?})", Hidden(frame))
     }
 }

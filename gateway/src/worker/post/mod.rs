@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use driver::Op;
 
 pub use self::letter::Letter;
-pub(super) use self::letter::{Parcel, Recipient, Sender};
+pub(super) use self::letter::{HandedOver, Lost, Parcel, Recipient, Reported, Sender, ToKeep};
 pub use self::mailbox::{Mailbox, Post};
 
 use super::settings::Settings;
@@ -80,6 +80,7 @@ impl Letters {
     /// Sends a letter that must arrive.
     pub(super) fn send(&mut self, turn: &Turn, worker: u32, letter: Letter) {
         if worker == self.worker {
+            self.own_bytes += letter.bytes();
             return self.own.push_back(letter);
         }
         if !self.unsent.is_empty() {

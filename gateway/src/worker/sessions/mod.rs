@@ -1,29 +1,57 @@
 //! What users have here: the sessions of this worker's links, and the claims of the users this worker owns.
+//!
+//! * `detached` — sessions whose link is gone;
+//! * `resuming` — links that go on with a session, until it is there;
+//! * `moved` — where sessions went;
+//! * `owed` — pushes that must be acknowledged.
 
+mod detached;
+mod moved;
+mod owed;
+mod resuming;
+
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::limits::ID_LEN_MAX;
+use protocol::wire::resume::Resume;
 use protocol::{DeviceClass, Refusal, Time, UnixMillis};
 
+pub(super) use self::detached::Detached;
+pub(super) use self::resuming::{Answered, Awaiting, Gone};
+
+use self::detached::Waiting;
+use self::moved::Moved;
+use self::resuming::Resuming;
 use super::settings::Settings;
 use super::throttled::Throttled;
 use super::turn::Turn;
 use crate::admission::rates::{Due, Users};
-use crate::collections::{HashKey, Identity, Slab};
+use crate::collections::{HashKey, Identity, Slab, Wheel};
 use crate::counters::Counters;
 use crate::counters::guard::Guards;
-use crate::directory::claims::{Bounds, Claim, Claimed, Claims};
+use crate::delivery::tails::Pushes;
+use crate::directory::claims::{Bounds, Claim, Claimed, Claims, Resumption};
 use crate::directory::owner_of;
 use crate::directory::revocations::Revoked;
 use crate::directory::throttles::Throttle;
 use crate::id::LinkId;
-use crate::session::{Account, Login, Proof, Session, SessionKey, TicketRule};
+use crate::session::{Account, Login, Proof, SECRET_LEN, Session, SessionKey, SessionSecrets, TicketRule};
 
 /// Sessions and claims of one worker.
 #[derive(Debug)]
 pub(super) struct Sessions {
     table: Slab<Session>,
+    secrets: SessionSecrets,
+    detached: Waiting,
+    resuming: Resuming,
+    moved: Moved,
+    pushes: Pushes,
+    /// When sessions' clients are asked, and pushes are over, by the place of the session.
+    asks: Wheel,
+    /// How long a client may say nothing.
+    patience: Duration,
     claims: Claims,
     /// Key of the hashes by which users and devices are claimed.
     hash: HashKey,
@@ -31,6 +59,9 @@ pub(super) struct Sessions {
     /// What users have said lately, as all workers count it.
     rated: Arc<Users>,
 }
+
+/// Resolution of their deadlines.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Why no session began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +74,14 @@ pub(super) enum NotBegun {
 
 impl Sessions {
     /// No sessions and no claims yet.
-    pub(super) fn new(settings: &Settings, hash: HashKey, rated: Arc<Users>) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        hash: HashKey,
+        secrets: SessionSecrets,
+        rated: Arc<Users>,
+        now: Time,
+    ) -> Self {
+        let (detached_max, window) = (settings.sessions_detached_max, settings.session_window);
         let bounds = Bounds {
             links: settings.slots as usize,
             devices: settings.devices,
@@ -57,7 +95,14 @@ impl Sessions {
             logins_max: settings.logins_max,
         };
         Self {
-            table: Slab::secret(settings.slots),
+            table: Slab::new(settings.slots.saturating_add(detached_max)),
+            secrets,
+            detached: Waiting::new(detached_max, now),
+            resuming: Resuming::default(),
+            moved: Moved::new(detached_max, window),
+            pushes: Pushes::new(settings.pushes.bounds),
+            asks: Wheel::new(TICK, 0, now),
+            patience: settings.pushes.ack_timeout,
             claims: Claims::new(hash, &bounds),
             hash,
             workers: settings.workers,
@@ -132,8 +177,69 @@ impl Sessions {
         self.get(key).map(Session::account)
     }
 
+    /// The secret of a session.
+    pub(super) fn secret_of(&self, session: &Session) -> [u8; SECRET_LEN] {
+        self.secrets.of(session.id())
+    }
+
+    /// A client says that it knows a session; whether it does. If so, its link asks for it when it is claimed.
+    pub(super) fn ask(&mut self, link: LinkId, said: &Resume<'_>, h: &[u8; 32]) -> bool {
+        let attempt = NonZeroU32::new(said.attempt).filter(|_| self.secrets.proves(said, h));
+        if let Some(attempt) = attempt {
+            let asked = Resumption { session: *said.session, attempt, last_sequence: said.last_sequence };
+            self.resuming.ask(link, asked);
+        }
+        attempt.is_some()
+    }
+
+    /// The link is not judged any more, and asks for nothing.
+    pub(super) fn forget_asked(&mut self, link: LinkId) {
+        self.resuming.take_asked(link);
+    }
+
+    /// The link whose session is on its way.
+    pub(super) fn awaiting(&mut self, link: LinkId) -> Option<&mut Awaiting> {
+        self.resuming.awaiting(link)
+    }
+
+    /// The answer for a link that had asked for a session is there.
+    pub(super) fn answered(&mut self, link: LinkId) -> Option<Answered> {
+        self.resuming.answered(link)
+    }
+
+    /// The session's link is gone; it waits for another one until then. Gives back whoever has to go for it, maybe itself.
+    pub(super) fn detach(&mut self, detached: Detached, until: Time) -> Option<Detached> {
+        self.detached.insert(detached, until)
+    }
+
+    /// The session that had this link waits no more.
+    pub(super) fn take_detached(&mut self, link: LinkId) -> Option<Detached> {
+        self.detached.take(link)
+    }
+
+    /// The process ends, and with it a session that waits; called until `None`.
+    pub(super) fn take_any_detached(&mut self) -> Option<Detached> {
+        self.detached.take_first()
+    }
+
+    /// A session that has waited in vain; called until `None`, within `budget`.
+    pub(super) fn overdue(&mut self, now: Time, budget: &mut u32) -> Option<Detached> {
+        self.detached.expire(now, budget)
+    }
+
+    /// The session of a link goes on with another one.
+    pub(super) fn moved(&mut self, from: LinkId, to: LinkId, now: Time) {
+        self.moved.insert(from, to, now);
+    }
+
+    /// The link by which the session of one that was here goes on.
+    pub(super) fn moved_to(&self, from: LinkId) -> Option<LinkId> {
+        self.moved.get(from)
+    }
+
     /// The session is over.
     pub(super) fn end(&mut self, key: SessionKey) -> Option<Session> {
+        self.asks.cancel(key.index());
         self.table.remove(key.into())
     }
 
@@ -143,9 +249,28 @@ impl Sessions {
         let (user, device) = (self.hash.identity(session.user()), self.hash.identity(session.device()));
         let (login, login_time) = (session.proof(), session.login());
         let class = session.class().or(DeviceClass::Other);
-        let claim =
-            Claim { user, device, link, login, login_time, class, is_login: false, on_trial: Guards::NONE };
+        let claim = Claim {
+            user,
+            device,
+            link,
+            login,
+            login_time,
+            class,
+            is_login: false,
+            on_trial: Guards::NONE,
+            session: *session.id(),
+            resume: None,
+        };
         Some((self.owner_of(user), claim))
+    }
+
+    /// The link of a session that has just begun claims its device. If it has asked for another session, that is asked for.
+    pub(super) fn enter(&mut self, key: SessionKey, claim: Claim) -> Claim {
+        let resume = self.resuming.take_asked(claim.link);
+        if resume.is_some() {
+            self.resuming.claimed(claim.link, key);
+        }
+        Claim { resume, ..claim }
     }
 
     /// The name by which a user or a device is claimed.
@@ -175,6 +300,11 @@ impl Sessions {
         self.claims.release(claim);
     }
 
+    /// Owner's side: the link is gone, and its session waits for another one.
+    pub(super) fn note_detached(&mut self, claim: &Claim) {
+        self.claims.detach(claim);
+    }
+
     /// Owner's side: of a user's logins these are worth nothing any more.
     pub(super) fn revoke(&mut self, user: Identity, revoked: Revoked, now: Time) {
         self.claims.revoke(user, revoked, now);
@@ -200,9 +330,11 @@ impl Sessions {
         self.claims.throttles_mut().expire(now)
     }
 
-    /// When the next throttle is over.
+    /// When the next throttle is over, or a session has waited in vain.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.claims.throttles().next_end()
+        let ends =
+            [self.claims.throttles().next_end(), self.detached.next_deadline(), self.asks.next_deadline()];
+        ends.into_iter().flatten().min()
     }
 
     /// Owner's side: the links of a user, or the one of a device.
@@ -215,14 +347,18 @@ impl Sessions {
         self.claims.lookup_login(user, login)
     }
 
-    /// How many sessions there are, and how many claims.
-    pub(super) fn census(&self) -> (usize, usize) {
-        (self.table.len(), self.claims.len())
+    /// How many sessions there are, how many claims, and how many sessions are on their way to here.
+    pub(super) fn census(&self) -> (usize, usize, usize) {
+        (self.table.len(), self.claims.len(), self.resuming.len())
     }
 
     /// Copies what is not counted where it happens.
     pub(super) fn publish(&self, counters: &Counters) {
         counters.sessions.set(self.table.len() as u64);
+        let (owed, bytes) = self.pushes.census();
+        counters.pushes_owed.set(owed as u64);
+        counters.pushes_owed_bytes.set(bytes as u64);
+        counters.sessions_detached.set(self.detached.len() as u64);
         counters.takeovers_remembered.set(self.claims.tombstones().len() as u64);
         counters.takeovers_forgotten.set(self.claims.tombstones().evicted());
         counters.logins_remembered.set(self.claims.churn().len() as u64);

@@ -13,12 +13,21 @@ const LOGIN: u64 = 77;
 const MOMENT: UnixMillis = UnixMillis(1_700_000_000_000);
 
 fn sessions(settings: Settings) -> (Sessions, Turn) {
-    (Sessions::new(&settings, HashKey::new([5; 16]), Arc::new(Users::new(64))), Turn::of(settings))
+    (
+        Sessions::new(
+            &settings,
+            HashKey::new([5; 16]),
+            SessionSecrets::new(&[8; 32]),
+            Arc::new(Users::new(64)),
+            Time::ZERO,
+        ),
+        Turn::of(settings),
+    )
 }
 
 /// Of two slots.
 fn small() -> (Sessions, Turn) {
-    sessions(Settings { slots: 2, ..Settings::small() })
+    sessions(Settings { slots: 2, sessions_detached_max: 0, ..Settings::small() })
 }
 
 fn proof() -> Proof {
@@ -55,6 +64,8 @@ fn claim(sessions: &Sessions, slot: u32, device: &[u8], login: u64) -> Claim {
         class: DeviceClass::Phone,
         is_login: true,
         on_trial: Guards::NONE,
+        session: [0; 16],
+        resume: None,
     }
 }
 
@@ -77,10 +88,13 @@ fn a_session_is_what_was_proved_and_granted() {
     assert_eq!((session.user(), session.device()), (&b"alice"[..], &b"phone"[..]));
     assert_eq!((session.proof(), session.login(), session.token_expiry()), (LOGIN, MOMENT, None));
     assert_eq!(session.grant(), turn.settings.grant);
-    let first = (*session.id(), *session.secret());
+    let first = (*session.id(), sessions.secret_of(session));
     let key = begin(&mut sessions, &mut turn, b"alice").expect("there is room");
     let session = sessions.get(key).expect("it has begun");
-    assert!(first.0 != *session.id() && first.1 != *session.secret(), "each has its own randomness");
+    assert!(
+        first.0 != *session.id() && first.1 != sessions.secret_of(session),
+        "each has its own randomness"
+    );
 }
 
 #[test]
@@ -89,7 +103,7 @@ fn nobody_and_names_that_are_too_long_have_no_session() {
     for user in [&[][..], &[b'a'; ID_LEN_MAX + 1]] {
         assert_eq!(begin(&mut sessions, &mut turn, user), Err(NotBegun::User));
     }
-    assert_eq!(sessions.census(), (0, 0));
+    assert_eq!(sessions.census(), (0, 0, 0));
     assert!(begin(&mut sessions, &mut turn, &[b'a'; ID_LEN_MAX]).is_ok());
 }
 
@@ -101,7 +115,7 @@ fn a_full_table_takes_another_when_one_has_left() {
     assert_eq!(begin(&mut sessions, &mut turn, b"carol"), Err(NotBegun::Full));
     assert!(sessions.end(first).is_some());
     assert!(begin(&mut sessions, &mut turn, b"carol").is_ok());
-    assert_eq!(sessions.census(), (2, 0));
+    assert_eq!(sessions.census(), (2, 0, 0));
     sessions.publish(&turn.counters);
     assert_eq!(turn.counters.sessions.get(), 2);
 }
@@ -174,7 +188,9 @@ fn a_link_claims_its_device_at_the_worker_that_owns_the_user() {
                 login_time: MOMENT,
                 class: DeviceClass::Phone,
                 is_login: false,
-                on_trial: Guards::NONE
+                on_trial: Guards::NONE,
+                session: *sessions.get(key).expect("it lives").id(),
+                resume: None,
             }
         );
         assert_eq!(owner, sessions.owner_of(user));
@@ -215,11 +231,11 @@ fn the_claim_that_comes_last_has_the_device_and_the_one_before_stays_away_for_a_
     );
     assert_eq!(sessions.claim(&again, at(599), UnixMillis(1)).outcome, Outcome::Superseded);
     sessions.release(&first);
-    assert_eq!((links_of(&sessions, None), sessions.census()), (vec![2], (0, 1)), "a late release");
+    assert_eq!((links_of(&sessions, None), sessions.census()), (vec![2], (0, 1, 0)), "a late release");
     let replaced = Outcome::Replaced { loser: link(2), same_login: false };
     assert_eq!(sessions.claim(&again, at(600), UnixMillis(1)).outcome, replaced, "ten minutes later");
     sessions.release(&again);
-    assert_eq!((links_of(&sessions, None), sessions.census()), (vec![], (0, 0)));
+    assert_eq!((links_of(&sessions, None), sessions.census()), (vec![], (0, 0, 0)));
 }
 
 #[test]
@@ -264,7 +280,7 @@ fn what_is_remembered_of_logins_is_bounded_and_told() {
     }
     sessions.publish(&turn.counters);
     let counters = &turn.counters;
-    assert_eq!((counters.takeovers_remembered.get(), counters.takeovers_forgotten.get()), (1, 2));
+    assert_eq!((counters.takeovers_remembered.get(), counters.takeovers_forgotten.get()), (1, 5));
     assert_eq!((counters.revocations_remembered.get(), counters.revocations_forgotten.get()), (2, 1));
     let of_logins = (counters.revoked_logins_remembered.get(), counters.revoked_logins_forgotten.get());
     assert_eq!(of_logins, (1, 3));

@@ -66,7 +66,7 @@ impl Streams {
             boot_id: settings.boot_id,
             gateway: settings.gateway.clone(),
             worker: settings.worker,
-            report_slots: 0,
+            report_slots: settings.pushes.report_slots,
         };
         let machine = GatewayStream::new(&endpoint.mode, endpoint.params, introduction, ephemeral, turn.now);
         let own = self.at(stream);

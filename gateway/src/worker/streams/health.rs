@@ -50,6 +50,7 @@ impl Streams {
         (own.leaving, own.announced_to) = (false, Some(0));
         turn.counters.endpoints[usize::from(stream.0)].opened();
         turn.counters.streams_opened.add(1);
+        self.begin_reports(stream);
         self.schedule(stream);
         self.readmit(turn, stream)
     }

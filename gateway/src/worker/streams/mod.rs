@@ -24,8 +24,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use protocol::stream::Blocked;
-use protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report, StreamRequest};
+use protocol::stream::{Blocked, GatewayStream};
+use protocol::wire::stream::{Authenticate, LinkOpened, PushOutcome, Report, StreamRequest};
 use protocol::{Refusal, Time, Undelivered};
 
 use self::stream::Stream;
@@ -33,8 +33,10 @@ use super::settings::Settings;
 use crate::collections::{HashKey, Wheel};
 use crate::counters::Counters;
 use crate::counters::health::Reason;
+use crate::delivery::Origin;
+use crate::delivery::reports::{Fate, NotAccepted};
 use crate::upstream::route::{Affinity, Routes};
-use crate::upstream::{RouteIndex, StreamIndex};
+use crate::upstream::{Connection, RouteIndex, StreamIndex};
 
 /// All streams of a worker, and the routes that lead to them.
 #[derive(Debug)]
@@ -57,7 +59,9 @@ impl Streams {
         let names = settings.endpoints.iter().map(|endpoint| endpoint.name.as_str());
         let pending_max = settings.endpoints.iter().map(|endpoint| endpoint.params.pending_bytes_max);
         let mut streams = Self {
-            streams: pending_max.map(|most| Stream::new(settings.slots, most, now)).collect(),
+            streams: pending_max
+                .map(|most| Stream::new(settings.slots, most, settings.pushes.report_slots, now))
+                .collect(),
             routes: Routes::new(group, names, settings.routes.clone()),
             timers: Wheel::new(TICK, settings.endpoints.len(), now),
             dirty: Vec::new(),
@@ -154,6 +158,60 @@ impl Streams {
         }
     }
 
+    /// Takes a push that is to be acknowledged: where its reports go.
+    ///
+    /// # Errors
+    /// [`Undelivered::Busy`] where as many have reports that the backend does not know, [`Undelivered::Malformed`] with the
+    /// number of another one.
+    pub(super) fn accept_push(
+        &mut self,
+        worker: u32,
+        stream: StreamIndex,
+        number: u64,
+    ) -> Result<Origin, Undelivered> {
+        let reports = &mut self.at(stream).reports;
+        if number != 0 {
+            reports.accept(number).map_err(|why| match why {
+                NotAccepted::Full => Undelivered::Busy,
+                NotAccepted::Known => Undelivered::Malformed,
+            })?;
+        }
+        // A worker's number has twelve bits.
+        Ok(Origin { worker: worker as u16, stream: stream.0, boot: reports.boot(), number })
+    }
+
+    /// What became of such a push: its backend is told, now or when it is back.
+    pub(super) fn report_fate(&mut self, origin: Origin, fate: Fate) {
+        let stream = StreamIndex(origin.stream);
+        let Stream { reports, socket, .. } = self.at(stream);
+        let Some(report) = reports.add(origin.boot, origin.number, fate) else { return };
+        if let Some(socket) = socket.as_mut().filter(|socket| socket.is_ready()) {
+            socket.machine.report(&report);
+            self.dirty(stream);
+        }
+    }
+
+    /// Which start of a stream's backend is there, or was.
+    pub(super) fn boot(&self, stream: StreamIndex) -> u32 {
+        self.see(stream).reports.boot()
+    }
+
+    /// A backend knows all reports up to this one.
+    pub(super) fn know_reports(&mut self, stream: StreamIndex, report: u64) {
+        self.at(stream).reports.acknowledge(report);
+    }
+
+    /// A stream has become ready: whichever start of its backend that is, it is told what it does not know.
+    pub(super) fn begin_reports(&mut self, stream: StreamIndex) {
+        let Stream { reports, socket, .. } = self.at(stream);
+        let Some(socket) = socket.as_mut() else { return };
+        reports.begin(socket.machine.boot());
+        for report in reports.unknown() {
+            socket.machine.report(&report);
+        }
+        self.dirty(stream);
+    }
+
     /// Counts the sockets of a stream: which one is the present one.
     pub(super) fn epoch(&self, stream: StreamIndex) -> u32 {
         self.see(stream).epoch
@@ -175,14 +233,23 @@ impl Streams {
         }
     }
 
-    /// Tells the backends that know of the link in a slot of its end.
-    pub(super) fn link_closed(&mut self, slot: u32, closed: &LinkClosed<'_>) {
-        for stream in self.all() {
+    /// The slot has no link any more: by which connections backends know of the one it had.
+    pub(super) fn forget_link(&mut self, slot: u32) -> Box<[Connection]> {
+        let known = |(index, stream): (u16, &mut Stream)| {
+            let connection = Connection { stream: StreamIndex(index), epoch: stream.epoch };
+            stream.told.remove(slot).then_some(connection)
+        };
+        (0..).zip(&mut self.streams).filter_map(known).collect()
+    }
+
+    /// Says something to those of these backends whose connection is still there.
+    pub(super) fn tell(&mut self, backends: &[Connection], say: impl Fn(&mut GatewayStream)) {
+        for &Connection { stream, epoch } in backends {
             let own = self.at(stream);
-            if own.told.remove(slot) {
-                if let Some(machine) = own.machine() {
-                    machine.link_closed(closed);
-                }
+            if own.epoch == epoch
+                && let Some(machine) = own.machine()
+            {
+                say(machine);
                 self.dirty(stream);
             }
         }

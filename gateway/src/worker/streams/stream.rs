@@ -5,6 +5,7 @@ use protocol::Time;
 use protocol::stream::GatewayStream;
 
 use super::told::Told;
+use crate::delivery::reports::Reports;
 use crate::upstream::redial::Redial;
 
 /// One endpoint's stream.
@@ -20,6 +21,8 @@ pub(super) struct Stream {
     pub(super) announced_to: Option<u32>,
     /// Links it was told of.
     pub(super) told: Told,
+    /// What its backend has still to be told of its pushes.
+    pub(super) reports: Reports,
     /// Whether it stands in the list of streams to flush.
     pub(super) dirty: bool,
     /// Its backend has said that it will end the stream: no new requests.
@@ -43,6 +46,13 @@ pub(super) struct Socket {
     pub(super) ending: Ending,
 }
 
+impl Socket {
+    /// Whether its backend has said that it is there.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ending == Ending::No && self.machine.is_ready()
+    }
+}
+
 /// How far a stream is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -58,13 +68,14 @@ pub(super) enum Ending {
 
 impl Stream {
     /// A stream that is to be dialled at once, to a worker of this many slots.
-    pub(super) fn new(slots: u32, pending_bytes_max: usize, now: Time) -> Self {
+    pub(super) fn new(slots: u32, pending_bytes_max: usize, report_slots: u32, now: Time) -> Self {
         Self {
             redial: Redial::new(now),
             dials: 0,
             epoch: 0,
             announced_to: None,
             told: Told::nobody(slots),
+            reports: Reports::new(report_slots),
             dirty: false,
             leaving: false,
             pending_bytes_max,

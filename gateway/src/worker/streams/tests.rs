@@ -12,7 +12,7 @@ use std::sync::Arc;
 use driver::{Armed, Batch, End, Endpoint, Errno, Op, Sent, Token};
 use protocol::Error;
 use protocol::stream::{Access, BackendStream, Mode, Params, ToBackend, ToGateway};
-use protocol::wire::stream::StreamResponse;
+use protocol::wire::stream::{LinkClosed, StreamResponse};
 
 use super::*;
 use crate::config::Capabilities;
@@ -79,6 +79,12 @@ fn request(call: u64, payload: &[u8]) -> StreamRequest<'_> {
 
 fn opened(link: u64) -> LinkOpened<'static> {
     LinkOpened { link, user: b"ann", device: b"phone", session: &[6; 16], suite: 1, ..Default::default() }
+}
+
+/// A link in this slot ends.
+fn close(streams: &mut Streams, slot: u32, closed: &LinkClosed<'_>) {
+    let told = streams.forget_link(slot);
+    streams.tell(&told, |machine| machine.link_closed(closed));
 }
 
 fn closed(link: u64) -> LinkClosed<'static> {

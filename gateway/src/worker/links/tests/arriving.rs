@@ -85,7 +85,10 @@ fn a_hello_that_does_not_pass_the_gate_is_met_with_silence() {
         rig.settle();
         rig.arrive(token, hello);
         assert!(rig.links.machine(token).is_none() && rig.ops().is_empty());
-        assert_eq!(rig.bury_one(), Parted { session: None, code: None, was_authenticating: false });
+        assert_eq!(
+            rig.bury_one(),
+            Parted { session: None, code: None, was_authenticating: false, leaves_session: false }
+        );
         assert_eq!((rig.ops(), rig.counted()), (vec![format!("close {slot}")], vec![error.into()]));
         rig.closed(token);
     }
@@ -106,7 +109,10 @@ fn a_hello_that_is_not_served_gets_a_clear_reply_and_its_link_lingers() {
         rig.settle();
         rig.arrive(token, &hello);
         assert_eq!(rig.numbers(), [1, 0, 0, 1, 0], "it is no stranger any more");
-        assert_eq!(rig.bury_one(), Parted { session: None, code: None, was_authenticating: false });
+        assert_eq!(
+            rig.bury_one(),
+            Parted { session: None, code: None, was_authenticating: false, leaves_session: false }
+        );
         assert_eq!(rig.ops(), [format!("send {slot}"), format!("receive {slot}")]);
         assert_eq!(rig.numbers(), [1, 0, 0, 0, 1]);
         assert_eq!(rig.counted(), ["clear_replies", error]);

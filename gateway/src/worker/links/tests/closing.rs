@@ -138,7 +138,10 @@ fn more_than_may_linger_are_closed_without_a_word() {
     let token = rig.live(2);
     rig.send(token, &PONG);
     rig.links.mark(token, bye());
-    assert_eq!(rig.bury_one(), Parted { session: Some(session()), code: None, was_authenticating: false });
+    assert_eq!(
+        rig.bury_one(),
+        Parted { session: Some(session()), code: None, was_authenticating: false, leaves_session: false }
+    );
     rig.flush();
     assert_eq!((rig.ops(), rig.counted()), (vec!["cancel poll 2".into()], vec!["closed going_away".into()]));
     assert_eq!((rig.numbers()[4], rig.outgoing_bytes()), (2, 0));

@@ -33,7 +33,10 @@ fn a_marked_link_does_not_authenticate_and_gets_no_session() {
     assert!(!rig.links.is_live(token) && rig.numbers() == [1, 0, 0, 1, 0]);
     rig.links.attach(token, SessionKey::from(Key { index: 6, generation: 1 }));
     rig.links.pong(&mut rig.turn, token, 1, Some(millis(1)));
-    assert_eq!(rig.bury_one(), Parted { session: Some(session()), code: None, was_authenticating: true });
+    assert_eq!(
+        rig.bury_one(),
+        Parted { session: Some(session()), code: None, was_authenticating: true, leaves_session: false }
+    );
     rig.flush();
     assert_eq!(rig.ops(), ["cancel poll 0"]);
 }
@@ -62,9 +65,9 @@ fn nothing_of_the_rest_of_its_chunk_is_lent() {
 }
 
 #[test]
-fn the_first_cause_counts() {
-    let causes = || [Cause::Lost, Cause::Close(CloseCode::Kicked.into()), Cause::Fault(Error::Glitches)];
-    for (first, code) in [(0, None), (1, Some(CloseCode::Kicked)), (2, Some(CloseCode::Glitches))] {
+fn the_first_cause_counts_unless_only_a_later_one_ends_the_session_too() {
+    let causes = || [Cause::Lost, Cause::Close(CloseCode::SlowReader.into()), Cause::Fault(Error::Glitches)];
+    for (first, code) in [(0, None), (1, Some(CloseCode::SlowReader)), (2, Some(CloseCode::Glitches))] {
         let mut rig = Rig::new(settings());
         let token = rig.live(0);
         rig.links.mark(token, causes().into_iter().nth(first).expect("one of three"));
@@ -75,6 +78,14 @@ fn the_first_cause_counts() {
         rig.links.mark(token, Cause::Silent);
         assert!(!rig.has_work(), "and after the first there is none");
     }
+    let mut rig = Rig::new(settings());
+    let token = rig.live(0);
+    let kick = |code: CloseCode| Cause::Close(code.into());
+    for cause in [Cause::Lost, kick(CloseCode::Kicked), kick(CloseCode::Banned), Cause::Lost] {
+        rig.links.mark(token, cause);
+    }
+    let parted = rig.bury_one();
+    assert_eq!((parted.code, parted.leaves_session), (Some(CloseCode::Kicked.number()), false));
 }
 
 #[test]

@@ -173,7 +173,10 @@ fn a_hello_in_pieces_may_be_thrown_out_too() {
     }
     assert_eq!(rig.numbers(), [2, 1, 0, 1, 0]);
     rig.settle();
-    assert_eq!(rig.bury_one(), Parted { session: None, code: None, was_authenticating: false });
+    assert_eq!(
+        rig.bury_one(),
+        Parted { session: None, code: None, was_authenticating: false, leaves_session: false }
+    );
     assert_eq!(rig.ops(), ["cancel receive 0"], "without keys nothing can be said");
     assert_eq!(rig.counted(), ["closed try_later", "errors partial_evicted"]);
 }
@@ -373,7 +376,7 @@ fn an_end_without_a_close_frame_is_a_loss() {
         assert!(!rig.links.is_live(token));
         assert_eq!(
             rig.bury_one(),
-            Parted { session: Some(session()), code: None, was_authenticating: false }
+            Parted { session: Some(session()), code: None, was_authenticating: false, leaves_session: true }
         );
         assert_eq!(rig.counted(), ["links_lost"]);
         assert_eq!(rig.ops(), ["receive 0", "close 0"]);

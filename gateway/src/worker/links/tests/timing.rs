@@ -58,7 +58,10 @@ fn an_authentication_has_to_succeed_in_time() {
     assert_eq!(lives_for(&mut rig, token), millis(2000), "from the handshake");
     rig.settle();
     let code = Some(CloseCode::AuthTimeout.number());
-    assert_eq!(rig.bury_one(), Parted { session: None, code, was_authenticating: true });
+    assert_eq!(
+        rig.bury_one(),
+        Parted { session: None, code, was_authenticating: true, leaves_session: false }
+    );
     assert_eq!(rig.counted(), ["closed auth_timeout", "errors auth_timeout"]);
     rig.flush();
     rig.sent(token);

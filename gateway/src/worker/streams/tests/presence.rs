@@ -24,9 +24,9 @@ fn a_backend_is_told_of_a_link_once_and_of_its_end_once() {
     stage.carry();
     assert_eq!(stage.taken_at_backend(), told(FIRST, &["opened 50"]));
     for _ in 0..2 {
-        stage.streams.link_closed(5, &closed(50));
+        close(&mut stage.streams, 5, &closed(50));
     }
-    stage.streams.link_closed(6, &closed(60));
+    close(&mut stage.streams, 6, &closed(60));
     stage.carry();
     assert_eq!(stage.taken_at_backend(), told(FIRST, &["closed 50"]), "the other one never knew of it");
     stage.streams.link_opened(FIRST, 5, &opened(51));
@@ -42,7 +42,7 @@ fn all_who_know_of_a_link_are_told_of_its_end() {
     }
     stage.carry();
     stage.taken_at_backend();
-    stage.streams.link_closed(5, &closed(50));
+    close(&mut stage.streams, 5, &closed(50));
     stage.carry();
     let both = [told(FIRST, &["closed 50"]), told(SECOND, &["closed 50"])].concat();
     assert_eq!(stage.taken_at_backend(), both);
@@ -55,7 +55,7 @@ fn a_backend_that_comes_back_knows_of_nobody() {
     stage.streams.link_opened(FIRST, 6, &opened(60));
     stage.fall(FIRST);
     stage.rise(FIRST);
-    stage.streams.link_closed(5, &closed(50));
+    close(&mut stage.streams, 5, &closed(50));
     stage.carry();
     assert!(stage.taken_at_backend().is_empty());
     stage.streams.link_opened(FIRST, 6, &opened(60));

@@ -1,0 +1,412 @@
+//! What a session is owed: its pushes in their order, from the first that was not taken.
+//!
+//! A push gets its sequence when it is sent for the first time, so one that is given up before leaves no hole. One that was
+//! sent keeps its place until the application has taken it, whatever its backend was told meanwhile: a client that comes back goes on behind the
+//! last one it has, and there must be no gap.
+
+use protocol::Time;
+
+use super::bodies::{Bodies, BodyKey};
+use super::{Bounds, Origin};
+use crate::collections::{Key, Slab};
+
+/// The pushes of all sessions of a worker.
+#[derive(Debug)]
+pub struct Pushes {
+    entries: Slab<Entry>,
+    bodies: Bodies,
+    bounds: Bounds,
+}
+
+/// What one session is owed.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// The first that was not taken; [`NOBODY`] without any.
+    first: u32,
+    /// The last one.
+    last: u32,
+    /// The next to be sent; [`NOBODY`] where all were.
+    cursor: u32,
+    len: u32,
+    /// Bytes of memory of their bodies.
+    bytes: usize,
+    /// Of the last one that was ever sent.
+    sent: u64,
+    /// Of the one before the cursor: below `sent` where some are sent again.
+    said: u64,
+    /// The application has all up to here.
+    taken: u64,
+    /// The client has all up to here.
+    received: u64,
+}
+
+/// One push of one session.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    body: BodyKey,
+    next: u32,
+    origin: Origin,
+    /// How many devices its backend is told of.
+    devices: u16,
+    /// Whether its backend was told what became of it.
+    is_reported: bool,
+    /// In milliseconds of the worker's clock, at which it counts as undelivered.
+    expiry: u64,
+}
+
+/// A push as it goes to its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next<'p> {
+    /// Its place in the session.
+    pub sequence: u64,
+    /// Whether it was sent before.
+    pub again: bool,
+    /// What it says.
+    pub body: &'p [u8],
+}
+
+/// A push whose fate is known: whom to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Where it came from.
+    pub origin: Origin,
+    /// How many devices owe its backend a report.
+    pub devices: u16,
+}
+
+/// A push on its way to another worker.
+#[derive(Debug)]
+pub struct Carried {
+    /// What it says.
+    pub body: Vec<u8>,
+    /// Where it came from, and how many devices owe a report; `None` if that was reported.
+    pub owed: Option<Settled>,
+    /// When it counts as undelivered.
+    pub expiry: Time,
+}
+
+/// A session's tail on its way to another worker.
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// The pushes, in their order.
+    pub pushes: Vec<Carried>,
+    sent: u64,
+    taken: u64,
+}
+
+/// Why a push is not kept for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Packed {
+    /// Bytes of memory of the bodies.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.pushes.iter().map(|push| push.body.capacity()).sum()
+    }
+
+    /// Whether nothing was ever owed.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.sent == 0 && self.pushes.is_empty()
+    }
+
+    /// Whether a client that has all up to here may go on.
+    #[must_use]
+    pub const fn knows(&self, last: u64) -> bool {
+        self.taken <= last && last <= self.sent
+    }
+
+    /// The same with pushes behind it that were never sent.
+    #[must_use]
+    pub fn followed_by(mut self, more: Self) -> Self {
+        self.pushes.extend(more.pushes);
+        self
+    }
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        let (first, last, cursor) = (NOBODY, NOBODY, NOBODY);
+        Self { first, last, cursor, len: 0, bytes: 0, sent: 0, said: 0, taken: 0, received: 0 }
+    }
+}
+
+impl Tail {
+    /// Of the last push that was ever sent.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The client has all up to here.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// How many it owes.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether it owes nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether there is one to be sent.
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.cursor != NOBODY
+    }
+
+    /// Whether the client lacks any that was sent.
+    #[must_use]
+    pub const fn is_unreceived(&self) -> bool {
+        self.received < self.sent
+    }
+
+    /// Whether a client that has all up to here may go on.
+    #[must_use]
+    pub const fn knows(&self, last: u64) -> bool {
+        self.taken <= last && last <= self.sent
+    }
+}
+
+impl Pushes {
+    /// None, within these bounds.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        let bodies = Bodies::new(bounds.count, bounds.bytes);
+        Self { entries: Slab::new(bounds.count), bodies, bounds }
+    }
+
+    /// What is to be sent.
+    pub const fn bodies(&mut self) -> &mut Bodies {
+        &mut self.bodies
+    }
+
+    /// A session is owed one more.
+    ///
+    /// # Errors
+    /// [`Full`] when the session or the worker has its fill; nothing has changed then.
+    pub fn add(
+        &mut self,
+        tail: &mut Tail,
+        body: BodyKey,
+        owed: Option<Settled>,
+        expiry: Time,
+    ) -> Result<(), Full> {
+        let bytes = self.bodies.capacity(body);
+        if tail.len >= self.bounds.session_count || tail.bytes + bytes > self.bounds.session_bytes {
+            return Err(Full);
+        }
+        let none = Settled { origin: Origin { worker: 0, stream: 0, boot: 0, number: 0 }, devices: 0 };
+        let Settled { origin, devices } = owed.unwrap_or(none);
+        let is_reported = owed.is_none();
+        let entry = Entry { body, next: NOBODY, origin, devices, is_reported, expiry: expiry.as_millis() };
+        let key = self.entries.insert(entry).map_err(|_| Full)?;
+        self.bodies.hold(body);
+        tail.bytes += bytes;
+        tail.len += 1;
+        match self.entry_mut(tail.last) {
+            Some(last) => last.next = key.index,
+            None => tail.first = key.index,
+        }
+        tail.last = key.index;
+        if tail.cursor == NOBODY {
+            tail.cursor = key.index;
+        }
+        Ok(())
+    }
+
+    /// The next one to be sent.
+    #[must_use]
+    pub fn next(&self, tail: &Tail) -> Option<Next<'_>> {
+        let entry = self.entry(tail.cursor)?;
+        let sequence = tail.said + 1;
+        Some(Next { sequence, again: sequence <= tail.sent, body: self.bodies.get(entry.body) })
+    }
+
+    /// That one was sent.
+    pub fn advance(&mut self, tail: &mut Tail) {
+        if let Some(entry) = self.entry(tail.cursor) {
+            tail.cursor = entry.next;
+            tail.said += 1;
+            tail.sent = tail.sent.max(tail.said);
+        }
+    }
+
+    /// The client says how far it is. Numbers that go back, or beyond what was sent, change nothing.
+    pub fn acknowledge(&self, tail: &mut Tail, received: u64) {
+        if received <= tail.sent {
+            tail.received = tail.received.max(received);
+        }
+    }
+
+    /// The first one, if the application has all up to `taken`: it is owed no more, and its memory is lent to whoever has no use for it. Called until
+    /// `None`.
+    pub fn take(&mut self, tail: &mut Tail, taken: u64) -> Option<(Option<Settled>, Option<Vec<u8>>)> {
+        if taken > tail.sent || tail.taken >= taken {
+            return None;
+        }
+        let left = self.pop(tail)?;
+        tail.taken += 1;
+        tail.said = tail.said.max(tail.taken);
+        tail.received = tail.received.max(tail.taken);
+        Some(left)
+    }
+
+    /// One whose session is over. Called until `None`.
+    pub fn drop_first(&mut self, tail: &mut Tail) -> Option<(Option<Settled>, Option<Vec<u8>>)> {
+        self.pop(tail)
+    }
+
+    /// All behind this one are to be sent again.
+    pub fn rewind(&mut self, tail: &mut Tail, last: u64) {
+        if !tail.knows(last) {
+            return;
+        }
+        tail.cursor = tail.first;
+        for _ in tail.taken..last {
+            tail.cursor = self.entry(tail.cursor).map_or(NOBODY, |entry| entry.next);
+        }
+        (tail.said, tail.received) = (last, last);
+    }
+
+    /// Those whose time is over: their backends are told so. One that was not sent is owed no more.
+    pub fn expire(&mut self, tail: &mut Tail, now: Time, mut tell: impl FnMut(Settled, Option<Vec<u8>>)) {
+        let now = now.as_millis();
+        let (mut at, mut before) = (tail.first, NOBODY);
+        let mut is_sent = true;
+        let mut sequence = tail.taken;
+        while let Some(&entry) = self.entry(at) {
+            sequence += 1;
+            is_sent &= sequence <= tail.sent;
+            let is_over = entry.expiry <= now && !entry.is_reported;
+            let settled = Settled { origin: entry.origin, devices: entry.devices };
+            if is_over && is_sent {
+                if let Some(entry) = self.entry_mut(at) {
+                    entry.is_reported = true;
+                }
+                tell(settled, None);
+            } else if is_over {
+                let memory = self.unlink(tail, before, at);
+                tell(settled, memory);
+                at = entry.next;
+                continue;
+            }
+            (before, at) = (at, entry.next);
+        }
+    }
+
+    /// When the first of them counts as undelivered.
+    #[must_use]
+    pub fn next_expiry(&self, tail: &Tail) -> Option<Time> {
+        let owed = self.chain(tail).filter(|entry| !entry.is_reported);
+        owed.map(|entry| entry.expiry).min().map(|millis| Time::from_nanos(millis.saturating_mul(1_000_000)))
+    }
+
+    /// Where those come from of which nobody was told yet, in their order.
+    pub fn owed(&self, tail: &Tail) -> impl Iterator<Item = Origin> {
+        self.chain(tail).filter(|entry| !entry.is_reported).map(|entry| entry.origin)
+    }
+
+    /// Takes a tail out of here; buffers for what others hold as well come from `buffer`.
+    pub fn pack(&mut self, tail: &mut Tail, mut buffer: impl FnMut(usize) -> Vec<u8>) -> Packed {
+        let mut packed =
+            Packed { pushes: Vec::with_capacity(tail.len as usize), sent: tail.sent, taken: tail.taken };
+        while let Some(&entry) = self.entry(tail.first) {
+            let shared = self.bodies.get(entry.body).len();
+            let mut copy = None;
+            if self.bodies.is_shared(entry.body) {
+                let mut bytes = buffer(shared);
+                bytes.extend_from_slice(self.bodies.get(entry.body));
+                copy = Some(bytes);
+            }
+            let Some((owed, memory)) = self.pop(tail) else { break };
+            let Some(body) = memory.or(copy) else { break };
+            let expiry = Time::from_nanos(entry.expiry.saturating_mul(1_000_000));
+            packed.pushes.push(Carried { body, owed, expiry });
+        }
+        packed
+    }
+
+    /// Puts a tail in here, as far as it fits. What does not fit comes back: if that was sent already, the session cannot
+    /// go on, and all comes back.
+    pub fn unpack(&mut self, packed: Packed) -> Result<Tail, Packed> {
+        let Packed { pushes, sent, taken } = packed;
+        let bytes: usize = pushes.iter().map(|push| push.body.capacity()).sum();
+        let fits = self.entries.len() + pushes.len() <= self.bounds.count as usize
+            && self.bodies.bytes() + bytes <= self.bounds.bytes;
+        if !fits {
+            return Err(Packed { pushes, sent, taken });
+        }
+        let mut tail = Tail { sent, taken, said: taken, received: taken, ..Tail::default() };
+        for Carried { body, owed, expiry } in pushes {
+            if let Ok(body) = self.bodies.insert(body) {
+                // There is room: it was counted, and a session has no more than it had.
+                let _full = self.add(&mut tail, body, owed, expiry);
+            }
+        }
+        Ok(tail)
+    }
+
+    /// How many pushes are owed, and the bytes of memory of their bodies.
+    #[must_use]
+    pub fn census(&self) -> (usize, usize) {
+        (self.entries.len(), self.bodies.bytes())
+    }
+
+    fn pop(&mut self, tail: &mut Tail) -> Option<(Option<Settled>, Option<Vec<u8>>)> {
+        let entry = *self.entry(tail.first)?;
+        let memory = self.unlink(tail, NOBODY, tail.first);
+        let settled = Settled { origin: entry.origin, devices: entry.devices };
+        Some(((!entry.is_reported).then_some(settled), memory))
+    }
+
+    /// Takes the one at `at`, behind `before`, out of a tail.
+    fn unlink(&mut self, tail: &mut Tail, before: u32, at: u32) -> Option<Vec<u8>> {
+        let (key, entry) = self.entries.at(at).map(|(key, entry)| (key, *entry))?;
+        match self.entry_mut(before) {
+            Some(before) => before.next = entry.next,
+            None => tail.first = entry.next,
+        }
+        if tail.last == at {
+            tail.last = before;
+        }
+        if tail.cursor == at {
+            tail.cursor = entry.next;
+        }
+        self.entries.remove(key);
+        tail.len -= 1;
+        tail.bytes -= self.bodies.capacity(entry.body);
+        self.bodies.release(entry.body)
+    }
+
+    fn chain(&self, tail: &Tail) -> impl Iterator<Item = &Entry> {
+        let mut at = tail.first;
+        std::iter::from_fn(move || {
+            let entry = self.entry(at)?;
+            at = entry.next;
+            Some(entry)
+        })
+    }
+
+    fn entry(&self, at: u32) -> Option<&Entry> {
+        self.entries.at(at).map(|(_, entry)| entry)
+    }
+
+    fn entry_mut(&mut self, at: u32) -> Option<&mut Entry> {
+        let key: Option<Key> = self.entries.at(at).map(|(key, _)| key);
+        self.entries.get_mut(key?)
+    }
+}
+
+/// No entry.
+const NOBODY: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<Entry>() <= 40, "an entry of the table of pushes is held to 48 bytes");

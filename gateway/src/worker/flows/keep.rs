@@ -1,0 +1,311 @@
+//! A push that is kept until its application has taken it.
+//!
+//! ```text
+//! push ─► slot for its reports ─► the user's owner ─► each device's session ─► owed ─► its link, as fast as that reads
+//!                                                                               │
+//!          stream it came by ◄─ report, by letter if need be ◄─ taken, or over ─┘
+//! ```
+//!
+//! A session is owed its pushes whether or not it has a link. What its link is sent is little at a time, so that a long tail
+//! never makes a slow reader of anybody.
+
+use driver::Token;
+use protocol::Undelivered;
+use protocol::wire::frame::{Frame, Push};
+use protocol::wire::sequenced;
+use protocol::wire::stream::StreamPush;
+
+use crate::collections::{Identity, Name};
+use crate::delivery::Origin;
+use crate::delivery::bodies::BodyKey;
+use crate::delivery::reports::Fate;
+use crate::delivery::tails::Settled;
+use crate::id::LinkId;
+use crate::session::{Due, SessionKey};
+use crate::upstream::StreamIndex;
+use crate::worker::links::Cause;
+use crate::worker::parts::Parts;
+use crate::worker::post::{Letter, Parcel, Recipient, Reported, Sender, ToKeep};
+
+impl Parts {
+    /// A backend's push that is to be kept.
+    pub(super) fn keep_push(&mut self, stream: StreamIndex, push: &StreamPush<'_>) {
+        let worker = self.turn.settings.worker;
+        let origin = match self.streams.accept_push(worker, stream, push.number) {
+            Ok(origin) => origin,
+            Err(reason) => return self.report_undelivered(self.sender(stream, push.number), reason),
+        };
+        let sender = Sender { worker, stream: stream.0, epoch: origin.boot, number: push.number };
+        if !self.is_of_our_realm(push.realm) {
+            return self.lose_push(origin, 1, Undelivered::NoUser);
+        }
+        let (to, worker) = if push.link != 0 {
+            let link = self.followed(LinkId::from_number(push.link));
+            (Recipient::Link(link), link.worker())
+        } else if !push.user.is_empty() {
+            let user = self.sessions.name_of(push.user);
+            let device = (!push.device.is_empty()).then(|| self.sessions.name_of(push.device));
+            (Recipient::User { user, device }, self.sessions.owner_of(user))
+        } else {
+            return self.lose_push(origin, 1, Undelivered::Unsupported);
+        };
+        let asked = std::time::Duration::from_millis(push.ttl_ms.into());
+        let ttl = if asked.is_zero() { self.turn.settings.pushes.ttl } else { asked };
+        let keep = ToKeep { expiry: self.turn.now + ttl, devices: 1 };
+        let is_here = worker == self.turn.settings.worker && !self.letters.has_own();
+        let len = push.payload.len() + FIELDS_LEN;
+        let mut body = match is_here {
+            true => self.turn.buffers.take(len),
+            false => self.letters.spare(&mut self.turn, worker, len),
+        };
+        let said = Push { id: push.id, payload: push.payload, class: push.class, ..Push::default() };
+        sequenced::encode_body(&said, &mut body);
+        if is_here {
+            self.keep_for(to, origin, body, keep);
+        } else {
+            self.push_away(worker, Parcel { to, sender, frame: body, kept: Some(keep) });
+        }
+    }
+
+    /// Such a push that came by letter. What it says is copied, as its buffer goes back to where it came from.
+    pub(super) fn keep_parcel(&mut self, parcel: Parcel, keep: ToKeep) {
+        let mut body = self.turn.buffers.take(parcel.frame.len());
+        body.extend_from_slice(&parcel.frame);
+        self.letters.give_spare(&mut self.turn, parcel.frame);
+        self.keep_for(parcel.to, origin(parcel.sender), body, keep);
+    }
+
+    fn keep_for(&mut self, to: Recipient, origin: Origin, body: Vec<u8>, keep: ToKeep) {
+        match to {
+            Recipient::Link(link) => {
+                let link = self.followed(link);
+                match self.own(link) {
+                    Some(_) => self.keep_here(&[link], origin, body, keep),
+                    None => {
+                        self.send_to_keep(link, origin, &body, keep);
+                        self.turn.buffers.give(body);
+                    }
+                }
+            }
+            Recipient::User { user, device } => self.keep_for_user(user, device, origin, body, keep),
+        }
+    }
+
+    /// The link by which the session of this one goes on, as far as it is known here.
+    pub(super) fn followed(&self, mut link: LinkId) -> LinkId {
+        while self.own(link).is_some_and(|token| !self.links.is_live(token))
+            && let Some(next) = self.sessions.moved_to(link)
+        {
+            link = next;
+        }
+        link
+    }
+
+    /// Owner's side: each device of the user is owed the push, and owes a report.
+    fn keep_for_user(
+        &mut self,
+        user: Identity,
+        device: Option<Identity>,
+        origin: Origin,
+        body: Vec<u8>,
+        keep: ToKeep,
+    ) {
+        let mut receivers = std::mem::take(&mut self.turn.receivers);
+        receivers.extend(self.sessions.lookup(user, device));
+        let keep = ToKeep { devices: u16::try_from(receivers.len()).unwrap_or(u16::MAX), ..keep };
+        if receivers.is_empty() {
+            self.lose_push(origin, 1, Undelivered::NoUser);
+        }
+        let here = self.turn.settings.worker;
+        for &link in receivers.iter().filter(|link| link.worker() != here) {
+            self.send_to_keep(link, origin, &body, keep);
+        }
+        receivers.retain(|link| link.worker() == here);
+        self.keep_here(&receivers, origin, body, keep);
+        receivers.clear();
+        self.turn.receivers = receivers;
+    }
+
+    /// The sessions of these links, which are of this worker, are owed a push: they have what it says together.
+    fn keep_here(&mut self, links: &[LinkId], origin: Origin, body: Vec<u8>, keep: ToKeep) {
+        if links.is_empty() {
+            return self.turn.buffers.give(body);
+        }
+        match self.sessions.keep_body(body) {
+            Ok(body) => {
+                for &link in links {
+                    self.owe(link, body, origin, keep);
+                }
+                let unowed = self.sessions.drop_unowed(body);
+                self.reuse(unowed);
+            }
+            Err(body) => {
+                self.turn.buffers.give(body);
+                for _ in links {
+                    self.lose_push(origin, keep.devices, Undelivered::QueueFull);
+                }
+            }
+        }
+    }
+
+    /// To the worker of a link whose session is to be owed a push.
+    fn send_to_keep(&mut self, link: LinkId, origin: Origin, body: &[u8], keep: ToKeep) {
+        let mut frame = self.letters.spare(&mut self.turn, link.worker(), body.len());
+        frame.extend_from_slice(body);
+        let Origin { worker, stream, boot, number } = origin;
+        let sender = Sender { worker: worker.into(), stream, epoch: boot, number };
+        self.push_away(link.worker(), Parcel { to: Recipient::Link(link), sender, frame, kept: Some(keep) });
+    }
+
+    /// The session of a link here is owed a push, whether it has the link still or waits for one, or is on its way to it.
+    fn owe(&mut self, link: LinkId, body: BodyKey, origin: Origin, keep: ToKeep) {
+        let Some(token) = self.own(link) else { return };
+        let of_link = self.links.session(token).or_else(|| self.sessions.session_without_link(link));
+        let Some(key) = of_link else { return self.lose_push(origin, keep.devices, Undelivered::NoLink) };
+        let owed = Settled { origin, devices: keep.devices };
+        if self.sessions.owe(key, link, body, owed, keep.expiry).is_err() {
+            return self.settle(key, owed, Some(Undelivered::QueueFull));
+        }
+        self.turn.counters.pushes.add(1);
+        self.feed(token);
+    }
+
+    /// Sends a link what its session is owed, as much as may wait for it.
+    pub(super) fn feed(&mut self, token: Token) {
+        if !self.links.is_live(token) {
+            return;
+        }
+        let Some(key) = self.links.session(token) else { return };
+        let Self { links, sessions, turn, .. } = self;
+        while let Some(next) = sessions.next_push(key) {
+            if !links.has_room(turn, token, next.body.len()) {
+                return links.feed_later(token);
+            }
+            turn.counters.pushes_again.add(u64::from(next.again));
+            let encode = |out: &mut Vec<u8>| sequenced::encode(next.body, next.sequence, next.again, out);
+            if !links.send_with(turn, token, next.body.len(), encode) {
+                return;
+            }
+            sessions.said_push(key, turn.now);
+        }
+    }
+
+    /// Links that have sent what they were given get more of what their sessions are owed.
+    pub(in crate::worker) fn feed_hungry(&mut self) {
+        for _ in 0..self.links.hungry_len() {
+            let Some(token) = self.links.next_hungry() else { return };
+            self.feed(token);
+        }
+    }
+
+    /// A client says how far it is.
+    pub(super) fn acknowledged(&mut self, token: Token, taken: u64, received: u64) {
+        let Some(key) = self.links.session(token) else { return };
+        self.sessions.acknowledge(key, received.max(taken), self.turn.now);
+        while let Some((owed, memory)) = self.sessions.taken(key, taken) {
+            self.reuse(memory);
+            if let Some(owed) = owed {
+                self.settle(key, owed, None);
+            }
+        }
+        self.sessions.schedule(key, true);
+    }
+
+    /// Clients that say nothing are asked, and pushes whose time is over are undelivered.
+    pub(super) fn expire_owed(&mut self) {
+        let mut budget = self.turn.settings.budgets.deadlines;
+        while let Some(key) = self.sessions.overdue_owed(self.turn.now, &mut budget) {
+            self.expire_pushes(key);
+            let token = self.sessions.link_of(key).and_then(|link| self.own(link));
+            let token = token.filter(|&token| self.links.is_live(token));
+            if let Some(token) = token {
+                self.ask_for_ack(token, key);
+            }
+            self.sessions.schedule(key, token.is_some());
+        }
+    }
+
+    fn expire_pushes(&mut self, key: SessionKey) {
+        let Self { sessions, turn, .. } = self;
+        let mut over = std::mem::take(&mut turn.settled);
+        sessions.expire_owed(key, turn.now, |owed, memory| {
+            over.push(owed);
+            if let Some(memory) = memory {
+                turn.buffers.give(memory);
+            }
+        });
+        for owed in over.drain(..) {
+            self.settle(key, owed, Some(Undelivered::Expired));
+        }
+        self.turn.settled = over;
+    }
+
+    fn ask_for_ack(&mut self, token: Token, key: SessionKey) {
+        match self.sessions.due(key, &self.turn.settings.pushes, self.turn.now) {
+            Due::Nothing => {}
+            Due::Ask => {
+                self.turn.counters.acks_asked.add(1);
+                let sequence = self.sessions.last_sent(key);
+                self.links.send(&mut self.turn, token, &Frame::AckNow { sequence });
+            }
+            Due::Again => {
+                self.sessions.send_again(key);
+                self.feed(token);
+            }
+            Due::GiveUp => self.links.mark(token, Cause::Close(protocol::CloseCode::AckTimeout.into())),
+        }
+    }
+
+    /// A session is over: of what it is owed nobody knows whether it was received.
+    pub(super) fn lose_owed(&mut self, key: SessionKey, reason: Undelivered) {
+        while let Some((owed, memory)) = self.sessions.left(key) {
+            self.reuse(memory);
+            if let Some(owed) = owed {
+                self.settle(key, owed, Some(reason));
+            }
+        }
+    }
+
+    /// What became of a push for this session's device.
+    pub(super) fn settle(&mut self, key: SessionKey, owed: Settled, undelivered: Option<Undelivered>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (device, class) = (Name::new(session.device()), session.class().number() as u8);
+        let Settled { origin, devices } = owed;
+        self.report_fate(Reported { origin, fate: Fate { undelivered, device, class, devices } });
+    }
+
+    /// A push has reached no session.
+    pub(super) fn lose_push(&mut self, origin: Origin, devices: u16, reason: Undelivered) {
+        let fate = Fate { undelivered: Some(reason), device: Name::new(&[]), class: 0, devices };
+        self.report_fate(Reported { origin, fate });
+    }
+
+    /// Tells the backend, by the stream the push came by, now or when it is back.
+    pub(super) fn report_fate(&mut self, reported: Reported) {
+        let worker = u32::from(reported.origin.worker);
+        if worker != self.turn.settings.worker {
+            return self.letters.send(&self.turn, worker, Letter::Reported(reported));
+        }
+        let Reported { origin, fate } = reported;
+        match fate.undelivered {
+            Some(reason) => self.turn.counters.undelivered.of(reason).add(1),
+            None => self.turn.counters.pushes_delivered.add(1),
+        }
+        self.streams.report_fate(origin, fate);
+    }
+
+    /// The memory of a push that nobody is owed any more.
+    fn reuse(&mut self, memory: Option<Vec<u8>>) {
+        if let Some(memory) = memory {
+            self.turn.buffers.give(memory);
+        }
+    }
+}
+
+/// Where the reports of a push that is kept go: it is named by the start of its backend instead of the connection.
+pub(super) const fn origin(sender: Sender) -> Origin {
+    Origin { worker: sender.worker as u16, stream: sender.stream, boot: sender.epoch, number: sender.number }
+}
+
+/// As much as the fields of a push beside its payload usually take.
+const FIELDS_LEN: usize = 64;
