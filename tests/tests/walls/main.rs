@@ -34,6 +34,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("post", "ToKeep", "how one is kept"),
     ("post", "HandedOver", "a session between workers"),
     ("post", "Lost", "a session that waits, as other workers' backends are told"),
+    ("post", "Reported", "what became of a push, on its way to the stream it came by"),
     ("post", "Sender", "where a push came from, carried back with its report"),
 ];
 
