@@ -410,3 +410,182 @@ impl Pushes {
 const NOBODY: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Entry>() <= 40, "an entry of the table of pushes is held to 48 bytes");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    const BOUNDS: Bounds = Bounds { session_count: 6, session_bytes: 400, count: 10, bytes: 600 };
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn owed(number: u64) -> Settled {
+        Settled { origin: Origin { worker: 0, stream: 0, boot: 1, number }, devices: 1 }
+    }
+
+    /// A push with this number, which is also what it says.
+    fn add(pushes: &mut Pushes, tail: &mut Tail, number: u64, expiry: u64) -> Result<(), Full> {
+        let Ok(body) = pushes.bodies().insert(number.to_be_bytes().to_vec()) else { return Err(Full) };
+        let added = pushes.add(tail, body, Some(owed(number)), at(expiry));
+        pushes.bodies().drop_unheld(body);
+        added
+    }
+
+    fn send(pushes: &mut Pushes, tail: &mut Tail) -> Option<(u64, bool, u64)> {
+        let next = pushes.next(tail)?;
+        let number = u64::from_be_bytes(next.body.try_into().expect("eight bytes"));
+        let sent = (next.sequence, next.again, number);
+        pushes.advance(tail);
+        Some(sent)
+    }
+
+    #[test]
+    fn pushes_leave_in_their_order_and_stay_until_they_are_taken() {
+        let (mut pushes, mut tail) = (Pushes::new(BOUNDS), Tail::default());
+        for number in [7, 8, 9] {
+            add(&mut pushes, &mut tail, number, 1000).expect("there is room");
+        }
+        let sent: Vec<_> = std::iter::from_fn(|| send(&mut pushes, &mut tail)).collect();
+        assert_eq!(sent, [(1, false, 7), (2, false, 8), (3, false, 9)]);
+        pushes.acknowledge(&mut tail, 2);
+        assert_eq!((tail.received(), tail.is_unreceived(), tail.len()), (2, true, 3));
+        let taken = pushes.take(&mut tail, 2).and_then(|(owed, _)| owed).map(|owed| owed.origin.number);
+        assert_eq!(taken, Some(7));
+        assert!(pushes.take(&mut tail, 2).is_some() && pushes.take(&mut tail, 2).is_none());
+        pushes.rewind(&mut tail, 2);
+        assert_eq!((send(&mut pushes, &mut tail), send(&mut pushes, &mut tail)), (Some((3, true, 9)), None));
+    }
+
+    #[test]
+    fn what_was_never_sent_is_taken_for_no_acknowledgement() {
+        let (mut pushes, mut tail) = (Pushes::new(BOUNDS), Tail::default());
+        add(&mut pushes, &mut tail, 7, 1000).expect("there is room");
+        pushes.acknowledge(&mut tail, 1);
+        assert_eq!((pushes.take(&mut tail, 1), tail.received()), (None, 0));
+        assert!(tail.knows(0) && !tail.knows(1));
+    }
+
+    #[test]
+    fn one_body_serves_several_sessions_and_a_move_leaves_it_to_the_others() {
+        let (mut pushes, mut first, mut second) = (Pushes::new(BOUNDS), Tail::default(), Tail::default());
+        let body = pushes.bodies().insert(b"hello".to_vec()).expect("there is room");
+        pushes.add(&mut first, body, Some(owed(1)), at(9)).expect("there is room");
+        pushes.add(&mut second, body, Some(owed(1)), at(9)).expect("there is room");
+        let packed = pushes.pack(&mut first, Vec::with_capacity);
+        assert_eq!(packed.pushes.iter().map(|push| &push.body[..]).collect::<Vec<_>>(), [b"hello"]);
+        assert_eq!((first.len(), pushes.census().0), (0, 1));
+        assert_eq!(pushes.next(&second).map(|next| next.body), Some(&b"hello"[..]));
+    }
+
+    #[test]
+    fn a_tail_that_has_no_place_comes_back_whole() {
+        let (mut pushes, mut tail) = (Pushes::new(BOUNDS), Tail::default());
+        for number in 1..=5 {
+            add(&mut pushes, &mut tail, number, 1000).expect("there is room");
+        }
+        let packed = pushes.pack(&mut tail, Vec::with_capacity);
+        let mut narrow = Pushes::new(Bounds { count: 4, ..BOUNDS });
+        let back = narrow.unpack(packed).expect_err("there are five");
+        assert_eq!((back.pushes.len(), narrow.census()), (5, (0, 0)));
+    }
+
+    /// What a tail is, said as plainly as can be.
+    #[derive(Default)]
+    struct Model {
+        /// Number, expiry, whether it was reported.
+        pushes: VecDeque<(u64, u64, bool)>,
+        sent: u64,
+        said: u64,
+        taken: u64,
+        received: u64,
+    }
+
+    proptest! {
+        /// Against a plain list, over sends, acknowledgements, ends, resumes and moves: each push is told of once, and there is
+        /// never a gap.
+        #[test]
+        fn behaves_like_a_list(steps in prop::collection::vec((0..8u8, 0..40u64), 1..200)) {
+            let (mut pushes, mut tail, mut model) = (Pushes::new(BOUNDS), Tail::default(), Model::default());
+            let (mut now, mut number) = (0, 0);
+            for (kind, amount) in steps {
+                match kind {
+                    0 | 1 => {
+                        number += 1;
+                        let expiry = now + 5 + amount;
+                        let fits = model.pushes.len() < 6;
+                        prop_assert_eq!(add(&mut pushes, &mut tail, number, expiry).is_ok(), fits);
+                        if fits {
+                            model.pushes.push_back((number, expiry, false));
+                        }
+                    }
+                    2 | 3 => {
+                        let place = (model.said - model.taken) as usize;
+                        let expected = model.pushes.get(place).map(|&(number, ..)| {
+                            model.said += 1;
+                            let again = model.said <= model.sent;
+                            model.sent = model.sent.max(model.said);
+                            (model.said, again, number)
+                        });
+                        prop_assert_eq!(send(&mut pushes, &mut tail), expected);
+                    }
+                    4 => {
+                        let (received, taken) = (amount % 12, amount % 7);
+                        pushes.acknowledge(&mut tail, received);
+                        if received <= model.sent {
+                            model.received = model.received.max(received);
+                        }
+                        while let Some((owed, _)) = pushes.take(&mut tail, taken) {
+                            let (number, _, is_told) = model.pushes.pop_front().expect("it is owed");
+                            model.taken += 1;
+                            prop_assert_eq!(owed.map(|owed| owed.origin.number), (!is_told).then_some(number));
+                        }
+                        model.said = model.said.max(model.taken);
+                        model.received = model.received.max(model.taken);
+                        prop_assert!(taken > model.sent || model.taken >= taken);
+                    }
+                    5 => {
+                        now += amount;
+                        let mut told = Vec::new();
+                        pushes.expire(&mut tail, at(now), |owed, _| told.push(owed.origin.number));
+                        let (sent, taken) = (model.sent, model.taken);
+                        let mut expected = Vec::new();
+                        let mut place = taken;
+                        model.pushes.retain_mut(|(number, expiry, is_told)| {
+                            place += 1;
+                            let is_over = *expiry <= now && !*is_told;
+                            if is_over {
+                                expected.push(*number);
+                                *is_told = true;
+                            }
+                            !is_over || place <= sent
+                        });
+                        prop_assert_eq!(told, expected);
+                    }
+                    6 => {
+                        let last = amount % 12;
+                        pushes.rewind(&mut tail, last);
+                        if (model.taken..=model.sent).contains(&last) {
+                            (model.said, model.received) = (last, last);
+                        }
+                    }
+                    _ => {
+                        let packed = pushes.pack(&mut tail, Vec::with_capacity);
+                        prop_assert_eq!(pushes.census(), (0, 0));
+                        tail = pushes.unpack(packed).expect("it has been here");
+                        (model.said, model.received) = (model.taken, model.taken);
+                    }
+                }
+                prop_assert_eq!(tail.len() as usize, model.pushes.len());
+                prop_assert_eq!((tail.sent(), tail.received()), (model.sent, model.received));
+                prop_assert_eq!(tail.has_more(), (model.said - model.taken) < model.pushes.len() as u64);
+                let expiry = model.pushes.iter().filter(|push| !push.2).map(|push| at(push.1)).min();
+                prop_assert_eq!(pushes.next_expiry(&tail), expiry);
+                prop_assert!(pushes.census().0 <= 10 && pushes.census().1 <= 600);
+            }
+        }
+    }
+}
