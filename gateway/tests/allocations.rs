@@ -35,7 +35,7 @@ use protocol::link::{Acceptor, ClientLink, Dial};
 use protocol::noise::{Gate, StaticKey, Suite, Suites};
 use protocol::stream::{Access, BackendStream, Params, ToBackend};
 use protocol::wire::frame::{Frame, Request};
-use protocol::wire::stream::{StreamPush, StreamResponse};
+use protocol::wire::stream::{PushOutcome, StreamPush, StreamResponse};
 
 /// Pushes to each client that fill every pool.
 const WARM_UP: u64 = 2_000;
@@ -48,15 +48,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_message_in_steady_state_allocates_nothing() {
+    allocate_nothing(0);
+}
+
+/// Neither where it is kept until it is acknowledged, and its report until that is.
+#[test]
+fn a_push_that_is_kept_allocates_nothing_either() {
+    allocate_nothing(1);
+}
+
+/// With pushes of this class.
+fn allocate_nothing(class: u32) {
     if let Err(blocked) = driver::probe() {
         eprintln!("NOT RUN: {}", blocked.cause);
         return;
     }
-    let folder = Folder::new();
+    let folder = Folder::new(class);
     let backend = UnixListener::bind(folder.0.join("backend")).expect("a fresh folder");
     std::thread::spawn(move || {
         while let Ok((socket, _)) = backend.accept() {
-            std::thread::spawn(move || serve(socket));
+            std::thread::spawn(move || serve(socket, class));
         }
     });
     let (counts, counted) = mpsc::channel();
@@ -174,6 +185,7 @@ fn talk(address: SocketAddr, worker: u8, both_live: &Barrier, counts: &Sender<Co
     let mut partials = Partials::new(1 << 20);
     let (mut place, mut chunk, mut talk) = (Place::NONE, [0; 4096], Talk::default());
     let (mut greeted, mut live) = (false, false);
+    let (mut received, mut acknowledged) = (0, 0);
     loop {
         out.clear();
         out.extend_from_slice(&[0; 2]);
@@ -195,6 +207,10 @@ fn talk(address: SocketAddr, worker: u8, both_live: &Barrier, counts: &Sender<Co
             let request = Request { id, route: "echo", payload: &[worker; 64], ..Request::default() };
             Frame::Request(request).encode(&mut out);
         }
+        if received > acknowledged {
+            acknowledged = received;
+            Frame::Ack { taken: received, received }.encode(&mut out);
+        }
         if out.len() > 2 {
             link.seal(&mut out, 0, 8 * 1024);
             socket.write_all(&out).expect("connected");
@@ -210,6 +226,7 @@ fn talk(address: SocketAddr, worker: u8, both_live: &Barrier, counts: &Sender<Co
                     live = true;
                 }
                 Frame::Push(push) => {
+                    received = received.max(push.sequence);
                     talk.pushed[usize::from(push.payload[0] != worker)] += 1;
                     if talk.pushed.iter().sum::<u64>() == WARM_UP + COUNTED {
                         let _the_test_failed = counts.send(Count::Pushes(COUNTED));
@@ -233,27 +250,37 @@ fn user_of(worker: u8) -> String {
 }
 
 /// Answers every request of one stream with its own payload, and pushes it to both users.
-fn serve(mut socket: UnixStream) {
+fn serve(mut socket: UnixStream, class: u32) {
     let users = [user_of(0), user_of(1)];
     let access = Arc::new(Access::clear());
     let mut stream =
         BackendStream::new(access, Params::default(), b"test", vec!["echo".into()], [3; 32], Time::ZERO);
     let (mut chunk, mut batch) = (vec![0; 64 * 1024], Vec::new());
+    let (mut number, mut known) = (0, 0);
     while let Ok(read @ 1..) = socket.read(&mut chunk) {
         let mut input = stream.input(&mut chunk[..read]);
         while let Some(event) = stream.receive(&mut input, Time::ZERO).expect("the gateway keeps the rules") {
+            if let ToBackend::Report(report) = event {
+                assert_eq!(report.outcome, PushOutcome::Delivered, "there is room for all");
+                known = report.report;
+            }
             if let ToBackend::Request(request) = event {
                 let payload = request.payload;
                 let answer = StreamResponse { call: request.call, payload, ..StreamResponse::default() };
                 stream.response(&answer).expect("credit is never short here");
                 stream.consumed(payload.len());
                 for user in &users {
-                    let push = StreamPush { user: user.as_bytes(), payload, ..StreamPush::default() };
+                    number += u64::from(class);
+                    let push =
+                        StreamPush { number, user: user.as_bytes(), payload, class, ..StreamPush::default() };
                     stream.push(&push).expect("credit is never short here");
                 }
             }
         }
         stream.keep(input);
+        if known > 0 {
+            stream.report_ack(std::mem::take(&mut known));
+        }
         if stream.seal(&mut batch) {
             if socket.write_all(&batch).is_err() {
                 return;
@@ -305,9 +332,12 @@ fn settings(backend: PathBuf, worker: usize) -> Settings {
     settings.loopback_exempt = false;
     let ample = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000);
     let mut rates = settings.listeners[0].rates[0].whole;
-    (rates.frames, rates.user_frames) = (ample, ample);
+    (rates.frames, rates.control, rates.user_frames) = (ample, ample, ample);
     (rates.bytes, rates.user_bytes) = (ample.times(1000), ample.times(1000));
     settings.listeners[0].rates[0] = rates.into();
+    // All that may be under way is owed to two clients.
+    settings.pushes.bounds.session_count = settings.pushes.bounds.count / 4;
+    settings.pushes.bounds.session_bytes = settings.pushes.bounds.bytes / 4;
     settings
 }
 
@@ -315,8 +345,9 @@ fn settings(backend: PathBuf, worker: usize) -> Settings {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("access-gateway-allocations-{}", std::process::id()));
+    fn new(class: u32) -> Self {
+        let name = format!("access-gateway-allocations-{}-{class}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("the temporary folder can be written");
         Self(path)
     }
