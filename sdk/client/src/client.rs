@@ -22,7 +22,7 @@ use crate::link::Desk;
 use crate::pins::Pins;
 use crate::push::{Inbox, Pushes};
 use crate::race::{in_turns, race};
-use crate::request::{Namer, Outcome, Reason, Request};
+use crate::request::{Doubt, Namer, Outcome, Reason, Request};
 use crate::shell::Shell;
 use crate::state::{Session, State, Warning};
 use crate::wishes::{Wanted, Wishes};
@@ -196,11 +196,11 @@ impl Client {
             return Outcome::refused(Reason::Ended);
         }
         // The task resolves every request; it only fails to if the runtime dies with it.
-        outcome.await.unwrap_or(Outcome::Unknown)
+        outcome.await.unwrap_or(Outcome::lost())
     }
 
-    /// Sends a request again and again, with the same id, until it is answered or refused [for good](Reason::is_final), or `within`
-    /// is over. So the backend does it once at most.
+    /// Sends a request again and again, with the same id, until it is answered, [was answered before](Doubt::AnsweredBefore) or
+    /// refused [for good](Reason::is_final), or `within` is over. So the backend does it once at most.
     ///
     /// It is sent again at once when its link has ended, on the next one. After any other unknown outcome, and after a refusal, it
     /// waits as long as the gateway asks, or else longer each time at random, up to
@@ -210,7 +210,7 @@ impl Client {
     /// [`Outcome::Refused`] means that nothing has happened through any of the sendings; when the time is over, or it is refused
     /// after one of them has ended unknown, that is [`Outcome::Unknown`].
     pub async fn send_until_answered(&self, request: &Request, within: Duration) -> Outcome {
-        let mut last = Outcome::Unknown;
+        let mut last = Outcome::Unknown { doubt: Doubt::NotAnswered };
         timeout(within, self.repeat(request, &mut last)).await.unwrap_or(last)
     }
 
@@ -230,26 +230,27 @@ impl Client {
 
     /// Sends until it makes no sense any more. `last` is what is known of it if that takes too long.
     async fn repeat(&self, request: &Request, last: &mut Outcome) -> Outcome {
-        let (mut request, mut tries, mut may_be_done) = (request.clone(), 0, false);
+        let (mut request, mut tries, mut doubt) = (request.clone(), 0, None);
         loop {
             let before = self.0.links_ended.load(Ordering::Relaxed);
-            *last = Outcome::Unknown;
+            *last = Outcome::Unknown { doubt: Doubt::NotAnswered };
             let outcome = self.send(&request).await;
-            may_be_done |= outcome == Outcome::Unknown;
-            let (asked, is_final) = match &outcome {
-                Outcome::Answered { .. } => return outcome,
-                Outcome::Refused { reason, retry_after } => (*retry_after, reason.is_final()),
-                Outcome::Unknown => (Duration::ZERO, false),
-            };
             // It is counted before the outcomes are given.
-            let link_ended =
-                outcome == Outcome::Unknown && before != self.0.links_ended.load(Ordering::Relaxed);
-            *last = if may_be_done { Outcome::Unknown } else { outcome };
+            let link_ended = before != self.0.links_ended.load(Ordering::Relaxed);
+            let (asked, is_final, at_once) = match &outcome {
+                Outcome::Answered { .. } => return outcome,
+                Outcome::Refused { reason, retry_after } => (*retry_after, reason.is_final(), false),
+                Outcome::Unknown { doubt: found } => {
+                    doubt = Some(*found);
+                    (Duration::ZERO, *found == Doubt::AnsweredBefore, link_ended)
+                }
+            };
+            *last = doubt.map_or(outcome, |doubt| Outcome::Unknown { doubt });
             if is_final {
                 return last.clone();
             }
             request.again = true;
-            if !link_ended {
+            if !at_once {
                 self.pause(tries, asked).await;
                 tries += 1;
             }

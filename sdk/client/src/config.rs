@@ -158,6 +158,7 @@ type Asked = Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
 
 /// Why credentials are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Occasion {
     /// A handshake without a ticket; a token kept from before will do.
     Connect,

@@ -247,7 +247,7 @@ impl Ledger {
 
     /// The link is over: nobody knows what became of the open requests.
     pub(crate) fn lose(&mut self) {
-        self.settle(|| Outcome::Unknown);
+        self.settle(Outcome::lost);
     }
 
     /// The authentication was refused: none of the open requests has left the gateway.
@@ -465,7 +465,7 @@ mod tests {
         let [mut open, mut waiting] = [1, 2].map(|id| ask(&mut ledger, id, 10));
         assert_eq!(sent(&mut ledger).len(), 1);
         ledger.lose();
-        assert_eq!(open.try_recv(), Ok(Outcome::Unknown));
+        assert_eq!(open.try_recv(), Ok(Outcome::lost()));
         assert!(waiting.try_recv().is_err());
         ledger.begin();
         assert_eq!(sent(&mut ledger), [(2, 1, false)], "a new session counts from one");

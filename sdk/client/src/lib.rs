@@ -31,5 +31,5 @@ pub use pins::ServerKey;
 pub use protocol;
 pub use protocol::link::backoff::Backoff;
 pub use push::{Push, Pushes};
-pub use request::{Outcome, Reason, Request};
+pub use request::{Doubt, Outcome, Reason, Request};
 pub use state::{Session, State, Warning};

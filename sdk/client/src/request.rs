@@ -9,7 +9,7 @@ use bytes::Bytes;
 use protocol::hidden::Hidden;
 use protocol::limits::{KEY_LEN_MAX, ROUTE_LEN_MAX};
 use protocol::wire::frame::{self, RequestId};
-use protocol::{Refusal, UnixMillis};
+use protocol::{Cause, Refusal, UnixMillis};
 use ring::digest::{SHA256, digest};
 
 /// Something for a backend. Made by [`Client::prepare`](crate::Client::prepare), which gives it an id of its own; keep
@@ -110,9 +110,24 @@ pub enum Outcome {
         /// Not earlier than after this time; zero leaves it to the application.
         retry_after: Duration,
     },
-    /// It was sent, and nobody knows what became of it: the link or the backend's stream broke, or the time was
-    /// over. Sent again under the same id ([`Request::again`]) it does no harm, as backends are idempotent.
-    Unknown,
+    /// It was sent, and nobody knows what became of it. Sent again under the same id ([`Request::again`]) it does no
+    /// harm, as backends are idempotent.
+    Unknown {
+        /// Why nobody knows.
+        doubt: Doubt,
+    },
+}
+
+/// Why nobody knows what became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// The link ended before an answer came.
+    LinkEnded,
+    /// No answer came in time, or the backend's stream broke.
+    NotAnswered,
+    /// It was answered before, and the answer is no longer kept: something has happened. Sent again it would come to the same.
+    AnsweredBefore,
 }
 
 /// The answer stays out of logs.
@@ -125,13 +140,14 @@ impl fmt::Debug for Outcome {
             Self::Refused { reason, retry_after } => {
                 f.debug_struct("Refused").field("reason", reason).field("retry_after", retry_after).finish()
             }
-            Self::Unknown => f.write_str("Unknown"),
+            Self::Unknown { doubt } => f.debug_struct("Unknown").field("doubt", doubt).finish(),
         }
     }
 }
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// By the gateway or the backend. [`Refusal::TooLarge`] also comes from here, when a request could never fit the
     /// gateway's bounds.
@@ -168,6 +184,11 @@ impl Outcome {
         Self::Refused { reason, retry_after: Duration::ZERO }
     }
 
+    /// Nobody knows, as the link has ended.
+    pub(crate) const fn lost() -> Self {
+        Self::Unknown { doubt: Doubt::LinkEnded }
+    }
+
     pub(crate) fn of(response: &frame::Response<'_>) -> Self {
         match response.outcome {
             frame::Outcome::Answered => {
@@ -178,7 +199,12 @@ impl Outcome {
                     .map_or(Reason::Other(response.code), Reason::Refusal),
                 retry_after: Duration::from_millis(response.retry_after_ms.into()),
             },
-            frame::Outcome::Unknown => Self::Unknown,
+            frame::Outcome::Unknown => Self::Unknown {
+                doubt: match Cause::from_number(response.code) {
+                    Some(Cause::AnsweredBefore) => Doubt::AnsweredBefore,
+                    None => Doubt::NotAnswered,
+                },
+            },
         }
     }
 }
@@ -192,6 +218,16 @@ impl fmt::Display for Reason {
             Self::UnderWay => f.write_str("the same request is under way"),
             Self::Ended => f.write_str("the client has ended"),
         }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LinkEnded => "the link ended before an answer came",
+            Self::NotAnswered => "no answer came",
+            Self::AnsweredBefore => "it was answered before, and the answer is no longer kept",
+        })
     }
 }
 
@@ -268,5 +304,18 @@ mod tests {
         let busy = Outcome::Refused { reason: Reason::Refusal(Refusal::Busy), retry_after };
         assert_eq!(refused(1), busy);
         assert_eq!(refused(77), Outcome::Refused { reason: Reason::Other(77), retry_after });
+        assert_eq!(refused(7), Outcome::Refused { reason: Reason::Refusal(Refusal::Behind), retry_after });
+    }
+
+    #[test]
+    fn what_was_answered_before_is_told_from_what_was_not_and_an_unknown_cause_says_nothing() {
+        let unknown = |code| {
+            let outcome = frame::Outcome::Unknown;
+            Outcome::of(&frame::Response { outcome, code, ..frame::Response::default() })
+        };
+        assert_eq!(unknown(1), Outcome::Unknown { doubt: Doubt::AnsweredBefore });
+        for code in [0, 2, 77] {
+            assert_eq!(unknown(code), Outcome::Unknown { doubt: Doubt::NotAnswered });
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::pins::ServerKey;
 
 /// How a client is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// An attempt is under way.
     Connecting {

@@ -164,7 +164,7 @@ impl Chat {
             Outcome::Answered { status: OFFLINE, .. } => format!("({to} is offline)"),
             Outcome::Answered { status, .. } => format!("(the service answers {status})"),
             Outcome::Refused { reason, .. } => format!("(not sent to {to}: {reason})"),
-            Outcome::Unknown => format!("(nobody knows whether that reached {to})"),
+            Outcome::Unknown { doubt } => format!("(nobody knows whether that reached {to}: {doubt})"),
         };
         self.say(&text)
     }

@@ -74,6 +74,6 @@ async fn echo(text: String, config: Config) -> Result<(), String> {
         }
         Outcome::Answered { status, .. } => Err(format!("the service answers {status}")),
         Outcome::Refused { reason, .. } => Err(format!("refused: {reason}")),
-        Outcome::Unknown => Err("nobody knows what became of the request".to_owned()),
+        Outcome::Unknown { doubt } => Err(format!("nobody knows what became of the request: {doubt}")),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use client::{Client, Config, Credentials, Error, Outcome, Pushes, State};
+use client::{Client, Config, Credentials, Doubt, Error, Outcome, Pushes, State};
 use protocol::buffer::{Input, Rest};
 use protocol::limits::RECORD_LEN_MAX_UPLINK;
 use protocol::link::{Acceptor, Rules, ServerLink};
@@ -410,7 +410,7 @@ pub(crate) async fn failure(client: &Client) -> Error {
         State::Waiting { error, .. } | State::Ended(error) | State::Connecting { after: Some(error) } => {
             error
         }
-        State::Up(_) | State::Connecting { after: None } => unreachable!("not waited for"),
+        _ => unreachable!("not waited for"),
     }
 }
 
@@ -422,4 +422,9 @@ pub(crate) fn spawn(client: &Client, payload: &'static [u8]) -> tokio::task::Joi
 
 pub(crate) fn answered(payload: &[u8]) -> Outcome {
     Outcome::Answered { status: 0, payload: payload.to_vec().into() }
+}
+
+/// What becomes of an open request when its link ends.
+pub(crate) const fn lost() -> Outcome {
+    Outcome::Unknown { doubt: Doubt::LinkEnded }
 }

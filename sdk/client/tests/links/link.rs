@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use client::{Client, Config, Credentials, Error, Outcome, Reason, State, Warning};
+use client::{Client, Config, Credentials, Doubt, Error, Outcome, Reason, State, Warning};
 use protocol::noise::{StaticKey, Suite};
 use protocol::wire::frame::{self, Close, Frame, Response};
 use protocol::wire::proto::link::Welcome;
@@ -12,7 +12,7 @@ use protocol::{CloseCode, Refusal};
 use tokio::time::{Instant, timeout};
 
 use crate::gateway::{
-    self, Fragile, HEARTBEAT, Heard, answered, config, failure, linked, spawn, start, welcome,
+    self, Fragile, HEARTBEAT, Heard, answered, config, failure, linked, lost, spawn, start, welcome,
 };
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +69,7 @@ async fn every_outcome_comes_back_typed_in_whatever_order() {
     let status = Response { id: ids[0], code: 7, payload: b"x", ..Response::default() };
     link.send(&[unknown, refused, stranger, status].map(Frame::Response)).await;
     let [first, second, third] = asked;
-    assert_eq!(third.await.unwrap(), Outcome::Unknown);
+    assert_eq!(third.await.unwrap(), Outcome::Unknown { doubt: Doubt::NotAnswered });
     let (reason, retry_after) = (Reason::Refusal(Refusal::NoRoute), Duration::from_millis(5));
     assert_eq!(second.await.unwrap(), Outcome::Refused { reason, retry_after });
     assert_eq!(first.await.unwrap(), Outcome::Answered { status: 7, payload: b"x".to_vec().into() });
@@ -242,7 +242,7 @@ async fn a_close_that_was_not_read_before_a_request_found_the_link_gone_is_obeye
     let request = spawn(&client, b"?");
     let error = failure(&client).await;
     assert!(matches!(error, Error::Closed(closed) if closed.code == Some(CloseCode::Kicked)));
-    assert_eq!(request.await.unwrap(), Outcome::Unknown);
+    assert_eq!(request.await.unwrap(), lost());
     assert!(!gateway.is_dialled(Duration::from_secs(3_600)).await);
 }
 
@@ -294,7 +294,7 @@ async fn a_link_that_cannot_be_written_to_and_does_not_end_is_not_read_for_ever(
             std::future::pending::<()>().await;
         });
         assert_eq!(failure(&client).await, Error::Cut);
-        assert_eq!(request.await.unwrap(), Outcome::Unknown);
+        assert_eq!(request.await.unwrap(), lost());
         assert!(at.elapsed() <= Duration::from_secs(1), "{:?}", at.elapsed());
         pushing.abort();
     }
@@ -345,7 +345,7 @@ async fn closing_says_goodbye_and_resolves_everything() {
     assert_eq!(link.next().await, Heard::End);
     drop(link);
     closing.await.unwrap();
-    assert_eq!(open.await.unwrap(), Outcome::Unknown);
+    assert_eq!(open.await.unwrap(), lost());
     let refused = Outcome::Refused { reason: Reason::Ended, retry_after: Duration::ZERO };
     assert_eq!(waiting.await.unwrap(), refused);
     assert_eq!(pushes.next().await, None);

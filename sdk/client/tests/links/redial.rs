@@ -11,7 +11,9 @@ use protocol::wire::proto::link::{ServerKey, Welcome};
 use protocol::{CloseCode, Refusal};
 use tokio::time::Instant;
 
-use crate::gateway::{self, HEARTBEAT, Heard, answered, config, failure, linked, spawn, start, welcome};
+use crate::gateway::{
+    self, HEARTBEAT, Heard, answered, config, failure, linked, lost, spawn, start, welcome,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_link_makes_open_requests_unknown_and_the_client_comes_back_by_ticket() {
@@ -22,7 +24,7 @@ async fn a_cut_link_makes_open_requests_unknown_and_the_client_comes_back_by_tic
     let open = spawn(&client, b"1");
     link.asked().await;
     drop(link);
-    assert_eq!(open.await.unwrap(), Outcome::Unknown);
+    assert_eq!(open.await.unwrap(), lost());
     assert_eq!(failure(&client).await, Error::Cut);
     let waiting = spawn(&client, b"2");
     let mut link = gateway.accept().await;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use client::{Config, Error, Outcome, Pushes, Reason, State};
+use client::{Config, Doubt, Error, Outcome, Pushes, Reason, State};
 use protocol::wire::frame::{self, Close, Frame, Response};
-use protocol::{CloseCode, Refusal};
+use protocol::{Cause, CloseCode, Refusal};
 use tokio::time::{Instant, sleep};
 
-use crate::gateway::{HEARTBEAT, Heard, Link, answered, config, failure, linked, spawn, start, welcome};
+use crate::gateway::{
+    HEARTBEAT, Heard, Link, answered, config, failure, linked, lost, spawn, start, welcome,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,7 +32,7 @@ async fn a_link_is_given_up_at_once_for_a_new_one_to_the_same_address() {
     old.asked().await;
     let before = Instant::now();
     client.reconnect();
-    assert_eq!(open.await.unwrap(), Outcome::Unknown);
+    assert_eq!(open.await.unwrap(), lost());
     assert_eq!(gateway.dialled().await.0, "one:1");
     assert_eq!((old.said().await, before.elapsed()), (Heard::End, Duration::ZERO), "without a word");
     assert_eq!(failure(&client).await, Error::Abandoned);
@@ -132,7 +134,18 @@ async fn what_is_refused_for_good_is_not_sent_again_and_stays_unknown_if_it_was(
     let mut link = gateway.welcome(&welcome()).await;
     let id = link.asked().await.id;
     refuse(&mut link, id, Refusal::NoRoute, 0).await;
-    assert_eq!(asking.await.unwrap(), Outcome::Unknown, "the first sending may have been done");
+    assert_eq!(asking.await.unwrap(), lost(), "the first sending may have been done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_before_is_not_sent_again() {
+    let (client, _pushes, _gateway, mut link) = linked(config(), &welcome()).await;
+    let asking =
+        tokio::spawn(async move { client.request_until_answered("echo", b"", "x", 60 * SECOND).await });
+    let (id, outcome, code) =
+        (link.asked().await.id, frame::Outcome::Unknown, Cause::AnsweredBefore.number());
+    link.send(&[Frame::Response(Response { id, outcome, code, ..Response::default() })]).await;
+    assert_eq!(asking.await.unwrap(), Outcome::Unknown { doubt: Doubt::AnsweredBefore });
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +162,7 @@ async fn when_the_time_is_over_it_is_said_what_is_known() {
     assert_eq!((asking.await.unwrap(), before.elapsed()), (busy, 2 * SECOND));
     let asking = ask();
     link.asked().await;
-    assert_eq!(asking.await.unwrap(), Outcome::Unknown);
+    assert_eq!(asking.await.unwrap(), Outcome::Unknown { doubt: Doubt::NotAnswered });
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +201,7 @@ async fn a_good_end_waits_for_what_is_open_and_takes_nothing_more() {
         assert_eq!(before.elapsed(), if answers { SECOND } else { 3 * SECOND });
         drop(link);
         closing.await.unwrap();
-        assert_eq!(open.await.unwrap(), if answers { answered(b"1") } else { Outcome::Unknown });
+        assert_eq!(open.await.unwrap(), if answers { answered(b"1") } else { lost() });
     }
 }
 
