@@ -3,21 +3,24 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::Refusal;
 use protocol::link::backoff::Backoff;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::ask::{Ask, Settled, Stage};
 use crate::budget::Budget;
 use crate::clock::{Clock, random, unix};
 use crate::config::Config;
 use crate::error::Error;
-use crate::ledger::{Ask, Ledger};
+use crate::ledger::Ledger;
 use crate::link::Desk;
 use crate::pins::Pins;
 use crate::push::{Inbox, Pushes};
@@ -43,7 +46,9 @@ struct Inner {
     waiting: watch::Sender<usize>,
     /// Whether no more requests are taken.
     closing: AtomicBool,
-    links_ended: Arc<AtomicU64>,
+    /// Bytes that still fit the queue of requests.
+    room: Arc<Semaphore>,
+    room_max: usize,
     budget: Budget,
     backoff: Backoff,
     clock: Clock,
@@ -108,7 +113,7 @@ impl Client {
         let (wishes, wanted) = watch::channel(Wishes::default());
         let (wanted, clock, backoff) = (Wanted::new(wanted), Clock::start(), config.backoff);
         let namer = Namer::new(&config.user, &config.device);
-        let links_ended = Arc::<AtomicU64>::default();
+        let room_max = config.request_bytes_max;
         let shell = Shell {
             pins: Pins::new(&config.server_keys),
             config,
@@ -119,7 +124,6 @@ impl Client {
                 inbox: Inbox::new(queue),
                 warned,
                 wanted: wanted.clone(),
-                links_ended: Arc::clone(&links_ended),
                 clock,
             },
             states: said,
@@ -136,7 +140,8 @@ impl Client {
             wishes,
             waiting: watch::Sender::new(0),
             closing: AtomicBool::new(false),
-            links_ended,
+            room: Arc::new(Semaphore::new(room_max)),
+            room_max,
             budget: Budget::new(clock.now()),
             backoff,
             clock,
@@ -147,8 +152,10 @@ impl Client {
 
     /// Sends a request and returns its outcome. `key` orders requests of one route; empty: no order.
     ///
-    /// While there is no link, or as much is open as the gateway grants, it waits. Dropping the future is safe at any
-    /// time: a request that was not sent yet never will be.
+    /// While there is no link, or as much is open as the gateway grants, it waits in a queue, in the order requests were
+    /// given. When that is full ([`Config::requests_max`], [`Config::request_bytes_max`]) it waits outside; while no link is up it
+    /// is refused as [`Reason::QueueFull`] instead. Dropping the future is safe at any time: a request that was not sent yet
+    /// never will be.
     pub async fn request(&self, route: &str, key: &[u8], payload: impl Into<Bytes>) -> Outcome {
         match self.prepare(route, key, payload) {
             Ok(request) => self.send(&request).await,
@@ -177,41 +184,80 @@ impl Client {
     /// more: this gets the outcome of the first. While somebody still waits for that one, this is refused as
     /// [`Reason::UnderWay`].
     pub async fn send(&self, request: &Request) -> Outcome {
-        if self.0.closing.load(Ordering::Relaxed) {
-            return Outcome::refused(Reason::Ended);
-        }
-        self.ask(request).await
+        self.ask(request, false, Arc::default()).await.outcome
     }
 
-    async fn ask(&self, request: &Request) -> Outcome {
-        if let Err(reason) = request.check() {
-            return Outcome::refused(reason);
+    /// Gives a request to the task. One that persists goes out again on the next link when its own ends, and has an outcome only
+    /// when somebody has said something.
+    async fn ask(&self, request: &Request, persists: bool, stage: Arc<Stage>) -> Settled {
+        let unsent = |reason| Settled { outcome: Outcome::refused(reason), in_doubt: false };
+        if self.0.closing.load(Ordering::Relaxed) {
+            return unsent(Reason::Ended);
         }
+        if let Err(reason) = request.check() {
+            return unsent(reason);
+        }
+        let _waits = Waits::new(&self.0.waiting);
+        let settled = match self.queue(request, persists, stage).await {
+            Ok(settled) => settled,
+            Err(reason) => return unsent(reason),
+        };
         if !request.again {
             self.0.budget.earn();
         }
-        let _waits = Waits::new(&self.0.waiting);
-        let (ask, outcome) = Ask::new(request.clone());
-        if self.0.orders.send(ask).await.is_err() {
-            return Outcome::refused(Reason::Ended);
-        }
         // The task resolves every request; it only fails to if the runtime dies with it.
-        outcome.await.unwrap_or(Outcome::lost())
+        settled.await.unwrap_or(Settled { outcome: Outcome::lost(), in_doubt: true })
+    }
+
+    /// Waits for room in the queue, in bytes and in number, while there is a link that makes some.
+    async fn queue(
+        &self,
+        request: &Request,
+        persists: bool,
+        stage: Arc<Stage>,
+    ) -> Result<oneshot::Receiver<Settled>, Reason> {
+        let bytes = request.weight();
+        if bytes > self.0.room_max {
+            return Err(Reason::Refusal(Refusal::TooLarge));
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let may_wait = || matches!(*self.0.states.borrow(), State::Up(_));
+        let place = match Arc::clone(&self.0.room).try_acquire_many_owned(bytes) {
+            Err(TryAcquireError::NoPermits) if may_wait() => {
+                Arc::clone(&self.0.room).acquire_many_owned(bytes).await.map_err(|_| Reason::Ended)?
+            }
+            place => place.map_err(|_| Reason::QueueFull)?,
+        };
+        let order = match self.0.orders.try_reserve() {
+            Err(TrySendError::Full(())) if may_wait() => {
+                self.0.orders.reserve().await.map_err(|_| Reason::Ended)?
+            }
+            Err(TrySendError::Full(())) => return Err(Reason::QueueFull),
+            order => order.map_err(|_| Reason::Ended)?,
+        };
+        let (ask, settled) = Ask::new(request.clone(), persists, stage, Some(place));
+        order.send(ask);
+        Ok(settled)
     }
 
     /// Sends a request again and again, with the same id, until it is answered, [was answered before](Doubt::AnsweredBefore) or
     /// refused [for good](Reason::is_final), or `within` is over. So the backend does it once at most.
     ///
-    /// It is sent again at once when its link has ended, on the next one. After any other unknown outcome, and after a refusal, it
-    /// waits as long as the gateway asks, or else longer each time at random, up to
-    /// [`Config::backoff`](crate::Config::backoff); and of all requests of a client one in ten may be such a repeat, three in any
-    /// case, so that clients do not multiply what a service in trouble has to bear: over that they wait for their turn.
+    /// When its link ends it goes out again on the next one as soon as that is there, before all that was not sent yet and in the
+    /// order in which requests were sent first. After any other unknown outcome, and after a refusal, it waits as long as the
+    /// gateway asks, or else longer each time at random, up to [`Config::backoff`](crate::Config::backoff); and of all requests of
+    /// a client one in ten may be such a repeat, three in any case, so that clients do not multiply what a service in trouble has
+    /// to bear: over that they wait for their turn. None is sent again more than 12 h after it was sent first.
     ///
-    /// [`Outcome::Refused`] means that nothing has happened through any of the sendings; when the time is over, or it is refused
-    /// after one of them has ended unknown, that is [`Outcome::Unknown`].
+    /// [`Outcome::Refused`] means that nothing has happened through any of the sendings: as [`Reason::NotSent`] if there was none
+    /// when the time was over. When it is over after one that was not answered, or the request is refused after one that ended
+    /// unknown, that is [`Outcome::Unknown`].
     pub async fn send_until_answered(&self, request: &Request, within: Duration) -> Outcome {
-        let mut last = Outcome::Unknown { doubt: Doubt::NotAnswered };
-        timeout(within, self.repeat(request, &mut last)).await.unwrap_or(last)
+        let mut known = Known { outcome: Outcome::refused(Reason::NotSent), sending: None };
+        match timeout(within, self.repeat(request, &mut known)).await {
+            Ok(outcome) => outcome,
+            Err(_) => known.at_last(),
+        }
     }
 
     /// The same with a request made on the spot.
@@ -228,36 +274,41 @@ impl Client {
         }
     }
 
-    /// Sends until it makes no sense any more. `last` is what is known of it if that takes too long.
-    async fn repeat(&self, request: &Request, last: &mut Outcome) -> Outcome {
+    /// Sends until it makes no sense any more. `known` is what is known of it if that takes too long.
+    async fn repeat(&self, request: &Request, known: &mut Known) -> Outcome {
         let (mut request, mut tries, mut doubt) = (request.clone(), 0, None);
         loop {
-            let before = self.0.links_ended.load(Ordering::Relaxed);
-            *last = Outcome::Unknown { doubt: Doubt::NotAnswered };
-            let outcome = self.send(&request).await;
-            // It is counted before the outcomes are given.
-            let link_ended = before != self.0.links_ended.load(Ordering::Relaxed);
-            let (asked, is_final, at_once) = match &outcome {
+            let stage = Arc::new(Stage::default());
+            known.sending = Some(Arc::clone(&stage));
+            let Settled { outcome, in_doubt } = self.ask(&request, true, stage).await;
+            known.sending = None;
+            if in_doubt {
+                doubt = Some(Doubt::LinkEnded);
+            }
+            let (asked, is_final) = match &outcome {
                 Outcome::Answered { .. } => return outcome,
-                Outcome::Refused { reason, retry_after } => (*retry_after, reason.is_final(), false),
+                Outcome::Refused { reason, retry_after } => (*retry_after, reason.is_final()),
                 Outcome::Unknown { doubt: found } => {
                     doubt = Some(*found);
-                    (Duration::ZERO, *found == Doubt::AnsweredBefore, link_ended)
+                    (Duration::ZERO, !matches!(found, Doubt::NotAnswered))
                 }
             };
-            *last = doubt.map_or(outcome, |doubt| Outcome::Unknown { doubt });
+            // It costs nobody but this client.
+            let is_free = matches!(outcome, Outcome::Refused { reason: Reason::QueueFull, .. });
+            known.outcome = doubt.map_or(outcome, |doubt| Outcome::Unknown { doubt });
             if is_final {
-                return last.clone();
+                return known.outcome.clone();
             }
-            request.again = true;
-            if !at_once {
-                self.pause(tries, asked).await;
-                tries += 1;
+            self.pause(tries, asked).await;
+            tries += 1;
+            if !is_free {
+                request.again = true;
+                self.afford().await;
             }
         }
     }
 
-    /// Waits until a request may be sent again: as long as the gateway asked, else at random, and until the budget allows it.
+    /// Waits as long as the gateway asked, else at random.
     async fn pause(&self, tries: u32, asked: Duration) {
         let pause = if asked.is_zero() {
             // Without randomness everybody waits the longest.
@@ -266,6 +317,10 @@ impl Client {
             asked
         };
         sleep(pause).await;
+    }
+
+    /// Waits until the budget allows it to send a request again.
+    async fn afford(&self) {
         while let Err(wait) = self.0.budget.spend(self.0.clock.now()) {
             sleep(wait).await;
         }
@@ -341,6 +396,27 @@ impl Client {
     pub async fn close(&self) {
         self.0.stop.send_replace(true);
         self.ended().await;
+    }
+}
+
+/// What is known of a request that is sent until it is answered.
+struct Known {
+    /// While it is not being sent.
+    outcome: Outcome,
+    /// What of it is being sent.
+    sending: Option<Arc<Stage>>,
+}
+
+impl Known {
+    /// What is to be said now that the time is over.
+    fn at_last(self) -> Outcome {
+        match self.sending {
+            Some(stage) if !stage.give_up() => match self.outcome {
+                Outcome::Unknown { .. } => self.outcome,
+                _ => Outcome::Unknown { doubt: Doubt::NotAnswered },
+            },
+            _ => self.outcome,
+        }
     }
 }
 

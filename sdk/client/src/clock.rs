@@ -10,6 +10,13 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
 
+/// A moment on both clocks: the monotonic one may stand still while the device sleeps, the wall's can be set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) time: Time,
+    pub(crate) wall: UnixMillis,
+}
+
 impl Clock {
     pub(crate) fn start() -> Self {
         Self(Instant::now())
@@ -18,6 +25,10 @@ impl Clock {
     pub(crate) fn now(self) -> Time {
         // 584 years fit.
         Time::from_nanos(self.0.elapsed().as_nanos() as u64)
+    }
+
+    pub(crate) fn moment(self) -> Moment {
+        Moment { time: self.now(), wall: unix() }
     }
 
     /// The moment as the runtime's timer wants it; without one, a moment that does not come.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,13 +57,20 @@ pub struct Config {
     pub agent: String,
     /// Pushes that wait for the application, 1 to 1,048,576. When as many wait, reading stops. Default: 64.
     pub pushes_max: usize,
-    /// Requests that wait for the link or for its grant, 1 to 1,048,576; a further
-    /// [`Client::request`](crate::Client::request) waits outside. Default: 64.
+    /// Requests that wait for the link or for its grant, 1 to 1,048,576; what a further
+    /// [`Client::request`](crate::Client::request) does it says. Besides these there are those that the last link had open.
+    /// Default: 64.
     pub requests_max: usize,
+    /// Bytes of the requests that wait, 1,024 to 1,073,741,824: payload, route and key, and 256 for each. A longer request is
+    /// refused. Default: 4,194,304.
+    pub request_bytes_max: usize,
 }
 
 /// The longest queue; what it holds is not counted in bytes, and Tokio panics at lengths that are no use to anybody.
 const QUEUE_LEN_MAX: usize = 1024 * 1024;
+
+/// What the requests of a queue may weigh.
+const QUEUE_BYTES: RangeInclusive<usize> = 1024..=1024 * 1024 * 1024;
 
 impl Config {
     /// For one gateway and one of its keys, with defaults for the rest.
@@ -90,6 +98,7 @@ impl Config {
             agent: concat!("client-rs/", env!("CARGO_PKG_VERSION")).to_owned(),
             pushes_max: 64,
             requests_max: 64,
+            request_bytes_max: 4 * 1024 * 1024,
         }
     }
 
@@ -143,6 +152,10 @@ impl Config {
             (
                 queues.iter().all(|len| (1..=QUEUE_LEN_MAX).contains(len)),
                 "a queue has a length of 1 to 1,048,576",
+            ),
+            (
+                QUEUE_BYTES.contains(&self.request_bytes_max),
+                "the bytes of a queue are 1,024 to 1,073,741,824",
             ),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, text)| Err(Error::Config(text)))
@@ -240,7 +253,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_said_before_anything_is_dialled() {
         assert_eq!(config().check(), Ok(()));
-        let wrong: [fn(&mut Config); 14] = [
+        let wrong: [fn(&mut Config); 16] = [
             |config| config.addresses.clear(),
             |config| config.server_keys.clear(),
             |config| config.server_keys = vec![PublicKey([0; 32]).into()],
@@ -257,6 +270,8 @@ mod tests {
             |config| config.pushes_max = usize::MAX,
             |config| config.requests_max = 0,
             |config| config.requests_max = QUEUE_LEN_MAX + 1,
+            |config| config.request_bytes_max = QUEUE_BYTES.start() - 1,
+            |config| config.request_bytes_max = QUEUE_BYTES.end() + 1,
         ];
         for (index, spoil) in wrong.iter().enumerate() {
             let mut config = config();

@@ -3,26 +3,22 @@
 //! ```text
 //! orders ──► waiting ──grant──► open ──Response──► outcome
 //!               ▲                 │ └─ link lost ─► unknown
-//!               └─ sent before Welcome and over the grant
+//!               ├─ sent before Welcome and over the grant
+//!               └─ link lost, and it persists
 //! ```
+//!
+//! What comes back stands before what was never sent, in the order it was sent first.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use protocol::Refusal;
 use protocol::limits::{CREDIT_OVERHEAD, HELD_BYTES_MAX, HELD_FRAMES_MAX};
 use protocol::wire::frame::{self, Frame, RequestId};
-use tokio::sync::oneshot;
 
+use crate::ask::Ask;
+use crate::clock::Moment;
 use crate::request::{Outcome, Reason, Request};
-
-/// A request on its way from a handle to the link.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) request: Request,
-    /// Its number in the session, once it was sent; a retry keeps it.
-    counter: u64,
-    answer: oneshot::Sender<Outcome>,
-}
 
 /// What a gateway lets a link have open (SPEC.md, section 8.5), and the longest frame it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +30,12 @@ pub(crate) struct Grant {
 
 /// The least a gateway can be configured to (SPEC.md, section 14.2): what may be assumed before the first `Welcome`.
 const GRANT_LEAST: Grant = Grant { requests: 1, cost: 1024, frame_len_max: 1024 };
+/// No request is sent again later than this after it was sent first (SPEC.md, section 8.4).
+const REPEAT_MAX: Duration = Duration::from_hours(12);
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Besides what the last link had open, one at most.
     waiting: VecDeque<Ask>,
     open: HashMap<RequestId, Open>,
     cost: u64,
@@ -46,6 +45,8 @@ pub(crate) struct Ledger {
     counter: u64,
     /// Which of this client's sessions it is, from 1.
     session: u64,
+    /// Requests that were sent so far, in all sessions.
+    sent: u64,
 }
 
 /// Until the `Welcome` only as much is sent as every gateway holds without ceasing to read.
@@ -58,27 +59,15 @@ enum Phase {
 #[derive(Debug)]
 struct Open {
     cost: u64,
-    /// Kept of requests sent before the `Welcome`, when the grant was a guess.
-    early: Option<(Request, u64)>,
-    answer: oneshot::Sender<Outcome>,
+    /// Whether it was sent before the `Welcome`, when the grant was a guess.
+    early: bool,
+    ask: Ask,
 }
 
 enum Fit {
     Now { counter: u64 },
     Later,
     Never(Reason),
-}
-
-impl Ask {
-    pub(crate) fn new(request: Request) -> (Self, oneshot::Receiver<Outcome>) {
-        let (answer, outcome) = oneshot::channel();
-        (Self { request, counter: 0, answer }, outcome)
-    }
-
-    pub(crate) fn end(self, outcome: Outcome) {
-        // The application may have stopped waiting.
-        _ = self.answer.send(outcome);
-    }
 }
 
 impl Ledger {
@@ -92,6 +81,7 @@ impl Ledger {
             phase,
             counter: 0,
             session: 0,
+            sent: 0,
         }
     }
 
@@ -101,7 +91,6 @@ impl Ledger {
         self.phase = Phase::Early { frames: 0, bytes: 0 };
         self.counter = 0;
         self.session += 1;
-        self.waiting.iter_mut().for_each(|ask| ask.counter = 0);
     }
 
     /// The gateway has said what it grants.
@@ -121,16 +110,17 @@ impl Ledger {
 
     /// Appends the frames of the waiting requests that fit the grant, in their order: a large one that has to wait
     /// holds up those behind it, or it would wait for ever.
-    pub(crate) fn send(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn send(&mut self, out: &mut Vec<u8>, now: Moment) {
         while let Some(ask) = self.waiting.pop_front() {
-            if ask.answer.is_closed() {
+            if ask.is_given_up() {
                 continue;
             }
-            let Some(ask) = self.join(ask) else { continue };
+            let Some(mut ask) = self.join(ask) else { continue };
             let start = out.len();
-            let fit = self.fit(&ask, out);
+            let fit = self.fit(&ask, out, now);
             match fit {
-                Fit::Now { counter } => self.sent(ask, counter, out.len() - start),
+                Fit::Now { counter } if ask.leave() => self.sent(ask, counter, out.len() - start, now),
+                Fit::Now { .. } => out.truncate(start),
                 Fit::Later => {
                     out.truncate(start);
                     self.waiting.push_front(ask);
@@ -148,7 +138,7 @@ impl Ledger {
     /// for ever.
     pub(crate) async fn given_up(&mut self) {
         match self.waiting.front_mut() {
-            Some(ask) => ask.answer.closed().await,
+            Some(ask) => ask.given_up().await,
             None => std::future::pending().await,
         }
     }
@@ -157,8 +147,8 @@ impl Ledger {
     /// any more; of two who wait the second one is refused.
     fn join(&mut self, ask: Ask) -> Option<Ask> {
         let Some(open) = self.open.get_mut(&ask.request.id) else { return Some(ask) };
-        if open.answer.is_closed() {
-            open.answer = ask.answer;
+        if open.ask.is_given_up() {
+            ask.follow(&mut open.ask);
         } else {
             ask.end(Outcome::refused(Reason::UnderWay));
         }
@@ -166,7 +156,7 @@ impl Ledger {
     }
 
     /// Encodes the request, and says whether it may go out.
-    fn fit(&self, ask: &Ask, out: &mut Vec<u8>) -> Fit {
+    fn fit(&self, ask: &Ask, out: &mut Vec<u8>, now: Moment) -> Fit {
         let request = &ask.request;
         let too_large = match self.phase {
             Phase::Early { .. } => Fit::Later,
@@ -174,6 +164,9 @@ impl Ledger {
         };
         let cost = cost(request);
         let frame_len_max = self.frame_len_max();
+        if request.number.age(now.time, now.wall) > REPEAT_MAX {
+            return Fit::Never(Reason::TooLate);
+        }
         if request.payload.len() > frame_len_max || cost > self.grant.cost {
             return too_large;
         }
@@ -213,59 +206,72 @@ impl Ledger {
         }
     }
 
-    fn sent(&mut self, ask: Ask, counter: u64, len: usize) {
+    fn sent(&mut self, mut ask: Ask, counter: u64, len: usize, now: Moment) {
         let cost = cost(&ask.request);
         let early = match &mut self.phase {
             Phase::Early { frames, bytes } => {
                 *frames += 1;
                 *bytes += len;
-                Some((ask.request.clone(), counter))
+                true
             }
-            Phase::Welcomed => None,
+            Phase::Welcomed => false,
         };
         self.cost += cost;
         self.counter = self.counter.max(counter);
         ask.request.number.set(self.session, counter);
-        self.open.insert(ask.request.id, Open { cost, early, answer: ask.answer });
+        ask.request.number.sent(now.time, now.wall);
+        if ask.order == 0 {
+            self.sent += 1;
+            ask.order = self.sent;
+        }
+        if !early && !ask.persists {
+            // It does not come back, whatever happens.
+            ask.request.payload.clear();
+        }
+        self.open.insert(ask.request.id, Open { cost, early, ask });
     }
 
     /// An answer came; one to an id that is not open is skipped.
     pub(crate) fn resolve(&mut self, response: &frame::Response<'_>) {
-        let Some(Open { cost, early, answer }) = self.open.remove(&response.id) else { return };
+        let Some(Open { cost, early, mut ask }) = self.open.remove(&response.id) else { return };
         self.cost -= cost;
         let over_grant = response.outcome == frame::Outcome::Refused
             && Refusal::from_number(response.code) == Some(Refusal::InFlight);
-        match early {
-            Some((request, counter)) if over_grant => {
-                // Behind others that came back before it, and before everything that was not sent yet.
-                let at = self.waiting.iter().take_while(|ask| ask.counter != 0).count();
-                self.waiting.insert(at, Ask { request: request.again(), counter, answer });
-            }
-            _ => _ = answer.send(Outcome::of(response)),
+        if early && over_grant {
+            ask.request.again = true;
+            self.put_back(ask);
+        } else {
+            ask.end(Outcome::of(response));
         }
     }
 
-    /// The link is over: nobody knows what became of the open requests.
-    pub(crate) fn lose(&mut self) {
-        self.settle(Outcome::lost);
+    /// Behind others that came back and were sent before it, and before everything that was not sent yet.
+    fn put_back(&mut self, ask: Ask) {
+        let before = |other: &Ask| other.order != 0 && other.order < ask.order;
+        self.waiting.insert(self.waiting.partition_point(before), ask);
     }
 
-    /// The authentication was refused: none of the open requests has left the gateway.
+    /// The link is over: nobody knows what became of the open requests. Those that persist wait for the next one.
+    pub(crate) fn lose(&mut self) {
+        self.cost = 0;
+        let lost: Vec<_> = self.open.drain().filter_map(|(_, open)| open.ask.lose()).collect();
+        lost.into_iter().for_each(|ask| self.put_back(ask));
+    }
+
+    /// The authentication was refused: none of the open requests has left the gateway on this link.
     pub(crate) fn refuse_auth(&mut self) {
-        self.settle(|| Outcome::refused(Reason::Refusal(Refusal::Auth)));
+        self.cost = 0;
+        let (persist, others): (Vec<_>, Vec<_>) =
+            self.open.drain().map(|(_, open)| open.ask).partition(|ask| ask.persists);
+        persist.into_iter().for_each(|ask| self.put_back(ask));
+        others.into_iter().for_each(|ask| ask.end(Outcome::refused(Reason::Refusal(Refusal::Auth))));
     }
 
     /// The client is over: what was never sent is refused.
     pub(crate) fn end(&mut self) {
-        self.lose();
-        self.waiting.drain(..).for_each(|ask| ask.end(Outcome::refused(Reason::Ended)));
-    }
-
-    fn settle(&mut self, outcome: impl Fn() -> Outcome) {
-        for (_, open) in self.open.drain() {
-            _ = open.answer.send(outcome());
-        }
         self.cost = 0;
+        self.open.drain().for_each(|(_, open)| open.ask.end(Outcome::lost()));
+        self.waiting.drain(..).for_each(Ask::end_unsent);
     }
 }
 
@@ -278,7 +284,13 @@ fn cost(request: &Request) -> u64 {
 mod tests {
     use std::sync::Arc;
 
+    use protocol::{Time, UnixMillis};
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::ask::Settled;
+
+    const NOW: Moment = Moment { time: Time::ZERO, wall: UnixMillis(1_000) };
 
     fn request(id: u8, len: usize) -> Request {
         Request {
@@ -291,16 +303,33 @@ mod tests {
         }
     }
 
-    fn ask(ledger: &mut Ledger, id: u8, len: usize) -> oneshot::Receiver<Outcome> {
-        let (ask, outcome) = Ask::new(request(id, len));
+    struct Asked(oneshot::Receiver<Settled>);
+
+    impl Asked {
+        /// The outcome, once there is one.
+        fn outcome(&mut self) -> Option<Outcome> {
+            self.0.try_recv().ok().map(|settled| settled.outcome)
+        }
+    }
+
+    fn ask(ledger: &mut Ledger, id: u8, len: usize) -> Asked {
+        give(ledger, request(id, len), false)
+    }
+
+    fn give(ledger: &mut Ledger, request: Request, persists: bool) -> Asked {
+        let (ask, settled) = Ask::new(request, persists, Arc::default(), None);
         ledger.take(ask);
-        outcome
+        Asked(settled)
     }
 
     /// The requests sent: first byte of the id, counter, again.
     fn sent(ledger: &mut Ledger) -> Vec<(u8, u64, bool)> {
+        sent_at(ledger, NOW)
+    }
+
+    fn sent_at(ledger: &mut Ledger, now: Moment) -> Vec<(u8, u64, bool)> {
         let mut out = Vec::new();
-        ledger.send(&mut out);
+        ledger.send(&mut out, now);
         let (mut rest, mut sent) = (&out[..], Vec::new());
         while !rest.is_empty() {
             let (len, prefix) = protocol::wire::varint::decode(rest).unwrap().unwrap();
@@ -355,7 +384,7 @@ mod tests {
         drop(ask(&mut ledger, 2, 1));
         let _open = ask(&mut ledger, 3, 1);
         assert_eq!(sent(&mut ledger), [(3, 1, false)]);
-        assert_eq!(large.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
+        assert_eq!(large.outcome(), Some(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
     }
 
     #[test]
@@ -365,13 +394,13 @@ mod tests {
         assert_eq!(sent(&mut ledger), [(3, 1, false)]);
         let mut twice = ask(&mut ledger, 3, 1);
         assert_eq!(sent(&mut ledger), []);
-        assert_eq!(twice.try_recv(), Ok(Outcome::refused(Reason::UnderWay)));
+        assert_eq!(twice.outcome(), Some(Outcome::refused(Reason::UnderWay)));
         drop(first);
         let mut again = ask(&mut ledger, 3, 1);
         assert_eq!(sent(&mut ledger), [], "once is enough");
-        assert!(again.try_recv().is_err(), "it waits");
+        assert!(again.outcome().is_none(), "it waits");
         answer(&mut ledger, 3);
-        assert!(matches!(again.try_recv(), Ok(Outcome::Answered { .. })));
+        assert!(matches!(again.outcome(), Some(Outcome::Answered { .. })));
         let _next = ask(&mut ledger, 4, 1);
         assert_eq!(sent(&mut ledger), [(4, 2, false)], "the grant was used once");
     }
@@ -381,8 +410,7 @@ mod tests {
         let mut ledger = welcomed(4, 10_000);
         let refused = request(1, 10);
         let send = |ledger: &mut Ledger, request: &Request| {
-            let (ask, outcome) = Ask::new(request.clone().again());
-            ledger.take(ask);
+            let outcome = give(ledger, request.clone().again(), false);
             (sent(ledger), outcome)
         };
         let (first, _outcome) = send(&mut ledger, &refused);
@@ -428,16 +456,15 @@ mod tests {
         let least = Grant { requests: 1, cost: 1_024, frame_len_max: 1_024 };
         for mut ledger in [Ledger::new(), welcomed(8, 100_000)] {
             ledger.begin();
-            let (mut longer, _outcome) = Ask::new(request(1, 950));
-            longer.request.key = vec![0; 64].into();
-            ledger.take(longer);
+            let longer = Request { key: vec![0; 64].into(), ..request(1, 950) };
+            let _outcome = give(&mut ledger, longer, false);
             assert_eq!(sent(&mut ledger), [], "1,024 bytes with its payload's cost, but not with its key");
             let mut never = ask(&mut ledger, 2, 2_000);
             ledger.welcome(Grant { frame_len_max: 2_000, cost: 100_000, ..least });
             assert_eq!(sent(&mut ledger), [(1, 1, false)]);
             answer(&mut ledger, 1);
             assert_eq!(sent(&mut ledger), []);
-            assert_eq!(never.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
+            assert_eq!(never.outcome(), Some(Outcome::refused(Reason::Refusal(Refusal::TooLarge))));
         }
     }
 
@@ -455,7 +482,7 @@ mod tests {
         for (id, next) in [(1, (2, 2, true)), (2, (3, 3, true)), (3, (4, 4, false))] {
             answer(&mut ledger, id);
             assert_eq!(sent(&mut ledger), [next]);
-            assert!(matches!(outcomes[usize::from(id) - 1].try_recv(), Ok(Outcome::Answered { .. })));
+            assert!(matches!(outcomes[usize::from(id) - 1].outcome(), Some(Outcome::Answered { .. })));
         }
     }
 
@@ -465,14 +492,88 @@ mod tests {
         let [mut open, mut waiting] = [1, 2].map(|id| ask(&mut ledger, id, 10));
         assert_eq!(sent(&mut ledger).len(), 1);
         ledger.lose();
-        assert_eq!(open.try_recv(), Ok(Outcome::lost()));
-        assert!(waiting.try_recv().is_err());
+        assert_eq!(open.outcome(), Some(Outcome::lost()));
+        assert!(waiting.outcome().is_none());
         ledger.begin();
         assert_eq!(sent(&mut ledger), [(2, 1, false)], "a new session counts from one");
         ledger.refuse_auth();
-        assert_eq!(waiting.try_recv(), Ok(Outcome::refused(Reason::Refusal(Refusal::Auth))));
+        assert_eq!(waiting.outcome(), Some(Outcome::refused(Reason::Refusal(Refusal::Auth))));
         let mut never = ask(&mut ledger, 3, 10);
         ledger.end();
-        assert_eq!(never.try_recv(), Ok(Outcome::refused(Reason::Ended)));
+        assert_eq!(never.outcome(), Some(Outcome::refused(Reason::Ended)));
+    }
+
+    fn begin_again(ledger: &mut Ledger) {
+        ledger.lose();
+        ledger.begin();
+        ledger.welcome(Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 });
+    }
+
+    #[test]
+    fn what_persists_goes_out_again_before_everything_else_and_in_the_order_it_was_sent_first() {
+        let mut ledger = welcomed(3, 10_000);
+        let asked = [1, 2, 3, 4].map(|id| give(&mut ledger, request(id, 10), true));
+        assert_eq!(sent(&mut ledger), [(1, 1, false), (2, 2, false), (3, 3, false)]);
+        answer(&mut ledger, 2);
+        assert_eq!(sent(&mut ledger), [(4, 4, false)]);
+        let _new = ask(&mut ledger, 5, 10);
+        for _ in 0..2 {
+            begin_again(&mut ledger);
+            let again = [(1, 1, true), (3, 2, true), (4, 3, true)];
+            assert_eq!(sent(&mut ledger)[..3], again);
+        }
+        drop(asked);
+        begin_again(&mut ledger);
+        assert_eq!(sent(&mut ledger), [], "nobody waits for them any more, and the new one was lost");
+    }
+
+    #[test]
+    fn what_was_sent_on_a_link_that_ended_stays_in_doubt_whatever_is_said_of_it_later() {
+        let mut ledger = welcomed(3, 10_000);
+        let mut asked = [1, 2].map(|id| give(&mut ledger, request(id, 10), true));
+        assert_eq!(sent(&mut ledger).len(), 2);
+        begin_again(&mut ledger);
+        assert_eq!(sent(&mut ledger).len(), 2);
+        let mut new = give(&mut ledger, request(3, 10), true);
+        assert_eq!(sent(&mut ledger), [(3, 3, false)]);
+        [1, 3].iter().for_each(|&id| refuse(&mut ledger, id, Refusal::NoRoute));
+        let outcome = Outcome::refused(Reason::Refusal(Refusal::NoRoute));
+        let settled = |in_doubt| Ok(Settled { outcome: outcome.clone(), in_doubt });
+        assert_eq!(asked[0].0.try_recv(), settled(true));
+        assert_eq!(new.0.try_recv(), settled(false));
+        ledger.lose();
+        ledger.end();
+        assert_eq!(asked[1].outcome(), Some(Outcome::lost()), "it waited, and was sent before");
+    }
+
+    #[test]
+    fn a_refused_login_is_no_doubt_and_what_persists_waits_for_the_next() {
+        let mut ledger = Ledger::new();
+        ledger.begin();
+        let mut asked = give(&mut ledger, request(1, 10), true);
+        assert_eq!(sent(&mut ledger), [(1, 1, false)]);
+        ledger.refuse_auth();
+        begin_again(&mut ledger);
+        assert_eq!(sent(&mut ledger), [(1, 1, false)]);
+        refuse(&mut ledger, 1, Refusal::NoRoute);
+        assert_eq!(asked.0.try_recv().map(|settled| settled.in_doubt), Ok(false));
+    }
+
+    #[test]
+    fn nothing_is_sent_again_more_than_half_a_day_after_it_was_sent_first_on_either_clock() {
+        let half = REPEAT_MAX + Duration::from_secs(1);
+        let slept = Moment { wall: UnixMillis(1_000 + half.as_millis() as u64), ..NOW };
+        for late in [slept, Moment { time: NOW.time + half, ..NOW }] {
+            let mut ledger = welcomed(3, 10_000);
+            let request = request(1, 10);
+            let _first = give(&mut ledger, request.clone(), false);
+            assert_eq!(sent(&mut ledger).len(), 1);
+            begin_again(&mut ledger);
+            let mut again = give(&mut ledger, request.again(), false);
+            assert_eq!(sent_at(&mut ledger, late), []);
+            assert_eq!(again.outcome(), Some(Outcome::refused(Reason::TooLate)));
+            let _new = ask(&mut ledger, 2, 10);
+            assert_eq!(sent_at(&mut ledger, late), [(2, 1, false)]);
+        }
     }
 }

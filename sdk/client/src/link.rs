@@ -10,8 +10,6 @@
 //! ```
 
 use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,9 +30,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use zeroize::Zeroize as _;
 
+use crate::ask::Ask;
 use crate::clock::Clock;
 use crate::error::{Closed, Error};
-use crate::ledger::{Ask, Grant, Ledger};
+use crate::ledger::{Grant, Ledger};
 use crate::outbox::Outbox;
 use crate::push::{Inbox, Push};
 use crate::state::Warning;
@@ -50,17 +49,7 @@ pub(crate) struct Desk {
     pub(crate) warned: watch::Sender<Option<Warning>>,
     /// What else the application wants: here whether the link lives.
     pub(crate) wanted: Wanted,
-    /// How many links, and attempts that came to nothing, are over.
-    pub(crate) links_ended: Arc<AtomicU64>,
     pub(crate) clock: Clock,
-}
-
-impl Desk {
-    /// A link or an attempt is over: nobody knows what became of the open requests.
-    pub(crate) fn lose(&mut self) {
-        self.links_ended.fetch_add(1, Ordering::Relaxed);
-        self.ledger.lose();
-    }
 }
 
 /// A socket with its machine.
@@ -363,9 +352,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Seals the requests that may go out, all of them as one batch.
     fn fill(&mut self, desk: &mut Desk) {
         let full = self.outbox.end().len() - self.backlog() + BACKLOG_MAX;
+        let now = desk.clock.moment();
         self.batch(|out| {
             loop {
-                desk.ledger.send(out);
+                desk.ledger.send(out, now);
                 if out.len() > full || !desk.ledger.has_room() {
                     break;
                 }

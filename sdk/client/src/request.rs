@@ -9,8 +9,11 @@ use bytes::Bytes;
 use protocol::hidden::Hidden;
 use protocol::limits::{KEY_LEN_MAX, ROUTE_LEN_MAX};
 use protocol::wire::frame::{self, RequestId};
-use protocol::{Cause, Refusal, UnixMillis};
+use protocol::{Cause, Refusal, Time, UnixMillis};
 use ring::digest::{SHA256, digest};
+
+/// What an empty request weighs: about the memory that it takes.
+const WEIGHT_LEAST: usize = 256;
 
 /// Something for a backend. Made by [`Client::prepare`](crate::Client::prepare), which gives it an id of its own; keep
 /// it, and the same request can be sent again after a refused or unknown outcome.
@@ -25,11 +28,16 @@ pub struct Request {
     pub(crate) number: Arc<Number>,
 }
 
-/// The number a request got in a session, which it keeps as long as the session lasts. Written by the link's task alone.
+/// The number a request got in a session, which it keeps as long as the session lasts, and when it was sent first. Written by
+/// the link's task alone.
 #[derive(Debug, Default)]
 pub(crate) struct Number {
     session: AtomicU64,
     counter: AtomicU64,
+    /// In nanoseconds, and one more; 0: it was not sent.
+    first_time: AtomicU64,
+    /// In Unix milliseconds.
+    first_wall: AtomicU64,
 }
 
 impl Number {
@@ -41,6 +49,23 @@ impl Number {
     pub(crate) fn set(&self, session: u64, counter: u64) {
         self.session.store(session, Ordering::Relaxed);
         self.counter.store(counter, Ordering::Relaxed);
+    }
+
+    /// It is sent now.
+    pub(crate) fn sent(&self, time: Time, wall: UnixMillis) {
+        if self.first_time.load(Ordering::Relaxed) == 0 {
+            self.first_wall.store(wall.0, Ordering::Relaxed);
+            self.first_time.store(time.as_nanos().saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago it was sent first, on the clock that says more; zero if it was not.
+    pub(crate) fn age(&self, time: Time, wall: UnixMillis) -> Duration {
+        let Some(first) = self.first_time.load(Ordering::Relaxed).checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let by_wall = wall.0.saturating_sub(self.first_wall.load(Ordering::Relaxed));
+        time.since(Time::from_nanos(first)).max(Duration::from_millis(by_wall))
     }
 }
 
@@ -78,6 +103,11 @@ impl Request {
     pub fn again(mut self) -> Self {
         self.again = true;
         self
+    }
+
+    /// Bytes it takes of a queue: its own, and as many again as keep an empty one from being free.
+    pub(crate) fn weight(&self) -> usize {
+        self.route.len() + self.key.len() + self.payload.len() + WEIGHT_LEAST
     }
 
     /// What no gateway would take.
@@ -159,6 +189,13 @@ pub enum Reason {
     /// The same request was sent before and is still waited for. Only this sending is refused: whoever waits gets the
     /// outcome of the first one, which may well have been done.
     UnderWay,
+    /// It was given up before it was sent: the time was over.
+    NotSent,
+    /// No link is up, and as much waits for one as [`Config::requests_max`](crate::Config::requests_max) or
+    /// [`Config::request_bytes_max`](crate::Config::request_bytes_max) allow.
+    QueueFull,
+    /// It was sent first more than 12 h ago. Backends may have forgotten it by now, and would do it a second time.
+    TooLate,
     /// The client has ended.
     Ended,
 }
@@ -172,9 +209,9 @@ impl Reason {
                 refusal,
                 Refusal::NoRoute | Refusal::TooLarge | Refusal::NotAllowed | Refusal::Malformed
             ),
-            Self::Other(_) => false,
+            Self::Other(_) | Self::NotSent | Self::QueueFull => false,
             // Whoever waits for the first sending gets its outcome.
-            Self::Invalid(_) | Self::UnderWay | Self::Ended => true,
+            Self::Invalid(_) | Self::UnderWay | Self::TooLate | Self::Ended => true,
         }
     }
 }
@@ -216,6 +253,9 @@ impl fmt::Display for Reason {
             Self::Other(number) => write!(f, "reason {number}"),
             Self::Invalid(text) => f.write_str(text),
             Self::UnderWay => f.write_str("the same request is under way"),
+            Self::NotSent => f.write_str("it was given up before it was sent"),
+            Self::QueueFull => f.write_str("there is no link, and no more room to wait for one"),
+            Self::TooLate => f.write_str("it was sent first more than 12 h ago"),
             Self::Ended => f.write_str("the client has ended"),
         }
     }

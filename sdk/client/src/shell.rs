@@ -24,7 +24,6 @@ use crate::config::{Config, Occasion};
 use crate::error::{Closed, Error};
 use crate::link::{Desk, Link};
 use crate::pins::Pins;
-use crate::request::{Outcome, Reason};
 use crate::state::{Session, State};
 use crate::tickets::{Ticket, Tickets};
 use crate::wishes::Wanted;
@@ -93,7 +92,7 @@ where
         let end = loop {
             self.states.send_replace(State::Connecting { after: after.take() });
             let error = self.link_once(&mut memory).await;
-            self.desk.lose();
+            self.desk.ledger.lose();
             if error.is_final() {
                 break error;
             }
@@ -129,7 +128,7 @@ where
         self.desk.orders.close();
         self.desk.ledger.end();
         while let Ok(ask) = self.desk.orders.try_recv() {
-            ask.end(Outcome::refused(Reason::Ended));
+            ask.end_unsent();
         }
         self.states.send_replace(State::Ended(end));
     }
@@ -291,7 +290,7 @@ where
             }
             Err(error) => {
                 // What was sent early and not answered is lost with this try, before another one begins.
-                self.desk.lose();
+                self.desk.ledger.lose();
                 if let Error::Protocol(breach) = error {
                     say_why(link, breach).await;
                 }

@@ -428,3 +428,9 @@ pub(crate) fn answered(payload: &[u8]) -> Outcome {
 pub(crate) const fn lost() -> Outcome {
     Outcome::Unknown { doubt: Doubt::LinkEnded }
 }
+
+/// Until the client has done all it can. The clock of these tests is paused: it moves only when every task waits for
+/// something, so what comes behind this comes after all that could happen before it.
+pub(crate) async fn until_everybody_waits() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}

@@ -12,7 +12,8 @@ use protocol::{CloseCode, Refusal};
 use tokio::time::{Instant, timeout};
 
 use crate::gateway::{
-    self, Fragile, HEARTBEAT, Heard, answered, config, failure, linked, lost, spawn, start, welcome,
+    self, Fragile, HEARTBEAT, Heard, answered, config, failure, linked, lost, spawn, start,
+    until_everybody_waits, welcome,
 };
 
 #[tokio::test(start_paused = true)]
@@ -227,12 +228,6 @@ async fn closed_behind_pushes(close: Close<'_>) -> (Client, client::Pushes, gate
     until_everybody_waits().await;
     link.close(close).await;
     (client, pushes, gateway)
-}
-
-/// Until the client has done all it can. The clock of these tests is paused: it moves only when every task waits for
-/// something, so what comes behind this comes after all that could happen before it.
-async fn until_everybody_waits() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 #[tokio::test(start_paused = true)]

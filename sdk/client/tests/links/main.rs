@@ -3,6 +3,7 @@
 mod attacks;
 mod gateway;
 mod link;
+mod offline;
 mod redial;
 mod unpinned;
 mod wishes;
