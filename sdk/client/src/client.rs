@@ -20,10 +20,12 @@ use crate::budget::Budget;
 use crate::clock::{Clock, random, unix};
 use crate::config::Config;
 use crate::error::Error;
+use crate::keeper::{Keeper, Uses};
+use crate::kept::Kept;
 use crate::ledger::Ledger;
 use crate::link::Desk;
 use crate::pins::Pins;
-use crate::push::{Inbox, Pushes};
+use crate::push::{Inbox, Mark, Pushes};
 use crate::race::{in_turns, race};
 use crate::request::{Doubt, Namer, Outcome, Reason, Request};
 use crate::shell::Shell;
@@ -31,7 +33,7 @@ use crate::state::{Session, State, Warning};
 use crate::wishes::{Wanted, Wishes};
 
 /// A handle on a client, whose task keeps it linked. Cheap to clone; with the last handle the client ends, and the
-/// gateway is told.
+/// gateway is told: to keep the session, if there is a [`Store`](crate::Store) from which a later start goes on with it.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -40,6 +42,7 @@ struct Inner {
     orders: mpsc::Sender<Ask>,
     states: watch::Receiver<State>,
     warnings: watch::Receiver<Option<Warning>>,
+    store_errors: watch::Receiver<Option<Arc<io::Error>>>,
     stop: watch::Sender<bool>,
     wishes: watch::Sender<Wishes>,
     /// How many wait for the outcome of a request.
@@ -109,16 +112,23 @@ impl Client {
         let (queue, pushes) = mpsc::channel(config.pushes_max);
         let (said, states) = watch::channel(State::Connecting { after: None });
         let (warned, warnings) = watch::channel(None);
+        let (failed, store_errors) = watch::channel(None);
+        let (took, taken_pushes) = watch::channel(Mark::default());
         let (stop, stopped) = watch::channel(false);
         let (wishes, wanted) = watch::channel(Wishes::default());
         let (wanted, clock, backoff) = (Wanted::new(wanted), Clock::start(), config.backoff);
         let namer = Namer::new(&config.user, &config.device);
         let room_max = config.request_bytes_max;
+        let kept = Kept::new(&config.user, &config.device);
+        // Of a link without a server key nothing is kept.
+        let keeps = !config.is_unpinned();
+        let uses = Uses { sessions: keeps && config.resume, tickets: keeps && config.tickets };
+        let pushes = Pushes::new(pushes, took, Arc::clone(&config.seen));
         let shell = Shell {
             pins: Pins::new(&config.server_keys),
-            config,
             dialer,
             desk: Desk {
+                keeper: Keeper::new(kept, uses, config.store.clone(), taken_pushes, failed),
                 ledger: Ledger::new(),
                 orders: taken,
                 inbox: Inbox::new(queue),
@@ -126,6 +136,7 @@ impl Client {
                 wanted: wanted.clone(),
                 clock,
             },
+            config,
             states: said,
             stop: stopped,
             wanted,
@@ -136,6 +147,7 @@ impl Client {
             orders,
             states,
             warnings,
+            store_errors,
             stop,
             wishes,
             waiting: watch::Sender::new(0),
@@ -147,7 +159,7 @@ impl Client {
             clock,
             namer,
         };
-        Ok((Self(Arc::new(inner)), Pushes::new(pushes)))
+        Ok((Self(Arc::new(inner)), pushes))
     }
 
     /// Sends a request and returns its outcome. `key` orders requests of one route; empty: no order.
@@ -340,6 +352,26 @@ impl Client {
         self.0.wishes.send_modify(|wishes| wishes.probe(within));
     }
 
+    /// Gives the link up, and has none until [`Client::wake`]: for when the device goes to sleep. The gateway is told what was taken and
+    /// that the session is to be kept; how long it does so it decides. Returns when that is done.
+    ///
+    /// Requests wait meanwhile. Those that are open become unknown, but for those that are sent until they are answered.
+    pub async fn sleep(&self) {
+        self.0.wishes.send_modify(Wishes::sleep);
+        let (mut states, mut wishes) = (self.states(), self.0.wishes.subscribe());
+        let is_down = |state: &State| matches!(state, State::Asleep | State::Ended(_));
+        tokio::select! {
+            _ = states.wait_for(is_down) => {}
+            // Somebody has woken it before it slept.
+            _ = wishes.wait_for(Wishes::are_awake) => {}
+        }
+    }
+
+    /// Links again after [`Client::sleep`].
+    pub fn wake(&self) {
+        self.0.wishes.send_modify(Wishes::wake);
+    }
+
     /// How the client is doing now.
     #[must_use]
     pub fn state(&self) -> State {
@@ -357,6 +389,13 @@ impl Client {
     #[must_use]
     pub fn warnings(&self) -> watch::Receiver<Option<Warning>> {
         self.0.warnings.clone()
+    }
+
+    /// To be told when the [`Store`](crate::Store) could not do what it was asked. The client goes on without, and tries again
+    /// when there is something else to write; a later start may begin a new session. `None`: it has not failed yet.
+    #[must_use]
+    pub fn store_errors(&self) -> watch::Receiver<Option<Arc<io::Error>>> {
+        self.0.store_errors.clone()
     }
 
     /// Waits until the client is linked.
@@ -392,10 +431,14 @@ impl Client {
         self.close().await;
     }
 
-    /// Ends the client: says goodbye to the gateway, and returns when that is done. Open requests become unknown.
+    /// Logs out and ends the client: says goodbye to the gateway, which ends the session, erases what is kept of it and all tickets,
+    /// and returns when that is done. Open requests become unknown.
+    ///
+    /// Without a link the gateway is not told, and keeps the session for a while. For the end of a process after which the user is
+    /// still logged in there is [`Client::sleep`].
     pub async fn close(&self) {
         self.0.stop.send_replace(true);
-        self.ended().await;
+        self.0.stop.closed().await;
     }
 }
 

@@ -15,6 +15,8 @@ use protocol::noise::{Pattern, PublicKey, StaticKey, Suite, Suites};
 
 use crate::error::Error;
 use crate::pins::{KEYS_MAX, ServerKey};
+use crate::seen::{RecentIds, SeenIds};
+use crate::store::Store;
 
 /// How to connect. [`Config::new`] fills in the defaults.
 #[derive(Clone, Debug)]
@@ -46,6 +48,14 @@ pub struct Config {
     /// Whether to come back with the gateway's tickets, which saves the token and most of the handshake's cost.
     /// Default: yes.
     pub tickets: bool,
+    /// Whether a session goes on when its link is lost, with its pushes and the numbers of its requests. Default: yes; a client
+    /// without a server key never does.
+    pub resume: bool,
+    /// Where session and tickets are kept, so that a later start of the process goes on with them. Default: none; they are
+    /// gone with the client then, and its last handle ends the session.
+    pub store: Option<Arc<dyn Store>>,
+    /// Which pushes were taken, so that none is shown twice. Default: the last 1,024 of this client, in memory.
+    pub seen: Arc<dyn SeenIds>,
     /// The wanted heartbeat interval. Default: zero, which lets the gateway choose.
     pub heartbeat: Duration,
     /// The pauses between attempts. Default: 0 to 0.5 s, doubling up to 0 to 60 s.
@@ -92,6 +102,9 @@ impl Config {
             user: user.into(),
             device: device.into(),
             tickets: true,
+            resume: true,
+            store: None,
+            seen: Arc::new(RecentIds::default()),
             heartbeat: Duration::ZERO,
             backoff: Backoff::default(),
             attempt_timeout: Duration::from_secs(10),
@@ -107,7 +120,7 @@ impl Config {
     /// **Whoever answers is the gateway, as far as this client can know.** So it sends no token that is not bound to
     /// `device_key`: a JSON Web Token has to name its public half in `cnf.jwk`, else the attempt ends with [`Error::Unbound`]
     /// before anything is sent. Of other tokens the application has to know that itself. Send nothing on such a link that
-    /// you would not tell anybody. Nothing of it is kept: no server key, no ticket.
+    /// you would not tell anybody. Nothing of it is kept: no server key, no ticket, no session.
     #[must_use]
     pub fn unpinned(
         address: impl Into<String>,
@@ -119,7 +132,14 @@ impl Config {
         // Any key would do: none is kept.
         let all = Self::new(address, device_key.public(), credentials, user, device);
         let suites = vec![Suite::XxChaChaPoly, Suite::XxAesGcm];
-        Self { server_keys: Vec::new(), suites, device_key: Some(device_key), tickets: false, ..all }
+        Self {
+            server_keys: Vec::new(),
+            suites,
+            device_key: Some(device_key),
+            tickets: false,
+            resume: false,
+            ..all
+        }
     }
 
     /// Whether this client has no server key, and opens links without.

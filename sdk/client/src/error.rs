@@ -35,6 +35,8 @@ pub enum Error {
     Config(&'static str),
     /// The application wanted a new link: [`Client::reconnect`](crate::Client::reconnect).
     Abandoned,
+    /// The application put the client to sleep: [`Client::sleep`](crate::Client::sleep).
+    Asleep,
     /// The application closed the client or dropped its last handle.
     Stopped,
 }
@@ -101,6 +103,13 @@ impl Error {
         matches!(self, Self::Rejected(reply) if reply.reason == Rejection::Busy as u8)
     }
 
+    /// Whether the gateway has said that it will not go on with the session, whatever is shown to it (SPEC.md, sections 8.2 and 8.8).
+    pub(crate) fn ends_session(&self) -> bool {
+        let Self::Closed(Closed { code: Some(code), .. }) = self else { return false };
+        use CloseCode::{AuthFailed, Banned, DeviceRefused, Kicked, Replaced, SessionEnded};
+        matches!(code, AuthFailed | Replaced | Kicked | Banned | SessionEnded | DeviceRefused)
+    }
+
     /// The code of a `Close` that says that the credentials are worth nothing any more.
     pub(crate) fn refused_credentials(&self) -> Option<CloseCode> {
         let Self::Closed(Closed { code: Some(code), .. }) = self else { return None };
@@ -154,6 +163,7 @@ impl fmt::Display for Error {
             ),
             Self::Config(text) => write!(f, "configuration: {text}"),
             Self::Abandoned => f.write_str("the application wanted a new link"),
+            Self::Asleep => f.write_str("the application put the client to sleep"),
             Self::Stopped => f.write_str("the client was closed"),
         }
     }
@@ -201,6 +211,18 @@ mod tests {
         let for_a_while = Closed { retry_after: Duration::from_secs(9), ..closed(CloseCode::Banned) };
         assert!(!Error::Closed(for_a_while).is_final());
         assert!(!Error::Cut.is_final() && !Error::Silence.is_final() && Error::Stopped.is_final());
+    }
+
+    #[test]
+    fn a_session_outlives_every_end_that_was_not_meant_for_it() {
+        use CloseCode::{AuthFailed, Banned, DeviceRefused, Kicked, Replaced, SessionEnded};
+        for &code in CloseCode::ALL {
+            let ends = [AuthFailed, Replaced, Kicked, Banned, SessionEnded, DeviceRefused].contains(&code);
+            assert_eq!(Error::Closed(closed(code)).ends_session(), ends, "{}", code.name());
+        }
+        let others =
+            [Error::Cut, Error::Silence, Error::Timeout, Error::Abandoned, Error::Asleep, Error::Stopped];
+        assert!(others.iter().all(|error| !error.ends_session()));
     }
 
     #[test]

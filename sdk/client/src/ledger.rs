@@ -41,8 +41,10 @@ pub(crate) struct Ledger {
     cost: u64,
     grant: Grant,
     phase: Phase,
-    /// Requests of this link's session so far.
+    /// The last number of a request in this session.
     counter: u64,
+    /// The last one that may be used; requests beyond go without.
+    counter_max: u64,
     /// Which of this client's sessions it is, from 1.
     session: u64,
     /// Requests that were sent so far, in all sessions.
@@ -52,7 +54,12 @@ pub(crate) struct Ledger {
 /// Until the `Welcome` only as much is sent as every gateway holds without ceasing to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Early { frames: usize, bytes: usize },
+    /// `resumes`: the session is to go on, or another one begins; which of both is not known yet.
+    Early {
+        frames: usize,
+        bytes: usize,
+        resumes: bool,
+    },
     Welcomed,
 }
 
@@ -72,7 +79,7 @@ enum Fit {
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        let phase = Phase::Early { frames: 0, bytes: 0 };
+        let phase = Phase::Early { frames: 0, bytes: 0, resumes: false };
         Self {
             waiting: VecDeque::new(),
             open: HashMap::new(),
@@ -80,23 +87,49 @@ impl Ledger {
             grant: GRANT_LEAST,
             phase,
             counter: 0,
+            counter_max: u64::MAX,
             session: 0,
             sent: 0,
         }
     }
 
-    /// A link with a new session has its keys.
-    pub(crate) fn begin(&mut self) {
+    /// An earlier run of the client has left its session, in which it may have used so many numbers.
+    pub(crate) const fn restore(&mut self, counter: u64) {
+        (self.counter, self.counter_max, self.session) = (counter, counter, 1);
+    }
+
+    /// A link has its keys. Its session is a new one, or perhaps the last one, if the client wishes that.
+    pub(crate) fn begin(&mut self, resumes: bool) {
         debug_assert!(self.open.is_empty(), "the requests of the link before are resolved");
-        self.phase = Phase::Early { frames: 0, bytes: 0 };
-        self.counter = 0;
+        self.phase = Phase::Early { frames: 0, bytes: 0, resumes };
+        if !resumes {
+            self.renumber();
+        }
+    }
+
+    /// The gateway has said what it grants, and whether it goes on with the session.
+    pub(crate) fn welcome(&mut self, grant: Grant, resumed: bool) {
+        if matches!(self.phase, Phase::Early { resumes: true, .. }) && !resumed {
+            self.renumber();
+        }
+        self.grant = grant;
+        self.phase = Phase::Welcomed;
+    }
+
+    /// In another session requests are numbered anew, in their order.
+    const fn renumber(&mut self) {
+        (self.counter, self.counter_max) = (0, u64::MAX);
         self.session += 1;
     }
 
-    /// The gateway has said what it grants.
-    pub(crate) fn welcome(&mut self, grant: Grant) {
-        self.grant = grant;
-        self.phase = Phase::Welcomed;
+    /// The last number that was used in this session.
+    pub(crate) const fn counter(&self) -> u64 {
+        self.counter
+    }
+
+    /// Numbers up to this one may be used.
+    pub(crate) const fn allow(&mut self, counter_max: u64) {
+        self.counter_max = counter_max;
     }
 
     /// Whether another request may be taken from the queue of orders.
@@ -173,8 +206,8 @@ impl Ledger {
         if self.open.len() >= self.grant.requests || self.cost + cost > self.grant.cost {
             return Fit::Later;
         }
+        let Some(counter) = self.number(request) else { return Fit::Later };
         let start = out.len();
-        let counter = request.number.of(self.session).unwrap_or(self.counter + 1);
         let frame = Frame::Request(frame::Request {
             id: request.id,
             route: &request.route,
@@ -188,12 +221,24 @@ impl Ledger {
         match self.phase {
             // The frame's own length of up to 3 bytes is counted too; that errs on the safe side.
             _ if len > frame_len_max => too_large,
-            Phase::Early { frames, bytes }
+            Phase::Early { frames, bytes, .. }
                 if frames + 1 >= HELD_FRAMES_MAX || bytes + len > HELD_BYTES_MAX =>
             {
                 Fit::Later
             }
             _ => Fit::Now { counter },
+        }
+    }
+
+    /// The number of a request in this session; 0 for none. One that has a number in a session that may be over waits until
+    /// that is known. Others do not, and go without: that is right in either (SPEC.md, section 9).
+    fn number(&self, request: &Request) -> Option<u64> {
+        match (self.phase, request.number.of(self.session)) {
+            (Phase::Early { resumes: true, .. }, Some(_)) => None,
+            (Phase::Early { resumes: true, .. }, None) => Some(0),
+            (_, Some(counter)) => Some(counter),
+            (_, None) if self.counter < self.counter_max => Some(self.counter + 1),
+            (_, None) => Some(0),
         }
     }
 
@@ -209,7 +254,7 @@ impl Ledger {
     fn sent(&mut self, mut ask: Ask, counter: u64, len: usize, now: Moment) {
         let cost = cost(&ask.request);
         let early = match &mut self.phase {
-            Phase::Early { frames, bytes } => {
+            Phase::Early { frames, bytes, .. } => {
                 *frames += 1;
                 *bytes += len;
                 true
@@ -217,8 +262,10 @@ impl Ledger {
             Phase::Welcomed => false,
         };
         self.cost += cost;
-        self.counter = self.counter.max(counter);
-        ask.request.number.set(self.session, counter);
+        if counter != 0 {
+            self.counter = self.counter.max(counter);
+            ask.request.number.set(self.session, counter);
+        }
         ask.request.number.sent(now.time, now.wall);
         if ask.order == 0 {
             self.sent += 1;
@@ -354,8 +401,8 @@ mod tests {
 
     fn welcomed(requests: usize, cost: u64) -> Ledger {
         let mut ledger = Ledger::new();
-        ledger.begin();
-        ledger.welcome(Grant { requests, cost, frame_len_max: 65_536 });
+        ledger.begin(false);
+        ledger.welcome(Grant { requests, cost, frame_len_max: 65_536 }, false);
         ledger
     }
 
@@ -421,8 +468,8 @@ mod tests {
         let (again, _outcome) = send(&mut ledger, &refused);
         assert_eq!(again, [(1, 1, true)]);
         ledger.lose();
-        ledger.begin();
-        ledger.welcome(Grant { requests: 4, cost: 10_000, frame_len_max: 65_536 });
+        ledger.begin(false);
+        ledger.welcome(Grant { requests: 4, cost: 10_000, frame_len_max: 65_536 }, false);
         let _third = ask(&mut ledger, 3, 10);
         assert_eq!(sent(&mut ledger), [(3, 1, false)]);
         let (again, _outcome) = send(&mut ledger, &refused);
@@ -432,21 +479,21 @@ mod tests {
     #[test]
     fn before_the_first_welcome_one_small_request_goes_out() {
         let mut ledger = Ledger::new();
-        ledger.begin();
+        ledger.begin(false);
         let _outcomes = [(1, 10), (2, 10)].map(|(id, len)| ask(&mut ledger, id, len));
         assert_eq!(sent(&mut ledger), [(1, 1, false)]);
-        ledger.welcome(Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 });
+        ledger.welcome(Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 }, false);
         assert_eq!(sent(&mut ledger), [(2, 2, false)]);
     }
 
     #[test]
     fn on_later_links_the_early_flight_stays_within_what_is_held() {
         let mut ledger = welcomed(100, 100_000);
-        ledger.begin();
+        ledger.begin(false);
         let _outcomes: Vec<_> = (1..=9).map(|id| ask(&mut ledger, id, 10)).collect();
         assert_eq!(sent(&mut ledger).len(), HELD_FRAMES_MAX - 1);
         ledger.lose();
-        ledger.begin();
+        ledger.begin(false);
         let _large = ask(&mut ledger, 20, 5_000);
         assert_eq!(sent(&mut ledger).len(), 2, "the rest of the nine, and not the large one");
     }
@@ -455,12 +502,12 @@ mod tests {
     fn an_early_frame_is_no_longer_than_every_gateway_takes_and_a_longer_one_waits_for_the_welcome() {
         let least = Grant { requests: 1, cost: 1_024, frame_len_max: 1_024 };
         for mut ledger in [Ledger::new(), welcomed(8, 100_000)] {
-            ledger.begin();
+            ledger.begin(false);
             let longer = Request { key: vec![0; 64].into(), ..request(1, 950) };
             let _outcome = give(&mut ledger, longer, false);
             assert_eq!(sent(&mut ledger), [], "1,024 bytes with its payload's cost, but not with its key");
             let mut never = ask(&mut ledger, 2, 2_000);
-            ledger.welcome(Grant { frame_len_max: 2_000, cost: 100_000, ..least });
+            ledger.welcome(Grant { frame_len_max: 2_000, cost: 100_000, ..least }, false);
             assert_eq!(sent(&mut ledger), [(1, 1, false)]);
             answer(&mut ledger, 1);
             assert_eq!(sent(&mut ledger), []);
@@ -471,11 +518,11 @@ mod tests {
     #[test]
     fn an_early_request_over_the_grant_goes_out_again_before_later_ones() {
         let mut ledger = welcomed(3, 100_000);
-        ledger.begin();
+        ledger.begin(false);
         let mut outcomes = [1, 2, 3].map(|id| ask(&mut ledger, id, 10));
         assert_eq!(sent(&mut ledger).len(), 3);
         let _last = ask(&mut ledger, 4, 10);
-        ledger.welcome(Grant { requests: 1, cost: 100_000, frame_len_max: 65_536 });
+        ledger.welcome(Grant { requests: 1, cost: 100_000, frame_len_max: 65_536 }, false);
         refuse(&mut ledger, 2, Refusal::InFlight);
         refuse(&mut ledger, 3, Refusal::InFlight);
         assert_eq!(sent(&mut ledger), []);
@@ -494,7 +541,7 @@ mod tests {
         ledger.lose();
         assert_eq!(open.outcome(), Some(Outcome::lost()));
         assert!(waiting.outcome().is_none());
-        ledger.begin();
+        ledger.begin(false);
         assert_eq!(sent(&mut ledger), [(2, 1, false)], "a new session counts from one");
         ledger.refuse_auth();
         assert_eq!(waiting.outcome(), Some(Outcome::refused(Reason::Refusal(Refusal::Auth))));
@@ -505,8 +552,8 @@ mod tests {
 
     fn begin_again(ledger: &mut Ledger) {
         ledger.lose();
-        ledger.begin();
-        ledger.welcome(Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 });
+        ledger.begin(false);
+        ledger.welcome(Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 }, false);
     }
 
     #[test]
@@ -549,7 +596,7 @@ mod tests {
     #[test]
     fn a_refused_login_is_no_doubt_and_what_persists_waits_for_the_next() {
         let mut ledger = Ledger::new();
-        ledger.begin();
+        ledger.begin(false);
         let mut asked = give(&mut ledger, request(1, 10), true);
         assert_eq!(sent(&mut ledger), [(1, 1, false)]);
         ledger.refuse_auth();
@@ -575,5 +622,71 @@ mod tests {
             let _new = ask(&mut ledger, 2, 10);
             assert_eq!(sent_at(&mut ledger, late), [(2, 1, false)]);
         }
+    }
+
+    /// Three requests of which the second is answered, a lost link, and a new one that wishes to go on with the session.
+    fn lost_and_begun_again() -> (Ledger, [Asked; 3]) {
+        let mut ledger = welcomed(4, 10_000);
+        let asked = [1, 2, 3].map(|id| give(&mut ledger, request(id, 10), true));
+        assert_eq!(sent(&mut ledger), [(1, 1, false), (2, 2, false), (3, 3, false)]);
+        answer(&mut ledger, 2);
+        ledger.lose();
+        ledger.begin(true);
+        (ledger, asked)
+    }
+
+    const GRANT: Grant = Grant { requests: 8, cost: 10_000, frame_len_max: 65_536 };
+
+    #[test]
+    fn in_a_session_that_goes_on_repeats_keep_their_numbers_and_the_next_ones_follow() {
+        let (mut ledger, _asked) = lost_and_begun_again();
+        assert_eq!(sent(&mut ledger), [], "whose session it is is not known yet");
+        ledger.welcome(GRANT, true);
+        let _new = ask(&mut ledger, 4, 10);
+        assert_eq!(sent(&mut ledger), [(1, 1, true), (3, 3, true), (4, 4, false)]);
+    }
+
+    #[test]
+    fn in_another_session_repeats_are_numbered_anew_in_their_order() {
+        let (mut ledger, _asked) = lost_and_begun_again();
+        ledger.welcome(GRANT, false);
+        let _new = ask(&mut ledger, 4, 10);
+        assert_eq!(sent(&mut ledger), [(1, 1, true), (3, 2, true), (4, 3, false)]);
+    }
+
+    #[test]
+    fn a_new_request_does_not_wait_for_the_session_and_goes_without_a_number() {
+        for (resumed, next) in [(true, 4), (false, 1)] {
+            let mut ledger = welcomed(4, 10_000);
+            let _asked = [1, 2, 3].map(|id| ask(&mut ledger, id, 10));
+            assert_eq!(sent(&mut ledger).len(), 3);
+            ledger.lose();
+            ledger.begin(true);
+            let _early = ask(&mut ledger, 4, 10);
+            assert_eq!(sent(&mut ledger), [(4, 0, false)]);
+            ledger.welcome(GRANT, resumed);
+            refuse(&mut ledger, 4, Refusal::InFlight);
+            let _later = ask(&mut ledger, 5, 10);
+            assert_eq!(sent(&mut ledger), [(4, next, true), (5, next + 1, false)]);
+        }
+    }
+
+    #[test]
+    fn a_later_run_uses_no_number_that_may_have_been_used() {
+        let mut ledger = Ledger::new();
+        ledger.restore(1_024);
+        ledger.begin(true);
+        ledger.welcome(GRANT, true);
+        let _first = ask(&mut ledger, 1, 10);
+        assert_eq!(sent(&mut ledger), [(1, 0, false)], "the next ones are not written down as used");
+        ledger.allow(1_025);
+        let _others = [2, 3].map(|id| ask(&mut ledger, id, 10));
+        assert_eq!(sent(&mut ledger), [(2, 1_025, false), (3, 0, false)]);
+        assert_eq!(ledger.counter(), 1_025);
+        ledger.lose();
+        ledger.begin(true);
+        ledger.welcome(GRANT, false);
+        let _new = ask(&mut ledger, 4, 10);
+        assert_eq!(sent(&mut ledger), [(4, 1, false)]);
     }
 }

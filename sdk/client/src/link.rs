@@ -4,9 +4,10 @@
 //!   hello ──► message 2 ──► Auth and early requests ──► Welcome ──► run ──► farewell
 //!
 //!   read ──► machine ──► Response ──► ledger ──► outcome of a request
-//!     ▲               └► Push ─────► inbox (bounded; full: reading stops)
+//!     ▲               └► Push ─────► receipts ──► inbox (bounded; full: reading stops)
 //!     └── stops while the inbox is full; then TCP makes the gateway wait
 //!   orders (bounded) ──► ledger ──► machine ──► one write for all of it
+//!   taken ──► keeper: written down ──► Ack ──┘
 //! ```
 
 use std::mem;
@@ -33,10 +34,13 @@ use zeroize::Zeroize as _;
 use crate::ask::Ask;
 use crate::clock::Clock;
 use crate::error::{Closed, Error};
+use crate::keeper::Keeper;
 use crate::ledger::{Grant, Ledger};
 use crate::outbox::Outbox;
-use crate::push::{Inbox, Push};
-use crate::state::Warning;
+use crate::push::{Delivery, Inbox, Push};
+use crate::receipts::{Ack, Arrival};
+use crate::resume::Wish;
+use crate::state::{Continuity, Warning};
 use crate::wishes::Wanted;
 
 /// What outlives a link: the requests, and the way to the application.
@@ -45,11 +49,41 @@ pub(crate) struct Desk {
     pub(crate) ledger: Ledger,
     pub(crate) orders: mpsc::Receiver<Ask>,
     pub(crate) inbox: Inbox,
+    pub(crate) keeper: Keeper,
     /// The last thing the gateway has warned of.
     pub(crate) warned: watch::Sender<Option<Warning>>,
     /// What else the application wants: here whether the link lives.
     pub(crate) wanted: Wanted,
     pub(crate) clock: Clock,
+}
+
+impl Desk {
+    /// A push came. One that is delivered at least once is handed on if it is the next one, and only if it finds room: else
+    /// nobody is told that it came, and it comes again.
+    fn deliver(&mut self, push: &frame::Push<'_>) {
+        if self.inbox.is_full() {
+            return;
+        }
+        let mut sequence = 0;
+        if push.class == AT_LEAST_ONCE && push.sequence != 0 {
+            sequence = push.sequence;
+            if self.keeper.kept.receipts.arrived(sequence) != Arrival::Next {
+                return;
+            }
+        }
+        self.inbox.put(Delivery { push: Push::new(push, sequence), session: self.keeper.kept.number });
+    }
+}
+
+/// Who wants in, and what it shows beside its token once there is a handshake hash.
+pub(crate) struct Caller<'a> {
+    pub(crate) auth: Auth<'a>,
+    /// Signs for a bound token or ticket.
+    pub(crate) sign: &'a (dyn Fn(&[u8; 32]) -> Bytes + Sync),
+    /// The session to go on with.
+    pub(crate) wish: Option<Wish>,
+    /// Spreads the first ping.
+    pub(crate) phase: u8,
 }
 
 /// A socket with its machine.
@@ -71,6 +105,8 @@ pub(crate) struct Link<S> {
     proves_server: bool,
 }
 
+/// The class of pushes that are acknowledged; others are like 0, whatever their sequence (SPEC.md, section 8.6).
+const AT_LEAST_ONCE: u32 = 1;
 /// Bytes read at once.
 const CHUNK_LEN: usize = 16 * 1024;
 /// With more unsent bytes than this, no further requests are sealed.
@@ -99,15 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Shakes hands and authenticates; first requests leave together with `Auth`, signed by `sign` with the handshake hash.
-    /// `phase` spreads the first ping.
+    /// Shakes hands and authenticates; first requests leave together with `Auth`.
     pub(crate) async fn open(
         &mut self,
-        auth: &Auth<'_>,
-        sign: impl Fn(&[u8; 32]) -> Bytes,
-        phase: u8,
+        caller: &Caller<'_>,
         desk: &mut Desk,
-    ) -> Result<Welcome, Error> {
+    ) -> Result<(Welcome, Continuity), Error> {
         let mut greeted = false;
         loop {
             let broken = if greeted { Error::Cut } else { Error::Silence };
@@ -118,14 +151,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Ok(len) => len,
             };
             if let Some(welcome) = self.hear_early(len, desk)? {
-                self.welcome(&welcome, phase, desk);
-                return Ok(welcome);
+                let continuity = self.welcome(&welcome, caller, desk)?;
+                return Ok((welcome, continuity));
             }
             if let Some(h) = self.machine.handshake_hash().filter(|_| !greeted) {
                 greeted = true;
-                let signature = sign(h);
-                desk.ledger.begin();
-                self.batch(|out| Frame::Auth(Auth { signature: &signature, ..*auth }).encode(out));
+                let signature = (caller.sign)(h);
+                let resume = caller.wish.as_ref().map_or_else(Vec::new, |wish| wish.body(h));
+                desk.ledger.begin(caller.wish.is_some());
+                let auth = Auth { signature: &signature, resume: &resume, ..caller.auth };
+                self.batch(|out| Frame::Auth(auth).encode(out));
                 self.fill(desk);
             }
         }
@@ -154,14 +189,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.hear(0, desk)?;
         loop {
             if self.backlog() <= BACKLOG_MAX {
+                self.acknowledge(desk);
                 self.fill(desk);
             }
             let (backlog, paused) = (self.backlog(), desk.inbox.is_full());
             let (fills, has_room) = (backlog <= BACKLOG_MAX, desk.ledger.has_room());
             let wake_at = [self.machine.deadline(), self.probed_until].into_iter().flatten().min();
-            let wake_at = desk.clock.instant(wake_at);
+            let (wake_at, clock) = (desk.clock.instant(wake_at), desk.clock);
             // Biased, so that bytes that are there are read before the timer may call the link dead. No branch starves
-            // another: writes and orders end at the grant, and reading looks at the heartbeat itself.
+            // another: writes and orders end at the grant, news are of what was read, and reading looks at the heartbeat itself.
             tokio::select! {
                 biased;
                 written = self.writer.write(self.outbox.unsent()), if backlog > 0 => match written {
@@ -174,6 +210,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 },
                 // The next round fills without it.
                 () = desk.ledger.given_up(), if fills && !has_room => {}
+                // The next round says it.
+                () = desk.keeper.news(clock) => {}
                 read = self.reader.read(&mut self.chunk), if !paused => match read {
                     Ok(0) | Err(_) => return Err(Error::Cut),
                     Ok(len) => {
@@ -248,16 +286,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         _ = timeout(LINGER_MAX, linger).await;
     }
 
-    fn welcome(&mut self, welcome: &Welcome, phase: u8, desk: &mut Desk) {
+    fn welcome(
+        &mut self,
+        welcome: &Welcome,
+        caller: &Caller<'_>,
+        desk: &mut Desk,
+    ) -> Result<Continuity, Error> {
         let or = |number: u32, default: usize| if number == 0 { default } else { number as usize };
-        desk.ledger.welcome(Grant {
+        let continuity = desk.keeper.welcome(welcome, caller.wish.is_some())?;
+        let grant = Grant {
             requests: welcome.grant_requests as usize,
             cost: welcome.grant_bytes.into(),
             frame_len_max: or(welcome.frame_len_max, FRAME_LEN_MAX),
-        });
+        };
+        desk.ledger.welcome(grant, continuity == Continuity::Resumed);
         let record_len_max = or(welcome.record_len_max, RECORD_LEN_MAX_UPLINK);
         self.plain_max = record_len_max.clamp(RECORD_LEN_MAX_UNAUTHENTICATED, RECORD_LEN_MAX) - TAG_LEN;
-        self.machine.welcomed(Duration::from_millis(welcome.heartbeat_ms.into()), phase, desk.clock.now());
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
+        self.machine.welcomed(heartbeat, caller.phase, desk.clock.now());
+        Ok(continuity)
     }
 
     /// Reads what comes before the `Welcome`, and the `Welcome`.
@@ -319,7 +366,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             match self.machine.receive(&mut input, now)? {
                 None => break,
                 Some(Frame::Response(response)) => desk.ledger.resolve(&response),
-                Some(Frame::Push(push)) => desk.inbox.put(Push::new(&push)),
+                Some(Frame::Push(push)) => desk.deliver(&push),
+                Some(Frame::AckNow { .. }) => desk.keeper.kept.receipts.ask(),
                 Some(Frame::Close(close)) => {
                     return Err(Error::Closed(Closed::new(&close, self.proves_server)));
                 }
@@ -349,10 +397,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.batch(|out| Frame::Ping(ping).encode(out));
     }
 
+    /// Seals what there is to say of the pushes that came, in one frame at most.
+    fn acknowledge(&mut self, desk: &mut Desk) {
+        if let Some(Ack { taken, received }) = desk.keeper.ack(desk.clock.moment()) {
+            self.batch(|out| Frame::Ack { taken, received }.encode(out));
+        }
+    }
+
+    /// The same before the link ends, when nothing more will be said.
+    pub(crate) async fn acknowledge_last(&mut self, desk: &mut Desk) {
+        // Whoever waits for the end does not wait for a slow store.
+        let last = timeout(LINGER_MAX, desk.keeper.last_ack(desk.clock)).await;
+        if let Ok(Some(Ack { taken, received })) = last {
+            self.batch(|out| Frame::Ack { taken, received }.encode(out));
+        }
+    }
+
     /// Seals the requests that may go out, all of them as one batch.
     fn fill(&mut self, desk: &mut Desk) {
         let full = self.outbox.end().len() - self.backlog() + BACKLOG_MAX;
         let now = desk.clock.moment();
+        desk.ledger.allow(desk.keeper.numbers());
         self.batch(|out| {
             loop {
                 desk.ledger.send(out, now);
@@ -365,6 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
             }
         });
+        desk.keeper.use_numbers(desk.ledger.counter(), now);
     }
 
     /// Seals the frames that `write` appends.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use protocol::limits::{HEARTBEAT_MAX, HEARTBEAT_MIN};
 use protocol::link::{ClientLink, Dial};
 use protocol::noise::preamble::Rejection;
-use protocol::noise::ticket::TICKET_CHAIN_MAX;
 use protocol::noise::{Bound, Suite, Suites};
 use protocol::wire::frame::Auth;
 use protocol::wire::proto::link::Welcome;
@@ -22,10 +21,10 @@ use crate::bound::may_be_shown;
 use crate::clock::{random, unix};
 use crate::config::{Config, Occasion};
 use crate::error::{Closed, Error};
-use crate::link::{Desk, Link};
+use crate::link::{Caller, Desk, Link};
 use crate::pins::Pins;
-use crate::state::{Session, State};
-use crate::tickets::{Ticket, Tickets};
+use crate::state::{Continuity, Session, State};
+use crate::tickets::Ticket;
 use crate::wishes::Wanted;
 
 /// Everything a client's task owns.
@@ -43,12 +42,9 @@ pub(crate) struct Shell<D> {
     pub(crate) patient: bool,
 }
 
-/// What the task remembers between links.
+/// What the task remembers between links, and no later run has to know.
 struct Memory {
-    tickets: Tickets,
     occasion: Occasion,
-    /// When the gateway's key was proved last: tickets do not prove it.
-    pinned: Option<Time>,
     /// Which address is next.
     address: usize,
     /// Addresses that came to nothing since the last pause, or the last link.
@@ -79,67 +75,112 @@ where
     /// Lives until the end.
     pub(crate) async fn live(mut self) {
         let mut memory = Memory {
-            tickets: Tickets::default(),
             occasion: Occasion::Connect,
-            pinned: None,
             address: 0,
             in_vain: 0,
             lost: false,
             busy_for: Duration::ZERO,
             failures: 0,
         };
+        let numbers = self.desk.keeper.load(self.desk.clock.moment()).await;
+        self.desk.ledger.restore(numbers);
         let mut after = None;
         let end = loop {
             self.states.send_replace(State::Connecting { after: after.take() });
             let error = self.link_once(&mut memory).await;
             self.desk.ledger.lose();
-            if error.is_final() {
-                break error;
+            if error.refused_credentials().is_some() {
+                self.desk.keeper.kept.tickets.forget();
             }
-            if error == Error::Abandoned {
-                after = Some(error);
-                continue;
+            if error.ends_session() {
+                self.desk.keeper.end_session(self.desk.clock.moment());
             }
-            if memory.has_another(&self.config) {
-                after = Some(error);
-                continue;
-            }
-            if !self.patient {
-                break error;
-            }
-            let Pause { asked, whole } = memory.pause(&self.config, &error);
-            after = Some(error.clone());
-            self.states.send_replace(State::Waiting { error, pause: whole });
-            let wanted = &mut self.wanted;
-            let over = async {
-                // What the gateway asked for holds, whatever the application wants.
-                sleep(asked).await;
-                tokio::select! {
-                    () = wanted.any() => {}
-                    () = sleep(whole - asked) => {}
-                }
-            };
-            tokio::select! {
-                biased;
-                () = stopped(&mut self.stop) => break Error::Stopped,
-                () = over => {}
+            match self.between(&mut memory, error).await {
+                Ok(error) => after = error,
+                Err(end) => break end,
             }
         };
-        self.desk.orders.close();
-        self.desk.ledger.end();
-        while let Ok(ask) = self.desk.orders.try_recv() {
+        self.end(end).await;
+    }
+
+    /// Tells everybody that it is over, and waits whether the user logs out: of a client that has ended by itself, too.
+    async fn end(self, end: Error) {
+        let Self { desk, states, mut stop, .. } = self;
+        let Desk { mut ledger, mut orders, mut keeper, inbox, clock, .. } = desk;
+        orders.close();
+        ledger.end();
+        while let Ok(ask) = orders.try_recv() {
             ask.end_unsent();
         }
-        self.states.send_replace(State::Ended(end));
+        if !*stop.borrow() {
+            keeper.save(clock.moment()).await;
+        }
+        drop(inbox);
+        states.send_replace(State::Ended(end));
+        if stopped(&mut stop).await {
+            keeper.erase(clock.moment()).await;
+        }
+    }
+
+    /// A link, or an attempt, is over: waits for the time of the next one, and says what came before it.
+    ///
+    /// # Errors
+    /// Why there will be none.
+    async fn between(&mut self, memory: &mut Memory, error: Error) -> Result<Option<Error>, Error> {
+        if error.is_final() {
+            return Err(error);
+        }
+        if error == Error::Asleep {
+            return self.sleep().await;
+        }
+        if error == Error::Abandoned || memory.has_another(&self.config) {
+            return Ok(Some(error));
+        }
+        if !self.patient {
+            return Err(error);
+        }
+        let Pause { asked, whole } = memory.pause(&self.config, &error);
+        self.states.send_replace(State::Waiting { error: error.clone(), pause: whole });
+        let (mut stop, mut asleep, wanted) = (self.stop.clone(), self.wanted.clone(), &mut self.wanted);
+        let over = async {
+            // What the gateway asked for holds, whatever the application wants.
+            sleep(asked).await;
+            tokio::select! {
+                () = wanted.any() => {}
+                () = sleep(whole - asked) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stopped(&mut stop) => return Err(Error::Stopped),
+            () = asleep.sleep() => {}
+            () = over => return Ok(Some(error)),
+            never = self.desk.keeper.tend(self.desk.clock) => match never {},
+        }
+        self.sleep().await
+    }
+
+    /// Waits until the application wants a link again.
+    async fn sleep(&mut self) -> Result<Option<Error>, Error> {
+        self.desk.keeper.save(self.desk.clock.moment()).await;
+        self.states.send_replace(State::Asleep);
+        tokio::select! {
+            biased;
+            _ = stopped(&mut self.stop) => Err(Error::Stopped),
+            () = self.wanted.wake() => Ok(None),
+            never = self.desk.keeper.tend(self.desk.clock) => match never {},
+        }
     }
 
     /// One attempt and, if it succeeds, the life of its link. Returns why it is over.
     async fn link_once(&mut self, memory: &mut Memory) -> Error {
         self.wanted.forget();
-        let (mut stop, mut wanted) = (self.stop.clone(), self.wanted.clone());
+        let (mut stop, mut wanted, mut asleep) =
+            (self.stop.clone(), self.wanted.clone(), self.wanted.clone());
         let opened = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return Error::Stopped,
+            _ = stopped(&mut stop) => return Error::Stopped,
+            () = asleep.sleep() => return Error::Asleep,
             () = wanted.reconnect() => return Error::Abandoned,
             opened = self.attempt(memory) => opened,
         };
@@ -156,7 +197,8 @@ where
         self.desk.wanted.forget();
         let error = tokio::select! {
             biased;
-            () = stopped(&mut stop) => Error::Stopped,
+            _ = stopped(&mut stop) => Error::Stopped,
+            () = asleep.sleep() => Error::Asleep,
             () = wanted.reconnect() => Error::Abandoned,
             error = link.run(&mut self.desk) => error,
         };
@@ -166,17 +208,29 @@ where
         }
         memory.ended(&error, self.desk.clock.now().since(since) >= heartbeat);
         match error {
-            Error::Stopped => link.farewell(CloseCode::Normal).await,
+            Error::Stopped | Error::Asleep => {
+                link.acknowledge_last(&mut self.desk).await;
+                link.farewell(self.parting()).await;
+            }
             Error::Protocol(error) => say_why(link, error).await,
             _ => {}
         }
         error
     }
 
+    /// What the gateway is told when the application wants no link: whether to keep the session. Of a client that nobody holds any more
+    /// it does so only if a later run can go on.
+    fn parting(&self) -> CloseCode {
+        let logs_out = *self.stop.borrow();
+        let is_held = self.stop.has_changed().is_ok();
+        let goes_on = !logs_out && (is_held || self.desk.keeper.is_durable());
+        if goes_on { CloseCode::Moving } else { CloseCode::Normal }
+    }
+
     /// One attempt: with a ticket if there is one; if that comes to nothing, once more without.
     async fn attempt(&mut self, memory: &mut Memory) -> Result<(Link<S>, Session), Error> {
         self.pins.begin(unix());
-        if let Some(ticket) = memory.ticket(self.desk.clock.now()) {
+        if let Some(ticket) = self.desk.keeper.kept.ticket(self.desk.clock.now()) {
             let way = Way { suite: ticket.suite, better: Suites::NONE, ticket: Some(&ticket), token: &[] };
             match self.try_way(&way, memory).await {
                 // Silence may mean many things, so the other tickets are kept for later.
@@ -184,11 +238,11 @@ where
                 Err(Error::Rejected(reply)) if reply.reason == Rejection::TicketRefused as u8 => {}
                 // No full handshake instead: it would cost a busy gateway more.
                 Err(error) if error.is_busy() || matches!(error, Error::Network(..)) => {
-                    memory.tickets.put_back(ticket);
+                    self.desk.keeper.kept.tickets.put_back(ticket);
                     return Err(error);
                 }
                 // Anybody on the path could have said it: it decides about the next try and throws nothing away.
-                Err(Error::Rejected(_)) => memory.tickets.put_back(ticket),
+                Err(Error::Rejected(_)) => self.desk.keeper.kept.tickets.put_back(ticket),
                 other => return other,
             }
         }
@@ -257,6 +311,7 @@ where
         way: &Way<'_>,
         memory: &mut Memory,
     ) -> Result<(Link<S>, Session), Error> {
+        let wish = self.desk.keeper.attempt(self.desk.clock).await;
         let address = self.config.addresses[memory.address % self.config.addresses.len()].clone();
         let socket = (self.dialer)(address).await.map_err(|error| Error::network(&error))?;
         let [phase, ephemeral @ ..] = random::<33>().map_err(|error| Error::network(&error))?;
@@ -276,16 +331,16 @@ where
         // Whoever took a link without a pin could pass the signature on while the hash is of use elsewhere.
         let binder = self.config.binder.as_ref().filter(|_| !way.suite.is_unpinned());
         let sign = |h: &[u8; 32]| binder.map_or_else(Bytes::new, |binder| binder.sign(&bound.message(h)));
-        let opened = link.open(&auth, sign, phase, &mut self.desk).await;
+        let opened = link.open(&Caller { auth, sign: &sign, wish, phase }, &mut self.desk).await;
         if let Some(offered) = link.offered().filter(|_| way.suite.proves_server()) {
             self.pins.proved();
-            memory.pinned = Some(self.desk.clock.now());
-            memory.tickets.keep(offered);
+            self.desk.keeper.kept.proved(offered, self.desk.clock.now());
         }
         match opened {
-            Ok(mut welcome) => {
-                let session = self.learn(&welcome, way, memory);
+            Ok((mut welcome, continuity)) => {
+                let session = self.learn(&welcome, continuity, way, memory);
                 welcome.wipe();
+                self.desk.keeper.begin_save(self.desk.clock.moment());
                 Ok((link, session))
             }
             Err(error) => {
@@ -322,17 +377,24 @@ where
         Ok(ClientLink::dial(&dial, ephemeral, now, hello)?)
     }
 
-    fn learn(&mut self, welcome: &Welcome, way: &Way<'_>, memory: &mut Memory) -> Session {
+    fn learn(
+        &mut self,
+        welcome: &Welcome,
+        continuity: Continuity,
+        way: &Way<'_>,
+        memory: &mut Memory,
+    ) -> Session {
         // Whoever has stolen a ticket's secret can open such a link: it must not choose the keys of the next ones.
         if way.suite.proves_server() {
             self.pins.learn(welcome, unix());
         }
         if self.config.tickets && !way.suite.is_unpinned() {
-            memory.tickets.learn(welcome, way.suite.cipher(), self.desk.clock.now());
+            self.desk.keeper.kept.tickets.learn(welcome, way.suite.cipher(), self.desk.clock.now());
         }
         memory.occasion = Occasion::Connect;
         Session {
             id: welcome.session.clone(),
+            continuity,
             user: welcome.user.clone(),
             suite: way.suite,
             heartbeat: Duration::from_millis(welcome.heartbeat_ms.into()).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX),
@@ -342,12 +404,6 @@ where
 }
 
 impl Memory {
-    /// A ticket, unless it is time for a handshake that proves the gateway's key.
-    fn ticket(&mut self, now: Time) -> Option<Ticket> {
-        let is_pinned = self.pinned.is_some_and(|at| now.since(at) < PINNED_AGAIN_AFTER);
-        if is_pinned { self.tickets.take(now) } else { None }
-    }
-
     /// An attempt came to nothing. Where nobody answered, or in the clear, as anybody on the way could have, another address
     /// may do better at once; what a gateway has said under its keys is heeded.
     fn failed(&mut self, error: &Error) {
@@ -376,8 +432,8 @@ impl Memory {
         let stays = |closed: &Closed| closed.code != Some(CloseCode::GoingAway);
         match error {
             Error::Closed(closed) if stays(closed) => {}
-            // The gateway is well, and the way to it has changed.
-            Error::Abandoned => {}
+            // The gateway is well, and the way to it has changed, or nobody wanted it for a while.
+            Error::Abandoned | Error::Asleep => {}
             Error::Closed(_) => self.address = self.address.wrapping_add(1),
             // Nobody said anything: another one is tried at once, and this one at the end of the round.
             _ => (self.address, self.lost) = (self.address.wrapping_add(1), true),
@@ -387,7 +443,6 @@ impl Memory {
 
     fn credentials(&mut self, error: &Error) {
         if let Some(code) = error.refused_credentials() {
-            self.tickets.forget();
             self.occasion = Occasion::Refused(code);
         }
     }
@@ -416,13 +471,9 @@ struct Pause {
     whole: Duration,
 }
 
-/// A full handshake, which proves the gateway's key, is made at least this often.
-const PINNED_AGAIN_AFTER: Duration = TICKET_CHAIN_MAX;
-
-/// Resolves when the application wants no more: it closed the client, or dropped its last handle.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the last handle is gone.
-    _ = stop.wait_for(|stop| *stop).await;
+/// Resolves when the application wants no more, and says whether it has closed the client; if not, it dropped its last handle.
+async fn stopped(stop: &mut watch::Receiver<bool>) -> bool {
+    stop.wait_for(|stop| *stop).await.is_ok()
 }
 
 /// The gateway broke a rule: tells it which, unless the specification demands silence, or nobody is there to hear.

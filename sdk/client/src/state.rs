@@ -21,6 +21,8 @@ pub enum State {
     },
     /// Linked and authenticated.
     Up(Arc<Session>),
+    /// Put to sleep ([`Client::sleep`](crate::Client::sleep)), until it is woken. The gateway keeps the session for a while.
+    Asleep,
     /// Between two attempts.
     Waiting {
         /// Why the last attempt failed, or the link ended.
@@ -41,11 +43,26 @@ pub struct Warning {
     pub score: u32,
 }
 
+/// What has become of the session with a new link (SPEC.md, section 8.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Continuity {
+    /// It has begun: there was none to go on with.
+    Begun,
+    /// It goes on: pushes that were not received come now, before new ones.
+    Resumed,
+    /// The client wished to go on with one, and the gateway has begun another: it had been waited for too long, or it was elsewhere. What was
+    /// not taken by then comes again only if a backend sends it again. Where that matters, ask the backend what was missed.
+    NotResumed,
+}
+
 /// What the gateway said when it let the client in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The session's name, 16 bytes.
+    /// The session's name, 16 bytes. A new one tells that another session has begun, even if a change of states was missed.
     pub id: Bytes,
+    /// Whether it is the session of the link before.
+    pub continuity: Continuity,
     /// Who the client is, as the gateway sees it.
     pub user: Bytes,
     /// The suite of the link's handshake; one of NNpsk0 means that a ticket was used.

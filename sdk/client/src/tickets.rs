@@ -19,7 +19,7 @@ pub(crate) struct Ticket {
     /// With the cipher of the link it came from: the gateway allows that one.
     pub(crate) suite: Suite,
     /// On our own clock, so that a wrong wall clock at this end does no harm.
-    until: Time,
+    pub(crate) until: Time,
 }
 
 /// Unused tickets, newest first.
@@ -27,7 +27,7 @@ pub(crate) struct Ticket {
 pub(crate) struct Tickets(VecDeque<Ticket>);
 
 /// The most that are kept: those of two links.
-const TICKETS_MAX: usize = 4;
+pub(crate) const TICKETS_MAX: usize = 4;
 
 impl Tickets {
     /// Keeps the tickets of a `Welcome` on a link of this cipher, and skips those out of bounds.
@@ -51,6 +51,17 @@ impl Tickets {
     pub(crate) fn take(&mut self, now: Time) -> Option<Ticket> {
         self.0.retain(|ticket| now < ticket.until);
         self.0.pop_front()
+    }
+
+    /// All of them, newest first.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Ticket> {
+        self.0.iter()
+    }
+
+    /// One that was kept, and is older than those that are here.
+    pub(crate) fn restore(&mut self, ticket: Ticket) {
+        self.0.push_back(ticket);
+        self.0.truncate(TICKETS_MAX);
     }
 
     /// Takes back a ticket that no gateway has used.

@@ -1,4 +1,5 @@
-//! What the application wants of the link beside requests: that it shows whether it lives, or is made anew.
+//! What the application wants of the link beside requests: that it shows whether it lives, is made anew, or is not there for a
+//! while.
 
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ pub(crate) struct Wishes {
     probes: u64,
     /// How long the gateway has to answer the last probe.
     within: Duration,
+    /// Whether there is to be no link now.
+    asleep: bool,
 }
 
 impl Wishes {
@@ -20,6 +23,18 @@ impl Wishes {
 
     pub(crate) const fn probe(&mut self, within: Duration) {
         (self.probes, self.within) = (self.probes + 1, within);
+    }
+
+    pub(crate) const fn sleep(&mut self) {
+        self.asleep = true;
+    }
+
+    pub(crate) const fn wake(&mut self) {
+        self.asleep = false;
+    }
+
+    pub(crate) const fn are_awake(&self) -> bool {
+        !self.asleep
     }
 }
 
@@ -60,6 +75,16 @@ impl Wanted {
         self.seen = self
             .until(|wishes| wishes.probes != before.probes || wishes.reconnects != before.reconnects)
             .await;
+    }
+
+    /// Waits until there is to be no link.
+    pub(crate) async fn sleep(&mut self) {
+        self.until(|wishes| wishes.asleep).await;
+    }
+
+    /// Waits until there is to be one again.
+    pub(crate) async fn wake(&mut self) {
+        self.until(|wishes| !wishes.asleep).await;
     }
 
     async fn until(&mut self, is_so: impl Fn(&Wishes) -> bool) -> Wishes {

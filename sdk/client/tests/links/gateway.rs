@@ -11,14 +11,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use client::{Client, Config, Credentials, Doubt, Error, Outcome, Pushes, State};
+use prost::Message as _;
 use protocol::buffer::{Input, Rest};
 use protocol::limits::RECORD_LEN_MAX_UPLINK;
 use protocol::link::{Acceptor, Rules, ServerLink};
 use protocol::noise::ticket::{Identity, TicketKeys};
 use protocol::noise::{PublicKey, StaticKey, Suite, Suites, Unfinished};
 use protocol::wire::frame::{self, Close, Frame, Push, RequestId, Response};
-use protocol::wire::proto::link::{Ticket, Welcome};
+use protocol::wire::proto::link::{Resume, Ticket, Welcome};
 use protocol::{CloseCode, Time, UnixMillis};
+use ring::hmac;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -28,6 +30,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) enum Heard {
     Auth { token: Vec<u8>, user: Vec<u8>, device: Vec<u8> },
     Request(Asked),
+    Ack { taken: u64, received: u64 },
     Ping,
     Close(Option<CloseCode>),
     End,
@@ -55,6 +58,7 @@ pub(crate) struct Link {
     pub(crate) machine: ServerLink,
     /// Of the last `Auth`.
     pub(crate) signature: Vec<u8>,
+    resume: Vec<u8>,
     rest: Rest,
     origin: Instant,
 }
@@ -89,6 +93,24 @@ pub(crate) fn welcome() -> Welcome {
         time_ms: 1_000,
         ..Welcome::default()
     }
+}
+
+/// The same with a session that can go on: all bytes of its id and of its secret are this number.
+pub(crate) fn session(number: u8) -> Welcome {
+    Welcome { session: vec![number; 16].into(), secret: vec![number; 32].into(), ..welcome() }
+}
+
+/// The session goes on, in which pushes up to this one were sent.
+pub(crate) fn resumed(number: u8, last_sequence: u64) -> Welcome {
+    Welcome { secret: Vec::new().into(), resumed: true, last_sequence, ..session(number) }
+}
+
+/// What a client shows to go on with a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) session: u8,
+    pub(crate) attempt: u32,
+    pub(crate) last_sequence: u64,
 }
 
 /// A client of this configuration, and the gateway it dials.
@@ -206,6 +228,7 @@ impl Gateway {
             socket,
             machine: ServerLink::new(now),
             signature: Vec::new(),
+            resume: Vec::new(),
             rest: Rest::default(),
             origin: self.origin,
         };
@@ -235,6 +258,14 @@ impl Gateway {
             link.hear_last(unfinished).await?;
         }
         Ok(link)
+    }
+
+    /// Takes the next link as far as its `Auth`, and what that wishes to go on with.
+    pub(crate) async fn wished(&mut self) -> (Link, Option<Wish>) {
+        let mut link = self.accept().await;
+        assert!(matches!(link.next().await, Heard::Auth { .. }));
+        let wish = link.wish();
+        (link, wish)
     }
 
     /// Takes the next link and lets it in.
@@ -299,6 +330,26 @@ impl Link {
         self.machine.binding().expect("it has keys").1
     }
 
+    /// What the last `Auth` wished to go on with, which has to be proved on this link.
+    fn wish(&self) -> Option<Wish> {
+        if self.resume.is_empty() {
+            return None;
+        }
+        let Resume { session, attempt, last_sequence, proof } = Resume::decode(&self.resume[..]).unwrap();
+        assert_eq!(session, [session[0]; 16][..]);
+        let (h, ..) = self.machine.binding().expect("it has keys");
+        let said = [
+            b"access-gateway resume v1",
+            &h[..],
+            &session,
+            &attempt.to_be_bytes(),
+            &last_sequence.to_be_bytes(),
+        ];
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &[session[0]; 32]);
+        assert!(hmac::verify(&secret, &said.concat(), &proof).is_ok(), "the proof of this link");
+        Some(Wish { session: session[0], attempt, last_sequence })
+    }
+
     /// The next thing heard.
     pub(crate) async fn next(&mut self) -> Heard {
         loop {
@@ -320,7 +371,7 @@ impl Link {
         let heard = match self.machine.receive(&mut input, &RULES, now).expect("a client keeps the rules") {
             None => None,
             Some(Frame::Auth(auth)) => {
-                self.signature = auth.signature.to_vec();
+                (self.signature, self.resume) = (auth.signature.to_vec(), auth.resume.to_vec());
                 Some(Heard::Auth {
                     token: auth.token.to_vec(),
                     user: auth.user.to_vec(),
@@ -335,6 +386,7 @@ impl Link {
                 counter: request.counter,
                 again: request.again,
             })),
+            Some(Frame::Ack { taken, received }) => Some(Heard::Ack { taken, received }),
             Some(Frame::Ping(_)) => Some(Heard::Ping),
             Some(Frame::Close(close)) => Some(Heard::Close(CloseCode::from_number(close.code))),
             Some(other) => panic!("a client does not say {}", other.name()),
@@ -364,6 +416,23 @@ impl Link {
             Heard::Request(asked) => asked,
             other => panic!("{other:?} instead of a request"),
         }
+    }
+
+    /// The same, which has to be an acknowledgement: what was taken, and what was received.
+    pub(crate) async fn acked(&mut self) -> (u64, u64) {
+        match self.said().await {
+            Heard::Ack { taken, received } => (taken, received),
+            other => panic!("{other:?} instead of an acknowledgement"),
+        }
+    }
+
+    /// Asks for an acknowledgement, and gets it.
+    pub(crate) async fn acked_now(&mut self, sequence: u64) -> (u64, u64) {
+        self.send(&[Frame::AckNow { sequence }]).await;
+        let at = Instant::now();
+        let acked = self.acked().await;
+        assert_eq!(at.elapsed(), Duration::ZERO, "at once");
+        acked
     }
 
     /// Whether nothing is heard for `time`.
@@ -396,6 +465,17 @@ impl Link {
 
     pub(crate) async fn push(&mut self, payload: &[u8]) {
         self.send(&[Frame::Push(Push { payload, ..Push::default() })]).await;
+    }
+
+    /// Pushes that are delivered at least once, each with its number as payload, and with an id that no other link uses.
+    pub(crate) async fn deliver(&mut self, sequences: impl IntoIterator<Item = u64>) {
+        let link = *self.machine.binding().expect("it has keys").0.first_chunk::<8>().expect("32 bytes");
+        for sequence in sequences {
+            let number = sequence.to_be_bytes();
+            let id = [link, number].concat();
+            let push = Push { sequence, id: &id, payload: &number, class: 1, ..Push::default() };
+            self.send(&[Frame::Push(push)]).await;
+        }
     }
 
     pub(crate) async fn close(mut self, close: Close<'_>) {
@@ -433,4 +513,23 @@ pub(crate) const fn lost() -> Outcome {
 /// something, so what comes behind this comes after all that could happen before it.
 pub(crate) async fn until_everybody_waits() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// The numbers of the pushes that are there for the application, which asks for each of them and no further.
+pub(crate) async fn given(pushes: &mut Pushes, count: usize) -> Vec<u64> {
+    let mut given = Vec::new();
+    for _ in 0..count {
+        let push = timeout(Duration::from_secs(1), pushes.next())
+            .await
+            .expect("it is there")
+            .expect("the client lives");
+        assert_eq!(push.payload, push.sequence.to_be_bytes()[..]);
+        given.push(push.sequence);
+    }
+    given
+}
+
+/// Whether there is no push for the application now. This asks for one.
+pub(crate) async fn has_none(pushes: &mut Pushes) -> bool {
+    timeout(Duration::from_millis(1), pushes.next()).await.is_err()
 }
