@@ -321,7 +321,8 @@ where
         let heartbeat_ms = u32::try_from(self.config.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let auth = Auth {
             token: way.token,
-            user: &self.config.user,
+            // A ticket says who the user is, and need not say the same as the claim with which it was had.
+            user: if way.ticket.is_some() { &[] } else { &self.config.user },
             device: &self.config.device,
             heartbeat_ms,
             agent: &self.config.agent,
