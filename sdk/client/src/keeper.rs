@@ -9,6 +9,7 @@
 //! is: then a later run begins a new session.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use protocol::Time;
 use protocol::wire::proto::link::Welcome;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Moment};
@@ -71,6 +72,8 @@ const ACK_DELAY: Duration = Duration::from_millis(100);
 /// The shortest time between two that nobody has asked for: as often as a gateway takes frames without holding it against a
 /// client (SPEC.md, section 14.2).
 const ACK_PAUSE: Duration = Duration::from_millis(50);
+/// How long an attempt, or the end, waits for the store.
+const STORE_WAIT: Duration = Duration::from_secs(3);
 /// So many numbers of requests are written down as used at a time.
 const NUMBERS: u64 = 1_024;
 
@@ -105,8 +108,8 @@ impl Keeper {
     /// Reads what an earlier run has left. Returns how many numbers of requests that run may have used.
     pub(crate) async fn load(&mut self, now: Moment) -> u64 {
         let Some(store) = self.store.clone() else { return 0 };
-        let loaded = spawn_blocking(move || store.load().map(|state| state.map(Zeroizing::new))).await;
-        match flat(loaded) {
+        let loaded = spawn_blocking(move || store.load().map(|state| state.map(Zeroizing::new)));
+        match in_time(async { flat(loaded.await) }).await {
             Ok(Some(state)) => _ = self.kept.restore(&state, now),
             Ok(None) => {}
             Err(error) => self.failed(error),
@@ -293,9 +296,15 @@ impl Keeper {
 
     /// Waits for what is being written, and for what has to be written behind it.
     async fn settle(&mut self, now: Moment) {
-        while self.saving.is_some() {
-            let done = finished(&mut self.saving).await;
-            self.saved(done, now);
+        let settled = async {
+            while self.saving.is_some() {
+                let done = finished(&mut self.saving).await;
+                self.saved(done, now);
+            }
+            Ok(())
+        };
+        if let Err(error) = in_time(settled).await {
+            self.failed(error);
         }
     }
 
@@ -306,7 +315,8 @@ impl Keeper {
         self.is_stale = false;
         self.settle(now).await;
         let Some(store) = self.store.clone() else { return };
-        if let Err(error) = flat(spawn_blocking(move || store.erase()).await) {
+        let erased = spawn_blocking(move || store.erase());
+        if let Err(error) = in_time(async { flat(erased.await) }).await {
             self.failed(error);
         }
     }
@@ -337,6 +347,11 @@ async fn finished(saving: &mut Option<Saving>) -> io::Result<()> {
         Some(saving) => flat((&mut saving.done).await),
         None => std::future::pending().await,
     }
+}
+
+/// A store that does not answer has failed: nobody waits for it for ever.
+async fn in_time<T>(said: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(STORE_WAIT, said).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// What a store said, if it did not panic.

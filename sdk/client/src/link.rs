@@ -39,7 +39,6 @@ use crate::ledger::{Grant, Ledger};
 use crate::outbox::Outbox;
 use crate::push::{Delivery, Inbox, Push};
 use crate::receipts::{Ack, Arrival};
-use crate::resume::Wish;
 use crate::state::{Continuity, Warning};
 use crate::wishes::Wanted;
 
@@ -80,8 +79,6 @@ pub(crate) struct Caller<'a> {
     pub(crate) auth: Auth<'a>,
     /// Signs for a bound token or ticket.
     pub(crate) sign: &'a (dyn Fn(&[u8; 32]) -> Bytes + Sync),
-    /// The session to go on with.
-    pub(crate) wish: Option<Wish>,
     /// Spreads the first ping.
     pub(crate) phase: u8,
 }
@@ -141,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         caller: &Caller<'_>,
         desk: &mut Desk,
     ) -> Result<(Welcome, Continuity), Error> {
-        let mut greeted = false;
+        let (mut greeted, mut wished) = (false, false);
         loop {
             let broken = if greeted { Error::Cut } else { Error::Silence };
             // What cannot be written is no reason not to hear why: a `Close` may have come.
@@ -151,14 +148,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Ok(len) => len,
             };
             if let Some(welcome) = self.hear_early(len, desk)? {
-                let continuity = self.welcome(&welcome, caller, desk)?;
+                let continuity = self.welcome(&welcome, wished, caller.phase, desk)?;
                 return Ok((welcome, continuity));
             }
-            if let Some(h) = self.machine.handshake_hash().filter(|_| !greeted) {
+            if let Some(&h) = self.machine.handshake_hash().filter(|_| !greeted) {
                 greeted = true;
-                let signature = (caller.sign)(h);
-                let resume = caller.wish.as_ref().map_or_else(Vec::new, |wish| wish.body(h));
-                desk.ledger.begin(caller.wish.is_some());
+                let signature = (caller.sign)(&h);
+                let wish = desk.keeper.attempt(desk.clock).await;
+                let resume = wish.map_or_else(Vec::new, |wish| wish.body(&h));
+                wished = !resume.is_empty();
+                desk.ledger.begin(wished);
                 let auth = Auth { signature: &signature, resume: &resume, ..caller.auth };
                 self.batch(|out| Frame::Auth(auth).encode(out));
                 self.fill(desk);
@@ -289,11 +288,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn welcome(
         &mut self,
         welcome: &Welcome,
-        caller: &Caller<'_>,
+        wished: bool,
+        phase: u8,
         desk: &mut Desk,
     ) -> Result<Continuity, Error> {
         let or = |number: u32, default: usize| if number == 0 { default } else { number as usize };
-        let continuity = desk.keeper.welcome(welcome, caller.wish.is_some())?;
+        let continuity = desk.keeper.welcome(welcome, wished)?;
         let grant = Grant {
             requests: welcome.grant_requests as usize,
             cost: welcome.grant_bytes.into(),
@@ -303,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let record_len_max = or(welcome.record_len_max, RECORD_LEN_MAX_UPLINK);
         self.plain_max = record_len_max.clamp(RECORD_LEN_MAX_UNAUTHENTICATED, RECORD_LEN_MAX) - TAG_LEN;
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
-        self.machine.welcomed(heartbeat, caller.phase, desk.clock.now());
+        self.machine.welcomed(heartbeat, phase, desk.clock.now());
         Ok(continuity)
     }
 

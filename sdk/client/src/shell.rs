@@ -311,7 +311,6 @@ where
         way: &Way<'_>,
         memory: &mut Memory,
     ) -> Result<(Link<S>, Session), Error> {
-        let wish = self.desk.keeper.attempt(self.desk.clock).await;
         let address = self.config.addresses[memory.address % self.config.addresses.len()].clone();
         let socket = (self.dialer)(address).await.map_err(|error| Error::network(&error))?;
         let [phase, ephemeral @ ..] = random::<33>().map_err(|error| Error::network(&error))?;
@@ -332,7 +331,7 @@ where
         // Whoever took a link without a pin could pass the signature on while the hash is of use elsewhere.
         let binder = self.config.binder.as_ref().filter(|_| !way.suite.is_unpinned());
         let sign = |h: &[u8; 32]| binder.map_or_else(Bytes::new, |binder| binder.sign(&bound.message(h)));
-        let opened = link.open(&Caller { auth, sign: &sign, wish, phase }, &mut self.desk).await;
+        let opened = link.open(&Caller { auth, sign: &sign, phase }, &mut self.desk).await;
         if let Some(offered) = link.offered().filter(|_| way.suite.proves_server()) {
             self.pins.proved();
             self.desk.keeper.kept.proved(offered, self.desk.clock.now());

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 /// take the session over. [`FileStore`](crate::FileStore) encrypts it; a store of your own puts it where secrets are kept. It
 /// belongs to one user and device, and to one client at a time; that of another user is not used, and overwritten.
 ///
-/// The client calls this from a thread where it may block, once at a time, and goes on when it returns. It writes before it
-/// says of a push that it was taken, and before each attempt to link: some times a second at most.
+/// The client calls this from a thread where it may block, once at a time. It writes before it says of a push that it was taken, and
+/// before it says on a new link who it is: some times a second at most. Where it waits for that, it waits 3 s.
 pub trait Store: fmt::Debug + Send + Sync {
     /// What was saved last; `None` if there is nothing, or nothing that makes sense. Then the client begins anew.
     ///

@@ -317,9 +317,19 @@ struct Slow {
 }
 
 impl Slow {
-    fn sticks(&self, is_stuck: bool) {
-        *self.is_stuck.lock().expect("nobody panics with it") = is_stuck;
-        self.goes_on.notify_all();
+    /// Nothing is saved until what is returned is dropped.
+    fn sticks(self: &Arc<Self>) -> Stuck {
+        *self.is_stuck.lock().expect("nobody panics with it") = true;
+        Stuck(Arc::clone(self))
+    }
+}
+
+struct Stuck(Arc<Slow>);
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        *self.0.is_stuck.lock().expect("nobody panics with it") = false;
+        self.0.goes_on.notify_all();
     }
 }
 
@@ -346,13 +356,42 @@ async fn a_slow_store_holds_up_what_was_taken_and_not_what_was_received() {
     until_everybody_waits().await;
     link.deliver(1..=32).await;
     assert_eq!(link.acked().await, (0, 32));
-    slow.sticks(true);
+    let stuck = slow.sticks();
     assert_eq!(given(&mut pushes, 5).await, [1, 2, 3, 4, 5]);
     let at = Instant::now();
     for _ in 0..3 {
         assert_eq!(link.acked_now(32).await, (0, 32), "the first four were taken, and that is not written");
     }
     assert_eq!(at.elapsed(), Duration::ZERO);
-    slow.sticks(false);
+    drop(stuck);
     assert_eq!(link.acked().await, (4, 32));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_is_told_of_and_keeps_nobody_from_linking() {
+    let slow = Arc::new(Slow::default());
+    let stuck = slow.sticks();
+    let (client, _pushes, mut gateway, link) = linked(with(Arc::clone(&slow) as _), &session(7)).await;
+    drop(link);
+    let wished = async {
+        let (mut link, wish) = gateway.wished().await;
+        link.welcome(&resumed(7, 0)).await;
+        assert_eq!(wish, Some(Wish { session: 7, attempt: 1, last_sequence: 0 }));
+        link
+    };
+    // While somebody is stuck in a thread the clock does not jump by itself.
+    let time_passes = async {
+        loop {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let _link = tokio::select! {
+        link = wished => link,
+        never = time_passes => never,
+    };
+    client.ready().await.unwrap();
+    let error = client.store_errors().borrow().as_ref().map(|error| error.kind());
+    assert_eq!(error, Some(io::ErrorKind::TimedOut));
+    drop(stuck);
 }

@@ -42,6 +42,16 @@ async fn each_attempt_has_a_larger_number_and_one_that_the_gateway_lost_strands_
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_what_a_gateway_may_have_heard_is_an_attempt() {
+    let (_client, _pushes, mut gateway, link) = linked(config(), &session(7)).await;
+    drop(link);
+    for _ in 0..3 {
+        drop(gateway.dialled().await);
+    }
+    assert_eq!(gateway.wished().await.1.map(|wish| wish.attempt), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticket_and_the_session_are_shown_together() {
     let (_client, _pushes, mut gateway) = start(config());
     let with_tickets = Welcome { tickets: gateway.tickets(1), ..session(7) };
