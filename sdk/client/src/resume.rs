@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use prost::Message as _;
 use protocol::limits::SESSION_ID_LEN;
-use protocol::wire::proto::link;
-use ring::hmac;
+use protocol::noise::Resumption;
+use protocol::wire::resume::Resume;
 use zeroize::Zeroizing;
 
 /// A session that a client can go on with, and where it stands.
@@ -21,21 +20,14 @@ pub(crate) struct Wish {
 impl Wish {
     /// The body of `Auth.resume` on the link with this handshake hash.
     pub(crate) fn body(&self, h: &[u8; 32]) -> Vec<u8> {
-        let mut proof = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &*self.secret));
-        [LABEL, h, &self.session, &self.attempt.to_be_bytes(), &self.last_sequence.to_be_bytes()]
-            .iter()
-            .for_each(|part| proof.update(part));
-        let resume = link::Resume {
-            session: self.session.to_vec().into(),
-            attempt: self.attempt,
-            last_sequence: self.last_sequence,
-            proof: proof.sign().as_ref().to_vec().into(),
-        };
-        resume.encode_to_vec()
+        let Self { session, secret, attempt, last_sequence } = self;
+        let (attempt, last_sequence) = (*attempt, *last_sequence);
+        let proof = Resumption { h, session, attempt, last_sequence }.proof(secret);
+        let mut body = Vec::new();
+        Resume { session, attempt, last_sequence, proof: &proof }.encode(&mut body);
+        body
     }
 }
-
-const LABEL: &[u8] = b"access-gateway resume v1";
 
 impl fmt::Debug for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

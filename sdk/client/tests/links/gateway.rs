@@ -11,16 +11,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use client::{Client, Config, Credentials, Doubt, Error, Outcome, Pushes, State};
-use prost::Message as _;
 use protocol::buffer::{Input, Rest};
 use protocol::limits::RECORD_LEN_MAX_UPLINK;
 use protocol::link::{Acceptor, Rules, ServerLink};
 use protocol::noise::ticket::{Identity, TicketKeys};
-use protocol::noise::{PublicKey, StaticKey, Suite, Suites, Unfinished};
+use protocol::noise::{PublicKey, Resumption, StaticKey, Suite, Suites, Unfinished};
 use protocol::wire::frame::{self, Close, Frame, Push, RequestId, Response};
-use protocol::wire::proto::link::{Resume, Ticket, Welcome};
+use protocol::wire::proto::link::{Ticket, Welcome};
+use protocol::wire::resume::Resume;
 use protocol::{CloseCode, Time, UnixMillis};
-use ring::hmac;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -335,18 +334,11 @@ impl Link {
         if self.resume.is_empty() {
             return None;
         }
-        let Resume { session, attempt, last_sequence, proof } = Resume::decode(&self.resume[..]).unwrap();
-        assert_eq!(session, [session[0]; 16][..]);
+        let Resume { session, attempt, last_sequence, proof } = Resume::decode(&self.resume).unwrap();
+        assert_eq!(*session, [session[0]; 16]);
         let (h, ..) = self.machine.binding().expect("it has keys");
-        let said = [
-            b"access-gateway resume v1",
-            &h[..],
-            &session,
-            &attempt.to_be_bytes(),
-            &last_sequence.to_be_bytes(),
-        ];
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, &[session[0]; 32]);
-        assert!(hmac::verify(&secret, &said.concat(), &proof).is_ok(), "the proof of this link");
+        let wish = Resumption { h, session, attempt, last_sequence };
+        assert!(wish.is_proved(&[session[0]; 32], proof), "the proof of this link");
         Some(Wish { session: session[0], attempt, last_sequence })
     }
 
