@@ -119,7 +119,7 @@ impl Client {
         let (wanted, clock, backoff) = (Wanted::new(wanted), Clock::start(), config.backoff);
         let namer = Namer::new(&config.user, &config.device);
         let room_max = config.request_bytes_max;
-        let kept = Kept::new(&config.user, &config.device);
+        let kept = Kept::new(&config.user, &config.device, &config.server_keys);
         // Of a link without a server key nothing is kept.
         let keeps = !config.is_unpinned();
         let uses = Uses { sessions: keeps && config.resume, tickets: keeps && config.tickets };

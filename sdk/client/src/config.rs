@@ -23,12 +23,14 @@ use crate::store::Store;
 pub struct Config {
     /// `host:port` of the gateways of one trust set; at least one. After a failure the next one is tried.
     pub addresses: Vec<String>,
-    /// The gateway's keys in their order: those of the last [`Session`](crate::Session) that the application stored; if
-    /// there is none, those that came with the app. 1 to 8, each a point that a handshake can use.
+    /// The gateway's keys in their order: those that came with the app. 1 to 8, each a point that a handshake can use.
     ///
     /// What the gateway announces on a link that has proved one of them takes the place of all; and once a later key has
-    /// proved itself, an earlier one is not used any more. So store what a session says, and do not mix it with the app's
-    /// own again: an old key may be one that somebody has stolen.
+    /// proved itself, an earlier one is not used any more. A [`Store`] keeps what was learnt, and these here are
+    /// looked at again only when they are others than at the start before.
+    ///
+    /// Without a store give here those of the last [`Session`](crate::Session), which the application stores itself; and do not
+    /// mix them with the app's own again: an old key may be one that somebody has stolen.
     ///
     /// Empty with XX suites, and only with them: see [`Config::unpinned`].
     pub server_keys: Vec<ServerKey>,

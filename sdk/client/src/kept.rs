@@ -1,12 +1,15 @@
 //! What outlives a link and, with a store, the process: the session and the tickets, and how they are written down.
 //!
 //! ```text
-//! state   = format u8 (1) ‖ owner 32 ‖ proved until u64 ‖ flag u8 ‖ [session, if the flag is 1] ‖ count u8 ‖ {ticket}*
+//! state   = format u8 (1) ‖ owner 32 ‖ pinned 32 ‖ count u8 ‖ {pin}* ‖ proved until u64
+//!           ‖ flag u8 ‖ [session, if the flag is 1] ‖ count u8 ‖ {ticket}*
+//! pin     = key 32 ‖ not before u64 ‖ not after u64 (0: open) ‖ suites u32
 //! session = id 16 ‖ secret 32 ‖ attempt u32 ‖ taken u64 ‖ numbers u64
 //! ticket  = suite u8 ‖ until u64 ‖ psk 32 ‖ length u16 ‖ ticket
 //! ```
 //!
-//! Numbers are big-endian, times Unix ms. `owner` is the SHA-256 of the user with its length before it and the device.
+//! Numbers are big-endian, times Unix ms. `owner` is the SHA-256 of the user with its length before it and the device, `pinned`
+//! that of the pins the application came with, as above.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +17,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::limits::{SESSION_ID_LEN, TICKET_LEN_MAX};
 use protocol::noise::ticket::{TICKET_CHAIN_MAX, TICKET_LIFETIME};
-use protocol::noise::{Suite, Suites};
+use protocol::noise::{PublicKey, Suite, Suites};
 use protocol::{Time, UnixMillis};
 use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use crate::clock::Moment;
+use crate::pins::{KEYS_MAX, ServerKey};
 use crate::receipts::Receipts;
 use crate::tickets::{TICKETS_MAX, Ticket, Tickets};
 
@@ -27,6 +31,10 @@ use crate::tickets::{TICKETS_MAX, Ticket, Tickets};
 #[derive(Debug)]
 pub(crate) struct Kept {
     owner: [u8; 32],
+    /// The hash of the pins that the application came with. With others it begins anew (SPEC.md, section 8.9).
+    pinned: [u8; 32],
+    /// What has become of them, at most [`KEYS_MAX`]; empty until something has.
+    pub(crate) pins: Vec<ServerKey>,
     /// None if the gateway cannot go on with it.
     pub(crate) session: Option<Session>,
     /// Of the session, or of the one that is over.
@@ -54,10 +62,13 @@ const PROVED_FOR: Duration = TICKET_CHAIN_MAX;
 
 impl Kept {
     /// Nothing yet.
-    pub(crate) fn new(user: &[u8], device: &[u8]) -> Self {
-        let owner = digest(&SHA256, &[&[user.len() as u8][..], user, device].concat());
+    pub(crate) fn new(user: &[u8], device: &[u8], pins: &[ServerKey]) -> Self {
+        let mut all = Vec::new();
+        pins.iter().for_each(|pin| encode_pin(pin, &mut all));
         Self {
-            owner: *owner.as_ref().first_chunk().expect("a hash has 32 bytes"),
+            owner: hash(&[&[user.len() as u8][..], user, device].concat()),
+            pinned: hash(&all),
+            pins: Vec::new(),
             session: None,
             receipts: Receipts::default(),
             number: 0,
@@ -92,6 +103,9 @@ impl Kept {
             |until: Time| now.wall.0.saturating_add(until.since(now.time).as_millis() as u64).to_be_bytes();
         out.push(FORMAT);
         out.extend_from_slice(&self.owner);
+        out.extend_from_slice(&self.pinned);
+        out.push(self.pins.len() as u8);
+        self.pins.iter().for_each(|pin| encode_pin(pin, &mut out));
         out.extend_from_slice(&unix(self.proved_until));
         out.push(self.session.is_some().into());
         if let Some(session) = &self.session {
@@ -123,34 +137,31 @@ impl Kept {
         if state.array::<1>()? != [FORMAT] || state.array()? != self.owner {
             return None;
         }
-        let proved_until = state.time(PROVED_FOR, now)?;
-        let (mut session, mut taken) = (None, 0);
-        match state.array()? {
-            [0] => {}
-            [1] => {
-                let (id, secret) = (state.array()?, state.array()?.into());
-                let attempt = u32::from_be_bytes(state.array()?);
-                taken = u64::from_be_bytes(state.array()?);
-                session = Some(Session { id, secret, attempt, numbers: u64::from_be_bytes(state.array()?) });
-            }
-            _ => return None,
+        let is_pinned_alike = state.array()? == self.pinned;
+        let mut pins: Vec<_> = (0..state.count(KEYS_MAX)?).map(|_| state.pin()).collect::<Option<_>>()?;
+        let mut proved_until = state.time(PROVED_FOR, now)?;
+        let (mut session, mut receipts) = (None, Receipts::default());
+        if state.count(1)? == 1 {
+            let (id, secret) = (state.array()?, state.array()?.into());
+            let attempt = u32::from_be_bytes(state.array()?);
+            receipts = Receipts::restored(state.number()?);
+            session = Some(Session { id, secret, attempt, numbers: state.number()? });
         }
-        let [count] = state.array()?;
         let mut tickets = Tickets::default();
-        for _ in 0..Some(count).filter(|&count| usize::from(count) <= TICKETS_MAX)? {
-            let [suite] = state.array()?;
-            let suite = Suite::from_byte(suite).filter(|suite| suite.is_ticket())?;
-            let until = state.time(TICKET_LIFETIME, now)?;
-            let psk = state.array()?.into();
-            let len = usize::from(u16::from_be_bytes(state.array()?));
-            let ticket = state.take(Some(len).filter(|len| (1..=TICKET_LEN_MAX).contains(len))?)?;
-            let ticket = Bytes::copy_from_slice(ticket);
-            tickets.restore(Ticket { ticket, psk, suite, until });
+        for _ in 0..state.count(TICKETS_MAX)? {
+            tickets.restore(state.ticket(now)?);
         }
-        let receipts = Receipts::restored(taken);
-        let number = session.is_some().into();
+        if !is_pinned_alike {
+            // The keys it comes with now have proved nothing yet.
+            pins.clear();
+            tickets.forget();
+            proved_until = Time::ZERO;
+        }
+        let (owner, pinned, number) = (self.owner, self.pinned, session.is_some().into());
         state.0.is_empty().then_some(Self {
-            owner: self.owner,
+            owner,
+            pinned,
+            pins,
             session,
             receipts,
             number,
@@ -160,8 +171,20 @@ impl Kept {
     }
 }
 
+fn encode_pin(pin: &ServerKey, out: &mut Vec<u8>) {
+    out.extend_from_slice(&pin.key.0);
+    out.extend_from_slice(&pin.not_before.0.to_be_bytes());
+    // The end of the first millisecond was long ago.
+    out.extend_from_slice(&pin.not_after.map_or(0, |end| end.0.max(1)).to_be_bytes());
+    out.extend_from_slice(&pin.suites.bits().to_be_bytes());
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    *digest(&SHA256, bytes).as_ref().first_chunk().expect("a hash has 32 bytes")
+}
+
 /// The longest state there is, and some room.
-const STATE_LEN_MAX: usize = 256 + TICKETS_MAX * (TICKET_LEN_MAX + 64);
+const STATE_LEN_MAX: usize = 256 + KEYS_MAX * 52 + TICKETS_MAX * (TICKET_LEN_MAX + 64);
 
 /// What is left to be read.
 struct Reader<'s>(&'s [u8]);
@@ -177,10 +200,38 @@ impl<'s> Reader<'s> {
         self.take(N)?.try_into().ok()
     }
 
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// How many of something follow, up to so many.
+    fn count(&mut self, most: usize) -> Option<usize> {
+        let [count] = self.array()?;
+        Some(count.into()).filter(|&count| count <= most)
+    }
+
+    fn pin(&mut self) -> Option<ServerKey> {
+        let key = PublicKey(self.array()?);
+        let (not_before, end) = (UnixMillis(self.number()?), self.number()?);
+        let not_after = (end != 0).then_some(UnixMillis(end));
+        let suites = Suites::from_bits(u32::from_be_bytes(self.array()?));
+        Some(ServerKey { key, not_before, not_after, suites }).filter(ServerKey::is_usable)
+    }
+
+    fn ticket(&mut self, now: Moment) -> Option<Ticket> {
+        let [suite] = self.array()?;
+        let suite = Suite::from_byte(suite).filter(|suite| suite.is_ticket())?;
+        let until = self.time(TICKET_LIFETIME, now)?;
+        let psk = self.array()?.into();
+        let len = usize::from(u16::from_be_bytes(self.array()?));
+        let ticket = self.take(Some(len).filter(|len| (1..=TICKET_LEN_MAX).contains(len))?)?;
+        Some(Ticket { ticket: Bytes::copy_from_slice(ticket), psk, suite, until })
+    }
+
     /// A moment that lies no further ahead than this: if it does, somebody has set the clock, and it is over.
     fn time(&mut self, most: Duration, now: Moment) -> Option<Time> {
         let UnixMillis(wall) = now.wall;
-        let left = Duration::from_millis(u64::from_be_bytes(self.array()?).saturating_sub(wall));
+        let left = Duration::from_millis(self.number()?.saturating_sub(wall));
         Some(if left > most { Time::ZERO } else { now.time + left })
     }
 }
@@ -195,10 +246,23 @@ impl fmt::Debug for Session {
 mod tests {
     use super::*;
 
+    /// Not every number is a point.
+    fn pin(number: u8) -> ServerKey {
+        let key = protocol::noise::StaticKey::from_secret([number; 32]).public();
+        let suites = Suites::of(&[Suite::NkAesGcm]);
+        ServerKey { not_before: UnixMillis(5), not_after: Some(UnixMillis(9)), suites, ..key.into() }
+    }
+
+    fn empty() -> Kept {
+        Kept::new(b"alice", b"phone", &[pin(1)])
+    }
+
     const NOW: Moment = Moment { time: Time::ZERO, wall: UnixMillis(1_700_000_000_000) };
 
     fn full() -> Kept {
-        let mut kept = Kept::new(b"alice", b"phone");
+        let mut kept = empty();
+        kept.pins = (2..10).map(pin).collect();
+        kept.pins[1].not_after = None;
         kept.begin(Some(Session { id: [1; 16], secret: [2; 32].into(), attempt: 3, numbers: 1_024 }));
         (1..=5).for_each(|sequence| _ = kept.receipts.arrived(sequence));
         kept.receipts.take(4);
@@ -211,7 +275,7 @@ mod tests {
     }
 
     fn restored(state: &[u8], now: Moment) -> Option<Kept> {
-        let mut kept = Kept::new(b"alice", b"phone");
+        let mut kept = empty();
         kept.restore(state, now).then_some(kept)
     }
 
@@ -237,7 +301,7 @@ mod tests {
             kept.tickets.iter().map(|ticket| (ticket.suite, ticket.until.as_millis())).collect();
         assert_eq!(tickets, [(Suite::Nnpsk0ChaChaPoly, 346_000), (Suite::Nnpsk0AesGcm, 502_000)]);
         assert_eq!(*restored(&state, later).unwrap().encode(later), *state, "and writes the same");
-        let none = Kept::new(b"alice", b"phone");
+        let none = empty();
         assert!(
             restored(&none.encode(NOW), later).is_some_and(|kept| kept.session.is_none() && kept.number == 0)
         );
@@ -245,7 +309,10 @@ mod tests {
 
     #[test]
     fn what_is_torn_or_foreign_is_not_used_and_no_byte_of_it_does_harm() {
-        let state = full().encode(NOW);
+        let mut kept = full();
+        // Each costs a curve operation each time.
+        kept.pins.truncate(1);
+        let state = kept.encode(NOW);
         for len in 0..state.len() {
             assert!(restored(&state[..len], NOW).is_none(), "cut at {len}");
         }
@@ -260,7 +327,20 @@ mod tests {
             }
         }
         for (user, device) in [(&b"bob"[..], &b"phone"[..]), (b"alice", b"tablet"), (b"alicep", b"hone")] {
-            assert!(!Kept::new(user, device).restore(&state, NOW));
+            assert!(!Kept::new(user, device, &[pin(1)]).restore(&state, NOW));
+        }
+    }
+
+    #[test]
+    fn learnt_keys_are_good_until_the_application_comes_with_others() {
+        let state = full().encode(NOW);
+        let kept = restored(&state, NOW).unwrap();
+        assert_eq!(kept.pins, full().pins);
+        for others in [&[][..], &[pin(2)], &[pin(1), pin(2)], &[ServerKey { not_after: None, ..pin(1) }]] {
+            let mut updated = Kept::new(b"alice", b"phone", others);
+            assert!(updated.restore(&state, NOW));
+            assert!(updated.pins.is_empty() && updated.session.is_some());
+            assert!(updated.ticket(NOW.time).is_none(), "a ticket does not prove the new ones");
         }
     }
 

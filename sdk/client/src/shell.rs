@@ -84,6 +84,9 @@ where
         };
         let numbers = self.desk.keeper.load(self.desk.clock.moment()).await;
         self.desk.ledger.restore(numbers);
+        if !self.desk.keeper.kept.pins.is_empty() {
+            self.pins = Pins::new(&self.desk.keeper.kept.pins);
+        }
         let mut after = None;
         let end = loop {
             self.states.send_replace(State::Connecting { after: after.take() });
@@ -334,6 +337,7 @@ where
         let opened = link.open(&Caller { auth, sign: &sign, phase }, &mut self.desk).await;
         if let Some(offered) = link.offered().filter(|_| way.suite.proves_server()) {
             self.pins.proved();
+            self.desk.keeper.kept.pins = self.pins.all();
             self.desk.keeper.kept.proved(offered, self.desk.clock.now());
         }
         match opened {
@@ -387,6 +391,7 @@ where
         // Whoever has stolen a ticket's secret can open such a link: it must not choose the keys of the next ones.
         if way.suite.proves_server() {
             self.pins.learn(welcome, unix());
+            self.desk.keeper.kept.pins = self.pins.all();
         }
         if self.config.tickets && !way.suite.is_unpinned() {
             self.desk.keeper.kept.tickets.learn(welcome, way.suite.cipher(), self.desk.clock.now());

@@ -70,7 +70,7 @@ pub struct Session {
     /// The heartbeat interval in force.
     pub heartbeat: Duration,
     /// The gateway's keys, known before or announced now, at most 8 ([`Config::server_keys`](crate::Config::server_keys)
-    /// says which). The application stores them for the [`Config`](crate::Config) of its next start, or it will not
-    /// know the gateway after a change of keys.
+    /// says which). Without a [`Store`](crate::Store) the application stores them for the [`Config`](crate::Config)
+    /// of its next start, or it will not know the gateway after a change of keys.
     pub server_keys: Vec<ServerKey>,
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use client::{Config, Continuity, Error, FileStore, MemoryStore, State, Store};
 use protocol::CloseCode;
+use protocol::link::Acceptor;
+use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::wire::frame::Close;
-use protocol::wire::proto::link::Welcome;
+use protocol::wire::proto::link::{ServerKey, Welcome};
 use tokio::time::Instant;
 
 use crate::gateway::{
@@ -195,6 +197,29 @@ async fn what_is_taken_without_a_link_is_written_down_too() {
     assert_eq!(given(&mut pushes, 2).await, [5, 6]);
     until_everybody_waits().await;
     assert_eq!(kept().await, Some(5), "between two attempts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_were_learnt_hold_at_a_later_start_until_the_app_brings_others() {
+    let place = Place::new("pins");
+    let next = StaticKey::from_secret([0x44; 32]);
+    let announced = ServerKey { key: next.public().0.to_vec().into(), ..ServerKey::default() };
+    let (client, pushes, mut gateway) = start(with(Arc::new(place.store())));
+    let link = gateway.welcome(&Welcome { server_keys: vec![announced], ..session(7) }).await;
+    client.ready().await.unwrap();
+    drop((client, pushes, link));
+    until_everybody_waits().await;
+    let suites = Suites::of(&[Suite::NkChaChaPoly]);
+    let (client, pushes, mut gateway) = start(with(Arc::new(place.store())));
+    gateway.acceptor = Acceptor::new(next, suites, &[], None);
+    assert!(gateway.try_accept().await.is_ok(), "the new key, though the app came with the old one");
+    drop((client, pushes));
+    until_everybody_waits().await;
+    let third = StaticKey::from_secret([0x55; 32]);
+    let updated = Config { server_keys: vec![third.public().into()], ..with(Arc::new(place.store())) };
+    let (_client, _pushes, mut gateway) = start(updated);
+    gateway.acceptor = Acceptor::new(third, suites, &[], None);
+    assert!(gateway.try_accept().await.is_ok(), "what an update brings replaces what was learnt");
 }
 
 #[tokio::test(start_paused = true)]
