@@ -358,3 +358,90 @@ async fn in_time<T>(said: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 fn flat<T>(said: Result<io::Result<T>, tokio::task::JoinError>) -> io::Result<T> {
     said.unwrap_or_else(|_| Err(io::Error::other("the store has panicked")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A store that saves when it is let.
+    #[derive(Debug)]
+    struct Gated(Mutex<Receiver<()>>);
+
+    impl Store for Gated {
+        fn load(&self) -> io::Result<Option<Vec<u8>>> {
+            Ok(None)
+        }
+
+        fn save(&self, _state: &[u8]) -> io::Result<()> {
+            self.0.lock().unwrap().recv().map_err(io::Error::other)
+        }
+
+        fn erase(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn keeper() -> (Keeper, watch::Sender<Mark>, Sender<()>) {
+        let (told, taken) = watch::channel(Mark::default());
+        let (gate, gated) = channel();
+        let store = Arc::new(Gated(Mutex::new(gated)));
+        let uses = Uses { sessions: true, tickets: true };
+        let kept = Kept::new(b"alice", b"phone", &[]);
+        (Keeper::new(kept, uses, Some(store), taken, watch::Sender::new(None)), told, gate)
+    }
+
+    fn welcome(number: u8) -> Welcome {
+        let (session, secret) = (vec![number; 16].into(), vec![number; 32].into());
+        Welcome { session, secret, ..Welcome::default() }
+    }
+
+    /// The application is given three pushes and takes two of them.
+    fn takes_two_of_three(keeper: &mut Keeper, told: &watch::Sender<Mark>) {
+        (1..=3).for_each(|sequence| _ = keeper.kept.receipts.arrived(sequence));
+        told.send_replace(Mark { session: keeper.kept.number, sequence: 2 });
+    }
+
+    #[tokio::test]
+    async fn what_was_written_of_one_session_says_nothing_of_the_next() {
+        let clock = Clock::start();
+        let (mut keeper, told, gate) = keeper();
+        assert_eq!(keeper.welcome(&welcome(7), false), Ok(Continuity::Begun));
+        takes_two_of_three(&mut keeper, &told);
+        keeper.kept.receipts.ask();
+        assert_eq!(keeper.ack(clock.moment()), Some(Ack { taken: 0, received: 3 }), "while that is written");
+        assert_eq!(keeper.welcome(&welcome(8), true), Ok(Continuity::NotResumed));
+        takes_two_of_three(&mut keeper, &told);
+        keeper.kept.receipts.ask();
+        assert_eq!(keeper.ack(clock.moment()), Some(Ack { taken: 0, received: 3 }));
+        gate.send(()).unwrap();
+        while keeper.is_stale {
+            keeper.news(clock).await;
+        }
+        assert!(keeper.kept.receipts.has_unkept() && !keeper.kept.receipts.has_untold());
+        gate.send(()).unwrap();
+        while keeper.saving.is_some() {
+            keeper.news(clock).await;
+        }
+        keeper.kept.receipts.ask();
+        assert_eq!(keeper.ack(clock.moment()), Some(Ack { taken: 2, received: 3 }));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_holds_it_all_is_not_made_twice() {
+        let clock = Clock::start();
+        let (mut keeper, told, gate) = keeper();
+        assert_eq!(keeper.welcome(&welcome(7), false), Ok(Continuity::Begun));
+        takes_two_of_three(&mut keeper, &told);
+        for _ in 0..3 {
+            keeper.kept.receipts.ask();
+            keeper.ack(clock.moment());
+        }
+        assert!(keeper.saving.is_some() && !keeper.is_stale);
+        gate.send(()).unwrap();
+        keeper.settle(clock.moment()).await;
+        assert!(keeper.saving.is_none() && !keeper.kept.receipts.has_unkept());
+    }
+}
