@@ -74,6 +74,8 @@ const ACK_DELAY: Duration = Duration::from_millis(100);
 const ACK_PAUSE: Duration = Duration::from_millis(50);
 /// How long an attempt, or the end, waits for the store.
 const STORE_WAIT: Duration = Duration::from_secs(3);
+/// Attempts that an earlier run may have made and could not write down, as its store failed.
+const UNWRITTEN: u32 = 1_000;
 /// So many numbers of requests are written down as used at a time.
 const NUMBERS: u64 = 1_024;
 
@@ -123,6 +125,7 @@ impl Keeper {
         self.numbers = session.numbers;
         // Written with the first attempt.
         session.numbers = self.numbers.saturating_add(NUMBERS);
+        session.attempt = session.attempt.saturating_add(UNWRITTEN);
         self.numbers
     }
 
@@ -213,14 +216,16 @@ impl Keeper {
             Due::Much => by.min(self.acked + ACK_PAUSE),
             Due::Asked => now.time,
         };
+        // Written in time for the same `Ack`; what is not by then waits for another one.
+        let keep_at = at.min(by - ACK_DELAY / 2);
+        if now.time >= keep_at {
+            self.keep_taken(now);
+        }
         if now.time < at {
-            self.wake_at = Some(at);
+            self.wake_at = Some(if now.time < keep_at { keep_at } else { at });
             return None;
         }
-        self.keep_taken(now);
-        // One for what was taken and what was received, if nobody waits for it.
-        let waits = self.saving.is_some() && due != Due::Asked && !self.kept.receipts.has_untold();
-        if waits || !self.kept.receipts.has_news() {
+        if !self.kept.receipts.has_news() {
             return None;
         }
         (self.ack_by, self.acked) = (None, now.time);
@@ -420,13 +425,48 @@ mod tests {
         while keeper.is_stale {
             keeper.news(clock).await;
         }
-        assert!(keeper.kept.receipts.has_unkept() && !keeper.kept.receipts.has_untold());
+        assert!(keeper.kept.receipts.has_unkept() && !keeper.kept.receipts.has_news());
         gate.send(()).unwrap();
         while keeper.saving.is_some() {
             keeper.news(clock).await;
         }
         keeper.kept.receipts.ask();
         assert_eq!(keeper.ack(clock.moment()), Some(Ack { taken: 2, received: 3 }));
+    }
+
+    #[tokio::test]
+    async fn what_was_received_is_said_in_time_whatever_the_store_does_and_what_was_taken_with_it_if_it_can_be()
+     {
+        let clock = Clock::start();
+        let at = |millis| {
+            let time = Time::ZERO + Duration::from_millis(millis);
+            Moment { time, ..clock.moment() }
+        };
+        for is_fast in [true, false] {
+            let (mut keeper, told, gate) = keeper();
+            assert_eq!(keeper.welcome(&welcome(7), false), Ok(Continuity::Begun));
+            takes_two_of_three(&mut keeper, &told);
+            assert_eq!(keeper.ack(at(1_000)), None);
+            assert!(keeper.saving.is_none(), "more may come");
+            assert_eq!(keeper.ack(at(1_050)), None);
+            if is_fast {
+                gate.send(()).unwrap();
+                while keeper.saving.is_some() {
+                    keeper.news(clock).await;
+                }
+            }
+            assert_eq!(keeper.ack(at(1_099)), None);
+            let taken = if is_fast { 2 } else { 0 };
+            assert_eq!(keeper.ack(at(1_100)), Some(Ack { taken, received: 3 }));
+            if !is_fast {
+                assert_eq!(keeper.ack(at(1_300)), None, "there is nothing to say");
+                gate.send(()).unwrap();
+                while keeper.saving.is_some() {
+                    keeper.news(clock).await;
+                }
+                assert_eq!(keeper.ack(at(1_500)), Some(Ack { taken: 2, received: 3 }));
+            }
+        }
     }
 
     #[tokio::test]

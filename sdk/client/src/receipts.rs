@@ -92,11 +92,6 @@ impl Receipts {
         self.taken > self.kept
     }
 
-    /// Whether something that was taken is written, and not told.
-    pub(crate) const fn has_untold(&self) -> bool {
-        self.kept > self.told.taken
-    }
-
     /// The last push that came in order.
     pub(crate) const fn last_sequence(&self) -> u64 {
         self.received
@@ -303,7 +298,6 @@ mod tests {
                 truth.happens(&mut receipts, event)?;
                 prop_assert_eq!(receipts.last_sequence(), truth.given);
                 prop_assert_eq!(receipts.has_unkept(), truth.taken > truth.written);
-                prop_assert_eq!(receipts.has_untold(), truth.written > truth.told.taken);
                 let unsaid = truth.taken > truth.told.taken || truth.given > truth.told.received;
                 prop_assert!(!unsaid || receipts.due() != Due::Nothing);
             }

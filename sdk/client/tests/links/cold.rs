@@ -111,7 +111,9 @@ async fn a_later_start_goes_on_with_the_session_and_by_a_ticket() {
     let (client, mut pushes, mut gateway) = start(with(Arc::new(place.store())));
     let (mut link, wish) = gateway.wished().await;
     assert!(link.suite().is_ticket());
-    assert_eq!(wish, Some(Wish { session: 7, attempt: 2, last_sequence: 2 }), "the third was not taken");
+    let Some(Wish { session: 7, attempt: 2.., last_sequence: 2 }) = wish else {
+        panic!("{wish:?}: the third was not taken");
+    };
     link.welcome(&resumed(7, 3)).await;
     assert_eq!(client.ready().await.unwrap().continuity, Continuity::Resumed);
     assert_eq!(link.acked().await, (2, 2));
@@ -149,7 +151,7 @@ async fn no_attempt_is_made_with_a_number_that_a_later_start_would_use_again() {
         let (link, wish) = gateway.wished().await;
         assert_eq!(wish.map(|wish| wish.attempt), Some(attempt));
         // What is in the store at this moment is what a crash would leave.
-        assert_eq!(later_wish(&place.store()).await.map(|wish| wish.attempt), Some(attempt + 1));
+        assert!(later_wish(&place.store()).await.is_some_and(|wish| wish.attempt > attempt));
         drop(link);
     }
 }
