@@ -62,6 +62,7 @@ struct Held {
 
 /// A link of a user.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Linked {
     /// Names it at its gateway, see [`Target::Link`].
     pub link: u64,

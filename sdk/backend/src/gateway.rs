@@ -63,6 +63,7 @@ enum Revoke {
 
 /// Whom a push or kick is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target {
     /// One link.
     Link(u64),
@@ -102,6 +103,7 @@ impl fmt::Debug for Push {
 
 /// Why a push was not taken. Nothing has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PushError {
     /// The stream is over.
     Closed,
@@ -180,7 +182,7 @@ impl Gateway {
         self.0.id
     }
 
-    /// The gateway's name.
+    /// The gateway's name, as its operator has configured it; at most 64 bytes, and may be empty. Several may have the same.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.hello.gateway

@@ -10,6 +10,7 @@ use protocol::wire::stream::{self, Throttle, Unban};
 
 /// Whom a ban or a throttle concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Whom {
     /// A user, 1 to 64 bytes.
     User(Bytes),

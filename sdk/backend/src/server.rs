@@ -129,6 +129,7 @@ impl Builder {
             params: self.params,
             bounds: self.bounds,
             instance: self.instance,
+            boot: random()?,
             gateways: Registry::default(),
             clock: Clock::start(),
             counters: Counters::default(),

@@ -246,6 +246,7 @@ impl Ask {
 
 /// Whether a link may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It may.
     Accepted(Login),
@@ -279,6 +280,7 @@ pub struct Login {
 
 /// Whether a login is given tickets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tickets {
     /// As the gateway's operator says.
     #[default]
@@ -334,6 +336,7 @@ impl Verdict {
 
 /// What happens on a stream beside requests. Told in order, on the stream's own task: the ear must not block.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event<'b> {
     /// A gateway's stream is live.
     Opened,
@@ -358,6 +361,7 @@ pub enum Event<'b> {
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The gateway said so, with this close code.
     ByGateway(u32),

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use protocol::limits::BOOT_ID_LEN;
 use protocol::stream::{Access, Params};
 
 use crate::bounds::Bounds;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) params: Params,
     pub(crate) bounds: Bounds,
     pub(crate) instance: Vec<u8>,
+    /// New at each start, and said to every gateway: what it knows of pushes from before is of another one.
+    pub(crate) boot: [u8; BOOT_ID_LEN],
     pub(crate) gateways: Registry,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,

@@ -108,9 +108,10 @@ impl<'s> Shell<'s> {
     fn new(shared: &'s Shared, newcomer: Newcomer, ephemeral: Ephemeral) -> Self {
         let routes = shared.service.routes.iter().map(|(name, _)| name.clone()).collect();
         let (access, now) = (Arc::clone(&shared.access), shared.clock.now());
+        let stream = BackendStream::new(access, shared.params, &shared.instance, routes, ephemeral, now);
         Self {
             shared,
-            stream: BackendStream::new(access, shared.params, &shared.instance, routes, ephemeral, now),
+            stream: stream.with_boot(shared.boot),
             newcomer,
             gateway: None,
             handed: None,

@@ -39,6 +39,7 @@ fn shared() -> Shared {
         params: PARAMS,
         bounds: Bounds::default(),
         instance: b"b".to_vec(),
+        boot: [5; 16],
         gateways: Registry::default(),
         clock: Clock::start(),
         counters: Counters::default(),

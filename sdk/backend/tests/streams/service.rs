@@ -50,6 +50,19 @@ async fn a_handler_pushes_to_its_link_and_to_users() {
     );
 }
 
+/// Pushes are named within one start of a backend, so gateways have to tell its starts apart.
+#[tokio::test]
+async fn every_stream_of_a_start_is_told_the_same_boot_and_another_start_another_one() {
+    let (server, other) = (start(Server::builder()), start(Server::builder()));
+    let peers = [
+        Peer::dial(&server.place, &Mode::Clear).await,
+        Peer::dial(&server.place, &Mode::Clear).await,
+        Peer::dial(&other.place, &Mode::Clear).await,
+    ];
+    let boots = peers.each_ref().map(|peer| *peer.stream.boot().expect("it is said"));
+    assert!(boots[0] == boots[1] && boots[0] != boots[2], "{boots:02x?}");
+}
+
 #[tokio::test]
 async fn pushes_wait_for_credit_and_handles_wait_with_them() {
     let server = Server::builder().bind(&place(), backend::Security::Clear).unwrap();
