@@ -13,6 +13,9 @@ pub struct Bounds {
     /// Handlers of one stream that take their time, at once; more requests are refused as busy. Each may leave an
     /// answer, of at most 1 MiB, that waits for a gateway which takes none.
     pub handlers_max: usize,
+    /// Requests of one key that may wait for their turn, on a stream and a route that keeps an order; more are refused as
+    /// busy. Those that wait count among the handlers, too.
+    pub ordered_max: usize,
     /// Tokens of one stream judged at once; more are told to try later.
     pub judges_max: usize,
     /// Pushes of one stream that may wait for credit, from 1 to
@@ -29,6 +32,7 @@ impl Default for Bounds {
             streams_max: 1024,
             newcomers_max: 256,
             handlers_max: 4096,
+            ordered_max: 64,
             judges_max: 1024,
             pushes_max: 4096,
             drain_deadline: Duration::from_secs(10),

@@ -397,7 +397,8 @@ mod tests {
     use protocol::wire::stream::StreamRequest;
 
     use super::*;
-    use crate::service::{Answer, Reply, Request};
+    use crate::reply::{Answer, Reply};
+    use crate::service::Request;
 
     /// The protocol's ceiling holds, whatever a gateway says: what is taken here must not be dropped later.
     #[test]

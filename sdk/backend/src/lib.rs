@@ -41,11 +41,14 @@ mod listen;
 mod newcomers;
 mod random;
 pub mod reference;
+mod reply;
 mod sanction;
 mod server;
 mod service;
 mod shared;
 mod stream;
+mod turns;
+mod work;
 
 pub use bounds::Bounds;
 pub use counters::Counts;
@@ -53,8 +56,7 @@ pub use directory::{Directory, Linked};
 pub use gateway::{Gateway, Push, PushError, Target};
 pub use listen::{Listen, Security};
 pub use protocol;
+pub use reply::{Answer, IntoReply, Refused, Reply, STATUS_REPLY_TOO_LARGE};
 pub use sanction::Whom;
 pub use server::{Builder, Server};
-pub use service::{
-    Answer, Ask, Ended, Event, Login, Reply, Request, STATUS_REPLY_TOO_LARGE, Tickets, Verdict,
-};
+pub use service::{Ask, Ended, Event, Login, OrderBy, Request, Tickets, Verdict};

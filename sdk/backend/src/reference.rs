@@ -27,8 +27,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::directory::Directory;
 use crate::gateway::{Push, PushError, Target};
 use crate::listen::{Listen, Security};
+use crate::reply::Answer;
 use crate::server::{Builder, Server};
-use crate::service::Answer;
 
 /// Status of `chat`: handed to a gateway of the receiver's, though perhaps not to all of them.
 pub const DELIVERED: u32 = 0;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -21,7 +21,8 @@ use crate::gateway::{Gateway, Registry};
 use crate::listen::{Listen, Listener, Security};
 use crate::newcomers::{Newcomer, Newcomers};
 use crate::random::random;
-use crate::service::{Answer, Ask, Event, Handler, Reply, Request, Service, Verdict};
+use crate::reply::{Answer, IntoReply, Reply};
+use crate::service::{Ask, Event, Handler, OrderBy, Request, Service, Verdict};
 use crate::shared::Shared;
 use crate::stream;
 
@@ -42,7 +43,8 @@ pub struct Server {
 }
 
 impl Builder {
-    /// Serves a route with a handler that takes its time; each request runs as a task of its own.
+    /// Serves a route with a handler that takes its time; each request runs as a task of its own. It comes to a [`Reply`], or to
+    /// a [`Result`] of one, see [`IntoReply`].
     ///
     /// The task is dropped at its next `await`, without an answer, when its stream ends, when the request's deadline
     /// has passed, and when a stopping server has waited for [`Bounds::drain_deadline`]. What must not end halfway
@@ -52,10 +54,25 @@ impl Builder {
     pub fn route<F, R>(mut self, name: &str, handler: F) -> Self
     where
         F: Fn(Request) -> R + Send + Sync + 'static,
-        R: Future<Output = Reply> + Send + 'static,
+        R: Future<Output: IntoReply> + Send + 'static,
     {
-        let handler = Handler::Later(Box::new(move |request| Box::pin(handler(request))));
-        self.service.routes.push((name.to_owned(), handler));
+        self.service.routes.push((name.to_owned(), later(handler, None)));
+        self
+    }
+
+    /// The same, and requests of one user, or of one user and key, are handled one after the other, each when the one before has
+    /// come to its end, in the order in which they came on a stream: requests of one session do, where the gateway's
+    /// operator balances the route by user or key. On a runtime of several threads the tasks of [`Builder::route`] are in no order.
+    ///
+    /// A request's deadline counts from when it came, not from its turn. At most [`Bounds::ordered_max`] of one user or key wait;
+    /// one more is refused as busy, and a client that sends it again does so behind those that came meanwhile.
+    #[must_use]
+    pub fn route_ordered<F, R>(mut self, name: &str, by: OrderBy, handler: F) -> Self
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output: IntoReply> + Send + 'static,
+    {
+        self.service.routes.push((name.to_owned(), later(handler, Some(by))));
         self
     }
 
@@ -158,6 +175,19 @@ impl Builder {
         }
         self.params.check()
     }
+}
+
+/// A handler that takes its time.
+fn later<F, R>(handler: F, by: Option<OrderBy>) -> Handler
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: Future<Output: IntoReply> + Send + 'static,
+{
+    let handle = move |request| {
+        let work = handler(request);
+        Box::pin(async move { work.await.into_reply() }) as Pin<Box<dyn Future<Output = Reply> + Send>>
+    };
+    Handler::Later(Box::new(handle), by)
 }
 
 impl Server {

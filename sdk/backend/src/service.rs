@@ -8,16 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::hidden::Hidden;
 use protocol::wire::stream::{
-    AuthResult, Authenticate, LinkClosed, LinkDetached, LinkOpened, Report, StreamRequest, StreamResponse,
+    AuthResult, Authenticate, LinkClosed, LinkDetached, LinkOpened, Report, StreamRequest,
 };
-use protocol::{CloseCode, Error, Refusal, UnixMillis};
+use protocol::{CloseCode, Error, UnixMillis};
 
 use crate::gateway::{Gateway, Target};
+use crate::reply::{Answer, Reply};
 use crate::sanction::Whom;
-
-/// The status of a reply that was longer than the gateway takes: the handler ran, its payload is lost. It is this
-/// SDK's own choice among the statuses, which otherwise belong to the routes.
-pub const STATUS_REPLY_TOO_LARGE: u32 = u32::MAX;
+use crate::turns::Key;
 
 /// A client's request, owned, for handlers that take their time. It outlives neither its deadline nor its stream: see
 /// [`Builder::route`](crate::Builder::route) for when a handler is dropped.
@@ -83,108 +81,6 @@ impl fmt::Debug for Request {
             .finish_non_exhaustive()
     }
 }
-
-/// The answer of a handler that took its time.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Reply {
-    pub(crate) head: Head,
-    pub(crate) payload: Bytes,
-}
-
-/// The answer of a handler that answers at once, written in place: its payload's buffer is used again and again.
-#[derive(Default)]
-pub struct Answer {
-    pub(crate) head: Head,
-    payload: Vec<u8>,
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("head", &self.head).field("payload", &Hidden(&self.payload)).finish()
-    }
-}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("head", &self.head).field("payload", &Hidden(&self.payload)).finish()
-    }
-}
-
-/// An answer without its payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Head {
-    status: u32,
-    refused: bool,
-    retry_after_ms: u32,
-}
-
-impl Head {
-    pub(crate) const fn status(status: u32) -> Self {
-        Self { status, refused: false, retry_after_ms: 0 }
-    }
-
-    pub(crate) fn refused(refusal: Refusal, retry_after: Duration) -> Self {
-        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
-        Self { status: refusal.number(), refused: true, retry_after_ms }
-    }
-
-    pub(crate) fn frame(self, call: u64, trace: u64, payload: &[u8]) -> StreamResponse<'_> {
-        let Self { status, refused, retry_after_ms } = self;
-        StreamResponse { call, status, payload, refused, retry_after_ms, trace }
-    }
-}
-
-impl Reply {
-    /// Success.
-    #[must_use]
-    pub fn ok(payload: impl Into<Bytes>) -> Self {
-        Self { head: Head::status(0), payload: payload.into() }
-    }
-
-    /// A status of the route's own; 0 is success.
-    #[must_use]
-    pub fn status(status: u32, payload: impl Into<Bytes>) -> Self {
-        Self { head: Head::status(status), payload: payload.into() }
-    }
-
-    /// Nothing has happened; the client may send the same request again.
-    #[must_use]
-    pub fn refused(refusal: Refusal, retry_after: Duration) -> Self {
-        Self { head: Head::refused(refusal, retry_after), payload: Bytes::new() }
-    }
-}
-
-impl Answer {
-    /// The payload to send, empty at first.
-    pub fn payload(&mut self) -> &mut Vec<u8> {
-        &mut self.payload
-    }
-
-    /// A status of the route's own; 0, which is success, unless set.
-    pub fn set_status(&mut self, status: u32) {
-        self.head = Head::status(status);
-    }
-
-    /// Nothing has happened; the client may send the same request again. The payload is dropped.
-    pub fn refuse(&mut self, refusal: Refusal, retry_after: Duration) {
-        self.head = Head::refused(refusal, retry_after);
-        self.payload.clear();
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.head = Head::default();
-        self.payload.clear();
-        // One long answer must not hold memory for ever.
-        self.payload.shrink_to(ANSWER_KEPT_MAX);
-    }
-
-    pub(crate) fn written(&self) -> &[u8] {
-        &self.payload
-    }
-}
-
-/// How much of an answer's buffer is kept for the next one.
-const ANSWER_KEPT_MAX: usize = 64 * 1024;
 
 /// A question whether a token is good, owned.
 #[derive(Clone)]
@@ -373,7 +269,8 @@ pub enum Ended {
     Breach(Error),
 }
 
-type Later<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
+/// Makes the work of a handler or judge.
+pub(crate) type Later<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
 type Now = Box<dyn Fn(&StreamRequest<'_>, &Gateway, &mut Answer) + Send + Sync>;
 
 type Ear = Box<dyn Fn(Event<'_>, &Gateway) + Send + Sync>;
@@ -381,7 +278,29 @@ type Ear = Box<dyn Fn(Event<'_>, &Gateway) + Send + Sync>;
 /// How a route answers.
 pub(crate) enum Handler {
     Now(Now),
-    Later(Later<Request, Reply>),
+    Later(Later<Request, Reply>, Option<OrderBy>),
+}
+
+/// Which requests of a route are handled one after the other; see [`Builder::route_ordered`](crate::Builder::route_ordered).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OrderBy {
+    /// All of a user.
+    User,
+    /// Those of a user with the same key. Requests without a key are in no order.
+    UserAndKey,
+}
+
+impl OrderBy {
+    /// What the request takes its turn with; `None` if it waits for nobody.
+    pub(crate) fn key(self, route: usize, request: &Request) -> Option<Key> {
+        let user = request.user.clone();
+        match self {
+            Self::User => Some(Key { route, user, key: Bytes::new() }),
+            Self::UserAndKey if request.key.is_empty() => None,
+            Self::UserAndKey => Some(Key { route, user, key: request.key.clone() }),
+        }
+    }
 }
 
 /// All of a service.
@@ -393,9 +312,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn handler(&self, route: &str) -> Option<&Handler> {
+    /// A route's handler, and its place among the routes.
+    pub(crate) fn handler(&self, route: &str) -> Option<(usize, &Handler)> {
         // A service has a handful of routes, so comparing names is faster than hashing one.
-        self.routes.iter().find(|(name, _)| name == route).map(|(_, handler)| handler)
+        let place = self.routes.iter().position(|(name, _)| name == route)?;
+        Some((place, &self.routes[place].1))
     }
 
     pub(crate) fn tell(&self, event: Event<'_>, gateway: &Gateway) {

@@ -9,7 +9,6 @@
 //!
 //! Everything runs on one task, so nothing is locked. Every wake-up does all there is to do and then writes once.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,14 +16,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use protocol::limits::{FRAME_LEN_CEILING, LINGER_BYTES_MAX, LINGER_MAX};
+use protocol::limits::{LINGER_BYTES_MAX, LINGER_MAX};
 use protocol::stream::{BackendStream, Blocked, Ephemeral, ToBackend};
 use protocol::wire::stream::{About, Authenticate, Flawed, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::backlog::{Asked, Backlog};
@@ -33,10 +30,11 @@ use crate::gateway::{Gateway, Order};
 use crate::handed::Handed;
 use crate::newcomers::Newcomer;
 use crate::random::ephemeral;
-use crate::service::{
-    Answer, Ask, Ended, Event, Handler, Head, Reply, Request, STATUS_REPLY_TOO_LARGE, Verdict,
-};
+use crate::reply::{Answer, Head, Reply};
+use crate::service::{Ask, Ended, Event, Handler, Later, Request, Verdict};
 use crate::shared::Shared;
+use crate::turns::{Arrived, Key};
+use crate::work::{Finished, Joined, Waiting, Work};
 
 /// Serves one stream from accept to close.
 pub(crate) async fn serve<R, W>(
@@ -55,7 +53,7 @@ pub(crate) async fn serve<R, W>(
     let ended = shell.run(&mut reader, &mut writer, stop).await;
     shell.leave().await;
     shell.forget(ended);
-    shell.tasks.abort_all();
+    shell.work.abort();
     if shell.say_goodbye(ended) {
         // The gateway may be gone already.
         _ = timeout(LINGER_MAX, shell.linger(&mut reader, &mut writer)).await;
@@ -71,9 +69,7 @@ struct Shell<'s> {
     /// What handles want of this stream; none has a handle before the gateway has introduced itself.
     handed: Option<Handed>,
     unsent: Backlog,
-    tasks: JoinSet<Done>,
-    running: HashMap<task::Id, Running>,
-    judging: usize,
+    work: Work,
     answer: Answer,
     /// The batch that is being written, and how much of it was.
     batch: Vec<u8>,
@@ -82,19 +78,6 @@ struct Shell<'s> {
     drain: Option<Drain>,
     /// When a gateway that seems to be silent is given up, unless something is found in its socket.
     looks_again: Option<Time>,
-}
-
-/// Whom a task answers.
-#[derive(Clone, Copy, Debug)]
-enum Running {
-    Request(Asked),
-    Ask { call: u64 },
-}
-
-/// What a task came to; `None` when its deadline passed.
-enum Done {
-    Reply(Option<Reply>),
-    Verdict(Option<Verdict>),
 }
 
 /// A timer this far ahead goes off in a later turn of the runtime, which looks at the sockets first.
@@ -116,9 +99,7 @@ impl<'s> Shell<'s> {
             gateway: None,
             handed: None,
             unsent: Backlog::default(),
-            tasks: JoinSet::new(),
-            running: HashMap::new(),
-            judging: 0,
+            work: Work::default(),
             answer: Answer::default(),
             batch: Vec::new(),
             written: 0,
@@ -174,7 +155,7 @@ impl<'s> Shell<'s> {
                     }
                 }
                 () = Handed::wait(self.handed.as_mut(), pushes, orders) => {}
-                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
+                Some(joined) = self.work.join(), if !self.work.is_empty() => self.done(joined),
                 _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
                     if let Some(ended) = self.let_time_pass() {
@@ -324,12 +305,14 @@ impl<'s> Shell<'s> {
         let Some(gateway) = self.gateway.as_ref().filter(|_| self.drain.is_none()) else {
             return self.refuse(asked, Refusal::Draining);
         };
-        match self.shared.service.handler(request.route) {
-            None => self.refuse(asked, Refusal::NoRoute),
-            Some(_) if self.unsent.cost() > self.shared.params.pending_bytes_max as u64 => {
-                self.refuse(asked, Refusal::Busy);
-            }
-            Some(Handler::Now(handler)) => {
+        let Some((route, handler)) = self.shared.service.handler(request.route) else {
+            return self.refuse(asked, Refusal::NoRoute);
+        };
+        if self.unsent.cost() > self.shared.params.pending_bytes_max as u64 {
+            return self.refuse(asked, Refusal::Busy);
+        }
+        match handler {
+            Handler::Now(handler) => {
                 let mut answer = std::mem::take(&mut self.answer);
                 answer.reset();
                 match self.shared.guarded(|| handler(request, gateway, &mut answer)) {
@@ -338,21 +321,65 @@ impl<'s> Shell<'s> {
                 }
                 self.answer = answer;
             }
-            Some(Handler::Later(_))
-                if self.running.len() - self.judging >= self.shared.bounds.handlers_max =>
-            {
+            Handler::Later(..) if self.work.requests() >= self.shared.bounds.handlers_max => {
                 self.refuse(asked, Refusal::Busy);
             }
-            Some(Handler::Later(handler)) => {
+            Handler::Later(handler, order) => {
                 let request = Request::new(request, gateway);
-                let limit = limit(request.deadline);
-                let Some(work) = self.shared.guarded(|| handler(request)) else {
-                    return self.stream.consumed(asked.payload_len);
-                };
-                let task = self.tasks.spawn(async move { Done::Reply(timeout(limit, work).await.ok()) });
-                self.running.insert(task.id(), Running::Request(asked));
+                match order.and_then(|by| by.key(route, &request)) {
+                    Some(key) => self.in_turn(key, request, asked),
+                    None => _ = self.handle(handler, request, asked, None, Duration::ZERO),
+                }
             }
         }
+    }
+
+    /// A request on a route that keeps an order.
+    fn in_turn(&mut self, key: Key, request: Request, asked: Asked) {
+        let waiting = Waiting { request, asked, since: self.shared.clock.now() };
+        match self.work.arrive(&key, waiting, self.shared.bounds.ordered_max) {
+            Arrived::Now(first) => self.take_turn(key, Some(first)),
+            Arrived::Waits => {}
+            Arrived::Full => self.refuse(asked, Refusal::Busy),
+        }
+    }
+
+    /// Begins with the first of those that waited whose time is not over: for the others nobody waits any more.
+    fn take_turn(&mut self, key: Key, first: Option<Waiting>) {
+        let mut next = first.or_else(|| self.work.next_in_turn(&key));
+        while let Some(Waiting { request, asked, since }) = next {
+            let waited = self.shared.clock.now().since(since);
+            if waited >= limit(request.deadline) {
+                self.shared.counters.overdue.add(1);
+                self.stream.consumed(asked.payload_len);
+            } else if let Handler::Later(handler, _) = &self.shared.service.routes[key.route].1
+                && self.handle(handler, request, asked, Some(&key), waited)
+            {
+                return;
+            }
+            next = self.work.next_in_turn(&key);
+        }
+    }
+
+    /// Whether the handler is at work: it may have panicked before.
+    fn handle(
+        &mut self,
+        handler: &Later<Request, Reply>,
+        request: Request,
+        asked: Asked,
+        key: Option<&Key>,
+        waited: Duration,
+    ) -> bool {
+        let limit = limit(request.deadline).saturating_sub(waited);
+        let work = self.shared.guarded(|| handler(request));
+        match work {
+            Some(work) => self.work.handle(asked, key.cloned(), limit, work),
+            None => {
+                self.stream.consumed(asked.payload_len);
+                return false;
+            }
+        }
+        true
     }
 
     fn judge(&mut self, ask: &Authenticate<'_>) {
@@ -360,38 +387,28 @@ impl<'s> Shell<'s> {
         let (Some(gateway), Some(judge)) = (&self.gateway, &self.shared.service.judge) else {
             return self.stream.auth_result(&away.frame(ask.call));
         };
-        if self.judging >= self.shared.bounds.judges_max || self.drain.is_some() {
+        if self.work.judging() >= self.shared.bounds.judges_max || self.drain.is_some() {
             return self.stream.auth_result(&away.frame(ask.call));
         }
         let owned = Ask::new(ask, gateway);
         let limit = limit(owned.deadline);
         let Some(work) = self.shared.guarded(|| judge(owned)) else { return };
-        let task = self.tasks.spawn(async move { Done::Verdict(timeout(limit, work).await.ok()) });
-        self.running.insert(task.id(), Running::Ask { call: ask.call });
-        self.judging += 1;
+        self.work.judge(ask.call, limit, work);
     }
 
-    /// A task is over. One that panicked or ran out of time answers nothing: whether something has happened is not
-    /// known here, and that is what the gateway will say.
-    fn done(&mut self, done: Result<(task::Id, Done), JoinError>) {
-        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(running) = self.running.remove(&id) else { return };
-        match &done {
-            Err(error) if error.is_panic() => self.shared.counters.panics.add(1),
-            Ok((_, Done::Reply(None) | Done::Verdict(None))) => self.shared.counters.overdue.add(1),
-            _ => {}
-        }
-        match (running, done) {
-            (Running::Request(asked), Ok((_, Done::Reply(Some(reply))))) => {
-                self.respond(asked, reply.head, &reply.payload);
-            }
-            (Running::Request(asked), _) => self.stream.consumed(asked.payload_len),
-            (Running::Ask { call }, verdict) => {
-                self.judging -= 1;
-                if let Ok((_, Done::Verdict(Some(verdict)))) = verdict {
-                    self.stream.auth_result(&verdict.frame(call));
+    fn done(&mut self, joined: Joined) {
+        match self.work.finish(joined, &self.shared.counters) {
+            Some(Finished::Request(asked, reply, key)) => {
+                match reply {
+                    Some(reply) => self.respond(asked, reply.head, &reply.payload),
+                    None => self.stream.consumed(asked.payload_len),
+                }
+                if let Some(key) = key {
+                    self.take_turn(key, None);
                 }
             }
+            Some(Finished::Ask(call, Some(verdict))) => self.stream.auth_result(&verdict.frame(call)),
+            Some(Finished::Ask(_, None)) | None => {}
         }
     }
 
@@ -399,43 +416,16 @@ impl<'s> Shell<'s> {
         self.respond(asked, Head::refused(refusal, Duration::ZERO), &[]);
     }
 
-    /// Answers, or lets the answer wait behind those that wait for credit already.
     fn respond(&mut self, asked: Asked, head: Head, payload: &[u8]) {
-        if self.unsent.is_empty() && self.try_respond(asked, head, payload) {
-            return;
-        }
-        // What no gateway takes has no place among those that wait.
-        let (head, payload) = if payload.len() > FRAME_LEN_CEILING {
-            self.shared.counters.replies_too_large.add(1);
-            (Head::status(STATUS_REPLY_TOO_LARGE), &[][..])
-        } else {
-            (head, payload)
-        };
-        self.unsent.push(asked, head, Bytes::copy_from_slice(payload));
-    }
-
-    /// Whether the answer needs no further care.
-    fn try_respond(&mut self, asked: Asked, head: Head, payload: &[u8]) -> bool {
-        let Asked { call, trace, payload_len } = asked;
-        let mut result = self.stream.response(&head.frame(call, trace, payload));
-        let is_too_large = result == Err(Blocked::TooLarge);
-        if is_too_large {
-            result = self.stream.response(&Head::status(STATUS_REPLY_TOO_LARGE).frame(call, trace, &[]));
-        }
-        if matches!(result, Err(Blocked::Credit | Blocked::Pending)) {
-            return false;
-        }
-        self.shared.counters.replies_too_large.add(is_too_large.into());
-        self.stream.consumed(payload_len);
-        true
+        self.unsent.respond(&mut self.stream, &self.shared.counters, asked, head, payload);
     }
 
     /// Does everything that has become possible.
     fn catch_up(&mut self) {
-        while let Some(done) = self.tasks.try_join_next_with_id() {
-            self.done(done);
+        while let Some(joined) = self.work.try_join() {
+            self.done(joined);
         }
-        self.respond_waiting();
+        self.unsent.respond_waiting(&mut self.stream, &self.shared.counters);
         let Some(mut handed) = self.handed.take() else { return };
         // Taken first and carried out last: a push that was there before a kick goes before it, if it may go at all.
         let orders = if self.takes_orders() { handed.take_orders() } else { Vec::new() };
@@ -450,15 +440,6 @@ impl<'s> Shell<'s> {
             handed.ordered(order);
         }
         self.handed = Some(handed);
-    }
-
-    fn respond_waiting(&mut self) {
-        while let Some((asked, head, payload)) = self.unsent.first() {
-            if !self.try_respond(asked, head, &payload) {
-                return;
-            }
-            self.unsent.remove_first();
-        }
     }
 
     fn push_waiting(&mut self, handed: &mut Handed) {
@@ -544,7 +525,7 @@ impl<'s> Shell<'s> {
     fn is_idle(&self) -> bool {
         let nothing_waits = self.unsent.is_empty() && self.handed.as_ref().is_none_or(Handed::is_empty);
         let all_written = self.written == self.batch.len() && self.stream.pending() == 0;
-        self.running.is_empty() && nothing_waits && all_written
+        self.work.is_empty() && nothing_waits && all_written
     }
 
     /// Whether a stopping server has nothing more to do here. Only to be asked when there is nothing to read.

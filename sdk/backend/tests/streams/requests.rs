@@ -213,7 +213,7 @@ async fn answers_wait_for_what_is_pending() {
 /// A handler past its request's deadline, or one that panics, answers nothing, but the credit comes back.
 #[tokio::test]
 async fn who_never_answers_does_not_hold_credit() {
-    let server = start(Server::builder().route("never", |_| std::future::pending()).route(
+    let server = start(Server::builder().route("never", |_| std::future::pending::<Reply>()).route(
         "panic",
         |request| async move {
             assert!(request.payload.is_empty(), "as planned");
