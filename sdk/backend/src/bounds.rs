@@ -21,6 +21,14 @@ pub struct Bounds {
     /// Pushes of one stream that may wait for credit, from 1 to
     /// [`Semaphore::MAX_PERMITS`](tokio::sync::Semaphore::MAX_PERMITS).
     pub pushes_max: usize,
+    /// Pushes of one stream that are to be delivered at least once and may wait for a place among the open ones, of which the
+    /// gateway has as many as it says; as `pushes_max`.
+    pub deliveries_max: usize,
+    /// Pushes of one worker of a gateway that may be open, however many places it says it has.
+    pub open_max: usize,
+    /// How long a push without a time to live stays open of which nothing has been heard since its gateway came back: it may have
+    /// been lost with the stream that broke, and then nobody will ever report it.
+    pub unheard_max: Duration,
     /// How long a stopping server waits for its handlers, and for gateways to take what waits for them; see
     /// [`Server::serve`](crate::Server::serve).
     pub drain_deadline: Duration,
@@ -35,6 +43,9 @@ impl Default for Bounds {
             ordered_max: 64,
             judges_max: 1024,
             pushes_max: 4096,
+            deliveries_max: 4096,
+            open_max: 65_536,
+            unheard_max: Duration::from_secs(600),
             drain_deadline: Duration::from_secs(10),
         }
     }

@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use protocol::CloseCode;
 
-use crate::gateway::{Gateway, Push, PushError, Target};
+use crate::gateway::Gateway;
+use crate::outcome::Rule;
+use crate::push::{Delivery, Push, PushError, Target};
 use crate::service::Event;
 
 /// The users of all gateways, kept from what their streams [tell](Directory::hear), on routes with presence.
@@ -190,6 +192,20 @@ impl Directory {
         handed.result()
     }
 
+    /// Delivers a push at least once to a user or a device of one, at each gateway where it has a link or a session that waits for
+    /// one, as [`Gateway::deliver`] does; a handle for each of them. None means that it is not linked.
+    ///
+    /// # Errors
+    /// [`PushError`] when no gateway took it, though there was one; [`PushError::Invalid`] for a target of another kind.
+    pub async fn deliver(&self, push: &Push, rule: Rule) -> Result<Vec<Delivery>, PushError> {
+        let (mut handed, mut deliveries) = (Handed::default(), Vec::new());
+        for gateway in self.gateways_of(push)? {
+            let delivery = gateway.deliver(push.clone(), rule).await;
+            handed.note(delivery.map(|delivery| deliveries.push(delivery)));
+        }
+        handed.result().map(|_| deliveries)
+    }
+
     /// Closes the links of a user, or those of a device of it, at each gateway where it has one; at how many that was.
     ///
     /// # Errors
@@ -307,21 +323,23 @@ mod tests {
 
     use super::*;
     use crate::gateway::{Handles, Order};
+    use crate::push::Parcel;
     use crate::service::Ended;
 
     /// A stream of a gateway, and what comes out of it.
     struct Peer {
         handle: Gateway,
         pushes: mpsc::Receiver<Push>,
+        parcels: mpsc::Receiver<Parcel>,
         orders: mpsc::Receiver<Order>,
     }
 
     impl Peer {
         fn new(id: u64, boot: u8) -> Self {
-            let ((pushes, taken), (orders, kicks)) = (mpsc::channel(2), mpsc::channel(2));
-            let hello = Hello { boot_id: vec![boot; 16].into(), ..Hello::default() };
-            let handle = Gateway::new(id, &hello, None, Handles { pushes, orders });
-            Self { handle, pushes: taken, orders: kicks }
+            let (handles, pushes, parcels, orders) = Handles::open(2);
+            let hello = Hello { boot_id: vec![boot; 16].into(), report_slots: 9, ..Hello::default() };
+            let handle = Gateway::new(id, &hello, None, handles);
+            Self { handle, pushes, parcels, orders }
         }
 
         fn opens(&self, directory: &Directory, link: u64, user: &str, device: &str) {
@@ -441,6 +459,29 @@ mod tests {
         for wrong in [numbered, Push::new(Target::Link(1), "hi"), Push::new(Target::Room("r".into()), "hi")] {
             assert_eq!(directory.try_push(&wrong), Err(PushError::Invalid), "{wrong:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_push_is_delivered_through_each_gateway_where_the_user_is() {
+        let directory = Directory::new(10);
+        let mut peers = three(&directory);
+        let deliver = async |name| {
+            let deliveries = directory.deliver(&Push::new(user(name), "hi"), Rule::Any).await;
+            deliveries.map(|all| all.iter().map(Delivery::number).collect::<Vec<_>>())
+        };
+        peers[1].opens(&directory, 1, "ann", "phone");
+        peers[2].opens(&directory, 3, "ann", "desk");
+        assert_eq!(deliver("bob").await, Ok(vec![]), "not linked");
+        let numbers = deliver("ann").await.unwrap();
+        let mut sent = peers.each_mut().map(|peer| peer.parcels.try_recv().ok());
+        assert!(sent[0].is_none() && numbers.len() == 2);
+        assert_eq!(sent[2].take().map(|parcel| parcel.push.target), Some(user("ann")));
+        peers[1].parcels.close();
+        assert_eq!(deliver("ann").await.map(|numbers| numbers.len()), Ok(1), "one is over");
+        peers[2].parcels.close();
+        assert_eq!(deliver("ann").await, Ok(vec![]));
+        let room = Push::new(Target::Room("lobby".into()), "hi");
+        assert_eq!(directory.deliver(&room, Rule::Any).await.err(), Some(PushError::Invalid));
     }
 
     #[tokio::test]

@@ -1,20 +1,20 @@
 //! A gateway as a service sees it: who it is, and the way to push through it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use protocol::hidden::Hidden;
-use protocol::limits::{
-    CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, LOGIN_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX,
-    STREAM_FRAME_LEN_MIN,
-};
+use protocol::limits::{CREDIT_OVERHEAD, FRAME_LEN_CEILING, ID_LEN_MAX, LOGIN_LEN_MAX, STREAM_FRAME_LEN_MIN};
 use protocol::noise::PublicKey;
 use protocol::wire::proto::stream as proto;
-use protocol::wire::stream::{self, StreamPush};
+use protocol::wire::stream;
 use protocol::{CloseCode, UnixMillis};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+use crate::deliveries::{Place, WorkerId};
+use crate::outcome::Rule;
+use crate::push::{DELIVERED_FROM, Delivery, Parcel, Push, PushError, Target};
 use crate::sanction::{Measure, Sanction, Whom};
 
 /// A handle on one stream of a gateway; cheap to clone. Each worker of a gateway has a stream of its own, and any
@@ -30,11 +30,15 @@ struct Inner {
     handles: Handles,
 }
 
-/// The ways from handles to their stream. Pushes wait for credit, and orders must not wait with them.
+/// The ways from handles to their stream. Pushes wait for credit, those that are delivered at least once for a place among
+/// the open ones, too, and orders must not wait with them.
 #[derive(Clone, Debug)]
 pub(crate) struct Handles {
     pub(crate) pushes: mpsc::Sender<Push>,
+    pub(crate) parcels: mpsc::Sender<Parcel>,
     pub(crate) orders: mpsc::Sender<Order>,
+    /// The next number of those that are delivered, of all streams of this start.
+    pub(crate) numbers: Arc<AtomicU64>,
 }
 
 /// What a gateway is to do.
@@ -61,80 +65,6 @@ enum Revoke {
     Login(Bytes),
 }
 
-/// Whom a push or kick is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Target {
-    /// One link.
-    Link(u64),
-    /// All links of a user, 1 to 64 bytes.
-    User(Bytes),
-    /// One device of a user, each 1 to 64 bytes.
-    Device(Bytes, Bytes),
-    /// Everybody in a room, 1 to 64 bytes.
-    Room(Bytes),
-}
-
-/// A message for clients.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Push {
-    /// Whom it is for.
-    pub target: Target,
-    /// Handed to the client, at most 16 bytes.
-    pub id: Bytes,
-    /// The message.
-    pub payload: Bytes,
-    /// Names the push in a report, on this stream; 0 wants no report. A push with a number that was taken and had not
-    /// left this process when the stream ended is reported as unknown, just before [`Event::Closed`](crate::Event::Closed).
-    pub number: u64,
-}
-
-/// The message is its users' own, and stays out of logs.
-impl fmt::Debug for Push {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Push")
-            .field("target", &self.target)
-            .field("id", &self.id)
-            .field("payload", &Hidden(&self.payload))
-            .field("number", &self.number)
-            .finish()
-    }
-}
-
-/// Why a push was not taken. Nothing has happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PushError {
-    /// The stream is over.
-    Closed,
-    /// Too many pushes wait for credit.
-    Full,
-    /// The payload is longer than the gateway takes.
-    TooLarge,
-    /// The target or id is longer than allowed, or empty where it must not be.
-    Invalid,
-}
-
-impl Push {
-    /// A message for a target, without id and report.
-    #[must_use]
-    pub fn new(target: Target, payload: impl Into<Bytes>) -> Self {
-        Self { target, id: Bytes::new(), payload: payload.into(), number: 0 }
-    }
-
-    pub(crate) fn frame(&self) -> StreamPush<'_> {
-        let mut frame =
-            StreamPush { number: self.number, id: &self.id, payload: &self.payload, ..StreamPush::default() };
-        match &self.target {
-            Target::Link(link) => frame.link = *link,
-            Target::User(user) => frame.user = user,
-            Target::Device(user, device) => (frame.user, frame.device) = (user, device),
-            Target::Room(room) => frame.room = room,
-        }
-        frame
-    }
-}
-
 impl Kick {
     /// A room has no links of its own, and [`Gateway::kick`] lets none through.
     pub(crate) fn frame(&self) -> stream::Kick<'_> {
@@ -152,18 +82,6 @@ impl Kick {
             Target::Room(_) => {}
         }
         frame
-    }
-}
-
-impl Target {
-    fn is_valid(&self) -> bool {
-        let id = |bytes: &Bytes| (1..=ID_LEN_MAX).contains(&bytes.len());
-        match self {
-            Self::Link(link) => *link != 0,
-            Self::User(user) => id(user),
-            Self::Device(user, device) => id(user) && id(device),
-            Self::Room(room) => (1..=ROOM_LEN_MAX).contains(&room.len()),
-        }
     }
 }
 
@@ -200,6 +118,17 @@ impl Gateway {
         self.0.hello.worker
     }
 
+    /// The worker at the other end, in this start of the gateway.
+    pub(crate) fn worker_id(&self) -> WorkerId {
+        // Its length was looked at when the stream opened.
+        WorkerId { boot: self.boot_id().try_into().unwrap_or_default(), worker: self.worker() }
+    }
+
+    /// The same in whatever start of it.
+    pub(crate) fn place(&self) -> Place {
+        Place { gateway: self.name().to_owned(), key: self.0.key, worker: self.worker() }
+    }
+
     /// The gateway's key; `None` on a clear stream.
     #[must_use]
     pub fn key(&self) -> Option<&PublicKey> {
@@ -221,10 +150,52 @@ impl Gateway {
     /// [`PushError`]; nothing has happened then.
     pub fn try_push(&self, push: Push) -> Result<(), PushError> {
         self.check(&push)?;
-        self.0.handles.pushes.try_send(push).map_err(|error| match error {
-            TrySendError::Full(_) => PushError::Full,
-            TrySendError::Closed(_) => PushError::Closed,
-        })
+        self.0.handles.pushes.try_send(push).map_err(full_or_closed)
+    }
+
+    /// How many pushes may be open that are [delivered](Gateway::deliver), on this stream; 0: the gateway delivers none.
+    #[must_use]
+    pub fn report_slots(&self) -> u32 {
+        self.0.hello.report_slots
+    }
+
+    /// Delivers a push at least once: the gateway repeats it until the application on each device has taken it, says what became
+    /// of it, and that comes to one [`Outcome`](crate::Outcome) by the rule. Waits while as many others wait as may; behind that it takes
+    /// its turn among the open ones, see [`Gateway::report_slots`]. It may overtake other pushes and be overtaken by them.
+    ///
+    /// The outcome is given exactly once, and stands: also when the stream breaks (the gateway has 5 s to come back), when
+    /// the gateway starts anew, and when this server ends. *Unknown* and *undelivered* never mean that nobody has seen it:
+    /// store the message under the same [`Push::id`], by which clients know what they have.
+    ///
+    /// # Errors
+    /// [`PushError::NotServed`] from a gateway that delivers none; [`PushError::Invalid`] also for a room, and for a push with a
+    /// number of its own; else as of [`Gateway::push`]. Nothing has happened then.
+    pub async fn deliver(&self, push: Push, rule: Rule) -> Result<Delivery, PushError> {
+        let (parcel, delivery) = self.parcel(push, rule)?;
+        self.0.handles.parcels.send(parcel).await.map_err(|_| PushError::Closed)?;
+        Ok(delivery)
+    }
+
+    /// The same if there is room for it; for handlers that must not wait.
+    ///
+    /// # Errors
+    /// As of [`Gateway::deliver`], and [`PushError::Full`].
+    pub fn try_deliver(&self, push: Push, rule: Rule) -> Result<Delivery, PushError> {
+        let (parcel, delivery) = self.parcel(push, rule)?;
+        self.0.handles.parcels.try_send(parcel).map_err(full_or_closed)?;
+        Ok(delivery)
+    }
+
+    fn parcel(&self, push: Push, rule: Rule) -> Result<(Parcel, Delivery), PushError> {
+        if self.report_slots() == 0 {
+            return Err(PushError::NotServed);
+        }
+        if push.number != 0 || matches!(push.target, Target::Room(_)) {
+            return Err(PushError::Invalid);
+        }
+        self.check(&push)?;
+        let number = self.0.handles.numbers.fetch_add(1, Ordering::Relaxed);
+        Ok(Parcel::new(push, number, rule))
     }
 
     /// Closes a link, or the links of a user or of one device.
@@ -335,7 +306,7 @@ impl Gateway {
     }
 
     fn check(&self, push: &Push) -> Result<(), PushError> {
-        if !push.target.is_valid() || push.id.len() > PUSH_ID_LEN_MAX {
+        if !push.is_valid() || push.number >= DELIVERED_FROM {
             return Err(PushError::Invalid);
         }
         // Generous to the other fields, so that what is taken here never fails later.
@@ -350,18 +321,12 @@ impl fmt::Debug for Gateway {
     }
 }
 
-impl fmt::Display for PushError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "the stream to the gateway is over",
-            Self::Full => "too many pushes wait for credit",
-            Self::TooLarge => "the payload is longer than the gateway takes",
-            Self::Invalid => "the target or id has a length that is not allowed",
-        })
+fn full_or_closed<T>(error: TrySendError<T>) -> PushError {
+    match error {
+        TrySendError::Full(_) => PushError::Full,
+        TrySendError::Closed(_) => PushError::Closed,
     }
 }
-
-impl std::error::Error for PushError {}
 
 /// The live streams of a server.
 #[derive(Debug, Default)]
@@ -393,6 +358,18 @@ impl Registry {
 }
 
 #[cfg(test)]
+impl Handles {
+    /// With room for so many of each, and what comes out of them.
+    pub(crate) fn open(
+        room: usize,
+    ) -> (Self, mpsc::Receiver<Push>, mpsc::Receiver<Parcel>, mpsc::Receiver<Order>) {
+        let ((pushes, pushed), (parcels, delivered)) = (mpsc::channel(room), mpsc::channel(room));
+        let ((orders, ordered), numbers) = (mpsc::channel(room), Arc::new(DELIVERED_FROM.into()));
+        (Self { pushes, parcels, orders, numbers }, pushed, delivered, ordered)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use protocol::wire::stream::StreamRequest;
 
@@ -403,10 +380,9 @@ mod tests {
     /// The protocol's ceiling holds, whatever a gateway says: what is taken here must not be dropped later.
     #[test]
     fn a_payload_over_the_ceiling_is_not_taken() {
-        let (pushes, _pushes) = mpsc::channel(1);
-        let (orders, _orders) = mpsc::channel(1);
+        let (handles, _pushes, _parcels, _orders) = Handles::open(1);
         let hello = proto::Hello { frame_len_max: 2 << 20, ..proto::Hello::default() };
-        let gateway = Gateway::new(1, &hello, None, Handles { pushes, orders });
+        let gateway = Gateway::new(1, &hello, None, handles);
         let push = |len| gateway.try_push(Push::new(Target::Link(1), vec![0; len]));
         assert_eq!(push(FRAME_LEN_CEILING), Err(PushError::TooLarge));
         assert_eq!(push(FRAME_LEN_CEILING - 1024), Ok(()));
@@ -415,9 +391,8 @@ mod tests {
     #[test]
     fn what_is_said_is_not_shown() {
         let said = || Bytes::from_static(b"CANARY");
-        let (pushes, _pushes) = mpsc::channel(1);
-        let (orders, _orders) = mpsc::channel(1);
-        let gateway = Gateway::new(1, &proto::Hello::default(), None, Handles { pushes, orders });
+        let (handles, _pushes, _parcels, _orders) = Handles::open(1);
+        let gateway = Gateway::new(1, &proto::Hello::default(), None, handles);
         let request = StreamRequest { payload: b"CANARY", ..StreamRequest::default() };
         let mut answer = Answer::default();
         answer.payload().extend_from_slice(&said());
@@ -430,9 +405,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_revocation_names_all_logins_of_a_user_or_one_that_can_be_a_name() {
-        let (pushes, _pushes) = mpsc::channel(1);
-        let (orders, mut taken) = mpsc::channel(4);
-        let gateway = Gateway::new(1, &proto::Hello::default(), None, Handles { pushes, orders });
+        let (handles, _pushes, _parcels, mut taken) = Handles::open(4);
+        let gateway = Gateway::new(1, &proto::Hello::default(), None, handles);
         let code = CloseCode::Kicked;
         for (len, expected) in [(0, Err(PushError::Invalid)), (257, Err(PushError::Invalid)), (256, Ok(()))] {
             assert_eq!(gateway.revoke_login("eve", vec![b'l'; len], code).await, expected, "{len}");

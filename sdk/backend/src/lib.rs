@@ -20,7 +20,8 @@
 //! way on a stream never exceeds its window. Answers that wait for a gateway's credit are bounded in bytes: above
 //! `pending_bytes_max` of the stream's [`Params`](protocol::stream::Params) no handler is called any more and requests
 //! are refused as busy; only the handlers already at work, at most [`Bounds::handlers_max`], add an answer each.
-//! Pushes wait in a bounded queue, and [`Gateway::push`] waits with them.
+//! Pushes wait in a bounded queue, and [`Gateway::push`] waits with them. Those that are to arrive at least once
+//! ([`Gateway::deliver`]) have a queue of their own, and each comes to exactly one [`Outcome`].
 //!
 //! Who pushes to users keeps a [`Directory`] of who is linked, and where.
 //!
@@ -33,12 +34,16 @@ mod backlog;
 mod bounds;
 mod clock;
 mod counters;
+mod deliveries;
 mod directory;
 mod drain;
 mod gateway;
 mod handed;
+mod ledger;
 mod listen;
 mod newcomers;
+mod outcome;
+mod push;
 mod random;
 pub mod reference;
 mod reply;
@@ -53,9 +58,11 @@ mod work;
 pub use bounds::Bounds;
 pub use counters::Counts;
 pub use directory::{Directory, Linked};
-pub use gateway::{Gateway, Push, PushError, Target};
+pub use gateway::Gateway;
 pub use listen::{Listen, Security};
+pub use outcome::{Outcome, Rule};
 pub use protocol;
+pub use push::{Delivery, Push, PushError, Target};
 pub use reply::{Answer, IntoReply, Refused, Reply, STATUS_REPLY_TOO_LARGE};
 pub use sanction::Whom;
 pub use server::{Builder, Server};

@@ -25,8 +25,8 @@ use protocol::wire::stream::StreamRequest;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::directory::Directory;
-use crate::gateway::{Push, PushError, Target};
 use crate::listen::{Listen, Security};
+use crate::push::{Push, PushError, Target};
 use crate::reply::Answer;
 use crate::server::{Builder, Server};
 
@@ -106,7 +106,8 @@ fn chat(online: &Directory, request: &StreamRequest<'_>, answer: &mut Answer) {
         Ok(_) => answer.set_status(DELIVERED),
         Err(PushError::Full) => answer.refuse(Refusal::Busy, Duration::from_millis(100)),
         Err(PushError::TooLarge) => answer.refuse(Refusal::TooLarge, Duration::ZERO),
-        Err(PushError::Invalid) => answer.set_status(MALFORMED),
+        // At most once every gateway delivers.
+        Err(PushError::Invalid | PushError::NotServed) => answer.set_status(MALFORMED),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::bounds::Bounds;
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
 use crate::gateway::{Gateway, Registry};
+use crate::ledger::Ledger;
 use crate::listen::{Listen, Listener, Security};
 use crate::newcomers::{Newcomer, Newcomers};
 use crate::random::random;
@@ -148,6 +149,7 @@ impl Builder {
             instance: self.instance,
             boot: random()?,
             gateways: Registry::default(),
+            ledger: Ledger::new(&self.bounds),
             clock: Clock::start(),
             counters: Counters::default(),
             streams: AtomicU64::new(1),
@@ -167,8 +169,9 @@ impl Builder {
             return Err("an instance's name has at most 64 bytes");
         }
         // Above it the queue itself would panic, when the first stream comes.
-        if !(1..=Semaphore::MAX_PERMITS).contains(&self.bounds.pushes_max) {
-            return Err("pushes_max must lie between 1 and usize::MAX / 8");
+        let queues = [self.bounds.pushes_max, self.bounds.deliveries_max];
+        if !queues.iter().all(|most| (1..=Semaphore::MAX_PERMITS).contains(most)) {
+            return Err("pushes_max and deliveries_max must lie between 1 and usize::MAX / 8");
         }
         if self.bounds.newcomers_max == 0 {
             return Err("newcomers_max must be at least 1");
@@ -235,6 +238,8 @@ impl Server {
     /// by then, and those that cross the close.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let Self { listener, shared } = self;
+        // Whoever waits for what becomes of a push must not do so for ever, however this ends.
+        let books = Books(&shared.ledger);
         let (stopping, stopped) = watch::channel(false);
         let mut streams = JoinSet::new();
         let mut newcomers = Newcomers::new(shared.bounds.newcomers_max);
@@ -253,12 +258,28 @@ impl Server {
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
                 Some(_) = streams.join_next(), if !streams.is_empty() => {}
+                () = shared.ledger.wait(shared.clock) => shared.ledger.expire(shared.clock.now()),
             }
         }
         drop(listener);
         // Streams that ended by themselves need not be told.
         _ = stopping.send(true);
-        while streams.join_next().await.is_some() {}
+        while !streams.is_empty() {
+            tokio::select! {
+                _ = streams.join_next() => {}
+                () = shared.ledger.wait(shared.clock) => shared.ledger.expire(shared.clock.now()),
+            }
+        }
+        drop(books);
+    }
+}
+
+/// Closes the books when the server is over.
+struct Books<'s>(&'s Ledger);
+
+impl Drop for Books<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

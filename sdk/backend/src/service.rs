@@ -12,7 +12,8 @@ use protocol::wire::stream::{
 };
 use protocol::{CloseCode, Error, UnixMillis};
 
-use crate::gateway::{Gateway, Target};
+use crate::gateway::Gateway;
+use crate::push::Target;
 use crate::reply::{Answer, Reply};
 use crate::sanction::Whom;
 use crate::turns::Key;

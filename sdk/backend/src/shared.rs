@@ -11,6 +11,7 @@ use crate::bounds::Bounds;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::gateway::{Gateway, Registry};
+use crate::ledger::Ledger;
 use crate::service::{Event, Service};
 
 /// One per server, lent to each of its streams.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     /// New at each start, and said to every gateway: what it knows of pushes from before is of another one.
     pub(crate) boot: [u8; BOOT_ID_LEN],
     pub(crate) gateways: Registry,
+    pub(crate) ledger: Ledger,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,
     pub(crate) streams: AtomicU64,

@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use protocol::limits::{LINGER_BYTES_MAX, LINGER_MAX};
-use protocol::stream::{BackendStream, Blocked, Ephemeral, ToBackend};
+use protocol::stream::{BackendStream, Ephemeral, ToBackend};
 use protocol::wire::stream::{About, Authenticate, Flawed, Report, StreamRequest};
 use protocol::{CloseCode, Error, Refusal, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -26,8 +26,8 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::backlog::{Asked, Backlog};
 use crate::drain::Drain;
-use crate::gateway::{Gateway, Order};
-use crate::handed::Handed;
+use crate::gateway::Gateway;
+use crate::handed::{Handed, Takes};
 use crate::newcomers::Newcomer;
 use crate::random::ephemeral;
 use crate::reply::{Answer, Head, Reply};
@@ -135,7 +135,7 @@ impl<'s> Shell<'s> {
             if wake_at < timer.deadline() {
                 timer.as_mut().reset(wake_at);
             }
-            let (pushes, orders) = (self.unsent.is_empty(), self.takes_orders());
+            let takes = self.takes();
             tokio::select! {
                 // Time passes only when nothing is left to read: a process that stood still must not call a gateway
                 // dead whose pings wait in the kernel. What this could starve is looked after above and in `receive`.
@@ -154,7 +154,7 @@ impl<'s> Shell<'s> {
                         Ok(len) => self.wrote(len),
                     }
                 }
-                () = Handed::wait(self.handed.as_mut(), pushes, orders) => {}
+                () = Handed::wait(self.handed.as_mut(), takes) => {}
                 Some(joined) = self.work.join(), if !self.work.is_empty() => self.done(joined),
                 _ = stop.wait_for(|stopped| *stopped), if self.drain.is_none() => self.stop(),
                 () = &mut timer => {
@@ -199,7 +199,7 @@ impl<'s> Shell<'s> {
 
     fn take(&mut self, bytes: &mut [u8]) -> Result<Option<Ended>, Error> {
         let now = self.shared.clock.now();
-        let (mut ended, mut heard) = (None, false);
+        let (mut ended, mut heard, mut reported) = (None, false, false);
         let mut input = self.stream.input(bytes);
         while let Some(event) = self.stream.receive(&mut input, now)? {
             heard = true;
@@ -213,7 +213,10 @@ impl<'s> Shell<'s> {
                 ToBackend::Hello => ended = Some(Ended::Broken),
                 ToBackend::Request(request) => self.asked(&request),
                 ToBackend::Authenticate(ask) => self.judge(&ask),
-                ToBackend::Report(report) => self.reported(report),
+                ToBackend::Report(report) => {
+                    reported = true;
+                    self.reported(&report);
+                }
                 ToBackend::LinkOpened(opened) => self.tell(Event::LinkOpened(opened)),
                 ToBackend::LinkClosed(closed) => self.tell(Event::LinkClosed(closed)),
                 ToBackend::Announced => self.tell(Event::Announced),
@@ -225,6 +228,13 @@ impl<'s> Shell<'s> {
             }
         }
         self.stream.keep(input);
+        // All that came together is acknowledged together.
+        if reported
+            && let Some(gateway) = &self.gateway
+            && let Some(ack) = self.shared.ledger.acknowledge(gateway)
+        {
+            self.stream.report_ack(ack);
+        }
         // The timer has no turn while there is always more to read, but this end has to ping all the same. With half
         // a frame nothing has been heard yet, and the rest of it may wait in the kernel.
         if heard {
@@ -237,7 +247,7 @@ impl<'s> Shell<'s> {
     /// The gateway has introduced itself. Whether there is room for its stream; if not it dials again, backed off.
     fn opened(&mut self) -> bool {
         let id = self.shared.next_stream();
-        let (handles, handed) = Handed::new(self.shared.bounds.pushes_max);
+        let (handles, handed) = Handed::new(&self.shared.bounds, self.shared.ledger.numbers());
         let gateway = Gateway::new(id, self.stream.gateway(), self.stream.peer().copied(), handles);
         if !self.newcomer.settle() {
             return false;
@@ -246,6 +256,7 @@ impl<'s> Shell<'s> {
             self.shared.counters.streams_refused.add(1);
             return false;
         }
+        self.shared.ledger.opened(&gateway, self.shared.clock.now());
         (self.handed, self.gateway) = (Some(handed), Some(gateway));
         self.tell(Event::Opened);
         true
@@ -264,7 +275,8 @@ impl<'s> Shell<'s> {
         let Some(gateway) = self.gateway.take() else { return };
         self.shared.gateways.remove(gateway.id());
         if let Some(handed) = self.handed.take() {
-            handed.end(|event| self.shared.tell(event, &gateway));
+            let not_left = handed.end(|event| self.shared.tell(event, &gateway));
+            self.shared.ledger.ended(&gateway, &not_left, self.shared.clock.now());
         }
         self.shared.tell(Event::Closed(ended), &gateway);
     }
@@ -275,9 +287,13 @@ impl<'s> Shell<'s> {
         }
     }
 
-    /// Reports of pushes that are sent at most once are not acknowledged.
-    fn reported(&mut self, report: Report<'_>) {
-        self.tell(Event::Report(report));
+    /// What became of pushes that are delivered is told to whoever waits for it; of the others to the ear.
+    fn reported(&self, report: &Report<'_>) {
+        if let Some(gateway) = &self.gateway
+            && self.shared.ledger.reported(gateway, report)
+        {
+            self.tell(Event::Report(*report));
+        }
     }
 
     /// One link's frame has a field out of its bounds: that link is refused, and the others have their stream.
@@ -426,31 +442,16 @@ impl<'s> Shell<'s> {
             self.done(joined);
         }
         self.unsent.respond_waiting(&mut self.stream, &self.shared.counters);
-        let Some(mut handed) = self.handed.take() else { return };
-        // Taken first and carried out last: a push that was there before a kick goes before it, if it may go at all.
-        let orders = if self.takes_orders() { handed.take_orders() } else { Vec::new() };
-        if self.unsent.is_empty() {
-            self.push_waiting(&mut handed);
+        let takes = self.takes();
+        if let (Some(handed), Some(gateway)) = (&mut self.handed, &self.gateway) {
+            handed.carry_out(takes, &mut self.stream, &self.shared.ledger, gateway);
         }
-        for order in orders {
-            match &order {
-                Order::Kick(kick) => self.stream.kick(&kick.frame()),
-                Order::Sanction(sanction) => sanction.say(&mut self.stream),
-            }
-            handed.ordered(order);
-        }
-        self.handed = Some(handed);
     }
 
-    fn push_waiting(&mut self, handed: &mut Handed) {
-        while let Some(push) = handed.next_push() {
-            match self.stream.push(&push.frame()) {
-                Err(Blocked::Credit | Blocked::Pending) => return handed.put_back(push),
-                Ok(()) => handed.pushed(&push),
-                // The stream has ended; nothing will be heard of what is told of below.
-                Err(Blocked::NotLive | Blocked::TooLarge) => handed.pushed(&push),
-            }
-        }
+    fn takes(&self) -> Takes {
+        let pushes = self.unsent.is_empty();
+        let has_slot = self.gateway.as_ref().is_some_and(|gateway| self.shared.ledger.has_slot(gateway));
+        Takes { pushes, parcels: pushes && has_slot, orders: self.takes_orders() }
     }
 
     /// Orders wait for nothing but a gateway that reads nothing at all.

@@ -14,6 +14,7 @@ use crate::bounds::Bounds;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::gateway::Registry;
+use crate::ledger::Ledger;
 use crate::service::Service;
 
 const PARAMS: Params = Params {
@@ -41,6 +42,7 @@ fn shared() -> Shared {
         instance: b"b".to_vec(),
         boot: [5; 16],
         gateways: Registry::default(),
+        ledger: Ledger::new(&Bounds::default()),
         clock: Clock::start(),
         counters: Counters::default(),
         streams: 1.into(),

@@ -19,12 +19,41 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Ready,
-    Response { call: u64, status: u32, refused: bool, trace: u64, payload: Vec<u8> },
-    Push { link: u64, user: Vec<u8>, id: Vec<u8>, number: u64, payload: Vec<u8> },
+    Response {
+        call: u64,
+        status: u32,
+        refused: bool,
+        trace: u64,
+        payload: Vec<u8>,
+    },
+    Push {
+        link: u64,
+        user: Vec<u8>,
+        id: Vec<u8>,
+        number: u64,
+        payload: Vec<u8>,
+    },
+    /// A push of class 1.
+    Delivery {
+        number: u64,
+        user: Vec<u8>,
+        ttl_ms: u32,
+        payload: Vec<u8>,
+    },
     ReportAck(u64),
-    AuthResult { call: u64, accepted: bool, user: Vec<u8>, code: u32 },
-    Kick { user: Vec<u8>, code: u32 },
-    Close { code: u32 },
+    AuthResult {
+        call: u64,
+        accepted: bool,
+        user: Vec<u8>,
+        code: u32,
+    },
+    Kick {
+        user: Vec<u8>,
+        code: u32,
+    },
+    Close {
+        code: u32,
+    },
     Other,
 }
 
@@ -34,6 +63,9 @@ impl From<ToGateway<'_>> for Said {
             ToGateway::Ready => Self::Ready,
             ToGateway::Response(StreamResponse { call, status, refused, trace, payload, .. }) => {
                 Self::Response { call, status, refused, trace, payload: payload.to_vec() }
+            }
+            ToGateway::Push(StreamPush { number, user, class: 1, ttl_ms, payload, .. }) => {
+                Self::Delivery { number, user: user.to_vec(), ttl_ms, payload: payload.to_vec() }
             }
             ToGateway::Push(StreamPush { link, user, id, number, payload, .. }) => {
                 Self::Push { link, user: user.to_vec(), id: id.to_vec(), number, payload: payload.to_vec() }
@@ -79,18 +111,31 @@ impl Peer {
 
     /// A clear stream of a gateway that grants and asks for something else, until the backend is ready.
     pub(crate) async fn dial_with(place: &Listen, params: Params) -> Self {
-        let mut peer = Self::connect(place, &Mode::Clear, params, [1; 16]).await;
+        let mut peer = Self::connect(place, &Mode::Clear, params, [1; 16], 0).await;
         assert_eq!(peer.next().await, Some(Said::Ready));
         peer
     }
 
     pub(crate) async fn dial_silently(place: &Listen, mode: &Mode, boot_id: [u8; 16]) -> Self {
-        Self::connect(place, mode, PARAMS, boot_id).await
+        Self::connect(place, mode, PARAMS, boot_id, 0).await
     }
 
-    async fn connect(place: &Listen, mode: &Mode, params: Params, boot_id: [u8; 16]) -> Self {
+    /// A start of a gateway with room for so many pushes that are delivered at least once, until the backend is ready.
+    pub(crate) async fn dial_with_slots(place: &Listen, boot: u8, report_slots: u32) -> Self {
+        let mut peer = Self::connect(place, &Mode::Clear, PARAMS, [boot; 16], report_slots).await;
+        assert_eq!(peer.next().await, Some(Said::Ready));
+        peer
+    }
+
+    async fn connect(
+        place: &Listen,
+        mode: &Mode,
+        params: Params,
+        boot_id: [u8; 16],
+        report_slots: u32,
+    ) -> Self {
         let Listen::Unix(path) = place else { panic!("{place}") };
-        let introduction = Introduction { boot_id, gateway: "test".into(), worker: 3, report_slots: 0 };
+        let introduction = Introduction { boot_id, gateway: "test".into(), worker: 3, report_slots };
         Self {
             stream: GatewayStream::new(mode, params, introduction, [8; 32], Time::ZERO).unwrap(),
             socket: UnixStream::connect(path).await.unwrap(),
@@ -142,7 +187,11 @@ impl Peer {
         while let Some(event) = stream.receive(&mut input, Time::ZERO)? {
             *draining |= event == ToGateway::Draining;
             let said = Said::from(event);
-            if let (Said::Response { payload, .. } | Said::Push { payload, .. }, true) = (&said, *generous) {
+            if let Said::Response { payload, .. }
+            | Said::Push { payload, .. }
+            | Said::Delivery { payload, .. } = &said
+                && *generous
+            {
                 stream.consumed(payload.len());
             }
             if said != Said::Other {

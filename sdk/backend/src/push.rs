@@ -1,0 +1,213 @@
+//! Messages for clients: whom for, what becomes of them, and the handle of who waits for that.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::hidden::Hidden;
+use protocol::limits::{ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX};
+use protocol::wire::stream::StreamPush;
+use tokio::sync::oneshot;
+
+use crate::outcome::{Outcome, Rule};
+
+/// Whom a push or kick is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// One link.
+    Link(u64),
+    /// All links of a user, 1 to 64 bytes.
+    User(Bytes),
+    /// One device of a user, each 1 to 64 bytes.
+    Device(Bytes, Bytes),
+    /// Everybody in a room, 1 to 64 bytes.
+    Room(Bytes),
+}
+
+/// A message for clients.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Push {
+    /// Whom it is for.
+    pub target: Target,
+    /// Handed to the client, at most 16 bytes.
+    pub id: Bytes,
+    /// The message.
+    pub payload: Bytes,
+    /// Names the push in a report, on this stream: below 2⁴⁸; 0 wants no report. A push with a number that was taken and had not
+    /// left this process when the stream ended is reported as unknown, just before [`Event::Closed`](crate::Event::Closed).
+    /// 0 for a push that is [delivered](crate::Gateway::deliver): those are numbered here.
+    pub number: u64,
+    /// How long a push that is [delivered](crate::Gateway::deliver) is worth delivering, in milliseconds up to 49 days; zero: as
+    /// the gateway is configured. No other push looks at it.
+    pub ttl: Duration,
+}
+
+/// The message is its users' own, and stays out of logs.
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("target", &self.target)
+            .field("id", &self.id)
+            .field("payload", &Hidden(&self.payload))
+            .field("number", &self.number)
+            .field("ttl", &self.ttl)
+            .finish()
+    }
+}
+
+/// Why a push was not taken. Nothing has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The stream is over.
+    Closed,
+    /// Too many pushes wait for credit, or for a place among those whose outcome the gateway owes.
+    Full,
+    /// The payload is longer than the gateway takes.
+    TooLarge,
+    /// The target or id is longer than allowed, or empty where it must not be; or the number is one that it must not be.
+    Invalid,
+    /// The gateway delivers no pushes at least once, to this backend.
+    NotServed,
+}
+
+impl Push {
+    /// A message for a target, without id and report.
+    #[must_use]
+    pub fn new(target: Target, payload: impl Into<Bytes>) -> Self {
+        Self { target, id: Bytes::new(), payload: payload.into(), number: 0, ttl: Duration::ZERO }
+    }
+
+    pub(crate) fn frame(&self) -> StreamPush<'_> {
+        let mut frame =
+            StreamPush { number: self.number, id: &self.id, payload: &self.payload, ..StreamPush::default() };
+        match &self.target {
+            Target::Link(link) => frame.link = *link,
+            Target::User(user) => frame.user = user,
+            Target::Device(user, device) => (frame.user, frame.device) = (user, device),
+            Target::Room(room) => frame.room = room,
+        }
+        frame
+    }
+}
+
+impl Push {
+    /// Whether its target and id are such as a gateway takes.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.target.is_valid() && self.id.len() <= PUSH_ID_LEN_MAX
+    }
+}
+
+impl Target {
+    /// Whether a gateway takes it.
+    pub(crate) fn is_valid(&self) -> bool {
+        let id = |bytes: &Bytes| (1..=ID_LEN_MAX).contains(&bytes.len());
+        match self {
+            Self::Link(link) => *link != 0,
+            Self::User(user) => id(user),
+            Self::Device(user, device) => id(user) && id(device),
+            Self::Room(room) => (1..=ROOM_LEN_MAX).contains(&room.len()),
+        }
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "the stream to the gateway is over",
+            Self::Full => "too many pushes wait for the gateway",
+            Self::TooLarge => "the payload is longer than the gateway takes",
+            Self::Invalid => "the target, id or number is not allowed",
+            Self::NotServed => "the gateway delivers nothing at least once",
+        })
+    }
+}
+
+impl std::error::Error for PushError {}
+
+/// The first number of pushes that are delivered at least once. Those below are the application's.
+pub(crate) const DELIVERED_FROM: u64 = 1 << 48;
+
+/// A push that is to be delivered at least once, on its way to its stream. One that is dropped is unknown.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) push: Push,
+    pub(crate) number: u64,
+    pub(crate) rule: Rule,
+    pub(crate) waiter: oneshot::Sender<Outcome>,
+}
+
+impl Parcel {
+    /// A push and who waits for what becomes of it.
+    pub(crate) fn new(push: Push, number: u64, rule: Rule) -> (Self, Delivery) {
+        let (waiter, outcome) = oneshot::channel();
+        (Self { push, number, rule, waiter }, Delivery { number, outcome })
+    }
+
+    pub(crate) fn frame(&self) -> StreamPush<'_> {
+        let millis = self.push.ttl.as_micros().div_ceil(1000);
+        let ttl_ms = u32::try_from(millis).unwrap_or(u32::MAX);
+        StreamPush { number: self.number, class: AT_LEAST_ONCE, ttl_ms, ..self.push.frame() }
+    }
+
+    /// Says what became of it.
+    pub(crate) fn settle(self, outcome: Outcome) {
+        // Nobody may wait any more.
+        _ = self.waiter.send(outcome);
+    }
+}
+
+/// Class of the pushes that are delivered at least once (SPEC 8.6).
+const AT_LEAST_ONCE: u32 = 1;
+
+/// What becomes of a push that is [delivered](crate::Gateway::deliver): a future that comes to its one [`Outcome`]. Dropping it
+/// changes nothing for the push.
+#[derive(Debug)]
+#[must_use = "nobody else hears what became of the push"]
+pub struct Delivery {
+    number: u64,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Delivery {
+    /// Names the push within this start of the backend, at all gateways: by it
+    /// [`Event::LinkDetached`](crate::Event::LinkDetached) tells of pushes that are not acknowledged yet.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Future for Delivery {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        Pin::new(&mut self.outcome).poll(context).map(|outcome| outcome.unwrap_or(Outcome::Unknown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_said_in_whole_milliseconds_and_never_as_none() {
+        let ttl_ms = |ttl| {
+            let push = Push { ttl, ..Push::new(Target::Link(1), "") };
+            Parcel::new(push, DELIVERED_FROM, Rule::Any).0.frame().ttl_ms
+        };
+        let times = [Duration::ZERO, Duration::from_micros(1), Duration::from_millis(1500), Duration::MAX];
+        assert_eq!(times.map(ttl_ms), [0, 1, 1500, u32::MAX]);
+    }
+
+    #[tokio::test]
+    async fn a_push_that_nobody_cares_for_any_more_is_unknown() {
+        let (parcel, delivery) = Parcel::new(Push::new(Target::Link(1), ""), 7, Rule::Any);
+        drop(parcel);
+        assert_eq!((delivery.number(), delivery.await), (7, Outcome::Unknown));
+    }
+}
