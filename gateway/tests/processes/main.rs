@@ -10,6 +10,7 @@ mod core_files;
 mod cores;
 mod cut;
 mod delegated;
+mod delivered;
 mod forbidden;
 mod full;
 mod guarded;

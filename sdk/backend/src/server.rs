@@ -220,13 +220,13 @@ impl Server {
     }
 
     /// A look at the live streams that outlives the call to [`Server::serve`].
-    pub fn watch(&self) -> impl Fn() -> Vec<Gateway> + Clone + Send + Sync + 'static {
+    pub fn watch(&self) -> impl Fn() -> Vec<Gateway> + Clone + Send + Sync + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.gateways.all()
     }
 
     /// A look at what has been counted that outlives the call to [`Server::serve`].
-    pub fn watch_counts(&self) -> impl Fn() -> Counts + Clone + Send + Sync + 'static {
+    pub fn watch_counts(&self) -> impl Fn() -> Counts + Clone + Send + Sync + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.counters.counts()
     }
