@@ -39,6 +39,7 @@ class Backend(Records):
         key=None,
         gateway_keys=(),
         instance=None,
+        boot=None,
         credit=CREDIT,
         frame_len_max=wire.FRAME_LEN_MAX,
     ):
@@ -48,12 +49,14 @@ class Backend(Records):
         self.answer = answer
         self.judge = judge or (lambda _: stream.AuthResult())
         self.instance = instance or b"python-%d" % os.getpid()
+        self.boot = boot or BOOT
         self.hello = None
         self.balance = 0
         self.waiting = collections.deque()
         self.credit = self.granted = credit
         self.owed = 0
         self.links = {}
+        self.detached = {}
         self.served = 0
         self.draining = False
         self.close_code = None
@@ -111,8 +114,13 @@ class Backend(Records):
             self.flush()
         elif kind == "ping":
             self.send(stream.Frame(pong=stream.Pong(nonce=frame.ping.nonce)))
-        elif kind in ("link_opened", "link_closed"):
+        elif kind == "report":
+            self.reported(frame.report)
+        elif kind in ("link_opened", "link_detached", "link_closed"):
             self.presence(kind, getattr(frame, kind))
+        elif kind == "link_resumed":
+            for resumed in frame.link_resumed.links:
+                self.forget(resumed.old_link)
         elif kind == "close":
             if len(frame.close.text.encode()) > 128:
                 raise Violation("field")
@@ -142,7 +150,7 @@ class Backend(Records):
             raise Violation("field")
         self.hello = hello
         self.balance = hello.credit
-        ready = stream.Ready(instance=self.instance, routes=["echo"], credit=self.credit, boot=BOOT)
+        ready = stream.Ready(instance=self.instance, routes=["echo"], credit=self.credit, boot=self.boot)
         ready.frame_len_max = self.frame_len_max
         self.send(stream.Frame(ready=ready))
 
@@ -193,12 +201,26 @@ class Backend(Records):
             except OSError:
                 pass
 
+    def reported(self, report):
+        """One with a number of its own comes again after a redial, until it is acknowledged (11.6)."""
+        if report.report:
+            self.send(stream.Frame(report_ack=stream.ReportAck(report=report.report)))
+
     def presence(self, kind, about):
-        """Keeps the links that are told (11.7); a bad frame about one is skipped."""
+        """Keeps the links that are told, and which of them wait for their session's next one (11.7).
+
+        A bad frame about one is skipped.
+        """
         if kind == "link_opened" and good_link_opened(about):
             self.links[about.link] = about
+        elif kind == "link_detached" and len(about.session) == 16 and len(about.unacknowledged) <= 64:
+            self.detached[about.link] = about
         elif kind == "link_closed" and names_a_link(about):
-            self.links.pop(about.link, None)
+            self.forget(about.link)
+
+    def forget(self, link):
+        self.links.pop(link, None)
+        self.detached.pop(link, None)
 
     def authenticate(self, authenticate):
         if authenticate.call == 0:

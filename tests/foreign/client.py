@@ -39,8 +39,52 @@ class Closed(Exception):
         self.code = close.code
 
 
+class Session:
+    """What a client keeps of a session while its links come and go (8.2), and how far its pushes have come (8.6)."""
+
+    def __init__(self, welcome):
+        self.id, self.secret = welcome.session, welcome.secret
+        self.attempt = self.received = self.taken = 0
+
+    def resume(self, h):
+        """What the next `Auth` says of it. An attempt counts, however it ends."""
+        self.attempt += 1
+        proof = wire.session_proof(self.secret, h, self.id, self.attempt, self.received)
+        return link.Resume(session=self.id, attempt=self.attempt, last_sequence=self.received, proof=proof)
+
+    def hear(self, push):
+        """Whether a push is new. One behind a gap counts as not received, so that it comes again in its order."""
+        if push.sequence == 0:
+            return True
+        is_next = push.sequence == self.received + 1
+        self.received += is_next
+        return is_next
+
+    def lose(self):
+        self.received = self.taken
+
+
+class Store:
+    """The ids of pushes that an application has taken, in a file, so that none is taken twice, whatever becomes of sessions."""
+
+    def __init__(self, path):
+        self.path = path
+        self.ids = set(path.read_text(encoding="ascii").split()) if path.exists() else set()
+
+    def __contains__(self, push):
+        return push.id.hex() in self.ids
+
+    def add(self, push):
+        self.ids.add(push.id.hex())
+        with self.path.open("a", encoding="ascii") as file:
+            file.write(push.id.hex() + "\n")
+
+
 class Client(Records):
     """One link. The constructor makes the handshake; `login` authenticates.
+
+    It acknowledges when it is asked to, unless `is_silent`; `take` says what the application has taken, which it never
+    does twice if it has a `store`. `note` is told what was heard and done: an event of tests/ledger/check.py.
 
     `order` are the suites it is willing to use, best first; those before `suite` are better (4.3).
     """
@@ -71,6 +115,10 @@ class Client(Records):
         self.frame_len_max_up = wire.FRAME_LEN_MAX
         self.record_len_max = wire.RECORD_LEN_MAX_UNAUTHENTICATED
         self.welcome = None
+        self.session = None
+        self.is_silent = False
+        self.store = None
+        self.note = lambda kind, **fields: None
         self.pushes = []
         self.counter = 0
 
@@ -82,16 +130,26 @@ class Client(Records):
         fields.setdefault("agent", "foreign-python/1")
         return link.Frame(auth=link.Auth(token=token, user=user, device=device, **fields))
 
-    def login(self, token, user=b"", device=b"python", behind=(), **fields):
-        """Authenticates; `behind` are frames to send in the same flight. Returns `Welcome`."""
-        self.send(self.auth(token, user, device, **fields), *behind)
-        return self.take_welcome()
+    def login(self, token, user=b"", device=b"python", behind=(), session=None, **fields):
+        """Authenticates; `behind` are frames to send in the same flight. Returns `Welcome`.
 
-    def take_welcome(self):
+        `session` is one of an earlier link; `self.session` is then this one or a new one, as the gateway decides.
+        """
+        if session is not None:
+            fields["resume"] = session.resume(self.h)
+        self.send(self.auth(token, user, device, **fields), *behind)
+        return self.take_welcome(session)
+
+    def take_welcome(self, session=None):
         frame = self.receive()
         if frame.WhichOneof("kind") != "welcome":
             raise wire.Violation("unexpected")
         self.welcome = frame.welcome
+        goes_on = session is not None and self.welcome.resumed
+        if goes_on and (self.welcome.session != session.id or self.welcome.secret):
+            raise wire.Violation("field")
+        self.session = session if goes_on else Session(self.welcome)
+        self.note("went_on" if goes_on else "began")
         self.frame_len_max_up = self.welcome.frame_len_max or wire.FRAME_LEN_MAX
         self.record_len_max = self.welcome.record_len_max or 16_384
         return self.welcome
@@ -116,12 +174,46 @@ class Client(Records):
         while True:
             frame = self.receive()
             found = frame.WhichOneof("kind")
+            is_new = found != "push" or self.hear(frame.push)
             if found == kind:
                 return getattr(frame, kind)
             if found == "push":
-                self.pushes.append(frame.push)
-            elif found not in (None, "ack_now", "move", "warning"):
+                self.pushes += [frame.push] if is_new else []
+            elif found == "ack_now":
+                self.asked()
+            elif found not in (None, "move", "warning"):
                 raise wire.Violation(f"expected {kind}, got {found}")
+
+    def hear(self, push):
+        """Whether a push is new to this session."""
+        is_new = self.session.hear(push)
+        if is_new:
+            self.note("heard", push=push)
+        return is_new
+
+    def take(self, push):
+        """The application takes the next push."""
+        if self.store is not None and push in self.store:
+            self.note("knew", push=push)
+        else:
+            if self.store is not None:
+                self.store.add(push)
+            self.note("took", push=push)
+        if push.sequence:
+            self.session.taken = push.sequence
+            self.acknowledge()
+
+    def lose(self):
+        """What the application has not taken is lost, as by a start of the client."""
+        self.session.lose()
+        self.note("lost")
+
+    def acknowledge(self):
+        self.send(link.Frame(ack=link.Ack(taken=self.session.taken, received=self.session.received)))
+
+    def asked(self):
+        if not self.is_silent:
+            self.acknowledge()
 
     def request_frame(self, route, payload, key=b"", **fields):
         self.counter += 1
@@ -133,10 +225,12 @@ class Client(Records):
     def request(self, route, payload, key=b"", plain_max=None, **fields):
         """Sends a request and waits for its response."""
         frame = self.request_frame(route, payload, key, **fields)
+        self.note("asked", request=frame.request)
         self.send(frame, plain_max=plain_max)
         response = self.wait_for("response")
         if response.id != frame.request.id:
             raise wire.Violation("the response names another request")
+        self.note("outcome", response=response)
         return response
 
     def ping(self, nonce, heartbeat_ms=0):
@@ -157,7 +251,7 @@ class Client(Records):
                 in_vain = 0
                 self.open_record()
                 while (frame := self.take_frame()) is not None:
-                    self.pushes += [frame.push] if frame.WhichOneof("kind") == "push" else []
+                    self.keep(frame)
             elif time.monotonic() >= due:
                 if in_vain == 2:
                     self.sock.close()
@@ -165,6 +259,14 @@ class Client(Records):
                 self.send(link.Frame(ping=link.Ping()))
                 due, in_vain = time.monotonic() + interval, in_vain + 1
             now = time.monotonic()
+
+    def keep(self, frame):
+        """Takes what comes while nothing is waited for: pushes, which it has at once, and questions for them."""
+        kind = frame.WhichOneof("kind")
+        if kind == "push":
+            self.pushes += [frame.push] if self.hear(frame.push) else []
+        if kind == "ack_now" or kind == "push" and frame.push.sequence:
+            self.asked()
 
     def readable(self, timeout):
         return bool(select.select([self.sock], [], [], timeout)[0])

@@ -9,6 +9,7 @@ import secrets
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import warnings
 from pathlib import Path
@@ -21,7 +22,7 @@ import vectors_frames
 import vectors_malformed
 import wire
 from backend import Backend, echo
-from client import Client, Closed, Installation, Pins, stay_away_ms, usable
+from client import Client, Closed, Installation, Pins, Session, Store, stay_away_ms, usable
 from loopback import Loopback
 from vectors import Feed
 from wire import CODES, Records, link, stream
@@ -293,6 +294,39 @@ def the_backend_lives_on_with_a_bad_field_about_one_link():
     near.expect_close("glitches")
 
 
+def the_backend_acknowledges_reports_that_have_a_number_of_their_own():
+    near = Near().opened()
+    for number in (7, 0, 8):
+        near.send(stream.Frame(report=stream.Report(number=1, report=number, device=b"d", devices=1)))
+    near.send(stream.Frame(ping=stream.Ping(nonce=1)))
+    frames = [near.receive() for _ in range(3)]
+    assert [frame.report_ack.report for frame in frames[:2]] == [7, 8] and frames[2].pong.nonce == 1
+    near.close()
+
+
+def a_session_goes_on_from_the_last_push_that_came_in_order():
+    session = Session(link.Welcome(session=bytes(16), secret=bytes(32)))
+    pushes = [link.Push(sequence=sequence) for sequence in (1, 0, 2, 4, 2, 0, 3, 4)]
+    assert [session.hear(push) for push in pushes] == [True, True, True, False, False, True, True, True]
+    h = secrets.token_bytes(32)
+    for attempt in (1, 2):
+        resume = session.resume(h)
+        assert (resume.session, resume.attempt, resume.last_sequence) == (bytes(16), attempt, 4)
+        assert resume.proof == wire.session_proof(bytes(32), h, bytes(16), attempt, 4)
+    session.taken = 3
+    session.lose()
+    assert session.resume(h).last_sequence == 3 and session.hear(pushes[-1])
+
+
+def the_ids_that_an_application_took_outlive_it():
+    with tempfile.TemporaryDirectory() as folder:
+        path, push = Path(folder) / "taken", link.Push(id=b"id")
+        store = Store(path)
+        assert push not in store
+        store.add(push)
+        assert push in store and push in Store(path) and link.Push(id=b"other") not in Store(path)
+
+
 def the_backend_ends_a_stream_that_breaks_its_rules():
     """A bad `Hello` among them: that one is not about one link."""
     for name, frame in (
@@ -535,6 +569,9 @@ def main():
         a_chat_payload_is_a_name_a_line_feed_and_a_text,
         the_backend_echoes_over_clear_and_kk,
         the_backend_lives_on_with_a_bad_field_about_one_link,
+        the_backend_acknowledges_reports_that_have_a_number_of_their_own,
+        a_session_goes_on_from_the_last_push_that_came_in_order,
+        the_ids_that_an_application_took_outlive_it,
         the_backend_ends_a_stream_that_breaks_its_rules,
         the_backend_answers_a_gateway_of_the_future_and_no_other,
         *vectors.ALL,

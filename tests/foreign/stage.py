@@ -30,10 +30,23 @@ class Scripted(backend.Backend):
     """One stream of a Service. Keeps what it hears for the tests; is open when the gateway has taken its `Ready`."""
 
     def __init__(self, service, sock, **keys):
-        super().__init__(sock, service.stage.answer, judge=service.stage.verdict, instance=service.name, **keys)
         self.service = service
+        named = {"instance": service.name, "boot": service.boot}
+        super().__init__(sock, self.answer_of, judge=service.stage.verdict, **named, **keys)
         self.is_open = self.has_ended = False
         self.nonce = OPEN
+
+    def answer_of(self, request):
+        response = self.service.stage.answer(request)
+        if response is not None and not response.refused and self.service.stage.ledger:
+            self.service.stage.ledger.served(self, request, response)
+        return response
+
+    def reported(self, report):
+        if self.service.stage.ledger:
+            self.service.stage.ledger.reported(self, report)
+        if not self.service.holds_back:
+            super().reported(report)
 
     def open(self, hello):
         super().open(hello)
@@ -58,6 +71,20 @@ class Scripted(backend.Backend):
         self.send(stream.Frame(ping=stream.Ping(nonce=nonce)))
         self.service.stage.wait(f"pong {nonce}", "pong", lambda pong: pong.nonce == nonce, on=self)
 
+    def keep(self, one, by="user", **fields):
+        """Pushes to a client what it has to acknowledge. Returns the push."""
+        target = {
+            "user": lambda: {"user": one.user},
+            "device": lambda: {"user": one.user, "device": one.device},
+            "link": lambda: {"link": self.service.stage.link_id(one)},
+        }[by]()
+        fields = {"id": secrets.token_bytes(16), "payload": secrets.token_bytes(40), "class": 1, **target, **fields}
+        push = stream.Push(number=secrets.randbelow(2**63) + 1, **fields)
+        if self.service.stage.ledger:
+            self.service.stage.ledger.pushed(self, push, one.user, by)
+        self.push(push)
+        return push
+
     def report(self, **push):
         """The report of a push, or None if there is none when the gateway has taken the push."""
         number = secrets.randbelow(2**63) + 1
@@ -74,6 +101,8 @@ class Service:
         self.name = name
         self.listener = listener
         self.keys = keys
+        self.boot = secrets.token_bytes(16)
+        self.holds_back = False
         self.current = None
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -93,6 +122,17 @@ class Service:
         self.stage.wait(f"a stream of {self.name}", "pong", lambda _: self.is_up(behind))
         return self.current
 
+    def again(self):
+        """Another stream of the same start."""
+        at = self.up()
+        at.leave()
+        return self.up(behind=at)
+
+    def restart(self):
+        """A stream of another start, which has heard of nothing yet."""
+        self.boot = secrets.token_bytes(16)
+        return self.again()
+
     def is_up(self, behind):
         current = self.current
         return current not in (None, behind) and current.is_open and not current.has_ended
@@ -107,6 +147,7 @@ class Stage:
         self.verdicts = {}
         self.answers = {}
         self.services = []
+        self.ledger = None
         self.target = None
         # Where clients come without a server key.
         self.unpinned = None
@@ -182,13 +223,24 @@ class Stage:
     def connect(self, suite=wire.NK, **keys):
         return self.target.connect(suite, **keys)
 
-    def login(self, user=None, device=None, suite=wire.NK, keys=None, bound=None, **verdict):
-        """A link of a user who has a token of its own."""
+    def login(self, user=None, device=None, suite=wire.NK, keys=None, bound=None, session=None, store=None, **verdict):
+        """A link of a user by a login of its own, with a session of an earlier one if it likes."""
         user = user or secrets.token_bytes(16)
         one = self.connect(suite, **(keys or {}))
         one.user, one.device, one.token = user, device or a_device(), self.name(accepted(user, **verdict))
-        one.login(one.token, b"", one.device, bound=bound)
+        one.store = store
+        if self.ledger:
+            one.note = self.ledger.client(one)
+        one.login(one.token, b"", one.device, bound=bound, session=session)
         return one
+
+    def come_back(self, one, **verdict):
+        """The next link of a client, by a fresh login, with its session."""
+        return self.login(one.user, one.device, session=one.session, store=one.store, **verdict)
+
+    def fate(self, push, on=None):
+        """The report on a push."""
+        return self.wait("a report", "report", lambda report: report.number == push.number, on=on)
 
     def by_ticket(self, one, index=0):
         """The handshake of the next link of a client, with one of its tickets."""

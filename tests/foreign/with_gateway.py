@@ -2,7 +2,9 @@
 
 First `BINARY dev`, which all of test_foreign.py drives. Then `BINARY run` with backend.py behind it, once over a
 clear Unix socket and once over TCP with KK, and one conversation through both. Last `BINARY run` with the backends of
-stage.py, which judge the tokens as well, for test_login.py and test_backend.py.
+stage.py, which judge the tokens as well: for test_login.py and test_backend.py; for test_resume.py and
+test_delivery.py, with short times to acknowledge; for test_bounds.py, with hardly any time or room. What the last two
+write into ledgers is held against each other by tests/ledger/check.py.
 """
 
 import json
@@ -16,14 +18,19 @@ import time
 from pathlib import Path
 
 import checks
+import ledger
 import stage
 import test_backend
+import test_bounds
+import test_delivery
 import test_foreign
 import test_login
+import test_resume
 import wire
 from checks import Target
 
 HERE = Path(__file__).resolve().parent
+CHECK = HERE.parent / "ledger" / "check.py"
 READY_DEADLINE_S = 30
 END_DEADLINE_S = 15
 
@@ -171,11 +178,13 @@ http = "off"
 """
 
 
-def drive_judges(binary, folder):
-    """The tests of test_login.py and test_backend.py: one service over a clear Unix socket, one over TCP with KK."""
+def drive_judges(binary, folder, settings, *modules, ledgers=None):
+    """Tests with two services, one over a clear Unix socket and one over TCP with KK."""
+    folder.mkdir()
     file, config = folder / "judged.json", folder / "judged.toml"
     keys = {name: secrets.token_bytes(32) for name in ("server", "unpinned", "upstream", "backend")}
     world = stage.Stage()
+    world.ledger = ledgers
     key_files(folder, tickets=world.group_key, **keys)
     unix, tcp = socket.socket(socket.AF_UNIX), socket.create_server(("127.0.0.1", 0))
     unix.bind(str(folder / "judge.sock"))
@@ -194,7 +203,8 @@ def drive_judges(binary, folder):
             unix=folder / "judge.sock",
             tcp="127.0.0.1:%d" % tcp.getsockname()[1],
             key=wire.public_of(keys["backend"]).hex(),
-        ),
+        )
+        + settings,
         encoding="utf-8",
     )
     command = (binary, "run", "--config", config, "--workers", 1, "--ready-file", file)
@@ -207,7 +217,15 @@ def drive_judges(binary, folder):
         world.gateway = gateway
         for service in world.services:
             service.up()
-        return checks.run(world, "", test_login, test_backend)
+        return checks.run(world, "", *modules)
+
+
+def drive_deliveries(binary, folder, settings, *modules):
+    """The same, and what both ends wrote down of it."""
+    ledgers = ledger.Ledger(folder.with_name(f"{folder.name}-ledgers"))
+    failed = drive_judges(binary, folder, settings, *modules, ledgers=ledgers)
+    checked = subprocess.run([sys.executable, CHECK, ledgers.folder], check=False)
+    return failed + (checked.returncode != 0)
 
 
 JUDGED = """\
@@ -287,6 +305,19 @@ http = "off"
 """
 
 
+ACKNOWLEDGED = """
+[pushes]
+ack_timeout = "1s"
+"""
+
+BOUNDED = """
+[pushes]
+report_slots = 1
+[sessions]
+window = "1s"
+"""
+
+
 def main():
     binary = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory(prefix="foreign-") as name:
@@ -294,7 +325,9 @@ def main():
         failed = drive_dev(binary, folder)
         for encrypted in (False, True):
             drive_backend(binary, folder, encrypted)
-        failed += drive_judges(binary, folder)
+        failed += drive_judges(binary, folder / "judged", "", test_login, test_backend)
+        failed += drive_deliveries(binary, folder / "kept", ACKNOWLEDGED, test_resume, test_delivery)
+        failed += drive_deliveries(binary, folder / "bound", BOUNDED, test_bounds)
     sys.exit(1 if failed else 0)
 
 

@@ -17,14 +17,16 @@ those of its later starts too, are in one file. id, user, device and session are
 | declares | client | `store=file`: its application keeps the ids it took in a file, and takes none twice. Else `memory` |
 | began | client | a session, which is new |
 | went_on | client | a session, on another link |
-| heard | client | a push that is new to it; sequence 0 is at most once. One that it lost may be heard again after went_on |
+| heard | client | a push that is new to it; sequence 0 is at most once |
+| lost | client | what was heard in this session and not taken; it may be heard again |
 | took | client | its application has taken a push that was heard; written before it is acknowledged |
+| knew | client | a push that was heard, which its application took before by its id; acknowledged all the same |
 | asked | client | a request, each time that it is sent |
 | answered, refused, unknown | client | what became of it; answered: sha256 of the answer |
 | served | backend | it did the work of a request; `answer=` sha256 of the answer |
 | pushed | backend | a push to user, or only to device; `sending=` a name of its own for each time that it is sent, `class=`, `stream=`, `target=` whom the push names, `quiet=yes` where it wants no report |
 | delivered, undelivered | backend | a report on a sending: `sending=`, `boot=` the backend's start and the gateway's worker, `report=` its own number, `devices=`, and device |
-| lost | backend | nothing will be heard of this `sending=` any more |
+| given_up | backend | nothing will be heard of this `sending=` any more |
 
 Checked, and each violation named:
 
@@ -32,8 +34,9 @@ Checked, and each violation named:
   was not; nothing is served twice, or that nobody asked.
 * Pushes: what is heard was pushed to this user and device with these bytes, once for each sending at most; in a
   session the sequences are without gap and name one push each; pushes of one stream to one target keep their order.
-* Nothing is taken twice in a session, nor in two where ids are kept in a file; what is taken was heard.
-* Reports: every sending of class 1 has one for each device, or is lost; what is delivered was taken by that device; what
+* Nothing is taken twice in a session, nor in two where ids are kept in a file; what is taken was heard, and what is
+  known was taken.
+* Reports: every sending of class 1 has one for each device, or is given up; what is delivered was taken by that device; what
   was not accepted is heard by nobody; the numbers of a start count from 1, and one that comes again says the same.
 """
 
@@ -54,8 +57,10 @@ NEEDS = {
     "declares": ("user device", "store"),
     "began": ("user device session", ""),
     "went_on": ("user device session", ""),
+    "lost": ("user device session", ""),
     "heard": ("id user device session sequence sha256", ""),
     "took": ("id user device session sequence", ""),
+    "knew": ("id user device session sequence", ""),
     "asked": ("id user device sha256", ""),
     "answered": ("id user device sha256", ""),
     "refused": ("id user device", ""),
@@ -64,7 +69,7 @@ NEEDS = {
     "pushed": ("id user sha256", "sending class stream target"),
     "delivered": ("device", "sending boot report devices"),
     "undelivered": ("", "sending boot report devices"),
-    "lost": ("", "sending"),
+    "given_up": ("", "sending"),
 }
 
 
@@ -180,7 +185,7 @@ class Check:
 
     def sessions(self):
         held = defaultdict(list)
-        for event in self.of("began", "went_on", "heard", "took"):
+        for event in self.of("began", "went_on", "lost", "heard", "took", "knew"):
             held[event.session].append(event)
         for events in held.values():
             for event in events:
@@ -192,26 +197,24 @@ class Check:
             self.order([event for event in events if event.kind == "heard"])
 
     def sequences(self, events):
-        received = taken = lowest = 0
+        received = taken = 0
         places, heard, ids = {}, set(), set()
         for event in events:
-            if event.kind == "went_on":
-                # What was lost may come again, but nothing that was taken.
-                lowest = taken
+            if event.kind == "lost":
+                received = taken
             elif event.kind == "heard":
                 heard.add((event.sequence, event.id))
                 if not event.sequence:
                     continue
                 if places.setdefault(event.sequence, (event.id, event.sha256)) != (event.id, event.sha256):
                     self.find(event, f"{event.sequence} was another push")
-                low = received + 1 if lowest is None else lowest + 1
-                if not low <= event.sequence <= received + 1:
-                    self.find(event, f"{event.sequence} behind {received}, of which {taken} are taken")
-                received, lowest = event.sequence, None
-            elif event.kind == "took":
+                if event.sequence != received + 1:
+                    self.find(event, f"{event.sequence} behind {received}")
+                received = event.sequence
+            elif event.kind in ("took", "knew"):
                 if (event.sequence, event.id) not in heard:
                     self.find(event, "not heard")
-                if event.id in ids:
+                if event.kind == "took" and event.id in ids:
                     self.find(event, "taken before in this session")
                 ids.add(event.id)
                 if event.sequence:
@@ -270,6 +273,9 @@ class Check:
             before = taken.setdefault((event.owner, event.id), event)
             if event.owner in keep and before.session != event.session:
                 self.find(event, f"taken before, {before.where}")
+        for event in self.of("knew"):
+            if (event.owner, event.id) not in taken:
+                self.find(event, "never taken")
 
     # Reports
 
@@ -296,18 +302,18 @@ class Check:
         for boot, known in numbers.items():
             if max(known) != len(known):
                 self.findings.append(f"{boot}: {len(known)} reports, the last of which is {max(known)}")
-        lost = {event.more["sending"] for event in self.of("lost")}
+        given_up = {event.more["sending"] for event in self.of("given_up")}
         told = set()
         for name, sending in self.sendings.items():
-            self.fate(sending, by_sending[name], name in lost)
+            self.fate(sending, by_sending[name], name in given_up)
             told.update((sending.user, report.device, sending.id) for report in by_sending[name])
-            if name in lost or "quiet" in sending.more:
+            if name in given_up or "quiet" in sending.more:
                 told.add((sending.user, None, sending.id))
         for event in took.values():
             if event.sequence and not told & {(event.user, device, event.id) for device in (event.device, None)}:
                 self.find(event, "no report tells of this device")
 
-    def fate(self, sending, reports, is_lost):
+    def fate(self, sending, reports, is_given_up):
         devices = [event.device for event in reports]
         if "quiet" in sending.more:
             if reports:
@@ -327,7 +333,7 @@ class Check:
             self.find(reports[-1], "one that was not accepted has one report")
         elif owed and len(reports) > int(min(owed)):
             self.find(reports[-1], f"{len(reports)} outcomes for {min(owed)} devices")
-        elif not is_lost and (not reports or owed and len(reports) < int(min(owed))):
+        elif not is_given_up and (not reports or owed and len(reports) < int(min(owed))):
             self.find(sending, f"{len(reports)} outcomes, and no more is heard")
 
     def summary(self):

@@ -53,6 +53,7 @@ def good():
             phone("heard", ONE, 1, sha(1)),
             phone("took", ONE, 1),
             phone("heard", TWO, 2, sha(2)),
+            phone("lost"),
             phone("went_on"),
             phone("heard", TWO, 2, sha(2)),
             phone("took", TWO, 2),
@@ -112,12 +113,12 @@ class Planted(unittest.TestCase):
     # Requests
 
     def test_a_request_without_an_outcome_and_one_with_two(self):
-        self.found("has no outcome", phone=(9, 1, []))
+        self.found("has no outcome", phone=(10, 1, []))
         self.found("one outcome more", phone=(None, 0, [phone("unknown", "0a")]))
         self.found("one outcome more", phone=(None, 0, [phone("unknown", "0b")]))
 
     def test_an_answer_that_nobody_gave(self):
-        self.found("no backend gave", phone=(9, 1, [phone("answered", "0a", sha256=sha(9))]))
+        self.found("no backend gave", phone=(10, 1, [phone("answered", "0a", sha256=sha(9))]))
         self.found("no backend gave", backend=(7, 1, []))
 
     def test_work_that_nobody_asked_for_or_that_was_done_twice(self):
@@ -126,10 +127,10 @@ class Planted(unittest.TestCase):
         self.found("done twice", backend=(None, 0, [served("0a", 7, 8)]))
 
     def test_a_refusal_of_work_that_was_done(self):
-        self.found("was done", phone=(9, 1, [phone("refused", "0a")]))
+        self.found("was done", phone=(10, 1, [phone("refused", "0a")]))
         again = [phone("unknown", "0a"), phone("asked", "0a", sha256=sha(7)), phone("refused", "0a")]
         ledgers = good()
-        ledgers["phone"][9:] = again
+        ledgers["phone"][10:] = again
         self.assertEqual(findings(ledgers), [], "the first asking may have done it")
 
     # Sessions
@@ -139,20 +140,21 @@ class Planted(unittest.TestCase):
         self.found("did not begin", phone=(1, 1, []))
 
     def test_sequences_with_a_gap_backwards_or_of_two_pushes(self):
-        self.found("3 behind 3", phone=(8, 0, [phone("heard", TWO, 3, sha(2)), phone("heard", TWO, 3, sha(2))]))
-        self.found("4 behind 2", phone=(8, 0, [phone("heard", TWO, 4, sha(2))]))
-        self.found("1 behind 2", phone=(6, 1, [phone("heard", ONE, 1, sha(1))]))
-        self.found("was another push", phone=(6, 1, [phone("heard", THREE, 2, sha(2))]))
+        self.found("3 behind 3", phone=(9, 0, [phone("heard", TWO, 3, sha(2)), phone("heard", TWO, 3, sha(2))]))
+        self.found("4 behind 2", phone=(9, 0, [phone("heard", TWO, 4, sha(2))]))
+        self.found("2 behind 2", phone=(5, 1, []))
+        self.found("1 behind 1", phone=(7, 1, [phone("heard", ONE, 1, sha(1))]))
+        self.found("was another push", phone=(7, 1, [phone("heard", THREE, 2, sha(2))]))
 
     def test_a_push_that_comes_again_after_it_was_taken(self):
-        self.found("2 behind 2", phone=(8, 0, [phone("went_on"), phone("heard", TWO, 2, sha(2))]))
+        self.found("2 behind 2", phone=(9, 0, [phone("lost"), phone("heard", TWO, 2, sha(2))]))
 
     def test_a_push_that_is_taken_unheard_twice_or_out_of_turn(self):
-        self.found("not heard", phone=(8, 0, [phone("took", THREE, 3)]))
-        self.found("taken before in this session", phone=(8, 0, [phone("took", TWO, 2)]))
+        self.found("not heard", phone=(9, 0, [phone("took", THREE, 3)]))
+        self.found("taken before in this session", phone=(9, 0, [phone("took", TWO, 2)]))
         self.found("2 behind 0", phone=(3, 1, []))
         twice = [phone("heard", TWO, 3, sha(2)), phone("took", TWO, 3)]
-        self.found("taken before in this session", phone=(8, 0, twice), backend=(2, 0, [pushed(TWO, "n3", 2)]))
+        self.found("taken before in this session", phone=(9, 0, twice), backend=(2, 0, [pushed(TWO, "n3", 2)]))
 
     def test_a_push_that_is_taken_in_two_sessions_where_ids_are_kept(self):
         more = {"session": S3}
@@ -164,6 +166,9 @@ class Planted(unittest.TestCase):
         ledgers["backend"] += late
         self.assertEqual(findings(ledgers), [], "nothing keeps them")
 
+    def test_a_push_that_is_known_and_never_was_taken(self):
+        self.found("never taken", phone=(8, 1, [phone("knew", TWO, 2)]))
+
     def test_pushes_of_one_way_that_change_places(self):
         self.found("a later push", backend=(0, 2, [pushed(TWO, "n2", 2), pushed(ONE, "n1", 1)]))
         ledgers = good()
@@ -174,20 +179,20 @@ class Planted(unittest.TestCase):
 
     def test_a_push_that_was_another_ones(self):
         to_bob, late = pushed(THREE, "n3", 3, user=BOB), report("undelivered", "n3", 5, "-")
-        self.found("nobody pushed", phone=(8, 0, [phone("heard", THREE, 3, sha(3))]), backend=(None, 0, [to_bob, late]))
+        self.found("nobody pushed", phone=(9, 0, [phone("heard", THREE, 3, sha(3))]), backend=(None, 0, [to_bob, late]))
         to_tablet = pushed(ONE, "n1", 1, device=TABLET)
         self.found("nobody pushed", backend=(0, 1, [to_tablet]))
         self.found("not the bytes", backend=(0, 1, [pushed(ONE, "n1", 9)]))
 
     def test_a_push_that_multiplies(self):
-        self.found("heard 2 times", phone=(8, 0, [phone("heard", TWO, 3, sha(2))]))
+        self.found("heard 2 times", phone=(9, 0, [phone("heard", TWO, 3, sha(2))]))
         once = pushed(THREE, "n3", 3, **{"class": 0})
         heard = phone("heard", THREE, 0, sha(3))
-        self.found("heard 2 times", phone=(8, 0, [heard, heard]), backend=(None, 0, [once]))
+        self.found("heard 2 times", phone=(9, 0, [heard, heard]), backend=(None, 0, [once]))
 
     def test_a_push_that_was_not_accepted_and_is_heard(self):
         busy = [pushed(THREE, "n3", 3), report("undelivered", "n3", 0, "-", reason="busy")]
-        self.found("nobody pushed", phone=(8, 0, [phone("heard", THREE, 3, sha(3))]), backend=(None, 0, busy))
+        self.found("nobody pushed", phone=(9, 0, [phone("heard", THREE, 3, sha(3))]), backend=(None, 0, busy))
         ledgers = good()
         ledgers["backend"] += busy
         self.assertEqual(findings(ledgers), [])
@@ -198,7 +203,7 @@ class Planted(unittest.TestCase):
         self.found("0 outcomes", backend=(None, 0, [pushed(THREE, "n3", 3)]))
         self.found("1 outcomes", backend=(5, 2, []))
         ledgers = good()
-        ledgers["backend"] += [pushed(THREE, "n3", 3), line("lost", who="backend", sending="n3")]
+        ledgers["backend"] += [pushed(THREE, "n3", 3), line("given_up", who="backend", sending="n3")]
         self.assertEqual(findings(ledgers), [], "nothing more is heard of it")
 
     def test_a_sending_with_one_outcome_too_many(self):
@@ -242,13 +247,13 @@ class Program(unittest.TestCase):
     def test_it_says_what_it_looked_at(self):
         done = self.run_over(good())
         self.assertEqual(done.returncode, 0, done)
-        self.assertIn("3 ledgers: 2 declares, 2 began, 1 went_on, 5 heard, 3 took", done.stdout)
+        self.assertIn("3 ledgers: 2 declares, 2 began, 1 went_on, 1 lost, 5 heard, 3 took", done.stdout)
 
     def test_a_finding_and_an_empty_ledger_are_failures(self):
         ledgers = good()
-        del ledgers["phone"][9]
+        del ledgers["phone"][10]
         done = self.run_over(ledgers)
-        self.assertEqual((done.returncode, done.stdout.splitlines()[0]), (1, "phone:9: asked: has no outcome"))
+        self.assertEqual((done.returncode, done.stdout.splitlines()[0]), (1, "phone:10: asked: has no outcome"))
         self.assertEqual(self.run_over({"empty": []}).returncode, 2)
 
 
