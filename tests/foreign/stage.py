@@ -55,9 +55,12 @@ class Scripted(backend.Backend):
     def take(self, frame):
         kind = frame.WhichOneof("kind")
         self.is_open |= kind == "pong" and frame.pong.nonce == OPEN
-        # Kept first, so that a test that is answered finds what it is answered to.
+        # Kept first, so that a test that is answered finds what it is answered to; but what is kept of a report is acknowledged.
+        if kind == "report":
+            super().take(frame)
         self.service.stage.keep(self, kind, getattr(frame, kind) if kind else None)
-        super().take(frame)
+        if kind != "report":
+            super().take(frame)
 
     def serve(self):
         super().serve()

@@ -64,6 +64,30 @@ def a_push_without_a_free_slot_is_not_accepted(stage):
 
 
 @test
+def a_session_that_is_owed_all_it_may_be_takes_no_more(stage):
+    one, two = stage.login(), stage.login()
+    ats = [service.up() for service in stage.services]
+    push = ats[0].keep(one)
+    got = one.wait_for("push")
+    report = stage.fate(ats[1].keep(one))
+    expect_undelivered(report, "queue_full")
+    expect("kept, and of its device", report.report > 0 and report.device == one.device)
+    # Other sessions have room of their own.
+    other = ats[1].keep(two)
+    two.take(two.wait_for("push"))
+    expect_delivered(stage.fate(other), two)
+    one.take(got)
+    expect_delivered(stage.fate(push), one)
+    more = ats[1].keep(one)
+    got = one.wait_for("push")
+    expect_push(got, more, 2)
+    one.take(got)
+    expect_delivered(stage.fate(more), one)
+    for end in (one, two):
+        end.close()
+
+
+@test
 def what_is_stored_and_sent_again_is_taken_once_by_whoever_keeps_its_ids(stage):
     """`UNDELIVERED` is not "never received": here only the acknowledgement was lost (11.6)."""
     at = stage.services[0].up()

@@ -42,7 +42,6 @@ def a_push_is_received_and_then_taken_and_its_report_acknowledged(stage):
     report = stage.fate(push)
     expect_delivered(report, one)
     expect(f"the first one, got {report}", (report.report, getattr(report, "class")) == (1, desktop))
-    at.sync()
     expect("acknowledged, it does not come again", not is_told(stage, stage.services[0].again(), push))
     one.close()
 

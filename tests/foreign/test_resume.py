@@ -164,6 +164,29 @@ def an_attempt_that_is_not_larger_is_told_to_try_later(stage):
 
 
 @test
+def who_is_not_let_in_ends_no_session(stage):
+    one = stage.login()
+    push = stage.a_stream().keep(one)
+    expect("heard", one.wait_for("push").id == push.id)
+    for waits in (False, True):
+        for code in (CODES["auth_failed"], 99):
+            session = copy.copy(one.session)
+            intruder = stage.connect()
+            token = stage.name(stream.AuthResult(code=code))
+            closed = refused(lambda: intruder.login(token, b"", one.device, session=session))
+            expect(f"{code}, got {closed.code}", closed.code == code)
+        if not waits:
+            expect("its link lives", one.ping(1) == 1)
+            one.close(CODES["moving"])
+    one.lose()
+    two = stage.come_back(one)
+    expect_resumed(one.session, two, last_sequence=1)
+    two.take(two.wait_for("push"))
+    expect("delivered", stage.fate(push).outcome == stream.DELIVERED)
+    two.close()
+
+
+@test
 def a_session_whose_device_another_login_has_taken_is_over_for_good(stage):
     one = stage.login()
     two = stage.login(one.user, one.device)

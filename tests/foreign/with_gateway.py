@@ -313,6 +313,7 @@ ack_timeout = "1s"
 BOUNDED = """
 [pushes]
 report_slots = 1
+session_count = 1
 [sessions]
 window = "1s"
 """

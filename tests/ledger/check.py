@@ -200,7 +200,9 @@ class Check:
         received = taken = 0
         places, heard, ids = {}, set(), set()
         for event in events:
-            if event.kind == "lost":
+            if event.kind == "began" and event is not events[0]:
+                self.find(event, "the session began before")
+            elif event.kind == "lost":
                 received = taken
             elif event.kind == "heard":
                 heard.add((event.sequence, event.id))
@@ -323,7 +325,7 @@ class Check:
             if len(reports) > 1 or any(event.kind == "delivered" for event in reports):
                 self.find(reports[-1], "too much of a push that is sent at most once")
             return
-        twice = [device for device, count in Counter(devices).items() if count > 1]
+        twice = [device for device, count in Counter(devices).items() if count > 1 and device != "-"]
         owed = {event.more["devices"] for event in reports if event.more["report"] != "0"}
         if twice:
             self.find(reports[-1], f"two outcomes for one device: {twice}")

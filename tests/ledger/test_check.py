@@ -138,6 +138,7 @@ class Planted(unittest.TestCase):
     def test_a_session_of_two_owners_or_without_a_beginning(self):
         self.found("another one's", tablet=(None, 0, [tablet("went_on", session=S1)]))
         self.found("did not begin", phone=(1, 1, []))
+        self.found("began before", phone=(5, 0, [phone("began")]))
 
     def test_sequences_with_a_gap_backwards_or_of_two_pushes(self):
         self.found("3 behind 3", phone=(9, 0, [phone("heard", TWO, 3, sha(2)), phone("heard", TWO, 3, sha(2))]))
