@@ -204,15 +204,15 @@ codes! {
     Undelivered {
         /// No such link.
         NoLink = 1, "no_link";
-        /// The user has no link here.
+        /// The user has no link here, nor a session that waits for one.
         NoUser = 2, "no_user";
-        /// The link's queue is full.
+        /// The link's queue is full, or its session is owed all that it may be.
         QueueFull = 3, "queue_full";
-        /// The link closed before the push was acknowledged.
+        /// The session ended before the push was acknowledged.
         LinkClosed = 4, "link_closed";
         /// The link was drained.
         Drained = 5, "drained";
-        /// The way to the link's worker is full.
+        /// The way to the link's worker is full, or no slot is free for the reports of a push.
         Busy = 6, "busy";
         /// The push is longer than the link takes.
         TooLarge = 7, "too_large";

@@ -82,7 +82,7 @@ def a_logout_ends_the_session(stage):
 @test
 def a_kick_ends_the_session_whatever_its_code_and_whether_it_has_a_link_or_waits(stage):
     at = stage.a_stream()
-    for code in (0, CODES["going_away"], 99):
+    for code in (0, CODES["going_away"], CODES["slow_reader"], 99):
         one = stage.login()
         at.send(stream.Frame(kick=stream.Kick(user=one.user, code=code)))
         refused(one.receive)

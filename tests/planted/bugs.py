@@ -812,8 +812,8 @@ BUGS = [
         "kick-by-link-does-nothing",
         "devices::",
         WORKER + "flows/kick.rs",
-        "                return self.links.mark(token, Cause::Close(farewell));\n",
-        "                return if !PLANTED { self.links.mark(token, Cause::Close(farewell)) };\n",
+        "                return self.links.mark(token, Cause::Kick(farewell));\n",
+        "                return if !PLANTED { self.links.mark(token, Cause::Kick(farewell)) };\n",
     ),
     (
         "push-to-user-reaches-first-link-only",

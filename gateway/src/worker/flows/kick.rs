@@ -63,7 +63,7 @@ impl Parts {
                 return;
             }
             let Some(next) = self.sessions.moved_to(link) else {
-                return self.links.mark(token, Cause::Close(farewell));
+                return self.links.mark(token, Cause::Kick(farewell));
             };
             link = next;
         }

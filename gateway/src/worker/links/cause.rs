@@ -10,6 +10,8 @@ use crate::worker::settings::Farewell;
 pub(in crate::worker) enum Cause {
     /// We close it, and say why.
     Close(Farewell),
+    /// We close it, say why, and its session is over, whatever the code.
+    Kick(Farewell),
     /// The peer broke a rule: the close code it asks for, or silence.
     Fault(Error),
     /// The client has said `Close` with this code. What it has been sent so far may still leave; nothing more is read.
@@ -30,7 +32,7 @@ impl Cause {
             Self::Close(farewell) => says(farewell.code),
             Self::Fault(error) => error.close_code().is_none_or(CloseCode::keeps_session),
             Self::Goodbye(code) => code != CloseCode::Normal.number(),
-            Self::Refused(_) | Self::Silent => false,
+            Self::Kick(_) | Self::Refused(_) | Self::Silent => false,
             Self::Lost => true,
         }
     }

@@ -59,7 +59,7 @@ impl Links {
         let was_authenticating = link.machine.is_authenticating();
         let leaves_session = session.is_some() && cause.keeps_session() && !self.stopping;
         let code = match cause {
-            Cause::Close(farewell) => self.close(turn, token, farewell),
+            Cause::Close(farewell) | Cause::Kick(farewell) => self.close(turn, token, farewell),
             Cause::Fault(error) => {
                 turn.counters.errors.of(error).add(1);
                 match error.close_code() {
