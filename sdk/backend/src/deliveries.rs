@@ -89,6 +89,8 @@ enum State {
 
 #[derive(Debug)]
 struct Open<T> {
+    /// On which stream it was sent.
+    stream: u64,
     fold: Fold,
     ttl: Duration,
     /// Until it is settled. Then only the reports are waited for that are still owed, as they hold its slot.
@@ -137,17 +139,18 @@ impl<T> Deliveries<T> {
         worker.is_some_and(|worker| worker.open.len() < worker.slots)
     }
 
-    /// A push was given to the stream. Its number is like no other of this server.
+    /// A push was given to a stream. Its number is like no other of this server.
     pub(crate) fn sent(
         &mut self,
         id: WorkerId,
+        stream: u64,
         number: u64,
         wanted: Wanted<T>,
         settle: &mut impl FnMut(T, Outcome),
     ) {
         let Wanted { rule, ttl, waiter } = wanted;
         let Some(worker) = self.workers.get_mut(&id) else { return settle(waiter, Outcome::Unknown) };
-        let open = Open { fold: Fold::new(rule), ttl, waiter: Some(waiter), overdue: None };
+        let open = Open { stream, fold: Fold::new(rule), ttl, waiter: Some(waiter), overdue: None };
         worker.open.insert(number, open);
     }
 
@@ -200,7 +203,8 @@ impl<T> Deliveries<T> {
             open.give_up(settle);
         }
         if worker.state != State::Live(stream) {
-            return;
+            // Another one has taken its place already, and it may have sent something since.
+            return worker.look_out(now, self.limits.unheard_max);
         }
         if worker.open.is_empty() {
             self.workers.remove(&id);
@@ -263,10 +267,12 @@ impl<T> Worker<T> {
         Self { place, state, slots: 0, open, unheard, taken: 0, owes_ack: false }
     }
 
-    /// There is another stream. What had left on the one before may have been lost with it, and then nobody will ever report
-    /// it: so it is not waited for without end.
+    /// What had left on an earlier stream than this one may have been lost with it, and then nobody will ever report it: so it is
+    /// not waited for without end.
     fn look_out(&mut self, now: Time, unheard_max: Duration) {
-        for open in self.open.values_mut().filter(|open| open.fold.is_unheard()) {
+        let is_earlier =
+            |open: &&mut Open<T>| self.state != State::Live(open.stream) && open.fold.is_unheard();
+        for open in self.open.values_mut().filter(is_earlier) {
             let longest = if open.ttl.is_zero() { unheard_max } else { open.ttl.min(unheard_max) };
             open.overdue = open.overdue.or(Some(now + longest));
         }

@@ -60,7 +60,7 @@ impl Ledger {
     pub(crate) fn sent(&self, gateway: &Gateway, parcel: Parcel) {
         let Parcel { push, number, rule, waiter } = parcel;
         let wanted = Wanted { rule, ttl: push.ttl, waiter };
-        self.lock().sent(gateway.worker_id(), number, wanted, &mut settle);
+        self.lock().sent(gateway.worker_id(), gateway.id(), number, wanted, &mut settle);
     }
 
     /// A report came. Whether it is the application's: it is new, and of a push that the application has numbered.

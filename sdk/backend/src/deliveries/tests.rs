@@ -49,10 +49,21 @@ impl Books {
         deliveries.opened(worker(boot), place(gateway), stream, SLOTS, *now, settle);
     }
 
+    /// On the worker's stream.
     fn sent(&mut self, boot: u8, number: u64, ttl: Duration) {
+        let stream = match self.deliveries.workers.get(&worker(boot)) {
+            Some(Worker { state: State::Live(stream), .. }) => *stream,
+            _ => 0,
+        };
+        self.sent_on(stream, boot, number, ttl);
+    }
+
+    fn sent_on(&mut self, stream: u64, boot: u8, number: u64, ttl: Duration) {
         let Self { deliveries, settled, .. } = self;
         let wanted = Wanted { rule: Rule::All, ttl, waiter: number };
-        deliveries.sent(worker(boot), number, wanted, &mut |number, outcome| settled.push((number, outcome)));
+        deliveries.sent(worker(boot), stream, number, wanted, &mut |number, outcome| {
+            settled.push((number, outcome))
+        });
     }
 
     /// Of one of so many devices, that it took the push.
@@ -224,6 +235,20 @@ fn a_push_of_which_nothing_is_heard_after_a_redial_is_not_waited_for_without_end
     assert_eq!(books.settled(), [(11, Outcome::Delivered)], "of this one something was heard");
 }
 
+/// Whoever sends has looked for a slot a moment before.
+#[test]
+fn a_push_that_was_sent_on_a_stream_whose_place_was_just_taken_is_not_waited_for_without_end_either() {
+    let mut books = Books::with_sent(&[]);
+    books.opened(1, 2);
+    books.sent_on(1, 1, 10, Duration::from_secs(1));
+    books.sent_on(2, 1, 11, Duration::from_secs(1));
+    books.ended(1, 1, &[]);
+    books.wait(Duration::from_secs(1));
+    assert_eq!(books.settled(), [(10, Outcome::Unknown)], "the other one's stream is there");
+    books.report(1, 1, 11, 1);
+    assert_eq!(books.settled(), [(11, Outcome::Delivered)]);
+}
+
 #[test]
 fn no_more_is_kept_than_there_may_be() {
     let mut deliveries = Deliveries::new(Limits { open_max: 2, waiting_max: 2, ..LIMITS });
@@ -235,7 +260,7 @@ fn no_more_is_kept_than_there_may_be() {
         for number in 0..2 {
             assert!(deliveries.has_slot(id, boot.into()));
             let wanted = Wanted { rule: Rule::Any, ttl: Duration::ZERO, waiter: boot };
-            deliveries.sent(id, u64::from(boot) * 10 + number, wanted, settle);
+            deliveries.sent(id, boot.into(), u64::from(boot) * 10 + number, wanted, settle);
         }
         assert!(!deliveries.has_slot(id, boot.into()), "however many slots the gateway offers");
         deliveries.ended(id, boot.into(), &[], now, settle);

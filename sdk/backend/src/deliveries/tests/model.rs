@@ -134,7 +134,7 @@ impl World {
         self.pushes.insert(number, truth);
         let Books { deliveries, settled, .. } = &mut self.books;
         let wanted = Wanted { rule, ttl: Duration::ZERO, waiter: number };
-        deliveries.sent(id, number, wanted, &mut |number, outcome| settled.push((number, outcome)));
+        deliveries.sent(id, stream, number, wanted, &mut |number, outcome| settled.push((number, outcome)));
         self.handed.push(number);
         assert!(self.books.deliveries.workers[&id].open.len() <= SLOTS as usize);
     }
