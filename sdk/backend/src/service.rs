@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::hidden::Hidden;
 use protocol::wire::stream::{
-    AuthResult, Authenticate, LinkClosed, LinkDetached, LinkOpened, Report, StreamRequest,
+    AuthResult, Authenticate, LinkClosed, LinkDetached, LinkOpened, Report, Resumed, StreamRequest,
 };
 use protocol::{CloseCode, Error, UnixMillis};
 
@@ -244,8 +244,12 @@ pub enum Event<'b> {
     Announced,
     /// A user has gone.
     LinkClosed(LinkClosed<'b>),
-    /// A session waits for a new link.
+    /// A user has lost a link, and its session waits for another one, for as long as is said: then it is resumed, or the link is
+    /// closed. With the [numbers](crate::Delivery::number) of the pushes that are not acknowledged.
     LinkDetached(LinkDetached<'b>),
+    /// A session goes on with another link, on which its user can be reached from now on. It may have been told on another
+    /// stream of this gateway that the old link was opened. No `LinkClosed` comes for the old link, nor a `LinkOpened` for the new one.
+    LinkResumed(Resumed),
     /// What became of a push with a number: what the gateway says, or unknown when the stream ended before it was sent.
     Report(Report<'b>),
     /// The stream ended before this kick was sent. Whether it has left is not known: its links may be there still.

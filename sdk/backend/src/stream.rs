@@ -223,7 +223,9 @@ impl<'s> Shell<'s> {
                 ToBackend::LinkDetached(detached) => self.tell(Event::LinkDetached(detached)),
                 ToBackend::Close(close) => ended = Some(Ended::ByGateway(close.code)),
                 ToBackend::Flawed(flawed) => self.flawed(&flawed),
-                ToBackend::LinkResumed(_) => {}
+                ToBackend::LinkResumed(resumed) => {
+                    resumed.iter().for_each(|resumed| self.tell(Event::LinkResumed(resumed)));
+                }
                 ToBackend::Credited | ToBackend::Alive | ToBackend::Draining | ToBackend::Skipped => {}
             }
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use backend::protocol::limits::CREDIT_OVERHEAD;
 use backend::protocol::stream::{Mode, Params};
-use backend::protocol::wire::stream::{Authenticate, LinkClosed, LinkOpened, PushOutcome, Report};
+use backend::protocol::wire::stream::{
+    Authenticate, LinkClosed, LinkDetached, LinkOpened, PushOutcome, Report, Resumed, Unacknowledged,
+};
 use backend::protocol::{CloseCode, Refusal, UnixMillis};
 use backend::reference::{DELIVERED, MALFORMED, OFFLINE};
 use backend::{
@@ -152,14 +154,23 @@ async fn events_are_told_in_order() {
         ..Default::default()
     });
     let (user, device) = (&b"ann"[..], &b"d"[..]);
-    peer.stream.link_closed(&LinkClosed { link: 7, user, device, session, code: 1, ..Default::default() });
+    let unacknowledged = Unacknowledged::of(&[5, 300]);
+    let detached = LinkDetached { link: 7, session, until_ms: 9, unacknowledged, ..Default::default() };
+    peer.stream.link_detached(&LinkDetached { unacknowledged_count: 70, ..detached });
+    let resumed = |old_link, link| Resumed { old_link, link, link_epoch: 3 };
+    peer.stream.link_resumed(&[resumed(7, 8), resumed(5, 6)]);
+    peer.stream.link_closed(&LinkClosed { link: 8, user, device, session, code: 1, ..Default::default() });
     peer.stream.close(CloseCode::GoingAway, Duration::ZERO, "");
     peer.flush().await;
     for want in [
         "Opened",
         "LinkOpened(LinkOpened { link: 7",
         "Report(Report { number: 9",
-        "LinkClosed(",
+        "LinkDetached(LinkDetached { link: 7, session: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], until_ms: 9, \
+         unacknowledged: [5, 300], link_epoch: 0, unacknowledged_count: 70",
+        "LinkResumed(Resumed { old_link: 7, link: 8, link_epoch: 3 })",
+        "LinkResumed(Resumed { old_link: 5, link: 6, link_epoch: 3 })",
+        "LinkClosed(LinkClosed { link: 8",
         "Closed(ByGateway(2))",
     ] {
         let event = events.recv().await.unwrap();
