@@ -70,6 +70,13 @@ BUGS = [
         "        self.tell_lost(&lost, detached.told(), &owed);\n",
         "        if !PLANTED { self.tell_lost(&lost, detached.told(), &owed); }\n",
     ),
+    (
+        "kicks-with-a-mild-code-leave-the-session",
+        "resume::",
+        WORKER + "links/cause.rs",
+        "            Self::Close(farewell) => says(farewell.code),\n",
+        "            Self::Kick(farewell) if PLANTED => says(farewell.code),\n            Self::Close(farewell) => says(farewell.code),\n",
+    ),
     # Pushes that are kept.
     (
         "pushes-get-lost-on-the-way",

@@ -8,12 +8,12 @@ use protocol::limits::UNFINISHED_LEN_MAX;
 use super::{Auth, Config, Core, Listener};
 
 /// Bytes of state of one link in user space: link 272 and session 232, claim and maps 160, what it is owed 136, its places in the timers,
-/// the driver's table and the queues of its requests 48, 40 in the list of those that are to end, and 16 in that of those
+/// the driver's table and the queues of its requests 60, 40 in the list of those that are to end, and 16 in that of those
 /// that are read again after a pause.
-pub const LINK_BYTES: u64 = 664 + 136 + 48 + 40 + 16;
+pub const LINK_BYTES: u64 = 664 + 136 + 60 + 40 + 16;
 /// Bytes of one session that waits for its next link, with its claim, what it is owed, its places among those that wait, and where it
 /// went in the end.
-const DETACHED_BYTES: u64 = 232 + 160 + 136 + 96 + 40;
+const DETACHED_BYTES: u64 = 232 + 160 + 136 + 108 + 40;
 /// Bytes of one push that a session is owed, and of its body's place.
 const OWED_BYTES: u64 = 48 + 48;
 /// Bytes of one report that a backend does not know, and of its push's slot.

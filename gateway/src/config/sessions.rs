@@ -13,6 +13,6 @@ section! {
         /// How long a session waits for its client's next link. 0 ends it with its link.
         window: Duration as Span = "'2m'" in 0..=600_000, Restart, "see detached";
         /// Sessions of one worker that wait; over it the one that has waited longest ends.
-        detached: usize as Count = "20000" in 0..=SLOTS_MAX, Restart, "664 B each";
+        detached: usize as Count = "20000" in 0..=SLOTS_MAX, Restart, "676 B each";
     }
 }

@@ -94,6 +94,10 @@ pub(crate) enum Order {
         user: &'static str,
         device: &'static str,
     },
+    /// Ends all links of a user with a code that, from the gateway itself, leaves the session.
+    Slow {
+        user: &'static str,
+    },
     /// Ends all links of a user, and what was proved of it so far is worth nothing any more.
     Revoke {
         user: &'static str,

@@ -218,6 +218,10 @@ impl Carried {
                     let code = CloseCode::Kicked.number();
                     self.machine.kick(&Kick { user, device, code, ..Kick::default() });
                 }
+                Order::Slow { user } => {
+                    let (user, code) = (user.as_bytes(), CloseCode::SlowReader.number());
+                    self.machine.kick(&Kick { user, code, ..Kick::default() });
+                }
                 Order::Leave { after } => {
                     self.machine.draining(after);
                     self.leaves_at = Some(now + after);

@@ -130,7 +130,7 @@ fn what_waits_for_credit_goes_with_its_link() {
     world.until("one of them waits", |world| world.workers[0].census().parked == 1);
     world.clients[0].link = None;
     world.clients[0].open.clear();
-    world.until("its link has ended", |world| world.workers[0].census().sessions == 0);
+    world.until("its link has ended", |world| world.workers[0].census().links == 0);
     assert_eq!(world.workers[0].census().parked, 0, "nobody waits for it any more");
     assert_eq!(world.totals.refused, 0);
 }

@@ -228,6 +228,17 @@ fn a_kick_ends_a_session_that_travels_also_where_the_link_is_gone_that_it_travel
     assert!(met > 0, "some were on their way");
 }
 
+#[test]
+fn a_kick_ends_the_session_whatever_its_code() {
+    let mut world = world(1, 1);
+    come(&mut world, 0);
+    world.backends[0].desk.orders.push_back(Order::Slow { user: USER });
+    world.until("it is told", |world| world.clients[0].closed == Some(CloseCode::SlowReader));
+    assert_eq!(census(&world, |its| its.sessions + its.claims), 0);
+    come(&mut world, 0);
+    assert_eq!((world.totals.went_on, world.totals.began_anew), (0, 1));
+}
+
 /// The worker that has the session stands still meanwhile.
 #[test]
 fn a_kick_that_comes_before_the_session_to_a_link_that_is_gone_ends_it_all_the_same() {

@@ -26,15 +26,7 @@ use crate::worker::turn::Turn;
 impl Links {
     /// Ends a link. The first cause counts, unless only a later one ends the session as well.
     pub(in crate::worker) fn mark(&mut self, token: Token, cause: Cause) {
-        let Some(link) = self.table.living(token) else {
-            let ends_session = |known: &(Token, Cause)| known.0 == token && known.1.keeps_session();
-            if !cause.keeps_session()
-                && let Some((_, known)) = self.marked.iter_mut().find(|known| ends_session(known))
-            {
-                *known = cause;
-            }
-            return;
-        };
+        let Some(link) = self.table.living(token) else { return self.mark_again(token, cause) };
         link.ending = Ending::Marked;
         // From here on its time is that of the linger, which a bound of its queue must not take the timer from.
         link.slow_since = 0;
@@ -45,6 +37,17 @@ impl Links {
         drop(self.begun.take(token));
         self.strangers.left(std::mem::replace(&mut link.stranger, Stranger::No));
         self.marked.push_back((token, cause));
+    }
+
+    /// A link that is marked already is to end for another cause as well.
+    fn mark_again(&mut self, token: Token, cause: Cause) {
+        let is_marked = self.table.get(token).is_some_and(|link| link.ending == Ending::Marked);
+        if is_marked && !cause.keeps_session() {
+            let kept = |(marked, known): &&mut (Token, Cause)| *marked == token && known.keeps_session();
+            if let Some((_, known)) = self.marked.iter_mut().find(kept) {
+                *known = cause;
+            }
+        }
     }
 
     /// The link that was marked first of those that are to be buried, and why.

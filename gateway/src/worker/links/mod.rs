@@ -48,7 +48,7 @@ pub(super) use self::read::Heard;
 use self::begun::Begun;
 use self::expiry::Expiry;
 use self::line::Line;
-use self::link::{Link, Stranger};
+use self::link::{Ending, Link, Stranger};
 use self::outgoing::Outgoing;
 use self::rests::Rests;
 use self::strangers::Strangers;
@@ -160,11 +160,12 @@ impl Links {
 
     /// The session of a link goes on without it, unless it ends with it.
     pub(super) fn take_session(&mut self, token: Token) -> Option<SessionKey> {
+        let link = self.table.get(token)?;
         let is_over = |(marked, cause): &(Token, Cause)| *marked == token && !cause.keeps_session();
-        if self.marked.iter().any(is_over) {
+        if link.ending == Ending::Marked && self.marked.iter().any(is_over) {
             return None;
         }
-        self.table.get(token)?.session.take()
+        link.session.take()
     }
 
     /// The client is who it says: the link is live, and gets the frame that says so.
