@@ -65,6 +65,7 @@ fn what_is_delivered_comes_once_and_in_order_however_often_links_break() {
                 ttl: Duration::ZERO,
             };
             outcomes.push(gateway.deliver(push, Rule::All).await.expect("the stream is open"));
+            // Spread over many links: at once, all of them would leave by one or two.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let numbers =

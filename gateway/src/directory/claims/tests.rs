@@ -421,3 +421,51 @@ fn each_link_of_a_user_has_a_larger_number_than_those_before_also_after_a_restar
     let lost = claims.claim(&claim("alice", "phone", 1), at(1), TODAY);
     assert_eq!((lost.outcome, lost.epoch), (Outcome::Superseded, 0));
 }
+
+/// The client of a claim comes back by another link, with its session, for this time.
+fn again(claim: &Claim, slot: u32, attempt: u32) -> Claim {
+    let attempt = NonZeroU32::new(attempt).expect("tries are counted from one");
+    let resume = Some(Resumption { session: claim.session, attempt, last_sequence: 0 });
+    Claim { link: LinkId::new(0, slot, 1), session: [slot as u8; SESSION_ID_LEN], resume, ..*claim }
+}
+
+#[test]
+fn whoever_goes_on_logs_in_no_more_often_and_a_session_that_began_anew_counts_its_tries_anew() {
+    let few = Bounds { logins: Rate::new(10, Duration::from_secs(60), 3), ..bounds() };
+    let mut claims = Claims::new(key(), &few);
+    let phone = claim("alice", "phone", 1);
+    claims.claim(&phone, at(0), TODAY);
+    for slot in 2..40 {
+        let claimed = claims.claim(&again(&phone, slot, slot), at(1), TODAY);
+        assert_eq!(
+            (claimed.outcome, claimed.pace),
+            (Outcome::Resumed { from: LinkId::new(0, slot - 1, 1) }, Pace::Fine)
+        );
+        assert!(claimed.epoch > 0);
+    }
+    assert_eq!(claims.claim(&again(&phone, 40, 39), at(1), TODAY).outcome, Outcome::Outrun);
+    assert!(claims.tombstones().is_empty(), "nobody was replaced");
+    // Its session was over after all: the link keeps the one that has begun with it, under the claim that it has.
+    let anew = Claim { is_login: false, resume: None, ..again(&phone, 39, 39) };
+    assert_eq!(claims.claim(&anew, at(1), TODAY).outcome, Outcome::Granted);
+    let next = claims.claim(&again(&anew, 41, 1), at(1), TODAY);
+    assert_eq!(next.outcome, Outcome::Resumed { from: anew.link });
+}
+
+#[test]
+fn a_device_whose_session_waits_keeps_nobody_away_and_goes_before_any_that_is_linked() {
+    use DeviceClass::{Desktop, Other, Phone, Web};
+    for beyond in [Beyond::Refuse, Beyond::Replace] {
+        let mut claims = with_policies(beyond, true);
+        let [phone, office, browser] =
+            [of(Phone, "phone", 1), of(Desktop, "office", 2), of(Web, "browser", 3)];
+        for one in [&phone, &office, &browser] {
+            assert_eq!(claims.claim(one, at(0), TODAY).outcome, Outcome::Granted);
+        }
+        let replaced = |slot| Outcome::Replaced { loser: LinkId::new(0, slot, 1), same_login: false };
+        claims.detach(&office);
+        assert_eq!(claims.claim(&of(Desktop, "home", 4), at(1), TODAY).outcome, replaced(2));
+        claims.detach(&browser);
+        assert_eq!(claims.claim(&of(Other, "watch", 5), at(1), TODAY).outcome, replaced(3));
+    }
+}
