@@ -77,6 +77,13 @@ BUGS = [
         "            Self::Close(farewell) => says(farewell.code),\n",
         "            Self::Kick(farewell) if PLANTED => says(farewell.code),\n            Self::Close(farewell) => says(farewell.code),\n",
     ),
+    (
+        "nobody-follows-a-session-that-moved",
+        "resume::",
+        WORKER + "flows/keep.rs",
+        "            && let Some(next) = self.sessions.moved_to(link)\n",
+        "            && let Some(next) = self.sessions.moved_to(link).filter(|_| !PLANTED)\n",
+    ),
     # Pushes that are kept.
     (
         "pushes-get-lost-on-the-way",

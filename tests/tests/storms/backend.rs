@@ -84,9 +84,11 @@ pub(crate) enum Order {
         device: &'static str,
         text: &'static str,
     },
-    /// A push to all devices of a user, which is to be acknowledged; `ttl` zero is as long as gateways like.
+    /// A push to all devices of a user, or to one of its links if that is not 0, which is to be acknowledged; `ttl` zero is as
+    /// long as gateways like.
     Keep {
         user: &'static str,
+        link: u64,
         text: &'static str,
         ttl: Duration,
     },

@@ -194,13 +194,14 @@ impl Carried {
                     }
                     self.pushes += 1;
                 }
-                Order::Keep { user, text, ttl } => {
+                Order::Keep { user, link, text, ttl } => {
                     let id = PushId { stream: self.number, number: desk.kept.next(), by_link: false };
                     let mut payload = named(user.as_bytes(), "", b"");
                     payload.extend_from_slice(text.as_bytes());
                     let push = StreamPush {
                         number: id.number,
-                        user: user.as_bytes(),
+                        link,
+                        user: if link == 0 { user.as_bytes() } else { &[] },
                         id: &id.encode(),
                         payload: &payload,
                         class: 1,

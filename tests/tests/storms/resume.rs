@@ -41,7 +41,7 @@ fn census(world: &World, count: impl Fn(Census) -> usize) -> usize {
 }
 
 fn keep(world: &mut World, text: &'static str, ttl: Duration) {
-    world.backends[0].desk.orders.push_back(Order::Keep { user: USER, text, ttl });
+    world.backends[0].desk.orders.push_back(Order::Keep { user: USER, link: 0, text, ttl });
 }
 
 const FOR_LONG: Duration = Duration::ZERO;
@@ -226,6 +226,24 @@ fn a_kick_ends_a_session_that_travels_also_where_the_link_is_gone_that_it_travel
         }
     }
     assert!(met > 0, "some were on their way");
+}
+
+#[test]
+fn a_push_to_a_former_link_finds_the_session_where_it_has_gone_on() {
+    for seed in SEEDS {
+        let mut world = world(1, seed);
+        come(&mut world, 0);
+        world.until("it is announced", |world| world.backends[0].present().len() == 1);
+        let (&link, _) = world.backends[0].present().first_key_value().expect("just seen");
+        for round in 1..=3 {
+            world.clients[0].vanish();
+            come(&mut world, 0);
+            let (user, text, ttl) = (USER, "to the first link", FOR_LONG);
+            world.backends[0].desk.orders.push_back(Order::Keep { user, link, text, ttl });
+            world.until("it is taken", |world| world.totals.kept == round);
+        }
+        assert_eq!((world.totals.went_on, world.totals.fates.len()), (3, 0), "seed {seed}");
+    }
 }
 
 #[test]
