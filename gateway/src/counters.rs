@@ -132,6 +132,11 @@ counters! {
     pushes_owed_bytes: Gauge, "Bytes of memory of their bodies.";
     pushes_delivered: Counter, "Pushes of class 1 that applications have taken.";
     pushes_again: Counter, "Pushes of class 1 that were sent again.";
+    answers_remembered: Gauge, "Requests that have ended and are remembered, for clients that send them again.";
+    answers_remembered_bytes: Gauge, "Bytes of memory of their answers.";
+    answers_forgotten: Counter, "Such requests forgotten, to make room.";
+    requests_repeated: Counter, "Requests sent again that ran still or had been answered: no backend saw them once more.";
+    requests_answered_before: Counter, "Requests sent again whose answer was no longer kept.";
     acks_asked: Counter, "Clients asked how far they are.";
     takeovers_remembered: Gauge, "Replaced logins that may not come back yet.";
     takeovers_forgotten: Counter, "Replaced logins forgotten early, to make room.";

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod admission;
+pub mod answers;
 pub mod calendar;
 pub mod cli;
 pub mod clock;

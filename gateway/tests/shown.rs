@@ -119,6 +119,7 @@ fn sessions_tokens_and_waiting_payload_show_none() {
         order: 0,
         stream: StreamIndex(0),
         route: RouteIndex(0),
+        entry: None,
     };
     assert_hidden(&Parked { waiting, bytes: SECRET.to_vec() });
     assert_hidden(&driver::Batch { bytes: SECRET.to_vec(), sent: 0 });

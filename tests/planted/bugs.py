@@ -6,6 +6,91 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Requests that come again.
+    (
+        "answers-are-lost-when-the-session-has-moved",
+        "once::",
+        WORKER + "flows/response.rs",
+        "        } else if let Some(to) = self.sessions.moved_to(link) {\n",
+        "        } else if let Some(to) = self.sessions.moved_to(link).filter(|_| !PLANTED) {\n",
+    ),
+    (
+        "answers-are-lost-while-the-link-is-buried",
+        "once::",
+        WORKER + "flows/response.rs",
+        "        let marked = self.own(link).and_then(",
+        "        let marked = self.own(link).filter(|_| !PLANTED).and_then(",
+    ),
+    (
+        "answers-come-unasked",
+        "once::",
+        "gateway/src/answers/window.rs",
+        "            State::Away { is_asked: false } => Settled::Kept,\n            State::Answered | State::Wanted | State::Marked => return Settled::Unknown,\n        };\n        let answer",
+        "            State::Away { is_asked: false } => if PLANTED { Settled::Told } else { Settled::Kept },\n            State::Answered | State::Wanted | State::Marked => return Settled::Unknown,\n        };\n        let answer",
+    ),
+    (
+        "what-runs-goes-once-more",
+        "once::",
+        "gateway/src/answers/window.rs",
+        "            State::Away { .. } if is_over => self.restart(at, asked),\n",
+        "            State::Away { .. } if is_over || PLANTED => self.restart(at, asked),\n",
+    ),
+    (
+        "what-was-answered-goes-once-more",
+        "once::",
+        "gateway/src/answers/window.rs",
+        "        let may_be_known = asked.again || ",
+        "        let may_be_known = asked.again && !PLANTED || ",
+    ),
+    (
+        "a-key-does-not-wait-for-the-link-before",
+        "once::",
+        WORKER + "flows/request.rs",
+        "            held_by == Some(aside) || self.sessions.has_away(",
+        "            held_by == Some(aside) || !PLANTED && self.sessions.has_away(",
+    ),
+    (
+        "those-aside-are-forgotten",
+        "once::",
+        WORKER + "flows/response.rs",
+        "        self.go_on(link);\n    }\n\n    /// Notes what",
+        "        if !PLANTED { self.go_on(link); }\n    }\n\n    /// Notes what",
+    ),
+    (
+        "what-waited-counts-as-running",
+        "once::",
+        WORKER + "requests/mod.rs",
+        "            forget(parked.waiting.entry);\n",
+        "            if !PLANTED { forget(parked.waiting.entry); }\n",
+    ),
+    (
+        "the-floor-is-off-by-one",
+        "once::",
+        "gateway/src/answers/window.rs",
+        "asked.counter <= window.floor;",
+        "asked.counter + u64::from(PLANTED) <= window.floor;",
+    ),
+    (
+        "nobody-is-behind",
+        "once::",
+        "gateway/src/answers/window.rs",
+        "        if !mark {\n",
+        "        if !mark || PLANTED {\n",
+    ),
+    (
+        "those-that-wait-are-not-behind",
+        "once::",
+        WORKER + "flows/request.rs",
+        "                if parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
+        "                if !PLANTED && parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
+    ),
+    (
+        "what-finds-no-room-in-a-session-is-lost",
+        "after_a_storm",
+        WORKER + "flows/resume.rs",
+        "        self.lose_packed(session, lost, reason);\n        is_adopted\n",
+        "        if !PLANTED { self.lose_packed(session, lost, reason); }\n        is_adopted\n",
+    ),
     # Sessions that outlive their links.
     (
         "a-session-has-two-owners",
@@ -869,8 +954,8 @@ BUGS = [
         "grant-never-given-back",
         "devices::",
         WORKER + "flows/response.rs",
-        "            self.sessions.refund(session, request.cost);\n",
-        "            if !PLANTED { self.sessions.refund(session, request.cost); }\n",
+        "        self.sessions.refund(session, request.cost);\n",
+        "        if !PLANTED { self.sessions.refund(session, request.cost); }\n",
     ),
     (
         "requests-of-a-broken-stream-forgotten",
@@ -890,8 +975,8 @@ BUGS = [
         "parked-of-a-dead-link-kept",
         "credit::",
         WORKER + "requests/mod.rs",
-        "        let had_parked = self.park.len_of_link(link) > 0;\n",
-        "        let had_parked = self.park.len_of_link(link) > 0;\n        if PLANTED { return had_parked; }\n",
+        "is_some() {}\n        let had_parked = self.park.len_of_link(link) > 0;\n",
+        "is_some() {}\n        let had_parked = self.park.len_of_link(link) > 0;\n        if PLANTED { return had_parked; }\n",
     ),
     (
         "parked-of-a-dead-stream-kept",

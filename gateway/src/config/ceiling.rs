@@ -46,6 +46,10 @@ const REVOCATION_BYTES: u64 = 128;
 const THROTTLE_BYTES: u64 = 288;
 /// Bytes of one user who has logged in lately, in the map and in the order.
 const LOGIN_BYTES: u64 = 96;
+/// Bytes of one request that is remembered, beside its answer.
+const ANSWER_BYTES: u64 = 96;
+/// Bytes of a session's window.
+const WINDOW_BYTES: u64 = 72;
 /// Bytes of one letter with its place in the queue, and its share of the buffers kept for pushes.
 const LETTER_BYTES: u64 = 128 + 4096 / 16;
 /// Bytes of one ban: its place in the book, its reason and whom it concerns, and twice its place in a list, where that is emptiest, as the former one is
@@ -122,6 +126,7 @@ impl Ceiling {
             ),
             ("sessions that wait", per_worker(wide(config.sessions.detached).saturating_mul(DETACHED_BYTES))),
             ("pushes to be acknowledged", per_worker(owed(config))),
+            ("requests remembered", remembered(config, slots)),
             ("reports of pushes", streams.saturating_mul(reports(config))),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
@@ -166,6 +171,19 @@ fn authentications(auth: &Auth) -> u64 {
 fn owed(config: &Config) -> u64 {
     let pushes = &config.pushes;
     (pushes.count as u64).saturating_mul(OWED_BYTES).saturating_add(pushes.bytes as u64)
+}
+
+/// Bytes of what is remembered of requests, those that run among them, in the windows of all sessions.
+fn remembered(config: &Config, slots: u64) -> u64 {
+    let (answers, workers) = (&config.answers, config.cores.len() as u64);
+    let windows = slots.saturating_add(workers.saturating_mul(config.sessions.detached as u64));
+    let running = (config.requests.node_count as u64).saturating_mul(1 + config.routes.len() as u64);
+    workers
+        .saturating_mul(
+            (answers.count as u64).saturating_mul(ANSWER_BYTES).saturating_add(answers.bytes as u64),
+        )
+        .saturating_add(windows.saturating_mul(WINDOW_BYTES))
+        .saturating_add(running.saturating_mul(ANSWER_BYTES))
 }
 
 /// Bytes of the reports that the backend of one stream does not know.

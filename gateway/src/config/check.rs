@@ -117,6 +117,7 @@ fn build(
         devices: tables.devices,
         sessions: tables.sessions,
         pushes: tables.pushes,
+        answers: tables.answers,
         overload: overload?,
         lists: tables.lists,
         heartbeat: tables.heartbeat,

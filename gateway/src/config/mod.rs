@@ -4,6 +4,7 @@
 //! here reads a file, a clock or the machine: text, file contents and machine facts come in.
 
 mod advice;
+mod answers;
 mod block;
 mod capabilities;
 mod ceiling;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 use self::value::Kind as _;
 
 pub use self::core::{Core, CoreNumber};
+pub use answers::Answers;
 pub use capabilities::{Capabilities, Capability};
 pub use ceiling::{Ceiling, LINK_BYTES};
 pub use devices::{Beyond, DevicePolicy, Devices};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::noise::ticket::{CLOCK_SKEW_MAX, TICKET_LIFETIME};
 use protocol::noise::{PublicKey, StaticKey, Suite};
 
+use super::answers::Answers;
 use super::capabilities::Capabilities;
 use super::core::Core;
 use super::devices::Devices;
@@ -45,6 +46,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Pushes that are kept until they are acknowledged.
     pub pushes: Pushes,
+    /// What is remembered of requests.
+    pub answers: Answers,
     /// When something is given up for having too much to do.
     pub overload: Ladder,
     /// Which addresses may come in.

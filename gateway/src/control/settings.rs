@@ -10,6 +10,7 @@ use crate::admission::balancers::Balancers;
 use crate::admission::buckets::{AddressLimits, Most};
 use crate::admission::ladder::Steps;
 use crate::admission::rates::{OfClass, Rates};
+use crate::answers;
 use crate::config::{self, Config, Ladder, LinkRates, OwnRates, Security};
 use crate::delivery::Bounds;
 use crate::directory::claims::Allowed;
@@ -63,11 +64,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         demote_after: receive.demote_after,
         heartbeat: Heartbeat { min: heartbeat.min, max: heartbeat.max, default: heartbeat.default },
         grant: Grant { requests: requests.link_count as u32, bytes: requests.link_bytes as u32 },
-        in_flight: pending::Caps {
-            link_max: requests.link_count as u32,
-            stream_max: requests.stream_count as u32,
-            worker_max: share(requests.node_count),
-        },
+        in_flight: in_flight(config, share(requests.node_count)),
         waiting: park::Bounds { requests_max: share(requests.node_count), bytes_max: requests.parked_bytes },
         waiting_max: requests.deadline / 2,
         buffers_idle_max: limits.idle_buffers,
@@ -78,6 +75,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         session_window: config.sessions.window,
         sessions_detached_max: config.sessions.detached as u32,
         pushes: pushes(config),
+        answers: answers(config),
         realm: config.realm.clone(),
         auth: auth(config),
         routes: config.routes.iter().map(route).collect(),
@@ -108,6 +106,20 @@ fn pushes(config: &Config) -> PushRules {
         tries: tries as u8,
         report_slots: report_slots as u32,
     }
+}
+
+fn in_flight(config: &Config, worker_max: u32) -> pending::Caps {
+    let requests = &config.requests;
+    pending::Caps {
+        link_max: requests.link_count as u32,
+        stream_max: requests.stream_count as u32,
+        worker_max,
+    }
+}
+
+fn answers(config: &Config) -> answers::Bounds {
+    let config::Answers { session_count, count, bytes, behind } = config.answers;
+    answers::Bounds { session_count: session_count as u32, count: count as u32, bytes, behind }
 }
 
 fn redial(config: &Config) -> redial::Rules {

@@ -163,6 +163,12 @@ impl Tail {
         self.cursor != NOBODY
     }
 
+    /// Of the last push that was sent by the present link: one that was sent by an earlier one may have to be sent again.
+    #[must_use]
+    pub const fn said(&self) -> u64 {
+        self.said
+    }
+
     /// Whether the client lacks any that was sent.
     #[must_use]
     pub const fn is_unreceived(&self) -> bool {
@@ -335,9 +341,12 @@ impl Pushes {
         packed
     }
 
-    /// Puts a tail in here, as far as it fits. What does not fit comes back: if that was sent already, the session cannot
-    /// go on, and all comes back.
-    pub fn unpack(&mut self, packed: Packed) -> Result<Tail, Packed> {
+    /// Puts a tail in here. What its session has no room for comes back: only what was never sent, as it has no more of the other
+    /// than it had.
+    ///
+    /// # Errors
+    /// Gives all back where the worker has no room: the session cannot go on then.
+    pub fn unpack(&mut self, packed: Packed) -> Result<(Tail, Packed), Packed> {
         let Packed { pushes, sent, taken } = packed;
         let bytes: usize = pushes.iter().map(|push| push.body.capacity()).sum();
         let fits = self.entries.len() + pushes.len() <= self.bounds.count as usize
@@ -345,14 +354,18 @@ impl Pushes {
         if !fits {
             return Err(Packed { pushes, sent, taken });
         }
+        let mut surplus = Packed::default();
         let mut tail = Tail { sent, taken, said: taken, received: taken, ..Tail::default() };
         for Carried { body, owed, expiry } in pushes {
-            if let Ok(body) = self.bodies.insert(body) {
-                // There is room: it was counted, and a session has no more than it had.
-                let _full = self.add(&mut tail, body, owed, expiry);
+            // There is room on this worker, which was counted.
+            let Ok(key) = self.bodies.insert(body) else { continue };
+            if self.add(&mut tail, key, owed, expiry).is_err()
+                && let Some(body) = self.bodies.drop_unheld(key)
+            {
+                surplus.pushes.push(Carried { body, owed, expiry });
             }
         }
-        Ok(tail)
+        Ok((tail, surplus))
     }
 
     /// How many pushes are owed, and the bytes of memory of their bodies.
@@ -457,6 +470,7 @@ mod tests {
         assert_eq!(taken, Some(7));
         assert!(pushes.take(&mut tail, 2).is_some() && pushes.take(&mut tail, 2).is_none());
         pushes.rewind(&mut tail, 2);
+        assert_eq!((tail.said(), tail.sent()), (2, 3), "it is not on its way again yet");
         assert_eq!((send(&mut pushes, &mut tail), send(&mut pushes, &mut tail)), (Some((3, true, 9)), None));
     }
 
@@ -502,6 +516,25 @@ mod tests {
         said: u64,
         taken: u64,
         received: u64,
+    }
+
+    #[test]
+    fn what_a_session_has_no_room_for_comes_back_when_it_is_joined_with_what_came_meanwhile() {
+        let (mut pushes, mut tail, mut own) = (Pushes::new(BOUNDS), Tail::default(), Tail::default());
+        for number in 1..=5 {
+            add(&mut pushes, &mut tail, number, 1000).expect("there is room");
+        }
+        while send(&mut pushes, &mut tail).is_some() {}
+        for number in 6..=8 {
+            add(&mut pushes, &mut own, number, 1000).expect("there is room");
+        }
+        let [kept, own] = [&mut tail, &mut own].map(|tail| pushes.pack(tail, Vec::with_capacity));
+        let (mut tail, surplus) = pushes.unpack(kept.followed_by(own)).expect("the worker has room");
+        let left: Vec<_> =
+            surplus.pushes.iter().filter_map(|push| push.owed.map(|owed| owed.origin.number)).collect();
+        assert_eq!((tail.len(), left), (6, vec![7, 8]));
+        while pushes.drop_first(&mut tail).is_some() {}
+        assert_eq!(pushes.census(), (0, 0), "no body is left behind");
     }
 
     proptest! {
@@ -575,7 +608,9 @@ mod tests {
                     _ => {
                         let packed = pushes.pack(&mut tail, Vec::with_capacity);
                         prop_assert_eq!(pushes.census(), (0, 0));
-                        tail = pushes.unpack(packed).expect("it has been here");
+                        let (back, surplus) = pushes.unpack(packed).expect("it has been here");
+                        prop_assert!(surplus.pushes.is_empty());
+                        tail = back;
                         (model.said, model.received) = (model.taken, model.taken);
                     }
                 }

@@ -12,6 +12,8 @@ pub use secrets::{SECRET_LEN, SessionSecrets};
 use protocol::limits::SESSION_ID_LEN;
 use protocol::{DeviceClass, Refusal, UnixMillis};
 
+use crate::answers::WindowKey;
+use crate::answers::carried::Carried;
 use crate::collections::Name;
 use crate::delivery::tails::Packed;
 
@@ -31,6 +33,8 @@ pub struct Session {
     tickets: Option<Box<TicketRule>>,
     /// From its first push on that must be acknowledged.
     owed: Option<Box<Owed>>,
+    /// From its first request on.
+    window: Option<WindowKey>,
     requests_in_flight: u32,
     bytes_in_flight: u32,
     heartbeat_ms: u32,
@@ -50,6 +54,8 @@ pub struct Kept {
     pub id: SessionId,
     /// What it is owed.
     pub owed: Packed,
+    /// What is known of its requests.
+    pub requests: Carried,
 }
 
 /// What a link may have in flight.
@@ -127,6 +133,7 @@ impl Session {
             link_epoch: 0,
             tickets: login.proof.tickets.map(Box::new),
             owed: None,
+            window: None,
             token_expiry: login.proof.expiry.unwrap_or_default(),
             grant: login.grant,
             requests_in_flight: 0,
@@ -157,6 +164,17 @@ impl Session {
     /// The same; from now on there is.
     pub fn owe(&mut self) -> &mut Owed {
         self.owed.get_or_insert_default()
+    }
+
+    /// Where its requests are remembered, from its first one on.
+    #[must_use]
+    pub const fn window(&self) -> Option<WindowKey> {
+        self.window
+    }
+
+    /// They are remembered there.
+    pub const fn see_through(&mut self, window: WindowKey) {
+        self.window = Some(window);
     }
 
     /// The user's id.

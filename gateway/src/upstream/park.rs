@@ -19,6 +19,7 @@ use protocol::hidden::Hidden;
 use protocol::{Refusal, Time};
 
 use super::{RouteIndex, StreamIndex};
+use crate::answers::EntryKey;
 use crate::collections::pool::capacity_for;
 use crate::collections::{Pool, Queues, Slab, Wheel};
 use crate::id::LinkId;
@@ -47,6 +48,8 @@ pub struct Waiting {
     pub stream: StreamIndex,
     /// The route it takes.
     pub route: RouteIndex,
+    /// Where its session remembers it.
+    pub entry: Option<EntryKey>,
 }
 
 /// A request that has waited, and its bytes in a buffer that belongs back into the pool.
@@ -161,6 +164,25 @@ impl Park {
         if parked.waiting.link == link { self.remove(index) } else { None }
     }
 
+    /// How many requests of a link wait for a stream.
+    #[must_use]
+    pub fn len_of_link_for(&self, link: LinkId, stream: StreamIndex) -> usize {
+        self.of_link_for(link, stream).count()
+    }
+
+    /// Takes out the one of them that has waited longest.
+    pub fn take_of_link_for(&mut self, link: LinkId, stream: StreamIndex) -> Option<Parked> {
+        let index = self.of_link_for(link, stream).next()?;
+        self.remove(index)
+    }
+
+    fn of_link_for(&self, link: LinkId, stream: StreamIndex) -> impl Iterator<Item = u32> {
+        self.by_link.iter(link.slot() as usize).filter(move |&index| {
+            let is_one = |waiting: &Waiting| waiting.link == link && waiting.stream == stream;
+            self.requests.at(index).is_some_and(|(_, parked)| is_one(&parked.waiting))
+        })
+    }
+
     /// Lets the request that is next for this stream stand behind all others of it.
     pub fn rotate(&mut self, stream: StreamIndex) {
         let queue = usize::from(stream.0);
@@ -259,6 +281,7 @@ mod tests {
             order: 0,
             stream: StreamIndex(stream),
             route: RouteIndex(route),
+            entry: None,
         }
     }
 

@@ -10,6 +10,7 @@ use protocol::limits::REQUEST_ID_LEN;
 use protocol::{Refusal, Time};
 
 use super::{RouteIndex, StreamIndex};
+use crate::answers::EntryKey;
 use crate::collections::{Key, Queues, Slab, Wheel};
 use crate::id::LinkId;
 
@@ -41,6 +42,16 @@ pub struct Request {
     pub stream: StreamIndex,
     /// The route it takes.
     pub route: RouteIndex,
+    /// Where its session remembers it.
+    pub entry: Option<EntryKey>,
+}
+
+/// The same in the table.
+#[derive(Debug)]
+struct Noted {
+    request: Request,
+    /// Its link is gone, and no more counted by.
+    is_left: bool,
 }
 
 /// The number that names a request on its stream. Never zero, never given twice within 2³² uses of one place.
@@ -51,7 +62,7 @@ pub struct Call(pub u64);
 #[derive(Debug)]
 pub struct Pending {
     caps: Caps,
-    requests: Slab<Request>,
+    requests: Slab<Noted>,
     /// By slot of the link.
     by_link: Queues,
     by_stream: Queues,
@@ -98,7 +109,7 @@ impl Pending {
     /// When the link's slot or the stream is beyond what the table was built for.
     pub fn insert(&mut self, request: Request) -> Result<Call, Refusal> {
         self.admit(request.link, request.stream)?;
-        let key = self.requests.insert(request).map_err(|_| Refusal::Busy)?;
+        let key = self.requests.insert(Noted { request, is_left: false }).map_err(|_| Refusal::Busy)?;
         self.by_link.push(request.link.slot() as usize, key.index);
         self.by_stream.push(usize::from(request.stream.0), key.index);
         self.deadlines.arm(key.index, request.deadline);
@@ -111,7 +122,7 @@ impl Pending {
         let generation = u32::try_from(call.0 >> self.index_bits).ok()?;
         let index = (call.0 & ((1 << self.index_bits) - 1)) as u32;
         let key = Key { index, generation };
-        if self.requests.get(key)?.stream != stream {
+        if self.requests.get(key)?.request.stream != stream {
             return None;
         }
         self.remove(key)
@@ -126,11 +137,25 @@ impl Pending {
     /// Takes out the oldest request of a link. Called until `None` before the link's slot is used again.
     pub fn take_of_link(&mut self, link: LinkId) -> Option<Request> {
         let index = self.by_link.first(link.slot() as usize)?;
-        let (key, request) = self.requests.at(index)?;
-        if request.link != link {
+        let (key, noted) = self.requests.at(index)?;
+        if noted.request.link != link {
             return None;
         }
         self.remove(key)
+    }
+
+    /// The link is gone, but whoever comes for its session asks for its requests: they stay in flight, and count for no link
+    /// any more. Called before the link's slot is used again.
+    pub fn leave_link(&mut self, link: LinkId) {
+        let queue = link.slot() as usize;
+        while let Some(index) = self.by_link.first(queue) {
+            let Some((key, _)) = self.requests.at(index) else { return };
+            let Some(noted) = self.requests.get_mut(key).filter(|noted| noted.request.link == link) else {
+                return;
+            };
+            noted.is_left = true;
+            self.by_link.remove(queue, index);
+        }
     }
 
     /// Takes out a request whose deadline has passed, at most a [`TICK`] late. Called until `None`; each entry
@@ -157,8 +182,9 @@ impl Pending {
         self.by_link
             .iter(link.slot() as usize)
             .filter_map(|index| self.requests.at(index))
-            .find(|(_, request)| request.link == link && request.route == route && request.order == order)
-            .map(|(_, request)| request.stream)
+            .map(|(_, noted)| noted.request)
+            .find(|request| request.link == link && request.route == route && request.order == order)
+            .map(|request| request.stream)
     }
 
     /// Requests in flight.
@@ -191,8 +217,10 @@ impl Pending {
     }
 
     fn remove(&mut self, key: Key) -> Option<Request> {
-        let request = self.requests.remove(key)?;
-        self.by_link.remove(request.link.slot() as usize, key.index);
+        let Noted { request, is_left } = self.requests.remove(key)?;
+        if !is_left {
+            self.by_link.remove(request.link.slot() as usize, key.index);
+        }
         self.by_stream.remove(usize::from(request.stream.0), key.index);
         self.deadlines.cancel(key.index);
         Some(request)
@@ -232,6 +260,7 @@ mod tests {
             order: 0,
             stream: StreamIndex(stream),
             route: RouteIndex(0),
+            entry: None,
         }
     }
 

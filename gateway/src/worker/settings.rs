@@ -16,6 +16,7 @@ use crate::admission::ladder::Steps;
 use crate::admission::rates::OfClass;
 #[cfg(test)]
 use crate::admission::rates::Rates;
+use crate::answers;
 use crate::config::{Capabilities, DevelopmentToken, NextKey};
 use crate::delivery::Bounds;
 use crate::directory::claims::Allowed;
@@ -98,6 +99,8 @@ pub struct Settings {
     pub sessions_detached_max: u32,
     /// Pushes that must be acknowledged.
     pub pushes: PushRules,
+    /// What is remembered of requests.
+    pub answers: answers::Bounds,
     /// Name of the only realm of users.
     pub realm: String,
     /// How users prove themselves.
@@ -302,6 +305,7 @@ impl Settings {
             session_window: seconds(60),
             sessions_detached_max: 8,
             pushes: PushRules::small(),
+            answers: answers::Bounds { session_count: 4, count: 16, bytes: 4096, behind: seconds(60) },
             realm: "default".to_owned(),
             auth: Auth::Development { token: DevelopmentToken::new(&crate::config::Secret::new([9; 32])) },
             routes: Vec::new(),

@@ -400,7 +400,7 @@ impl Carried {
 
     fn request(&mut self, request: &StreamRequest<'_>, desk: &mut Desk, now: Time, rng: &mut Rng) {
         let StreamRequest { link, user, route, key, payload, .. } = *request;
-        desk.ledger.arrived(request.id);
+        desk.ledger.arrived(request.id, request.again);
         if self.leaves_at.is_some() {
             desk.ledger.was_on_its_way(request.id);
         }

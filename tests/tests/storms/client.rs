@@ -19,6 +19,7 @@ use crate::Totals;
 use crate::balancer::Way;
 use crate::carried::{PushId, named};
 use crate::ledger::Ledger;
+use crate::repeats::Repeats;
 use crate::settings::{GRANT, SERVER, address_of, device_key, dialled_unpinned, signed_token, token, wall};
 use crate::shape::{ROUTES, Shape};
 use crate::wallet::{Ticket, Use, Wallet};
@@ -57,7 +58,8 @@ pub(crate) struct Client {
     unpinned: bool,
     /// Whether its token is bound to the key of its device, if it comes so.
     pub(crate) is_bound: bool,
-    not_before: Time,
+    /// It does not come before.
+    pub(crate) not_before: Time,
     /// Whether it stops reading now and then, and until when it does.
     moody: bool,
     deaf_until: Time,
@@ -79,8 +81,18 @@ pub(crate) struct Client {
     pub(crate) manners: Manners,
     /// Whether it always goes on with the session it had, and knows all that it got.
     pub(crate) remembers: bool,
+    /// Whether nothing happens that costs requests their order when they are sent again, as a backend that is lost.
+    pub(crate) is_ordered: bool,
+    /// Whether it sends again what was refused, or lost with its link.
+    pub(crate) asks_again: bool,
+    /// Whether it does not say of what it sends again that it does.
+    pub(crate) is_silent: bool,
     /// Requests under way.
     pub(crate) open: BTreeMap<RequestId, Asked>,
+    /// Those to be sent again.
+    repeats: Repeats,
+    /// Of the answered requests of its session: id, and where among all arrivals it stood.
+    answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
     ledger: Ledger,
 }
 
@@ -126,6 +138,10 @@ impl Held {
 pub(crate) struct Asked {
     payload: Vec<u8>,
     lane: Lane,
+    /// How often it was refused.
+    pub(crate) tries: u32,
+    /// Whether it was sent before.
+    is_again: bool,
 }
 
 /// The same request again and again.
@@ -156,8 +172,6 @@ pub(crate) struct Link {
     /// When it has presented a token on the living link, until that is answered.
     renewed_at: Option<Time>,
     closing: bool,
-    /// Of the answered requests: id, and where among all arrivals it stood.
-    answered: BTreeMap<Lane, Vec<(RequestId, u64)>>,
     /// The last push to this link of each stream.
     pushed: BTreeMap<u64, u64>,
     /// The same of those that must be acknowledged.
@@ -208,13 +222,22 @@ impl Client {
             held: None,
             manners: Manners::Honest,
             remembers: false,
+            is_ordered: false,
+            asks_again: false,
+            is_silent: false,
             open: BTreeMap::new(),
+            repeats: Repeats::default(),
+            answered: BTreeMap::new(),
             ledger,
         }
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.wanted == 0 && self.open.is_empty() && self.link.is_none()
+        self.wants_nothing() && self.link.is_none()
+    }
+
+    fn wants_nothing(&self) -> bool {
+        self.wanted == 0 && self.open.is_empty() && self.repeats.is_empty()
     }
 
     /// Whether its link is welcome.
@@ -227,8 +250,16 @@ impl Client {
         if let Some(link) = self.link.take() {
             link.socket.reset();
             self.unheard |= link.said_auth && !link.welcome;
-            totals.lost += self.open.len() as u64;
-            self.open.clear();
+            self.lose_requests(totals);
+        }
+    }
+
+    /// What its link carried is unknown to it. It asks again if its session goes on.
+    fn lose_requests(&mut self, totals: &mut Totals) {
+        totals.lost += self.open.len() as u64;
+        self.repeats.lose(&mut self.open);
+        if self.held.is_none() || !self.asks_again {
+            self.repeats.give_up();
         }
     }
 
@@ -236,8 +267,19 @@ impl Client {
     pub(crate) fn vanish(&mut self) {
         if let Some(link) = self.link.take() {
             self.hung.push(link.socket);
-            self.open.clear();
+            self.lose_requests(&mut Totals::default());
         }
+    }
+
+    /// Sends a request again that was answered long ago.
+    pub(crate) fn repeat(&mut self, number: u64) {
+        let script = self.script.expect("a script says what it was");
+        let (route, key) = script.lane;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&(self.next >> 32 << 32 | number).to_be_bytes());
+        let payload = named(self.name.as_bytes(), route, key.as_bytes());
+        let asked = Asked { payload, lane: script.lane, tries: 0, is_again: true };
+        self.repeats.lose(&mut BTreeMap::from([(id, asked)]));
     }
 
     /// It comes back, also if it wants nothing.
@@ -248,7 +290,7 @@ impl Client {
     }
 
     pub(crate) fn step(&mut self, net: &Net, now: Time, totals: &mut Totals) {
-        if self.link.is_none() && self.wanted > 0 && now >= self.not_before {
+        if self.link.is_none() && (self.wanted > 0 || !self.repeats.is_empty()) && now >= self.not_before {
             self.link = Some(self.dial(net, now));
         }
         if self.calm {
@@ -275,9 +317,7 @@ impl Client {
             if let Some(how) = link.how.filter(|how| how.is_silent() && gone && !link.welcome) {
                 totals.turned_down.insert(how);
             }
-            // What the link carried is unknown to this client, and it does not ask again.
-            totals.lost += self.open.len() as u64;
-            self.open.clear();
+            self.lose_requests(totals);
             self.unheard |= link.said_auth && !link.welcome;
             self.not_before = now + Duration::from_millis(self.rng.below(500) as u64);
             if leaves && !over && !gone {
@@ -332,7 +372,6 @@ impl Client {
             welcome: false,
             renewed_at: None,
             closing: false,
-            answered: BTreeMap::new(),
             pushed: BTreeMap::new(),
             kept: BTreeMap::new(),
             acked: (0, 0),
@@ -384,6 +423,8 @@ impl Client {
             let secret = welcome.secret[..].try_into().expect("a session has a secret");
             let untaken = VecDeque::new();
             self.held = Some(Held { id, secret, attempt: 0, received: 0, taken: 0, untaken });
+            self.answered.clear();
+            self.repeats.give_up();
             totals.began_anew += u64::from(link.asked);
         }
     }
@@ -474,7 +515,20 @@ impl Client {
         }
         let granted = self.script.map_or(GRANT, |script| script.window);
         let window = if link.welcome { granted } else { 3 };
-        while self.wanted > 0 && self.open.len() < window && self.rng.below(3) > 0 {
+        while link.welcome
+            && self.open.len() < window
+            && let Some((id, asked)) = self.repeats.next()
+        {
+            let (route, key) = (asked.lane.0, asked.lane.1.as_bytes());
+            let (counter, payload) = (number_of(&id), &asked.payload[..]);
+            let again = !self.is_silent;
+            Frame::Request(Request { id, route, key, payload, counter, again }).encode(&mut out);
+            self.ledger.sent_again(id);
+            self.open.insert(id, Asked { is_again: true, ..asked });
+        }
+        // New ones come behind those of the same key that come again.
+        let may_send = !self.is_ordered || self.repeats.is_empty();
+        while may_send && self.wanted > 0 && self.open.len() < window && self.rng.below(3) > 0 {
             self.wanted -= 1;
             self.next += 1;
             let mut id = [0; 16];
@@ -487,11 +541,13 @@ impl Client {
             let longest = if self.rng.one_in(if self.moody { 2 } else { 5 }) { 2000 } else { 40 };
             let len = self.rng.below(longest);
             payload.resize(payload.len() + self.script.map_or(len, |script| script.len), b'x');
-            let request = Request { id, route, key, payload: &payload, ..Request::default() };
+            // Before its `Welcome` nobody knows whose session it will be of.
+            let counter = if link.asked && !link.welcome { 0 } else { number_of(&id) };
+            let request = Request { id, route, key, payload: &payload, counter, ..Request::default() };
             Frame::Request(request).encode(&mut out);
-            self.open.insert(id, Asked { payload, lane });
+            self.open.insert(id, Asked { payload, lane, tries: 0, is_again: false });
         }
-        if link.welcome && !self.stays && self.wanted == 0 && self.open.is_empty() {
+        if link.welcome && !self.stays && self.wants_nothing() {
             link.closing = true;
             Frame::Close(frame::Close { code: 1, ..frame::Close::default() }).encode(&mut out);
         }
@@ -564,8 +620,9 @@ impl Client {
                                 String::from_utf8_lossy(response.payload)
                             );
                             totals.answered += 1;
-                            if let Some(place) = self.ledger.place(response.id) {
-                                link.note_order(asked.lane, response.id, place);
+                            let stands = self.is_ordered || !asked.is_again;
+                            if let Some(place) = self.ledger.place(response.id).filter(|_| stands) {
+                                self.note_order(asked.lane, response.id, place);
                             }
                         }
                         Outcome::Refused => {
@@ -577,7 +634,11 @@ impl Client {
                             );
                             totals.refusals.insert(refusal);
                             self.ledger.refused(response.id);
-                            totals.refused += 1;
+                            if !self.asks_again
+                                || !self.repeats.refused(response.id, asked, refusal, self.is_ordered)
+                            {
+                                totals.refused += 1;
+                            }
                         }
                         Outcome::Unknown => totals.unknown += 1,
                     }
@@ -607,7 +668,7 @@ impl Client {
                     assert!(link.welcome, "nothing comes before Welcome");
                     totals.pushed += 1;
                 }
-                Frame::Pong { .. } => {}
+                Frame::Pong { .. } | Frame::Warning { .. } => {}
                 Frame::Close(close) => {
                     let code = CloseCode::from_number(close.code).expect("a known code");
                     totals.closes.insert(code);
@@ -626,6 +687,7 @@ impl Client {
                         assert!(!alone, "a client is not its own rival");
                         // Another client of this device has come; whoever is told so stays away.
                         self.wanted = 0;
+                        self.repeats.give_up();
                     }
                     return true;
                 }
@@ -635,15 +697,6 @@ impl Client {
         link.rest = input.into_rest();
         false
     }
-}
-
-impl Link {
-    /// Whether a token may be presented on it: not where a ticket has opened it, and not before the last one was answered or
-    /// is long ago, unless chance has a client do what it likes.
-    fn may_renew(&self, with_ticket: Option<bool>, now: Time) -> bool {
-        let waits = self.renewed_at.is_some_and(|at| now.since(at) < Duration::from_secs(30));
-        with_ticket.is_none() || self.how.is_none() && !waits
-    }
 
     /// Requests of one key have reached the backends in the order in which they were sent.
     fn note_order(&mut self, lane: Lane, id: RequestId, place: u64) {
@@ -652,5 +705,20 @@ impl Link {
         let kept = answered.iter().all(|&(other, its)| (other < id) == (its < place));
         assert!(key.is_empty() || kept, "{lane:?} lost its order: {id:?} at {place} among {answered:?}");
         answered.push((id, place));
+    }
+}
+
+/// A request's number in its session: its name's.
+fn number_of(id: &RequestId) -> u64 {
+    let number: [u8; 4] = id[4..8].try_into().expect("four bytes");
+    u32::from_be_bytes(number).into()
+}
+
+impl Link {
+    /// Whether a token may be presented on it: not where a ticket has opened it, and not before the last one was answered or
+    /// is long ago, unless chance has a client do what it likes.
+    fn may_renew(&self, with_ticket: Option<bool>, now: Time) -> bool {
+        let waits = self.renewed_at.is_some_and(|at| now.since(at) < Duration::from_secs(30));
+        with_ticket.is_none() || self.how.is_none() && !waits
     }
 }

@@ -1,6 +1,7 @@
 //! What was asked and what reached a backend, written down by both ends.
 
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -21,6 +22,10 @@ struct Book {
     declined: BTreeSet<RequestId>,
     /// Requests of which a client was told that nothing has happened.
     refused: BTreeSet<RequestId>,
+    /// Requests that their clients have sent again.
+    again: BTreeSet<RequestId>,
+    /// How often one of them has reached a backend once more.
+    doubled: u64,
     /// Pushes that were reported, by stream and number.
     undelivered: BTreeMap<(u64, u64), Undelivered>,
     /// Pushes to one link that reached it.
@@ -30,12 +35,31 @@ struct Book {
 }
 
 impl Ledger {
-    /// A request has reached a backend: once, and not after its client was told that it never would.
-    pub(crate) fn arrived(&self, id: RequestId) {
-        let Book { arrived, refused, .. } = &mut *self.0.borrow_mut();
+    /// A request has reached a backend: once, and not after its client was told that it never would; unless that has sent it
+    /// again, and it says so.
+    pub(crate) fn arrived(&self, id: RequestId, says_again: bool) {
+        let Book { arrived, refused, again, doubled, .. } = &mut *self.0.borrow_mut();
         assert!(!refused.contains(&id), "a refused request reaches nobody: {id:?}");
-        let place = arrived.len() as u64;
-        assert_eq!(arrived.insert(id, place), None, "a request reaches one backend, once: {id:?}");
+        let (place, is_again) = (arrived.len() as u64, again.contains(&id));
+        assert!(is_again || !says_again, "it was sent once: {id:?}");
+        if let Entry::Vacant(first) = arrived.entry(id) {
+            first.insert(place);
+        } else {
+            assert!(is_again && says_again, "a request reaches one backend, once: {id:?}");
+            *doubled += 1;
+        }
+    }
+
+    /// A client sends a request again that was refused, or whose link was lost.
+    pub(crate) fn sent_again(&self, id: RequestId) {
+        let Book { refused, again, .. } = &mut *self.0.borrow_mut();
+        refused.remove(&id);
+        again.insert(id);
+    }
+
+    /// How often requests have reached a backend that had reached one before.
+    pub(crate) fn doubled(&self) -> u64 {
+        self.0.borrow().doubled
     }
 
     /// A request has reached a backend behind its word that it was leaving. Later ones of its key go elsewhere and do not
@@ -51,8 +75,9 @@ impl Ledger {
 
     /// A client is told that nothing has happened.
     pub(crate) fn refused(&self, id: RequestId) {
-        let Book { arrived, declined, refused, .. } = &mut *self.0.borrow_mut();
-        let untouched = !arrived.contains_key(&id) || declined.contains(&id);
+        let Book { arrived, declined, refused, again, .. } = &mut *self.0.borrow_mut();
+        // Of one that was sent before only this sending has done nothing.
+        let untouched = !arrived.contains_key(&id) || declined.contains(&id) || again.contains(&id);
         assert!(untouched, "a request that reached a handler is not refused: {id:?}");
         refused.insert(id);
     }

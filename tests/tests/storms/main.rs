@@ -24,6 +24,7 @@ mod late;
 mod leaving;
 mod ledger;
 mod logins;
+mod once;
 mod order;
 mod overload;
 mod places;
@@ -33,6 +34,7 @@ mod presence;
 mod proof;
 mod rates;
 mod reconnect;
+mod repeats;
 mod resume;
 mod revoked;
 mod sanctioned;
@@ -97,7 +99,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     ];
     assert!(fates.iter().all(|fate| totals.fates.contains(fate)), "{totals:?}");
     assert!(totals.parked >= PARKED_MAX, "nobody's queue for credit was full: {totals:?}");
-    let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining, Refusal::Rate];
+    let refusals = [Refusal::Busy, Refusal::NoBackend, Refusal::Draining, Refusal::Rate, Refusal::Behind];
     assert!(refusals.iter().all(|refusal| totals.refusals.contains(refusal)), "{totals:?}");
     let reasons = [
         Undelivered::NoLink,

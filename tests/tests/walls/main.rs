@@ -30,6 +30,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("identity", "Verdict", "what a backend has said, on its way to the session that begins"),
     ("identity", "Proved", "part of a verdict"),
     ("requests", "Way", "where a request goes, on its way through the parts"),
+    ("requests", "Asking", "the same before an endpoint is chosen"),
+    ("post", "Resolved", "what became of a request, on its way to the link that its session has now"),
     ("post", "Parcel", "a push between workers"),
     ("post", "ToKeep", "how one is kept"),
     ("post", "HandedOver", "a session between workers"),

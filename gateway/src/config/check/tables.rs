@@ -2,6 +2,7 @@
 
 use toml::de::DeTable;
 
+use crate::config::answers::Answers;
 use crate::config::devices::Devices;
 use crate::config::overload::Overload;
 use crate::config::pushes::Pushes;
@@ -13,7 +14,7 @@ use crate::config::sections::{
 };
 use crate::config::sessions::Sessions;
 
-const TABLES: [(&str, &[Key]); 24] = [
+const TABLES: [(&str, &[Key]); 25] = [
     ("", Node::KEYS),
     ("core", CoreKeys::KEYS),
     ("listener", ListenerKeys::KEYS),
@@ -26,6 +27,7 @@ const TABLES: [(&str, &[Key]); 24] = [
     ("devices", Devices::KEYS),
     ("sessions", Sessions::KEYS),
     ("pushes", Pushes::KEYS),
+    ("answers", Answers::KEYS),
     ("overload", Overload::KEYS),
     ("lists", Lists::KEYS),
     ("heartbeat", Heartbeat::KEYS),
@@ -59,6 +61,7 @@ pub(super) struct Tables {
     pub(super) devices: Devices,
     pub(super) sessions: Sessions,
     pub(super) pushes: Pushes,
+    pub(super) answers: Answers,
     pub(super) overload: Overload,
     pub(super) lists: Lists,
     pub(super) heartbeat: Heartbeat,
@@ -88,6 +91,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
     let classes = reader.tables(root, "class");
     let devices = reader.table(root, "devices");
     let pushes = reader.table(root, "pushes");
+    let answers = reader.table(root, "answers");
     let sessions = reader.table(root, "sessions");
     let overload = reader.table(root, "overload");
     let lists = reader.table(root, "lists");
@@ -114,6 +118,7 @@ pub(super) fn tables(reader: &mut Reader<'_>, root: &DeTable<'_>) -> Option<Tabl
         devices: devices?,
         sessions: sessions?,
         pushes: pushes?,
+        answers: answers?,
         overload: overload?,
         lists: lists?,
         heartbeat: heartbeat?,

@@ -8,6 +8,7 @@ use protocol::Undelivered;
 
 use crate::counters::health::Reason;
 use crate::id::LinkId;
+use crate::session::SessionKey;
 use crate::upstream::StreamIndex;
 use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
@@ -44,12 +45,17 @@ impl Parts {
         let link = self.link_id(token);
         self.sessions.forget_asked(link);
         let Some(key) = parted.session else { return };
-        self.forget_requests(link);
         let gone = if parted.leaves_session { Gone::Detached } else { Gone::Over(parted.code) };
+        match gone {
+            Gone::Detached => self.leave_requests(link, key),
+            Gone::Over(_) => self.forget_requests(link),
+        }
         match self.sessions.awaiting(link) {
             // Whoever brings the session, or the answer that there is none, finds here what becomes of it.
-            Some(awaiting) => awaiting.end(gone),
-            None => {
+            Some(awaiting) if !self.slots.is_stopping() => awaiting.end(gone),
+            // Where all workers stop, nobody may be left to bring it.
+            _ => {
+                self.sessions.answered(link);
                 let told = self.streams.forget_link(token.slot);
                 self.leave(Detached::new(link, key, told), gone);
             }
@@ -72,6 +78,16 @@ impl Parts {
     pub(super) fn forget_requests(&mut self, link: LinkId) {
         if self.requests.forget(&mut self.turn, link) {
             // Those behind the parked ones may fit into the credit there is.
+            self.streams.all().for_each(|stream| self.unpark(stream));
+        }
+    }
+
+    /// A session goes on without this link: its requests at backends go on as well, and what waited for credit has to come again.
+    pub(super) fn leave_requests(&mut self, link: LinkId, session: SessionKey) {
+        let Self { requests, sessions, turn, .. } = self;
+        let had_parked = requests.leave(turn, link, |entry| sessions.forget_request(entry));
+        sessions.leave_requests(session);
+        if had_parked {
             self.streams.all().for_each(|stream| self.unpark(stream));
         }
     }

@@ -160,7 +160,8 @@ impl Parts {
     /// The session of a link here is owed a push, whether it has the link still or waits for one, or is on its way to it.
     fn owe(&mut self, link: LinkId, body: BodyKey, origin: Origin, keep: ToKeep) {
         let Some(token) = self.own(link) else { return };
-        let of_link = self.links.session(token).or_else(|| self.sessions.session_without_link(link));
+        let of_link =
+            self.links.session_until_buried(token).or_else(|| self.sessions.session_without_link(link));
         let Some(key) = of_link else { return self.lose_push(origin, keep.devices, Undelivered::NoLink) };
         let owed = Settled { origin, devices: keep.devices };
         if self.sessions.owe(key, link, body, owed, keep.expiry).is_err() {
@@ -170,9 +171,12 @@ impl Parts {
         self.feed(token);
     }
 
-    /// Sends a link what its session is owed, as much as may wait for it.
+    /// Sends a link answers that wait for room, and what its session is owed, as much as may wait for it.
     pub(super) fn feed(&mut self, token: Token) {
         if !self.links.is_live(token) {
+            return;
+        }
+        if !self.feed_answers(token) {
             return;
         }
         let Some(key) = self.links.session(token) else { return };
@@ -245,7 +249,7 @@ impl Parts {
             Due::Nothing => {}
             Due::Ask => {
                 self.turn.counters.acks_asked.add(1);
-                let sequence = self.sessions.last_sent(key);
+                let sequence = self.sessions.last_said(key);
                 self.links.send(&mut self.turn, token, &Frame::AckNow { sequence });
             }
             Due::Again => {

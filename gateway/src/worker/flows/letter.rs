@@ -31,6 +31,7 @@ impl Parts {
             Letter::End { link, farewell } => self.end_own(link, farewell),
             Letter::Push(parcel) => self.push_letter(parcel),
             Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::Resolved(resolved) => self.resolved(*resolved),
             Letter::Reported(reported) => self.report_fate(reported),
             Letter::Lost(lost) => self.tell_lost(&lost.0, &[], &lost.1),
             Letter::Lists(lists) => self.take_lists(lists),

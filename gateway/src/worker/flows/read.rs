@@ -104,7 +104,7 @@ impl Parts {
         let retry_after = refused.retry_after;
         let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
         match frame {
-            Frame::Request(request) => self.refuse_for(token, request.id, Refusal::Rate, retry_after_ms),
+            Frame::Request(request) => self.refuse_rate(token, request, retry_after_ms),
             Frame::Join { room } => {
                 let code = Refusal::Rate.number();
                 self.links.send(&mut self.turn, token, &Frame::Joined { room, code, retry_after_ms });

@@ -97,7 +97,7 @@ impl Parts {
                 let token = self.own(*from)?;
                 let session = self.links.take_session(token)?;
                 self.outrun(*from);
-                self.forget_requests(*from);
+                self.leave_requests(*from, session);
                 Detached::new(*from, session, self.streams.forget_link(token.slot))
             }
         };
@@ -130,9 +130,10 @@ impl Parts {
         let link = claimed.link;
         let Some((session, gone, next)) = self.sessions.answered(link) else { return };
         if let Some(next) = next {
+            self.sessions.moved(link, next.claimed.link, self.turn.now);
             return self.pass_on(session, kept, &next);
         }
-        let is_resumed = kept.is_some_and(|kept| self.adopt(session, kept, claimed.epoch));
+        let is_resumed = kept.is_some_and(|kept| self.adopt(session, link, kept, claimed.epoch));
         if !is_resumed {
             self.turn.counters.sessions_not_resumed.add(1);
             return match gone {
@@ -151,10 +152,16 @@ impl Parts {
     }
 
     /// The session that has begun with a link goes on as the one that has come; whether there is room for what that is owed.
-    fn adopt(&mut self, session: SessionKey, kept: Kept, epoch: u64) -> bool {
+    fn adopt(&mut self, session: SessionKey, link: LinkId, kept: Kept, epoch: u64) -> bool {
         let Self { sessions, turn, .. } = self;
-        let adopted = sessions.adopt(session, kept, epoch, |len| turn.buffers.take(len));
-        adopted.map_err(|owed| self.lose_packed(session, owed)).is_ok()
+        let adopted = sessions.adopt(session, link, kept, epoch, |len| turn.buffers.take(len));
+        let is_adopted = adopted.is_ok();
+        let (lost, reason) = match adopted {
+            Ok(surplus) => (surplus, Undelivered::QueueFull),
+            Err(owed) => (owed, Undelivered::Busy),
+        };
+        self.lose_packed(session, lost, reason);
+        is_adopted
     }
 
     /// A session has come for a link that a later one of its client has overtaken: it goes there, with what has come for it
@@ -162,7 +169,7 @@ impl Parts {
     fn pass_on(&mut self, session: SessionKey, kept: Option<Kept>, next: &HandOver) {
         let kept = match kept {
             Some(kept) if !kept.owed.knows(next.asked.last_sequence) => {
-                self.lose_packed(session, kept.owed);
+                self.lose_packed(session, kept.owed, Undelivered::Busy);
                 None
             }
             kept => kept,
@@ -180,11 +187,11 @@ impl Parts {
     }
 
     /// What was on its way to a session has no place there.
-    fn lose_packed(&mut self, session: SessionKey, owed: Packed) {
+    fn lose_packed(&mut self, session: SessionKey, owed: Packed, reason: Undelivered) {
         for push in owed.pushes {
             self.turn.buffers.give(push.body);
             if let Some(owed) = push.owed {
-                self.settle(session, owed, Some(Undelivered::Busy));
+                self.settle(session, owed, Some(reason));
             }
         }
     }

@@ -26,6 +26,7 @@ impl Parts {
         self.door.expire(self.turn.now);
         self.expire_pending();
         self.expire_parked();
+        self.expire_unanswered();
         // Nobody gets in without a verdict.
         while let Some((link, stream)) = self.identity.overdue(self.turn.now) {
             self.put_off(link);

@@ -135,6 +135,10 @@ impl Links {
     fn linger(&mut self, turn: &mut Turn, token: Token) {
         let Some(link) = self.table.get(token) else { return };
         link.ending = Ending::Lingering;
+        if link.reading == Reading::Resuming {
+            // It is heard out at once, and need not wait for its turn any more.
+            link.reading = Reading::Idle;
+        }
         link.machine.close(turn.now);
         self.lingering += 1;
         self.schedule(turn, token);

@@ -151,6 +151,11 @@ impl Links {
         self.table.see(token)?.session
     }
 
+    /// The same, also of one that is marked and not buried yet: its session may well go on.
+    pub(super) fn session_until_buried(&mut self, token: Token) -> Option<SessionKey> {
+        self.table.get(token)?.session
+    }
+
     /// The link has a session from now on.
     pub(super) fn attach(&mut self, token: Token, session: SessionKey) {
         if let Some(link) = self.table.living(token) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use protocol::hidden::Hidden;
+use protocol::wire::frame::{Outcome, RequestId};
 use protocol::{Time, Undelivered, UnixMillis};
 use tokio::sync::mpsc;
 
@@ -80,6 +81,8 @@ pub enum Letter {
     },
     /// To the worker whose stream a push came by: what became of it on one device.
     Reported(Reported),
+    /// To the worker of the link by which a session goes on: what became of a request of an earlier link.
+    Resolved(Box<Resolved>),
     /// To a worker by whose streams pushes came that a session is owed: it has lost its link.
     Lost(Box<(Lost, Vec<Origin>)>),
     /// From control: these lists of addresses are in force.
@@ -107,12 +110,37 @@ pub struct HandedOver {
     pub last: u64,
 }
 
+/// What became of a request whose session has gone on elsewhere.
+pub struct Resolved {
+    /// The link by which it went on, as far as is known.
+    pub link: LinkId,
+    /// The client's name for the request.
+    pub id: RequestId,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// More about that.
+    pub code: u32,
+    /// When the client may ask again.
+    pub retry_after_ms: u32,
+    /// What the backend said; `None` if there was no room for it.
+    pub payload: Option<Box<[u8]>>,
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resolved({:?}, {:?}, {})", self.link, self.outcome, self.code)
+    }
+}
+
 impl Letter {
     /// Bytes of memory it holds outside its place in the queue.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Push(parcel) => parcel.frame.capacity(),
-            Self::Session(handed) => handed.kept.as_ref().map_or(0, |kept| kept.owed.bytes()),
+            Self::Session(handed) => {
+                handed.kept.as_ref().map_or(0, |kept| kept.owed.bytes() + kept.requests.bytes())
+            }
+            Self::Resolved(resolved) => resolved.payload.as_ref().map_or(0, |payload| payload.len()),
             _ => 0,
         }
     }

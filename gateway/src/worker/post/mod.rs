@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use driver::Op;
 
 pub use self::letter::Letter;
-pub(super) use self::letter::{HandedOver, Lost, Parcel, Recipient, Reported, Sender, ToKeep};
+pub(super) use self::letter::{HandedOver, Lost, Parcel, Recipient, Reported, Resolved, Sender, ToKeep};
 pub use self::mailbox::{Mailbox, Post};
 
 use super::settings::Settings;

@@ -15,10 +15,11 @@ use protocol::wire::frame::{Frame, Request};
 use protocol::{Refusal, Time};
 
 pub(super) use self::admit::Admitted;
-pub(super) use self::way::Way;
+pub(super) use self::way::{Asking, Way};
 
 use super::settings::Settings;
 use super::turn::Turn;
+use crate::answers::EntryKey;
 use crate::counters::Counters;
 use crate::id::LinkId;
 use crate::upstream::park::{Park, Parked, Waiting};
@@ -30,6 +31,8 @@ use crate::upstream::{RouteIndex, StreamIndex};
 pub(super) struct Requests {
     pending: Pending,
     park: Park,
+    /// Behind the streams.
+    aside: StreamIndex,
 }
 
 impl Requests {
@@ -38,7 +41,8 @@ impl Requests {
         let (slots, streams) = (settings.slots, settings.endpoints.len() as u16);
         Self {
             pending: Pending::new(settings.in_flight, slots, streams, now),
-            park: Park::new(settings.waiting, settings.routes.len() as u16, streams, slots, now),
+            park: Park::new(settings.waiting, settings.routes.len() as u16, streams + 1, slots, now),
+            aside: StreamIndex(streams),
         }
     }
 
@@ -75,8 +79,8 @@ impl Requests {
     pub(super) fn park(&mut self, turn: &mut Turn, way: Way, request: &Request<'_>) -> Result<(), Refusal> {
         let mut scratch = turn.buffers.take(request.payload.len() + 256);
         Frame::Request(*request).encode(&mut scratch);
-        let Way { link, route, stream, order, cost, patience: deadline } = way;
-        let waiting = Waiting { link, deadline, cost, order, stream, route };
+        let Way { link, route, stream, order, cost, entry, patience: deadline } = way;
+        let waiting = Waiting { link, deadline, cost, order, stream, route, entry };
         let parked = self.park.push(&mut turn.buffers, waiting, &scratch);
         turn.buffers.give(scratch);
         parked
@@ -121,6 +125,38 @@ impl Requests {
             turn.buffers.give(parked.bytes);
         }
         had_parked
+    }
+
+    /// A link has ended, and its session goes on: its requests in flight are answered all the same. What was parked is dropped:
+    /// `forget` is told where it was remembered. Whether there was any.
+    pub(super) fn leave(
+        &mut self,
+        turn: &mut Turn,
+        link: LinkId,
+        mut forget: impl FnMut(Option<EntryKey>),
+    ) -> bool {
+        self.pending.leave_link(link);
+        let had_parked = self.park.len_of_link(link) > 0;
+        while let Some(parked) = self.park.take_of_link(link) {
+            forget(parked.waiting.entry);
+            turn.buffers.give(parked.bytes);
+        }
+        had_parked
+    }
+
+    /// Where requests wait that must not go before others of their keys are answered.
+    pub(super) const fn aside(&self) -> StreamIndex {
+        self.aside
+    }
+
+    /// How many of a link do.
+    pub(super) fn len_aside(&self, link: LinkId) -> usize {
+        self.park.len_of_link_for(link, self.aside)
+    }
+
+    /// Takes out the one of them that has waited longest.
+    pub(super) fn take_aside(&mut self, link: LinkId) -> Option<Parked> {
+        self.park.take_of_link_for(link, self.aside)
     }
 
     /// Takes out a request in flight whose time has passed. Called until `None`, within `budget`.

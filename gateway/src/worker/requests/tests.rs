@@ -60,13 +60,22 @@ fn running(requests: u32, bytes: u32) -> Account {
 
 /// A request of 100 bytes that may wait for a second.
 fn way(slot: u32, stream: StreamIndex) -> Way {
-    Way { link: link(slot), route: ROUTE, stream, order: 0, cost: 100, patience: at(1000) }
+    Way { link: link(slot), route: ROUTE, stream, order: 0, cost: 100, entry: None, patience: at(1000) }
 }
 
 /// The same as it is noted in flight, for two seconds.
 fn noted(slot: u32, stream: StreamIndex) -> pending::Request {
     let id = [slot as u8; 16];
-    pending::Request { link: link(slot), id, deadline: at(2000), cost: 100, order: 0, stream, route: ROUTE }
+    pending::Request {
+        link: link(slot),
+        id,
+        deadline: at(2000),
+        cost: 100,
+        order: 0,
+        stream,
+        route: ROUTE,
+        entry: None,
+    }
 }
 
 /// Hands a request over to a stream that takes it; the number of the call.
@@ -204,8 +213,15 @@ fn a_parked_request_comes_back_whole() {
     requests.park(&mut turn, way, &sent).expect("there is room");
     let lent = turn.buffers.counters();
     assert_eq!(lent.taken - lent.given, 1, "the copy, and nothing else");
-    let expected =
-        Waiting { link: link(1), deadline: at(1000), cost: 764, order: ORDER, stream: FIRST, route: ROUTE };
+    let expected = Waiting {
+        link: link(1),
+        deadline: at(1000),
+        cost: 764,
+        order: ORDER,
+        stream: FIRST,
+        route: ROUTE,
+        entry: None,
+    };
     assert_eq!((requests.first_parked(FIRST), requests.first_parked(SECOND)), (Some(&expected), None));
     assert!(requests.take_parked(SECOND).is_none());
     let Parked { waiting, bytes } = requests.take_parked(FIRST).expect("it waits");

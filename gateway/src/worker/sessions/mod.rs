@@ -1,10 +1,12 @@
 //! What users have here: the sessions of this worker's links, and the claims of the users this worker owns.
 //!
+//! * `asked` — requests that their clients have sent;
 //! * `detached` — sessions whose link is gone;
 //! * `resuming` — links that go on with a session, until it is there;
 //! * `moved` — where sessions went;
 //! * `owed` — pushes that must be acknowledged.
 
+mod asked;
 mod detached;
 mod moved;
 mod owed;
@@ -28,6 +30,7 @@ use super::settings::Settings;
 use super::throttled::Throttled;
 use super::turn::Turn;
 use crate::admission::rates::{Due, Users};
+use crate::answers::Windows;
 use crate::collections::{HashKey, Identity, Slab, Wheel};
 use crate::counters::Counters;
 use crate::counters::guard::Guards;
@@ -52,6 +55,9 @@ pub(super) struct Sessions {
     asks: Wheel,
     /// How long a client may say nothing.
     patience: Duration,
+    windows: Windows,
+    /// Requests of earlier links whose answers are waited for, by their places.
+    unanswered: Wheel,
     claims: Claims,
     /// Key of the hashes by which users and devices are claimed.
     hash: HashKey,
@@ -103,6 +109,8 @@ impl Sessions {
             pushes: Pushes::new(settings.pushes.bounds),
             asks: Wheel::new(TICK, 0, now),
             patience: settings.pushes.ack_timeout,
+            windows: windows(settings),
+            unanswered: Wheel::new(TICK, 0, now),
             claims: Claims::new(hash, &bounds),
             hash,
             workers: settings.workers,
@@ -240,7 +248,11 @@ impl Sessions {
     /// The session is over.
     pub(super) fn end(&mut self, key: SessionKey) -> Option<Session> {
         self.asks.cancel(key.index());
-        self.table.remove(key.into())
+        let session = self.table.remove(key.into())?;
+        if let Some(window) = session.window() {
+            self.windows.close(window);
+        }
+        Some(session)
     }
 
     /// By which name, and by which worker, the user of a session is owned: what its link claims.
@@ -332,8 +344,12 @@ impl Sessions {
 
     /// When the next throttle is over, or a session has waited in vain.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let ends =
-            [self.claims.throttles().next_end(), self.detached.next_deadline(), self.asks.next_deadline()];
+        let ends = [
+            self.claims.throttles().next_end(),
+            self.detached.next_deadline(),
+            self.asks.next_deadline(),
+            self.unanswered.next_deadline(),
+        ];
         ends.into_iter().flatten().min()
     }
 
@@ -358,6 +374,10 @@ impl Sessions {
         let (owed, bytes) = self.pushes.census();
         counters.pushes_owed.set(owed as u64);
         counters.pushes_owed_bytes.set(bytes as u64);
+        let (answers, bytes, forgotten) = self.answers_census();
+        counters.answers_remembered.set(answers.into());
+        counters.answers_remembered_bytes.set(bytes as u64);
+        counters.answers_forgotten.set(forgotten);
         counters.sessions_detached.set(self.detached.len() as u64);
         counters.takeovers_remembered.set(self.claims.tombstones().len() as u64);
         counters.takeovers_forgotten.set(self.claims.tombstones().evicted());
@@ -369,6 +389,13 @@ impl Sessions {
         counters.revoked_logins_remembered.set(self.claims.revoked_logins().len() as u64);
         counters.revoked_logins_forgotten.set(self.claims.revoked_logins().evicted());
     }
+}
+
+/// Windows for all sessions there may be. What runs has a place among what is remembered, and so has what waits.
+fn windows(settings: &Settings) -> Windows {
+    let sessions = settings.slots.saturating_add(settings.sessions_detached_max);
+    let waiting = settings.waiting.requests_max.saturating_mul(settings.routes.len() as u32);
+    Windows::new(settings.answers, sessions, settings.in_flight.worker_max.saturating_add(waiting))
 }
 
 #[cfg(test)]

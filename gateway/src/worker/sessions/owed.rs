@@ -97,6 +97,11 @@ impl Sessions {
         self.get(key).and_then(Session::owed).map_or(0, |owed| owed.tail.sent())
     }
 
+    /// The last push that the present link of a session was sent.
+    pub(in crate::worker) fn last_said(&self, key: SessionKey) -> u64 {
+        self.get(key).and_then(Session::owed).map_or(0, |owed| owed.tail.said())
+    }
+
     /// A link goes on with a session, and its client has all up to `last`.
     pub(in crate::worker) fn go_on_from(&mut self, key: SessionKey, link: LinkId, last: u64, now: Time) {
         let Some(owed) = self.table.get_mut(key.into()).and_then(Session::owed_mut) else { return };
@@ -128,24 +133,27 @@ impl Sessions {
         let mut session = self.table.remove(key.into())?;
         let id = *session.id();
         let owed = session.owed_mut().map(|owed| self.pushes.pack(&mut owed.tail, buffer));
-        Some(Kept { id, owed: owed.unwrap_or_default() })
+        let requests = session.window().map(|window| self.windows.pack(window));
+        Some(Kept { id, owed: owed.unwrap_or_default(), requests: requests.unwrap_or_default() })
     }
 
-    /// A session that was begun goes on as another one, as the link of this number. What it is owed itself comes behind.
+    /// A session that was begun goes on as another one, as the link of this number. What it is owed itself comes behind; what there
+    /// is no room for comes back.
     ///
     /// # Errors
     /// Gives back what the other one is owed, where there is no room for it: then it does not go on.
     pub(in crate::worker) fn adopt(
         &mut self,
         key: SessionKey,
+        link: LinkId,
         kept: Kept,
         epoch: u64,
         buffer: impl FnMut(usize) -> Vec<u8>,
-    ) -> Result<(), Packed> {
+    ) -> Result<Packed, Packed> {
         let Some(session) = self.table.get_mut(key.into()) else { return Err(kept.owed) };
         let own = session.owed_mut().map(|owed| self.pushes.pack(&mut owed.tail, buffer));
         let is_owed = own.is_some() || !kept.owed.is_new();
-        let tail = self.pushes.unpack(kept.owed.followed_by(own.unwrap_or_default()))?;
+        let (tail, surplus) = self.pushes.unpack(kept.owed.followed_by(own.unwrap_or_default()))?;
         session.rename(kept.id);
         session.number(epoch);
         if is_owed {
@@ -153,8 +161,14 @@ impl Sessions {
             let owed = session.owe();
             (owed.tail, owed.expiry) = (tail, expiry);
         }
+        // A link has sent no request before its `Welcome`: it has no window of its own.
+        if !kept.requests.is_new()
+            && let Some(window) = self.windows.unpack(link, kept.requests)
+        {
+            session.see_through(window);
+        }
         self.schedule(key, false);
-        Ok(())
+        Ok(surplus)
     }
 
     /// The link by which a session is sent what it is owed.

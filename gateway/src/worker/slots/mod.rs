@@ -151,6 +151,11 @@ impl Slots {
         self.stopping = true;
     }
 
+    /// Whether the worker was told to stop.
+    pub(super) const fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Whether the worker was told to stop, and has no socket and no accept any more.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopping && self.taken == 0 && self.parked.len() == 0

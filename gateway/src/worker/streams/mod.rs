@@ -35,7 +35,7 @@ use crate::counters::Counters;
 use crate::counters::health::Reason;
 use crate::delivery::Origin;
 use crate::delivery::reports::{Fate, NotAccepted};
-use crate::upstream::route::{Affinity, Routes};
+use crate::upstream::route::{Affinity, Balance, Routes};
 use crate::upstream::{Connection, RouteIndex, StreamIndex};
 
 /// All streams of a worker, and the routes that lead to them.
@@ -107,6 +107,11 @@ impl Streams {
     /// How long an answer may take on a route.
     pub(super) fn deadline_of(&self, route: RouteIndex) -> Duration {
         self.routes.route(route).deadline
+    }
+
+    /// Whether requests of one key keep their order on a route.
+    pub(super) fn keeps_order(&self, route: RouteIndex) -> bool {
+        self.routes.route(route).balance != Balance::Least
     }
 
     /// Whether a stream can take a payload frame of this cost now.

@@ -57,6 +57,15 @@ fn a_link_that_has_gone_takes_nobodys_turn() {
 }
 
 #[test]
+fn a_link_that_is_told_to_go_while_it_waits_to_be_read_again_is_heard_out_at_once() {
+    let (mut rig, [_, second]) = two_paused();
+    rig.pass(millis(700));
+    rig.links.mark(second, Cause::Close(CloseCode::Kicked.into()));
+    rig.bury();
+    assert!(rig.ops().contains(&"receive 1".to_owned()), "or what it still says would reset the connection");
+}
+
+#[test]
 fn a_pause_that_ends_before_its_receive_does_is_over_when_that_is() {
     let mut settings = settings();
     settings.promote_after = 1;
