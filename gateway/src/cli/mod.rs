@@ -152,7 +152,7 @@ enum Verb {
         #[arg(long)]
         off: bool,
     },
-    /// A service with the routes "echo" and "chat", to try a gateway with; `dev` starts one by itself.
+    /// A service with the routes "echo", "chat", "push" and "outcomes", to try a gateway with; `dev` starts one by itself.
     #[command(name = crate::control::SERVICE_VERB)]
     ReferenceService {
         /// The Unix socket to listen on.

@@ -141,7 +141,7 @@ pub struct Development {
 }
 
 impl Config {
-    /// A gateway for development: routes `echo` and `chat` to one service on a private Unix socket, the token of
+    /// A gateway for development: routes `echo`, `chat`, `push` and `outcomes` to one service on a private Unix socket, the token of
     /// development mode, and, if it is so wished, no limits for loopback. It runs through the same checks as a file.
     ///
     /// # Errors
@@ -198,6 +198,8 @@ fn development_text(with: &Development) -> String {
          [admin]\n{admin}http = \"{http}\"\n\
          [[route]]\nname = \"echo\"\nendpoints = [\"reference\"]\n\
          [[route]]\nname = \"chat\"\nendpoints = [\"reference\"]\npresence = true\n\
+         [[route]]\nname = \"push\"\nendpoints = [\"reference\"]\n\
+         [[route]]\nname = \"outcomes\"\nendpoints = [\"reference\"]\n\
          [[endpoint]]\nname = \"reference\"\naddress = {service}\nclear = true\n"
     )
 }

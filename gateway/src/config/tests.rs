@@ -483,7 +483,8 @@ fn the_development_config_passes_all_checks() {
     let config = Config::development(with, &machine()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.listeners[0].address, "127.0.0.1:7400".parse().unwrap());
     assert!(config.limits.loopback_exempt);
-    assert_eq!(config.routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>(), ["echo", "chat"]);
+    let routes: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
+    assert_eq!(routes, ["echo", "chat", "push", "outcomes"]);
     let service = driver::Endpoint::Unix(PathBuf::from("/tmp/a \"b\"/service.sock"));
     assert_eq!(config.endpoints[0].address, service);
     let Auth::Development { token } = &config.auth else { panic!("development asserts users") };

@@ -227,7 +227,9 @@ fn serve(socket: &Path, tied: bool) -> io::Result<()> {
         if !tied {
             tell(
                 Level::Info,
-                &format!("the reference service serves routes \"echo\" and \"chat\" on {place}"),
+                &format!(
+                    "the reference service serves routes \"echo\", \"chat\", \"push\" and \"outcomes\" on {place}"
+                ),
             );
         }
         Ok(())
@@ -260,8 +262,8 @@ impl Hints {
             .http
             .map_or(String::new(), |address| format!("\nMetrics:\n  curl http://{address}/metrics\n"));
         format!(
-            "\nThe gateway serves on {listen}. Routes \"echo\" and \"chat\" go to the reference service,\n\
-             process {service}. For development only: whoever has the token can be any user{exempt}.\n\
+            "\nThe gateway serves on {listen}. Routes \"echo\", \"chat\", \"push\" and \"outcomes\" go to the reference\n\
+             service, process {service}. For development only: whoever has the token can be any user{exempt}.\n\
              \nChat, in two more terminals:\n\
              \x20 cargo run --release -p client -- chat --target-file {target} --name alice\n\
              \x20 cargo run --release -p client -- chat --target-file {target} --name bob\n\

@@ -1,5 +1,5 @@
-//! The reference service: two routes to show, test and measure a gateway with. docs/CHAT.md says the same for whoever
-//! writes a client, with an example in Python.
+//! The reference service: routes to show, test and measure a gateway with. docs/CHAT.md and docs/PUSHES.md say the same for
+//! whoever writes a client, the first with an example in Python.
 //!
 //! * `echo` answers with the request's payload.
 //! * `chat` delivers text to a user. Request payload: the receiver's name, a line feed, the text, all of it UTF-8.
@@ -7,9 +7,13 @@
 //!   a colon, white space or a control character, with which it could be shown as something else, and the text is not
 //!   empty. The answer's status says what happened: [`DELIVERED`], [`OFFLINE`] or [`MALFORMED`]; its payload is
 //!   empty. When none of the receiver's gateways can take more, the request is refused as busy.
+//! * `push` sends the asking device as many pushes as it likes, of either class, and `outcomes` says what became of them.
 //!
 //! `chat` knows who is online from the gateway's link events, so its route needs `presence = true`. *Delivered*
 //! means handed to the gateway the receiver is linked to; at most once is what this version of the protocol gives.
+
+pub mod pushes;
+mod runs;
 
 use std::future::Future;
 use std::future::poll_fn;
@@ -24,11 +28,13 @@ use protocol::Refusal;
 use protocol::wire::stream::StreamRequest;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::runs::Runs;
 use crate::directory::Directory;
 use crate::listen::{Listen, Security};
 use crate::push::{Push, PushError, Target};
 use crate::reply::Answer;
 use crate::server::{Builder, Server};
+use crate::service::OrderBy;
 
 /// Status of `chat`: handed to a gateway of the receiver's, though perhaps not to all of them.
 pub const DELIVERED: u32 = 0;
@@ -81,9 +87,14 @@ pub async fn asked_to_stop() {
 pub fn service() -> Builder {
     let online = Arc::new(Directory::new(LINKS_MAX));
     let ear = Arc::clone(&online);
+    let runs = Arc::new(Runs::default());
+    let begun = Arc::clone(&runs);
     Server::builder()
         .route_now("echo", |request, _, answer| answer.payload().extend_from_slice(request.payload))
         .route_now("chat", move |request, _, answer| chat(&online, request, answer))
+        // Pushes are numbered, so those of one request do not get between those of another.
+        .route_ordered("push", OrderBy::User, move |request| pushes::push(Arc::clone(&begun), request))
+        .route_now("outcomes", move |request, _, answer| pushes::outcomes(&runs, request.payload, answer))
         .events(move |event, gateway| ear.hear(&event, gateway))
 }
 

@@ -13,7 +13,7 @@ use backend::reference;
 use backend::{Listen, Security};
 use clap::Parser;
 
-/// Serves the routes "echo" and "chat" to gateways.
+/// Serves the routes "echo", "chat", "push" and "outcomes" to gateways.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Line {

@@ -6,6 +6,7 @@ mod crowd;
 mod deliveries;
 mod ordered;
 mod peer;
+mod pushes;
 mod requests;
 mod service;
 mod stops;

@@ -240,7 +240,7 @@ async fn the_reference_service_says_when_it_is_ready_and_ends_when_asked() {
     output.read_line(&mut line).unwrap();
     assert_eq!(line, format!("listening on {place}\n"));
     let mut peer = Peer::dial(&place, &Mode::Clear).await;
-    assert_eq!(peer.stream.routes(), ["echo", "chat"]);
+    assert_eq!(peer.stream.routes(), ["echo", "chat", "push", "outcomes"]);
     peer.ask(1, "echo", b"over there");
     assert_eq!(peer.next().await, answer(1, 0, b"over there"));
     let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready_file).unwrap()).unwrap();
