@@ -1,53 +1,15 @@
 //! Attacks on a real gateway: each kind runs, stops by itself, and says what it did. Judged by counts, never by times.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
-use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod stage;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-
-/// A gateway in development, and the folder of this test.
-struct Stage {
-    gateway: Child,
-    /// What it has to say; somebody has to listen.
-    _said: Lines<BufReader<ChildStdout>>,
-    folder: PathBuf,
-}
+use stage::Stage;
 
 impl Stage {
-    /// Nothing, and a line that says why, where there is no gateway or no io_uring.
-    fn set(name: &str, options: &[&str]) -> Option<Self> {
-        if let Err(blocked) = driver::probe() {
-            eprintln!("NOT RUN: {blocked}");
-            return None;
-        }
-        let binary = Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name("gateway");
-        if !binary.exists() {
-            eprintln!("NOT RUN: there is no {}; cargo build -p gateway", binary.display());
-            return None;
-        }
-        let folder = std::env::temp_dir().join(format!("loadgen-abuse-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut gateway = Command::new(binary)
-            .args(["dev", "--listen", "127.0.0.1:0", "--workers", "1", "--ready-file"])
-            .arg(folder.join("ready.json"))
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(gateway.stdout.take().unwrap()).lines();
-        let is_ready =
-            said.by_ref().map_while(Result::ok).any(|line| line.contains("Ctrl-C ends everything"));
-        assert!(is_ready, "the gateway has ended");
-        Some(Self { gateway, _said: said, folder })
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
     /// Runs one attack; what the file says, and what a person is told.
     fn abuse(&self, line: &str) -> (Value, String) {
         let json = self.file("result.json");
@@ -67,14 +29,6 @@ impl Stage {
         // On a busy machine the generator may be the limit.
         assert!(matches!(code, Some(0 | 3)), "{line}: {code:?}: {said} {result}");
         (result, String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _gone = Command::new("kill").args(["-TERM", &self.gateway.id().to_string()]).status();
-        let _ended = self.gateway.wait();
-        let _left = std::fs::remove_dir_all(&self.folder);
     }
 }
 
