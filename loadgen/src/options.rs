@@ -1,5 +1,8 @@
 //! The command line.
 
+mod duration;
+mod pushing;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +15,16 @@ use crate::target::{ReadyFile, Target, parse_key};
 use crate::tokens::Signing;
 use crate::watch::Process;
 
+use self::duration::{parse_duration, parse_some_duration};
+pub use self::pushing::{Classes, PushLoad, SlowLoad};
+
 /// Drives many encrypted client links against a gateway and says what they cost both ends.
 ///
-/// Exit codes: 0 all is well; 1 links failed or were lost, or messages were lost, doubled, misordered, refused or
+/// Exit codes: 0 all is well; 1 links failed or were lost, or messages or pushes were lost, doubled, misordered, refused or
 /// damaged, or the gateway held back more than 1 % of the planned sends until the load was over; 2 the run could not
 /// take place; 3 the generator was the limit (open loop: more than 1 % of the planned sends missed; closed loop: its
 /// turns began late, or a worker used a whole processor and no thread of the gateway did); 4 a signal ended the run
-/// early. What becomes of the attackers of `abuse` is no fault of anybody; honest links that do not get in are. The first SIGINT or SIGTERM has what was measured until then reported, the second one ends the process at once.
+/// early. What becomes of the attackers of `abuse` and the slow links of `slow` is no fault of anybody; honest links that do not get in are. The first SIGINT or SIGTERM has what was measured until then reported, the second one ends the process at once.
 /// A run of which no link is left ends by itself, with 1.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "loadgen", version)]
@@ -37,6 +43,10 @@ pub enum Scenario {
     Echo(Echo),
     /// Connects, shakes hands, authenticates, echoes once and closes, again and again.
     Connect(Connect),
+    /// Has a service push to the links, acknowledges as a client must, and asks what became of each push.
+    Push(Push),
+    /// Has a service push to the links while some of them read slowly or not at all: what the others notice is the result.
+    Slow(Slow),
     /// Attacks the gateway from many addresses of this machine, beside an honest load whose latency is the result.
     Abuse(Abuse),
 }
@@ -49,6 +59,8 @@ impl Scenario {
             Self::Idle(idle) => &idle.shared,
             Self::Echo(echo) => &echo.shared,
             Self::Connect(connect) => &connect.shared,
+            Self::Push(push) => &push.shared,
+            Self::Slow(slow) => &slow.shared,
             Self::Abuse(abuse) => &abuse.shared,
         }
     }
@@ -131,6 +143,28 @@ pub struct Connect {
     /// Load before the measuring begins.
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
     pub warmup: Duration,
+}
+
+/// Options of `push`.
+#[derive(Clone, Debug, Args)]
+pub struct Push {
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Its own.
+    #[command(flatten)]
+    pub load: PushLoad,
+}
+
+/// Options of `slow`.
+#[derive(Clone, Debug, Args)]
+pub struct Slow {
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Its own.
+    #[command(flatten)]
+    pub load: SlowLoad,
 }
 
 /// Options of `abuse`.
@@ -394,57 +428,9 @@ fn read_token(path: &Path) -> Result<String, String> {
 /// What the gateway's process is named.
 const GATEWAY: &str = "gateway";
 
-/// A duration with its unit: `250ms`, `30s`, `5m`, `1h`.
-///
-/// # Errors
-/// One line that says what a duration looks like.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(format!("{text:?} needs a unit: 250ms, 30s, 5m, 1h")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} needs a number before its unit"))?;
-    number
-        .checked_mul(unit_ms)
-        .map(Duration::from_millis)
-        .filter(|&duration| duration <= DURATION_MAX)
-        .ok_or_else(|| format!("{text:?} is longer than a run may be (24h)"))
-}
-
-/// A duration that is not zero.
-///
-/// # Errors
-/// One line that says what is wrong with it.
-pub fn parse_some_duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text)?;
-    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
-}
-
-/// No run lasts longer.
-const DURATION_MAX: Duration = Duration::from_hours(24);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_carry_their_unit() {
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
-        for wrong in ["", "5", "m", "-1s", "5 s", "25h", "99999999999999999999s"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(
-            (parse_duration("0s"), parse_some_duration("1ms")),
-            (Ok(Duration::ZERO), parse_duration("1ms"))
-        );
-        assert!(parse_some_duration("0s").is_err() && parse_some_duration("x").is_err());
-    }
 
     #[test]
     fn the_command_line_is_consistent_and_names_a_target() {

@@ -46,6 +46,9 @@ impl Progress {
                 counts.missed
             );
         }
+        if counts.pushed > 0 {
+            line += &format!(" | pushes {}/s", rate(counts.pushed, before.pushed));
+        }
         if counts.pings > 0 {
             line += &format!(" | pings {} pongs {}", counts.pings, counts.pongs);
         }

@@ -1,6 +1,7 @@
 //! The result as text.
 
 mod abuse;
+mod pushes;
 
 use std::fmt::{self, Write as _};
 
@@ -37,11 +38,23 @@ impl Report {
         if let Some(batch) = setup.batch.filter(|&batch| batch > 1) {
             write!(out, ", {batch} messages per packet")?;
         }
+        if let Some(class) = setup.class {
+            write!(out, ", class {class}")?;
+        }
+        if let Some(pushes) = setup.pushes_per_request.filter(|&pushes| pushes > 1) {
+            write!(out, ", {pushes} pushes per request")?;
+        }
         writeln!(out, ", {} s, {} workers, {}", setup.duration_s, setup.workers, setup.suite)?;
         let links = &self.links;
         writeln!(out, "links      up {}  failed {}  lost {}", links.up, links.failed, links.lost)?;
         if let Some(abuse) = &self.abuse {
             abuse.write(out)?;
+        }
+        if let Some(push) = &self.push {
+            push.write("pushes", out)?;
+        }
+        if let Some(slow) = &self.slow {
+            slow.write(out)?;
         }
         self.write_traffic(out)?;
         self.write_costs(out)?;
@@ -69,7 +82,8 @@ impl Report {
                 heartbeats.unanswered
             )?;
         }
-        for (when, messages) in [("messages", &self.messages), ("warm-up", &self.warmup)] {
+        let messages = if self.push.is_some() { "requests" } else { "messages" };
+        for (when, messages) in [(messages, &self.messages), ("warm-up", &self.warmup)] {
             if let Some(messages) = messages {
                 writeln!(out, "{when:<10} {messages}")?;
             }
@@ -108,6 +122,7 @@ impl Report {
     fn write_costs(&self, out: &mut String) -> fmt::Result {
         if let Some(gateway) = &self.gateway {
             time(out, "gateway", gateway.cpu_us_per_message, "CPU per message")?;
+            time(out, "gateway", gateway.cpu_us_per_push, "CPU per push, with all that belongs to it")?;
             time(
                 out,
                 "gateway",
@@ -142,6 +157,7 @@ impl Report {
         }
         let generator = &self.generator;
         time(out, "generator", generator.cpu_us_per_message, "CPU per message")?;
+        time(out, "generator", generator.cpu_us_per_push, "CPU per push")?;
         time(out, "generator", generator.cpu_us_per_connect, "CPU per connect")?;
         figure(out, "generator", generator.pss_bytes_per_link, "B of user space per link")?;
         if let (Some(planned), Some(missed)) = (generator.planned, generator.missed) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::pushes::Outcomes;
+
 /// Everything a fleet counts. Tallies of several fleets add up.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -21,6 +23,40 @@ pub struct Tally {
     pub signed_late: u64,
     /// Why links failed or were lost, and how often.
     pub reasons: BTreeMap<String, u64>,
+    /// What became of pushes at the links: of the quick ones, and of the slow ones.
+    pub pushes: [PushTally; 2],
+    /// The same as the service says that sent them, if it was asked and has answered.
+    pub outcomes: [Option<Outcomes>; 2],
+}
+
+/// What became of pushes at the links that asked for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PushTally {
+    /// Asked for.
+    pub asked: u64,
+    /// Of those, the ones whose request was refused, or not answered with all of them.
+    pub refused: u64,
+    /// Came, of each class; each is counted once.
+    pub received: [u64; 2],
+    /// Sent again by the gateway with a sequence that had come before, as it may: not given to any application.
+    pub repeated: u64,
+    /// Came, although they had come before.
+    pub duplicated: u64,
+    /// Came after a later one of their class and link, or without one before.
+    pub misordered: u64,
+}
+
+impl PushTally {
+    fn add(&mut self, other: &Self) {
+        self.asked += other.asked;
+        self.refused += other.refused;
+        for (sum, count) in self.received.iter_mut().zip(other.received) {
+            *sum += count;
+        }
+        self.repeated += other.repeated;
+        self.duplicated += other.duplicated;
+        self.misordered += other.misordered;
+    }
 }
 
 /// What is measured within one leg.
@@ -130,6 +166,16 @@ impl Tally {
         for (leg, theirs) in self.legs.iter_mut().zip(&other.legs) {
             leg.add(theirs);
         }
+        for (sum, pushes) in self.pushes.iter_mut().zip(&other.pushes) {
+            sum.add(pushes);
+        }
+        for (known, told) in self.outcomes.iter_mut().zip(&other.outcomes) {
+            // All fleets ask the same service; who was told later knows more.
+            let open = |told: &Option<Outcomes>| told.as_ref().map_or(u64::MAX, |told| told.open);
+            if open(told) < open(known) {
+                known.clone_from(told);
+            }
+        }
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }
@@ -224,6 +270,12 @@ counts! {
     missed,
     /// Planned sends that never left because the gateway held them back.
     unsent,
+    /// Pushes received, each counted once.
+    pushed,
+    /// Of the lost links, those that had been slow.
+    shed,
+    /// Requests of links that had been slow that were left without any answer, and count as nothing else.
+    unheard,
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ impl Timers {
         self.due[index as usize] <= now_ms
     }
 
+    /// Whether a link has a time.
+    pub(crate) fn is_set(&self, index: u32) -> bool {
+        self.due[index as usize] != NEVER
+    }
+
     /// When to look next, if there is anything to look at.
     pub(crate) fn next(&self) -> Option<Time> {
         (self.set > 0).then_some(self.tick_at)

@@ -61,6 +61,7 @@ impl World {
             batch: 2,
             tokens: None,
             load,
+            pushes: None,
         };
         let fleet = Fleet::new(settings, entropy(seed));
         Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO, frozen: false }

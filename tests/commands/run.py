@@ -234,6 +234,7 @@ def measure_it(readme):
     first, second = Terminal("dev"), Terminal("load")
     first.start(readme("--workers 6"), "Ctrl-C ends everything", BUILD)
     second.run(readme("loadgen -- idle"), ["up 100000  failed 0  lost 0", "CLOSED LOOP, 1 in flight"], BUILD)
+    second.run(readme("loadgen -- push"), ["undelivered 0  unknown 0", "CPU per push"], BUILD)
     first.interrupt()
     first.close()
     second.close()

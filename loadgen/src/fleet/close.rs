@@ -34,7 +34,7 @@ impl Fleet {
         }
         link.phase = Phase::Leaving;
         link.owes.add(Owes::CLOSE);
-        self.desk.write_off(link);
+        self.desk.write_off(link, index);
         self.going += 1;
         self.timers.set(index, Some(now + LEAVE_MAX));
         self.mark(index);
@@ -47,7 +47,12 @@ impl Fleet {
             Phase::Live => {
                 self.links[index as usize].spoiled = true;
                 self.desk.tally.counts.lost += 1;
-                self.desk.tally.blame(reason);
+                if self.desk.is_excused(index) {
+                    self.desk.tally.counts.shed += 1;
+                    self.desk.tally.blame(format!("slow link: {reason}"));
+                } else {
+                    self.desk.tally.blame(reason);
+                }
             }
             Phase::Leaving => {}
             Phase::Free | Phase::Closing | Phase::Closed | Phase::Gone => return,
@@ -75,7 +80,7 @@ impl Fleet {
             } else if let Load::Cycle { .. } = self.desk.settings.load {
                 self.desk.went_through(link.begun);
             }
-            self.desk.write_off(link);
+            self.desk.write_off(link, index);
             self.partials.release(std::mem::replace(&mut link.place, Place::NONE));
             link.machine = None;
             link.phase = Phase::Closing;

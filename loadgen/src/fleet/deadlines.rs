@@ -8,10 +8,33 @@ use super::{Fleet, Order};
 impl Fleet {
     /// Lets time pass for every link that is due.
     pub(super) fn pass(&mut self, now: Time) {
+        self.pass_pushed(now);
         let Some(now_ms) = self.timers.begin(now) else { return };
         for index in 0..self.desk.settings.links {
             if self.timers.is_due(index, now_ms) {
                 self.due(index, now);
+            }
+        }
+    }
+
+    /// The same for links that are pushed something.
+    fn pass_pushed(&mut self, now: Time) {
+        if let Some(now_ms) = self.acks.begin(now) {
+            for index in 0..self.desk.settings.links {
+                if self.acks.is_due(index, now_ms) {
+                    self.acks.set(index, None);
+                    if self.desk.ack_due(index) && self.links[index as usize].phase == Phase::Live {
+                        self.links[index as usize].owes.add(Owes::ACK);
+                        self.mark(index);
+                    }
+                }
+            }
+        }
+        if let Some(now_ms) = self.reads.begin(now) {
+            for index in 0..self.desk.settings.links {
+                if self.reads.is_due(index, now_ms) {
+                    self.read_on(index);
+                }
             }
         }
     }
@@ -27,7 +50,7 @@ impl Fleet {
                 self.shut(index);
             }
             // Nothing new is sent any more, and within the bounds of these stages the gateway asks for nothing.
-            Phase::Live if matches!(self.desk.stage, Some(Order::Drain | Order::Close)) => {}
+            Phase::Live if matches!(self.desk.stage, Some(Order::Drain | Order::Inquire | Order::Close)) => {}
             Phase::Live => {
                 let machine = link.machine.as_mut().expect("a live link has a machine");
                 let ping = match machine.expire(now) {

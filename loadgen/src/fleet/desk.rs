@@ -6,6 +6,8 @@ use std::time::Duration;
 use driver::{Batch, Op};
 use protocol::Time;
 
+use super::book::Inbox;
+use super::inquiry::Inquiry;
 use super::ledger::Ledger;
 use super::link::Link;
 use super::stalls::Stalls;
@@ -22,6 +24,10 @@ pub(crate) struct Desk {
     pub(crate) ops: VecDeque<Op>,
     /// Pings and messages whose answer is awaited, of all links.
     pub(crate) awaited: u64,
+    /// Pushes to slow links that may still come.
+    pub(crate) awaited_slow: u64,
+    /// When the last one came to any.
+    pub(crate) slow_heard: Time,
     /// Cycles are due and there is no free place.
     pub(crate) held: bool,
     /// Closed loop: the first packets of this leg are planned.
@@ -35,6 +41,10 @@ pub(crate) struct Desk {
     left: Vec<Time>,
     /// One per place of a cycle.
     pub(crate) tickets: Vec<Option<Ticket>>,
+    /// One per link, where they are pushed anything.
+    pub(crate) inboxes: Vec<Inbox>,
+    /// At the end, what is asked of the service that pushed.
+    pub(crate) inquiry: Inquiry,
     batches: Vec<Batch>,
     /// A payload under construction.
     pub(crate) scratch: Vec<u8>,
@@ -64,6 +74,8 @@ impl Desk {
             tally: Tally::default(),
             ops: VecDeque::new(),
             awaited: 0,
+            awaited_slow: 0,
+            slow_heard: Time::ZERO,
             held: false,
             primed: false,
             stalls: Stalls::default(),
@@ -71,6 +83,8 @@ impl Desk {
             leg: None,
             left: vec![Time::ZERO; left],
             tickets: vec![None; tickets],
+            inboxes: vec![Inbox::default(); settings.pushes.as_ref().map_or(0, |_| links)],
+            inquiry: Inquiry::default(),
             batches: Vec::new(),
             scratch: Vec::new(),
             settings,
@@ -231,12 +245,18 @@ impl Desk {
     }
 
     /// The answers a link still awaited will not come.
-    pub(crate) fn write_off(&mut self, link: &mut Link) {
+    pub(crate) fn write_off(&mut self, link: &mut Link, index: u32) {
+        self.write_off_pushes(index);
+        self.forget_question(link, index);
         let open = u64::from(link.ledger.open());
         let early = u64::from(link.ledger.open_among(link.early));
         link.ledger = Ledger::NEW;
-        self.tally.count(true, early, |counts| &mut counts.unanswered);
-        self.tally.count(false, open - early, |counts| &mut counts.unanswered);
+        if self.is_excused(index) {
+            self.tally.counts.unheard += open;
+        } else {
+            self.tally.count(true, early, |counts| &mut counts.unanswered);
+            self.tally.count(false, open - early, |counts| &mut counts.unanswered);
+        }
         self.awaited -= open;
         self.write_off_ping(link);
     }

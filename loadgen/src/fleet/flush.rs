@@ -64,7 +64,9 @@ impl Fleet {
             self.plan_packet(index);
         }
         for (index, link) in (0..).zip(&self.links) {
-            for packet in link.packets..link.planned {
+            // Who does not read gets no answers, and may ask no more at some time.
+            let packets = if self.desk.is_excused(index) { 0..0 } else { link.packets..link.planned };
+            for packet in packets {
                 let base = self.desk.base(index, packet, link);
                 // Without its link it would not have left at any time.
                 if link.phase == Phase::Live {
@@ -153,6 +155,12 @@ impl Desk {
         if link.owes.take(Owes::PING) {
             Frame::Ping(Ping { nonce: link.ping.into(), heartbeat_ms: 0 }).encode(out);
         }
+        if link.owes.take(Owes::ACK) {
+            self.compose_ack(link, index, now, out);
+        }
+        if link.owes.take(Owes::QUESTION) {
+            self.compose_question(link, index, out);
+        }
         let in_flight_max = self.in_flight_max(link);
         while link.phase == Phase::Live
             && link.packets < link.planned
@@ -183,14 +191,22 @@ impl Desk {
     }
 
     fn compose_packet(&mut self, link: &mut Link, index: u32, now: Time, out: &mut Vec<u8>) {
+        self.leave(index, link.packets, now);
+        let base = self.base(index, link.packets, link);
         let mut payload = std::mem::take(&mut self.scratch);
         for _ in 0..self.settings.batch {
             let sequence = link.ledger.send();
             let stamp = self.stamp(index, link, sequence);
-            stamp.fill(self.settings.size, &mut payload);
+            let route = if self.settings.pushes.is_some() {
+                self.compose_ask(index, link, base, &mut payload);
+                PUSH_ROUTE
+            } else {
+                stamp.fill(self.settings.size, &mut payload);
+                ECHO_ROUTE
+            };
             let request = Request {
                 id: stamp.to_id(),
-                route: ROUTE,
+                route,
                 // Without a key no order is promised, and order is checked.
                 key: &stamp.link.to_be_bytes(),
                 payload: &payload,
@@ -202,8 +218,6 @@ impl Desk {
         self.scratch = payload;
         let messages = u64::from(self.settings.batch);
         self.awaited += messages;
-        self.leave(index, link.packets, now);
-        let base = self.base(index, link.packets, link);
         if let Load::Planned { .. } = self.settings.load {
             self.was_planned(base, now, link.held, messages);
         }
@@ -217,6 +231,8 @@ impl Desk {
 }
 
 /// The route of the reference service that answers with what it was sent.
-const ROUTE: &str = "echo";
+const ECHO_ROUTE: &str = "echo";
+/// The one that pushes what it is asked for.
+const PUSH_ROUTE: &str = "push";
 /// Every link is another user with this device.
 const DEVICE: &[u8] = b"loadgen";

@@ -40,6 +40,8 @@ impl Desk {
                 Err(_) => Heard::Ended("broke the protocol: welcome".to_owned()),
             },
             (Frame::Response(response), Phase::Live) => self.answered(link, index, response, now),
+            (Frame::Push(push), Phase::Live) => self.pushed(link, index, push, now),
+            (Frame::AckNow { .. }, Phase::Live) => self.asked_now(link, index),
             (Frame::Pong { nonce }, Phase::Live) => {
                 if link.ping_open && *nonce == u32::from(link.ping) {
                     link.ping_open = false;
@@ -113,7 +115,20 @@ impl Desk {
             }
         }
         self.awaited -= 1;
+        if self.told(index, stamp.sequence, response, now) {
+            return Heard::Nothing;
+        }
         match response.outcome {
+            Outcome::Answered if self.settings.pushes.is_some() => {
+                let is_whole = self.handed(index, stamp.sequence, response);
+                self.tally.count(
+                    early,
+                    1,
+                    |counts| {
+                        if is_whole { &mut counts.received } else { &mut counts.refused }
+                    },
+                );
+            }
             Outcome::Answered
                 if response.code == 0 && stamp.matches(self.settings.size, response.payload) =>
             {
@@ -128,11 +143,19 @@ impl Desk {
                 self.tally.count(early, 1, |counts| &mut counts.refused);
                 let reason = Refusal::from_number(response.code).map_or("for no known reason", Refusal::name);
                 self.tally.blame(format!("{REFUSED}{reason}"));
+                self.void_ask(index, stamp.sequence);
             }
-            Outcome::Unknown => self.tally.count(early, 1, |counts| &mut counts.unknown),
+            Outcome::Unknown => {
+                self.tally.count(early, 1, |counts| &mut counts.unknown);
+                self.void_ask(index, stamp.sequence);
+            }
         }
         match self.settings.load {
             Load::Cycle { .. } if link.ledger.open() == 0 => Heard::Leave,
+            _ if self.settings.pushes.is_some() => {
+                self.plan_more(link, index, now);
+                Heard::Flush
+            }
             Load::Window { packets } if self.running().is_some_and(|leg| now < leg.to) => {
                 link.planned = packets + link.ledger.answered() / self.settings.batch;
                 Heard::Flush

@@ -95,6 +95,9 @@ impl Owes {
     pub(crate) const AUTH: Self = Self(1);
     pub(crate) const PING: Self = Self(2);
     pub(crate) const CLOSE: Self = Self(4);
+    pub(crate) const ACK: Self = Self(8);
+    /// What became of the pushes.
+    pub(crate) const QUESTION: Self = Self(16);
 
     pub(crate) fn add(&mut self, other: Self) {
         self.0 |= other.0;

@@ -6,18 +6,25 @@
 //! | connect, hello, keys, auth; the ramp and the cycles | `open.rs` |
 //! | bytes in, frames, answers checked against the ledger | `receive.rs` → `hear.rs` → `ledger.rs` |
 //! | what is planned becomes due; one send per link and turn | `flush.rs` |
+//! | pushes: asked for, checked against the books, acknowledged; at the end, what became of them | `pushed.rs` → `book.rs`; `outcomes.rs` |
+//! | links that read slowly | `pace.rs` |
 //! | heartbeats and deadlines | `deadlines.rs` |
 //! | who let a planned send wait | `stalls.rs`, `desk.rs` |
 //! | the end of a link, for any reason | `close.rs` |
 
+mod book;
 mod close;
 mod deadlines;
 mod desk;
 mod flush;
 mod hear;
+mod inquiry;
 mod ledger;
 mod link;
 mod open;
+mod outcomes;
+mod pace;
+mod pushed;
 mod receive;
 mod settings;
 mod stalls;
@@ -34,7 +41,7 @@ use self::link::Link;
 use crate::tally::{Counts, Tally};
 use crate::timers::Timers;
 
-pub use self::settings::{Leg, Load, Order, Settings};
+pub use self::settings::{Kind, Leg, Load, Order, Pushes, Settings, Slowness};
 
 /// Gives 32 fresh random bytes for a handshake.
 pub type Entropy = Box<dyn FnMut() -> [u8; 32] + Send>;
@@ -45,6 +52,10 @@ pub struct Fleet {
     entropy: Entropy,
     links: Vec<Link>,
     timers: Timers,
+    /// When links are to acknowledge what they were pushed.
+    acks: Timers,
+    /// When slow links read on.
+    reads: Timers,
     partials: Partials,
     /// Which link has a slot of the driver.
     by_slot: Vec<u32>,
@@ -81,6 +92,8 @@ impl Fleet {
         Self {
             links: Vec::with_capacity(count),
             timers: Timers::new(),
+            acks: Timers::new(),
+            reads: Timers::new(),
             partials: Partials::new(PARTIAL_BYTES_MAX),
             by_slot: Vec::new(),
             dirty: Vec::new(),
@@ -103,6 +116,10 @@ impl Fleet {
         // Here and not before, so that a baseline taken before the first order lacks them.
         self.links.resize_with(self.desk.settings.links as usize, Link::new);
         self.timers.resize(self.desk.settings.links as usize);
+        if let Some(pushes) = &self.desk.settings.pushes {
+            self.acks.resize(self.links.len());
+            self.reads.resize(if pushes.slow.is_some() { self.links.len() } else { 0 });
+        }
         match order {
             Order::Run(leg) => {
                 self.started = 0;
@@ -111,10 +128,15 @@ impl Fleet {
                 }
                 self.desk.begin_leg(leg);
             }
-            Order::Drain => self.give_up_planned(now),
+            Order::Drain => {
+                self.desk.slow_heard = now;
+                self.give_up_planned(now);
+            }
             Order::Ramp | Order::Close => self.next = 0,
+            Order::Inquire => {}
         }
         self.desk.stage = Some(order);
+        self.change_pace();
     }
 
     /// Whether the last order is done.
@@ -128,7 +150,11 @@ impl Fleet {
             }
             // Links that are gone stay away, and nothing comes of the load without any.
             Some(Order::Run(leg)) => self.present == 0 && (!cycles || self.cannot_start(&leg)),
-            Some(Order::Drain) => self.desk.awaited == 0 && (!cycles || self.present == 0),
+            Some(Order::Drain) => {
+                let is_pushed = self.acks.next().is_none() && self.desk.is_slow_over(self.wanted);
+                self.desk.awaited == 0 && is_pushed && (!cycles || self.present == 0)
+            }
+            Some(Order::Inquire) => self.knows_outcomes(),
             Some(Order::Close) => self.present == 0,
         }
     }
@@ -143,6 +169,7 @@ impl Fleet {
         self.pass(now);
         self.launch(now);
         self.follow_plan(now);
+        self.inquire(now);
         self.flush(now);
         for index in std::mem::take(&mut self.starved) {
             self.arm(index);
@@ -164,7 +191,7 @@ impl Fleet {
         }
         let start = self.desk.running().map(|leg| leg.start).filter(|&start| start > now);
         let planned = self.desk.next_planned().filter(|_| !self.desk.held);
-        [start, planned, self.timers.next()]
+        [start, planned, self.timers.next(), self.acks.next(), self.reads.next(), self.next_question()]
             .into_iter()
             .flatten()
             .min()
@@ -180,8 +207,8 @@ impl Fleet {
     /// The end: whatever still awaits an answer is counted as unanswered.
     #[must_use]
     pub fn finish(mut self) -> Tally {
-        for link in &mut self.links {
-            self.desk.write_off(link);
+        for (index, link) in (0..).zip(&mut self.links) {
+            self.desk.write_off(link, index);
         }
         let counts = &mut self.desk.tally.counts;
         counts.failed += std::mem::take(&mut counts.opening);

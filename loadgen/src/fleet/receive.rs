@@ -14,9 +14,10 @@ impl Fleet {
     /// with one receive for everything to come, as the gateway does.
     pub(super) fn arm(&mut self, index: u32) {
         let link = &self.links[index as usize];
-        if link.reading != Reading::Nothing {
+        if link.reading != Reading::Nothing || self.holds_back(index) {
             return;
         }
+        let link = &self.links[index as usize];
         match (self.desk.settings.load, link.phase) {
             (_, Phase::Free | Phase::Connecting | Phase::Closing | Phase::Closed | Phase::Gone) => {}
             (Load::Idle, Phase::Live) => {
@@ -28,7 +29,7 @@ impl Fleet {
         }
     }
 
-    fn arm_receive(&mut self, index: u32, mode: Mode) {
+    pub(super) fn arm_receive(&mut self, index: u32, mode: Mode) {
         let link = &mut self.links[index as usize];
         link.reading = Reading::Receive;
         let token = link.token;
@@ -52,6 +53,7 @@ impl Fleet {
         if link.phase == Phase::Closing {
             return self.shut(index);
         }
+        link.cancelling = false;
         match why {
             End::Eof => self.end(index, "end of stream without close".to_owned()),
             End::Broken(errno) => {
@@ -79,7 +81,9 @@ impl Fleet {
             driver.recycle(chunk);
             return self.shut(index);
         }
+        link.cancelling &= more;
         let was_opening = link.is_opening();
+        let bytes = chunk.len();
         let heard = read(link, index, driver.bytes(&chunk), &mut self.partials, &mut self.desk, now);
         driver.recycle(chunk);
         let link = &mut self.links[index as usize];
@@ -95,6 +99,12 @@ impl Fleet {
         }
         while let Some(owner) = self.partials.take_evicted() {
             self.end(owner, "its partial record was thrown out here".to_owned());
+        }
+        if let Some(at) = self.desk.ack_at(index, now) {
+            self.acks.set(index, Some(at));
+        }
+        if !more {
+            self.has_read(index, bytes, now);
         }
         self.arm(index);
     }

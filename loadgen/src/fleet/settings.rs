@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::Time;
 
 use crate::opening::Opening;
+use crate::pushes::{Class, RunId};
 use crate::tokens::Tokens;
 
 /// What all links of a fleet share. A run gives each of its fleets another range of links and else the same.
@@ -39,6 +40,65 @@ pub struct Settings {
     pub batch: u32,
     /// What the links do.
     pub load: Load,
+    /// What they are pushed: then each message asks for pushes, and is no echo.
+    pub pushes: Option<Pushes>,
+}
+
+/// Pushes that the links ask for.
+#[derive(Clone, Debug)]
+pub struct Pushes {
+    /// Names those of the quick links, and those of the slow ones.
+    pub runs: [RunId; Kind::COUNT],
+    /// Classes of what a link asks for, one request after the other; not empty.
+    pub classes: Vec<Class>,
+    /// Pushes of one request, from 1 on.
+    pub count: u32,
+    /// Bytes of payload of each.
+    pub size: u32,
+    /// Links that read slowly in every leg but the first, if any do.
+    pub slow: Option<Slowness>,
+}
+
+/// Links that read slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slowness {
+    /// How many of all links of the run.
+    pub links: u32,
+    /// All links of the run.
+    pub of: u32,
+    /// Bytes per second; 0: they read nothing.
+    pub speed: u32,
+}
+
+/// How a link reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whatever comes at once.
+    Quick,
+    /// Slowly, when it is time for that.
+    Slow,
+}
+
+impl Kind {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+}
+
+impl Pushes {
+    /// The kinds there are.
+    #[must_use]
+    pub fn kinds(&self) -> &'static [Kind] {
+        if self.slow.is_some() { &[Kind::Quick, Kind::Slow] } else { &[Kind::Quick] }
+    }
+
+    /// What kind a link is, by its place in the whole run: the slow ones are spread evenly.
+    #[must_use]
+    pub fn kind(&self, link: u32) -> Kind {
+        let Some(Slowness { links, of, .. }) = self.slow else { return Kind::Quick };
+        let slow_among = |first: u64| first * u64::from(links) / u64::from(of.max(1));
+        let link = u64::from(link);
+        if slow_among(link + 1) > slow_among(link) { Kind::Slow } else { Kind::Quick }
+    }
 }
 
 /// What the links of a fleet do while a leg is run.
@@ -90,6 +150,26 @@ pub enum Order {
     Run(Leg),
     /// Send nothing new. Done when nothing is awaited any more.
     Drain,
+    /// Ask what became of the pushes. Done when nothing of them is open any more, or nobody is left to ask.
+    Inquire,
     /// Close all links. Done when none is left.
     Close,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_links_are_as_many_as_asked_for_and_spread_over_the_run() {
+        for (links, of) in [(1, 2), (3, 10), (10, 100), (99, 100)] {
+            let slow = Some(Slowness { links, of, speed: 0 });
+            let pushes =
+                Pushes { runs: [[0; 16]; 2], classes: vec![Class::AtMostOnce], count: 1, size: 40, slow };
+            let slow: Vec<u32> = (0..of).filter(|&link| pushes.kind(link) == Kind::Slow).collect();
+            assert_eq!(slow.len(), links as usize);
+            let in_first_half = slow.iter().filter(|&&link| link < of / 2).count() as u32;
+            assert!(in_first_half.abs_diff(links / 2) <= 1, "{slow:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::abuse::Abuse;
+use super::pushes::Pushes;
 use super::{Generator, Latency, Messages, Report, part};
 use crate::tally::{LegTally, REFUSED};
 use crate::units::Micros;
@@ -114,6 +115,28 @@ impl Report {
         }
     }
 
+    /// Says what went wrong with pushes: nothing may be doubled or out of order, and who keeps up loses nothing.
+    pub(crate) fn judge_pushes(&mut self) {
+        let Some(all) = &self.push else { return };
+        let quick = self.slow.as_ref().map_or(all, |slow| &slow.quick);
+        // A run that ended before its time has its own explanation.
+        let is_whole = self.interrupted_after_s.or(self.deserted_after_s).is_none();
+        let mut problems = Vec::new();
+        for (count, what) in all.breaches().into_iter().chain(quick.losses()) {
+            if count > 0 {
+                problems.push(format!("{count} pushes {what}"));
+            }
+        }
+        if is_whole && !all.is_told {
+            problems.push("the service did not say what became of the pushes".to_owned());
+        }
+        if is_whole && quick.received == 0 {
+            problems.push("no push was received".to_owned());
+        }
+        self.problems.extend(problems);
+        self.warnings.extend(self.slow.as_ref().and_then(|slow| still_open(&slow.slow.pushes)));
+    }
+
     /// Lists what went wrong.
     pub(crate) fn judge(mut self) -> Self {
         self.problems.extend(self.deserted_after_s.map(|after| self.explain_desertion(after)));
@@ -172,6 +195,17 @@ impl Report {
             (true, _) => 0,
         }
     }
+}
+
+/// What is to be said of slow readers' pushes whose outcome is not known yet.
+fn still_open(slow: &Pushes) -> Option<String> {
+    let open = slow.open;
+    (open > 0).then(|| {
+        format!(
+            "what became of {open} pushes to slow links is not known yet, since their sessions wait for other links; a longer \
+             --drain waits for it"
+        )
+    })
 }
 
 impl Messages {
@@ -288,6 +322,32 @@ mod tests {
         (nobody.problems, nobody.interrupted_after_s) = (Vec::new(), Some(1.0));
         nobody.judge_abuse();
         assert_eq!(nobody.problems, [""; 0], "it was not their turn yet");
+    }
+
+    #[test]
+    fn quick_readers_lose_nothing_and_nobody_gets_anything_twice() {
+        use crate::result::pushes::{Slow, SlowLinks};
+        let whole =
+            Pushes { sent: 5, received: 5, delivered: 5, asked: 5, is_told: true, ..Pushes::default() };
+        let judged = |push: &Pushes, slow| {
+            let mut report = Report { push: Some(push.clone()), slow, ..Report::default() };
+            report.judge_pushes();
+            (report.problems, report.warnings.len())
+        };
+        assert_eq!(judged(&whole, None), (vec![], 0));
+        let lossy = Pushes { received: 4, ..whole.clone() };
+        assert_eq!(judged(&lossy, None).0, ["1 pushes lost"]);
+        let beside = |pushes: Pushes| {
+            let slow = SlowLinks { pushes, ..SlowLinks::default() };
+            Some(Slow { quick: whole.clone(), slow, ..Slow::default() })
+        };
+        assert_eq!(judged(&lossy, beside(lossy.clone())), (vec![], 0), "the slow may lose");
+        let open = Pushes { unknown: 1, open: 1, ..lossy.clone() };
+        assert_eq!(judged(&open, beside(open.clone())), (vec![], 1));
+        let doubled = Pushes { duplicated: 2, ..lossy.clone() };
+        assert_eq!(judged(&doubled, beside(doubled.clone())).0, ["2 pushes duplicated"]);
+        let untold = Pushes { is_told: false, ..whole.clone() };
+        assert_eq!(judged(&untold, None).0, ["the service did not say what became of the pushes"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::tally::{Counts, Tally};
 pub mod abuse;
 mod judge;
 mod latency;
+pub mod pushes;
 
 pub(crate) use judge::{Busy, INTERRUPTED};
 pub use latency::Latency;
@@ -18,7 +19,7 @@ pub use latency::Latency;
 /// Everything a run has to say.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// `idle`, `echo`, `connect` or `abuse`.
+    /// `idle`, `echo`, `connect`, `push`, `slow` or `abuse`.
     pub scenario: &'static str,
     /// What was asked for.
     pub setup: Setup,
@@ -48,7 +49,8 @@ pub struct Report {
     /// Cycles within the measured part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connects: Option<u64>,
-    /// From the planned time (open loop) or the sending (closed loop) to the answer; in `connect`, from the planned or
+    /// From the planned time (open loop) or the sending (closed loop) to the answer; in `push` and `slow`, to the push that was asked
+    /// for, in `slow` of the quick links while others are slow; in `connect`, from the planned or
     /// actual begin of the connect to the answer of the echo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
@@ -58,6 +60,12 @@ pub struct Report {
     /// What an attack did; its fields stand beside the others.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub abuse: Option<abuse::Abuse>,
+    /// What became of the pushes of the whole run, warm-up included; `messages` are the requests for them then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub push: Option<pushes::Pushes>,
+    /// The quick and the slow links apart; its fields stand beside the others.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<pushes::Slow>,
     /// What it cost the gateway's process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
@@ -105,6 +113,12 @@ pub struct Setup {
     /// Messages per packet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u32>,
+    /// Class of the pushes: `0`, `1` or `both`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
+    /// Pushes that are asked for with one request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushes_per_request: Option<u32>,
 }
 
 /// Who decides when the next message leaves.
@@ -185,6 +199,9 @@ pub struct Gateway {
     /// Microseconds of CPU, user and system, per message answered (request and response together).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_message: Option<f64>,
+    /// Microseconds of CPU per push received, with the requests for them, their answers and the acknowledgements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_push: Option<f64>,
     /// Microseconds of CPU per cycle of connect, handshake, authentication, echo, close.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_connect: Option<f64>,
@@ -250,6 +267,9 @@ pub struct Generator {
     /// Microseconds of CPU per message answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_message: Option<f64>,
+    /// Microseconds of CPU per push received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_push: Option<f64>,
     /// Microseconds of CPU per cycle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_connect: Option<f64>,

@@ -27,6 +27,7 @@ pub(super) fn run(options: &Connect, stop: &Stop) -> Result<Report, String> {
         legs: [Some(stretch(false)), options.resume.then(|| stretch(true))].into_iter().flatten().collect(),
         tokens: options.tokens,
         memory: false,
+        pushes: None,
     };
     let outcome = course.run(&options.shared, stop)?;
     let mut setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);

@@ -8,7 +8,7 @@ use protocol::noise::StaticKey;
 
 use crate::clock::Clock;
 use crate::crew::Crew;
-use crate::fleet::{Leg, Load, Order, Settings};
+use crate::fleet::{Leg, Load, Order, Pushes, Settings};
 use crate::opening::Opening;
 use crate::options::Shared;
 use crate::plan::mix;
@@ -35,6 +35,8 @@ pub(super) struct Course {
     pub(super) tokens: u32,
     /// Whether memory per link is measured.
     pub(super) memory: bool,
+    /// What the links are pushed, if that is what they ask for.
+    pub(super) pushes: Option<Pushes>,
 }
 
 /// A leg before it has a time.
@@ -153,6 +155,12 @@ impl Course {
                 run.watch.warnings.push(format!("answers were still awaited after {}", Micros::from(drain)));
             }
         }
+        if self.pushes.is_some() && !legs.is_empty() {
+            let told = run.stage("outcomes", |_| Order::Inquire, drain)?;
+            if !told {
+                run.watch.warnings.push(format!("outcomes were still open after {}", Micros::from(drain)));
+            }
+        }
         if !run.stage("close", |_| Order::Close, CLOSE_MAX + CLOSE_MAX_PER_LINK * self.links)? {
             run.watch.warnings.push("not all links were closed in time".to_owned());
         }
@@ -242,6 +250,7 @@ impl Course {
             size: self.size,
             batch: self.batch,
             load: (self.load)(links),
+            pushes: self.pushes.clone(),
         };
         let share_of = |worker| share(u64::from(self.links), u64::from(worker), u64::from(workers)) as u32;
         let share_of_tokens = |worker| self::share(self.tokens.into(), u64::from(worker), u64::from(workers));

@@ -39,6 +39,7 @@ pub(super) fn run(options: &Echo, stop: &Stop) -> Result<Report, String> {
         // Whoever logs in before the load begins has its token signed then.
         tokens: 0,
         memory: false,
+        pushes: None,
     };
     let outcome = course.run(&options.shared, stop)?;
     let mut setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);

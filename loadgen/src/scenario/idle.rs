@@ -25,6 +25,7 @@ pub(super) fn run(options: &Idle, stop: &Stop) -> Result<Report, String> {
         // Whoever logs in before the load begins has its token signed then.
         tokens: 0,
         memory: true,
+        pushes: None,
     };
     let outcome = course.run(&options.shared, stop)?;
     let setup = Setup::new(&options.shared, options.links, outcome.workers, options.duration);

@@ -5,6 +5,9 @@ mod connect;
 mod course;
 mod echo;
 mod idle;
+mod push;
+mod pushing;
+mod slow;
 
 use crate::options::{Options, Scenario};
 use crate::result::Report;
@@ -19,6 +22,8 @@ pub fn run(options: &Options, stop: &Stop) -> Result<Report, String> {
         Scenario::Idle(options) => idle::run(options, stop),
         Scenario::Echo(options) => echo::run(options, stop),
         Scenario::Connect(options) => connect::run(options, stop),
+        Scenario::Push(options) => push::run(options, stop),
+        Scenario::Slow(options) => slow::run(options, stop),
         Scenario::Abuse(options) => abuse::run(options, stop),
     }
 }

@@ -42,12 +42,21 @@ impl Metrics {
     /// The sum of a metric over all its labels; nothing if there is none of that name.
     #[must_use]
     pub fn sum(&self, name: &str) -> Option<f64> {
+        self.sum_where(name, |_| true)
+    }
+
+    /// The sum over those of its labels that contain this one, such as `code="slow_reader"`.
+    #[must_use]
+    pub fn sum_with(&self, name: &str, label: &str) -> Option<f64> {
+        self.sum_where(name, |labels| labels.split(',').any(|known| known == label))
+    }
+
+    fn sum_where(&self, name: &str, counts: impl Fn(&str) -> bool) -> Option<f64> {
         let lines = self.0.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?;
-            let value = rest
-                .strip_prefix(' ')
-                .or_else(|| rest.strip_prefix('{')?.rsplit_once("} ").map(|(_, value)| value))?;
-            value.trim().parse::<f64>().ok()
+            let bare = rest.strip_prefix(' ').map(|value| ("", value));
+            let (labels, value) = bare.or_else(|| rest.strip_prefix('{')?.rsplit_once("} "))?;
+            value.trim().parse::<f64>().ok().filter(|_| counts(labels))
         });
         lines.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
@@ -66,6 +75,17 @@ mod tests {
         assert_eq!(
             [metrics.sum("a"), metrics.sum("a_total"), metrics.sum("b"), metrics.sum("a_tota")],
             [Some(5.0), Some(5.0), None, None]
+        );
+    }
+
+    #[test]
+    fn a_metric_is_summed_over_one_label() {
+        let text = "closed{worker=\"0\",code=\"normal\"} 3\nclosed{worker=\"1\",code=\"normal\"} 4\nclosed{worker=\"1\",code=\"kicked\"} 5\n";
+        let metrics = Metrics::parse(&format!("HTTP/1.1 200 OK\r\n\r\n{text}")).unwrap();
+        let sum = |label| metrics.sum_with("closed", label);
+        assert_eq!(
+            [sum("code=\"normal\""), sum("code=\"kicked\""), sum("code=\"kick\"")],
+            [Some(7.0), Some(5.0), None]
         );
     }
 

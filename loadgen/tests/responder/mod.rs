@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod pushing;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::wire::frame::{Frame, Outcome, RequestId, Response, encode_welcome};
 use protocol::wire::proto::link::{Ticket, Welcome};
 use protocol::{CloseCode, Time, UnixMillis};
+
+use self::pushing::{Books, Pusher};
 
 /// What the responder does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,22 @@ pub enum Fault {
     Shed,
     /// Nothing, and heartbeats are so rare that a link outlives a gateway's standing still.
     Rare,
+    /// This push of every link is left out, and reported as undelivered.
+    LosePush(u64),
+    /// It is sent twice.
+    DoublePush(u64),
+    /// It is sent after the next one.
+    SwapPush(u64),
+    /// It is sent again with its sequence, as it may be.
+    RepeatPush(u64),
+    /// It has another byte at its end.
+    CorruptPush(u64),
+    /// The client is asked at once whether it has it.
+    AskNow(u64),
+    /// No request for pushes is served.
+    NoPushes,
+    /// No question for outcomes is answered.
+    NoOutcomes,
 }
 
 pub struct Responder {
@@ -197,12 +217,16 @@ pub struct Peer {
     requests: u64,
     /// An answer that waits for the next one.
     late: Option<(RequestId, Vec<u8>)>,
+    pusher: Pusher,
 }
 
 /// What one frame asks for, once it no longer borrows the input.
 enum Asked {
     Login { user: Vec<u8>, device: Vec<u8>, token: Vec<u8> },
     Echo { id: RequestId, payload: Vec<u8> },
+    Push { id: RequestId, payload: Vec<u8> },
+    Outcomes { id: RequestId, payload: Vec<u8> },
+    Taken(u64),
     Pong(u32),
     End,
     Nothing,
@@ -213,6 +237,8 @@ pub struct House {
     pub acceptor: Acceptor,
     /// Links opened with a ticket.
     pub resumed: AtomicU32,
+    /// What became of pushes.
+    pub books: Books,
     /// Memory that is in use until it is shed.
     ballast: Mutex<Option<Vec<u8>>>,
 }
@@ -225,7 +251,7 @@ impl House {
         let tickets = TicketKeys::new([8; 32], "default", WALL);
         let key = StaticKey::from_secret([7; 32]);
         let acceptor = Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets));
-        Self { acceptor, resumed: AtomicU32::new(0), ballast: Mutex::new(None) }
+        Self { acceptor, resumed: AtomicU32::new(0), books: Books::default(), ballast: Mutex::new(None) }
     }
 }
 
@@ -245,7 +271,8 @@ fn serve(mut stream: TcpStream, mut peer: Peer, house: &House) {
 impl Peer {
     pub fn new(fault: Fault, number: u64) -> Self {
         let machine = ServerLink::new(Time::ZERO);
-        Self { machine, rest: Rest::default(), fault, number, requests: 0, late: None }
+        let pusher = Pusher::new(number, fault);
+        Self { machine, rest: Rest::default(), fault, number, requests: 0, late: None, pusher }
     }
 
     /// Reads a chunk and appends what is to be sent; whether the link lives on.
@@ -272,8 +299,19 @@ impl Peer {
                     token: auth.token.to_vec(),
                 },
                 Some(Frame::Request(request)) => {
-                    assert_eq!((request.route, request.counter), ("echo", self.requests + 1));
-                    Asked::Echo { id: request.id, payload: request.payload.to_vec() }
+                    self.requests += 1;
+                    assert_eq!(request.counter, self.requests);
+                    let (id, payload) = (request.id, request.payload.to_vec());
+                    match request.route {
+                        "echo" => Asked::Echo { id, payload },
+                        "push" => Asked::Push { id, payload },
+                        "outcomes" => Asked::Outcomes { id, payload },
+                        other => panic!("{other}"),
+                    }
+                }
+                Some(Frame::Ack { taken, received }) => {
+                    assert_eq!(taken, received, "the application takes everything at once");
+                    Asked::Taken(taken)
                 }
                 Some(Frame::Ping(ping)) => Asked::Pong(ping.nonce),
                 Some(Frame::Close(_)) => Asked::End,
@@ -293,6 +331,10 @@ impl Peer {
         let lives = match asked {
             Asked::Login { user, device, token } => self.login(user, device, &token, house, out),
             Asked::Echo { id, payload } => self.echo(id, payload, out),
+            Asked::Push { id, payload } => self.pusher.push(id, &payload, &house.books, out),
+            Asked::Outcomes { .. } if self.fault == Fault::NoOutcomes => true,
+            Asked::Outcomes { id, payload } => house.books.tell(id, &payload, out),
+            Asked::Taken(taken) => self.pusher.taken(taken, &house.books),
             Asked::Pong(_) if self.fault == Fault::Leave => false,
             Asked::Pong(nonce) => {
                 if self.fault != Fault::Mute {
@@ -375,7 +417,6 @@ impl Peer {
     }
 
     fn echo(&mut self, id: RequestId, mut payload: Vec<u8>, out: &mut Vec<u8>) -> bool {
-        self.requests += 1;
         let number = self.requests;
         let mut outcome = Outcome::Answered;
         match self.fault {

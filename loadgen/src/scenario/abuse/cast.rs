@@ -53,6 +53,7 @@ pub(super) fn honest(options: &Abuse, target: &Target) -> Result<[fleet::Setting
         size: SIZE,
         batch: 1,
         load,
+        pushes: None,
     };
     Ok([
         settings(0, options.honest, Load::Planned { interval }, 0),

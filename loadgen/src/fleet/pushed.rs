@@ -1,0 +1,223 @@
+//! Pushes: asked for, received, checked against the books, acknowledged.
+
+use std::time::Duration;
+
+use protocol::Time;
+use protocol::wire::frame::{Frame, Push, Response};
+
+use super::Load;
+use super::book::Book;
+use super::desk::Desk;
+use super::hear::Heard;
+use super::ledger::Verdict;
+use super::link::{Link, Owes};
+use super::settings::{Kind, Pushes};
+use crate::pushes::{Ask, Class, Pushed, RunId};
+use crate::tally::REFUSED;
+
+/// From the first push that is not acknowledged until that is said: SPEC 8.6 wants at most 100 ms, and 50 ms between two.
+pub(super) const ACK_DELAY: Duration = Duration::from_millis(50);
+/// So long the last pushes of slow links are awaited after the one before.
+const SLOW_REST: Duration = Duration::from_secs(1);
+
+impl Desk {
+    /// The route of what links ask, and a payload for it.
+    pub(super) fn compose_ask(&mut self, index: u32, link: &Link, base: Time, out: &mut Vec<u8>) {
+        let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
+        else {
+            return;
+        };
+        let (kind, class) = (pushes.kind(self.settings.first + index), pushes.class_of(link.packets));
+        let first = inbox.books[class as usize].ask(pushes.count).into();
+        let stamp = base.as_nanos();
+        Ask { run: pushes.run(kind), class, first, count: pushes.count, size: pushes.size, stamp }.fill(out);
+        let count = u64::from(pushes.count);
+        self.tally.pushes[kind as usize].asked += count;
+        *self.awaited_of(kind) += count;
+    }
+
+    /// A push came. Whether the link has something to say.
+    pub(super) fn pushed(&mut self, link: &mut Link, index: u32, push: &Push<'_>, now: Time) -> Heard {
+        let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
+        else {
+            return Heard::Nothing;
+        };
+        let kind = pushes.kind(self.settings.first + index);
+        let tally = &mut self.tally.pushes[kind as usize];
+        // Any push with sequence 0, and any class that is not known, is delivered at most once.
+        let class = if push.class == AT_LEAST_ONCE && push.sequence != 0 {
+            match push.sequence.checked_sub(inbox.received + 1) {
+                Some(0) => inbox.received = push.sequence,
+                Some(_) => {
+                    // Without those before it, it is not received.
+                    tally.misordered += 1;
+                    return Heard::Nothing;
+                }
+                None => {
+                    tally.repeated += 1;
+                    return Heard::Nothing;
+                }
+            }
+            Class::AtLeastOnce
+        } else {
+            Class::AtMostOnce
+        };
+        let known = Pushed::parse(push.payload, pushes.size).filter(|pushed| pushed.run == pushes.run(kind));
+        let Some(pushed) = known else {
+            self.tally.counts.corrupted += 1;
+            return Heard::Nothing;
+        };
+        let book = &mut inbox.books[class as usize];
+        let open = book.open();
+        match book.receive(pushed.number) {
+            Verdict::InOrder => {}
+            Verdict::Misordered => tally.misordered += 1,
+            Verdict::Duplicated => {
+                tally.duplicated += 1;
+                return Heard::Nothing;
+            }
+            Verdict::Foreign => {
+                self.tally.counts.corrupted += 1;
+                return Heard::Nothing;
+            }
+        }
+        tally.received[class as usize] += 1;
+        let closed = u64::from(open - book.open());
+        if class == Class::AtMostOnce {
+            inbox.freed = book.top();
+        }
+        *self.awaited_of(kind) -= closed;
+        if kind == Kind::Slow {
+            self.slow_heard = now;
+        }
+        self.tally.counts.pushed += 1;
+        let base = Time::from_nanos(pushed.stamp);
+        if kind == Kind::Quick
+            && let Some(leg) = self.measured(base)
+        {
+            leg.record_latency(now.since(base));
+        }
+        self.plan_more(link, index, now);
+        if link.packets < link.planned { Heard::Flush } else { Heard::Nothing }
+    }
+
+    /// Closed loop: what has come, and was acknowledged where it is to be, allows as much more.
+    pub(super) fn plan_more(&self, link: &mut Link, index: u32, now: Time) {
+        if let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get(index as usize))
+            && let Load::Window { packets } = self.settings.load
+            && self.running().is_some_and(|leg| now < leg.to)
+        {
+            link.planned = packets + link.ledger.answered().min(inbox.freed / pushes.count);
+        }
+    }
+
+    /// The gateway wants to know now what has come.
+    pub(super) fn asked_now(&mut self, link: &mut Link, index: u32) -> Heard {
+        if self.inboxes.get(index as usize).is_none() {
+            return Heard::Nothing;
+        }
+        link.owes.add(Owes::ACK);
+        Heard::Flush
+    }
+
+    /// Says what has come. The application of a generator takes everything at once.
+    pub(super) fn compose_ack(&mut self, link: &mut Link, index: u32, now: Time, out: &mut Vec<u8>) {
+        let Some(inbox) = self.inboxes.get_mut(index as usize) else { return };
+        Frame::Ack { taken: inbox.received, received: inbox.received }.encode(out);
+        inbox.told = inbox.received;
+        inbox.freed = inbox.freed.max(inbox.books[Class::AtLeastOnce as usize].top());
+        self.plan_more(link, index, now);
+    }
+
+    /// When a link that has just been read is to acknowledge, if that is not set yet.
+    pub(super) fn ack_at(&mut self, index: u32, now: Time) -> Option<Time> {
+        let inbox = self.inboxes.get_mut(index as usize)?;
+        if inbox.scheduled || inbox.received == inbox.told {
+            return None;
+        }
+        inbox.scheduled = true;
+        Some(now + ACK_DELAY)
+    }
+
+    /// The time that was set has come; whether there is still something to say.
+    pub(super) fn ack_due(&mut self, index: u32) -> bool {
+        let inbox = &mut self.inboxes[index as usize];
+        inbox.scheduled = false;
+        inbox.received != inbox.told
+    }
+
+    /// The service answered request number `sequence` for pushes; whether it has handed out all of them. Of those it has not,
+    /// none will come.
+    pub(super) fn handed(&mut self, index: u32, sequence: u32, response: &Response<'_>) -> bool {
+        let Some(pushes) = &self.settings.pushes else { return false };
+        let handed = response.payload.try_into().map_or(0, u32::from_be_bytes).min(pushes.count);
+        let is_whole = response.code == 0 && handed == pushes.count;
+        if !is_whole {
+            self.tally.blame(format!("{REFUSED}status {} of the service", response.code));
+            self.void(index, sequence, pushes.count - handed);
+        }
+        is_whole
+    }
+
+    /// So many of the pushes that request number `sequence` has asked for will not come.
+    pub(super) fn void_ask(&mut self, index: u32, sequence: u32) {
+        if let Some(count) = self.settings.pushes.as_ref().map(|pushes| pushes.count) {
+            self.void(index, sequence, count);
+        }
+    }
+
+    fn void(&mut self, index: u32, sequence: u32, count: u32) {
+        let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
+        else {
+            return;
+        };
+        let kind = pushes.kind(self.settings.first + index);
+        let book = &mut inbox.books[pushes.class_of(sequence) as usize];
+        let open = book.open();
+        book.void(count);
+        let closed = u64::from(open - book.open());
+        self.tally.pushes[kind as usize].refused += u64::from(count);
+        *self.awaited_of(kind) -= closed;
+    }
+
+    /// The link is over, and with it what it was to be pushed.
+    pub(super) fn write_off_pushes(&mut self, index: u32) {
+        let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
+        else {
+            return;
+        };
+        let kind = pushes.kind(self.settings.first + index);
+        let open: u32 = inbox.books.iter().map(Book::open).sum();
+        inbox.books.iter_mut().for_each(Book::void_all);
+        *self.awaited_of(kind) -= u64::from(open);
+    }
+
+    /// Pushes that may still come to links of a kind; what quick ones are asked for counts with everything else.
+    fn awaited_of(&mut self, kind: Kind) -> &mut u64 {
+        match kind {
+            Kind::Quick => &mut self.awaited,
+            Kind::Slow => &mut self.awaited_slow,
+        }
+    }
+
+    /// Whether no push is awaited of slow links, or none has come for so long at `now` that those will not: much of what they
+    /// did not read is thrown away for good.
+    pub(super) fn is_slow_over(&self, now: Time) -> bool {
+        self.awaited_slow == 0 || now.since(self.slow_heard) >= SLOW_REST
+    }
+}
+
+impl Pushes {
+    /// The class of what request number `sequence` of a link asks for.
+    pub(super) fn class_of(&self, sequence: u32) -> Class {
+        self.classes[sequence as usize % self.classes.len()]
+    }
+
+    /// The run of the links of a kind.
+    fn run(&self, kind: Kind) -> RunId {
+        self.runs[kind as usize]
+    }
+}
+
+/// Class of the pushes that are acknowledged.
+const AT_LEAST_ONCE: u32 = 1;
