@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares what peers of a gateway say of one conversation: `check.py FILE|FOLDER…`.
+"""Compares what peers of a gateway say of one conversation: `check.py [OPTION…] FILE|FOLDER…`.
 
 Clients and backends append to a ledger what they promise, hear and do; here the ledgers are held against each other.
 Shares no code with whoever writes them. Prints what does not agree, a line each, and then what was looked at; ends
@@ -15,18 +15,25 @@ those of its later starts too, are in one file. id, user, device and session are
 | event | by | says |
 |---|---|---|
 | declares | client | `store=file`: its application keeps the ids it took in a file, and takes none twice. Else `memory` |
-| began | client | a session, which is new |
-| went_on | client | a session, on another link |
+| began | client | a session, which is new: the `Welcome` of its first link |
+| went_on | client | a session, on another link: the `Welcome` of that |
 | heard | client | a push that is new to it; sequence 0 is at most once |
 | lost | client | what was heard in this session and not taken; it may be heard again |
 | took | client | its application has taken a push that was heard; written before it is acknowledged |
 | knew | client | a push that was heard, which its application took before by its id; acknowledged all the same |
+| skipped | client | a push that its library kept from the application, which has or had this id; acknowledged with those before it |
 | asked | client | a request, each time that it is sent |
 | answered, refused, unknown | client | what became of it; answered: sha256 of the answer |
+| received | backend | a request, each time that it comes |
 | served | backend | it did the work of a request; `answer=` sha256 of the answer |
 | pushed | backend | a push to user, or only to device; `sending=` a name of its own for each time that it is sent, `class=`, `stream=`, `target=` whom the push names, `quiet=yes` where it wants no report |
 | delivered, undelivered | backend | a report on a sending: `sending=`, `boot=` the backend's start and the gateway's worker, `report=` its own number, `devices=`, and device |
+| told | backend | its library says what became of a sending, in place of reports: `sending=`, `outcome=` delivered, undelivered or unknown |
 | given_up | backend | nothing will be heard of this `sending=` any more |
+| ready | backend | a stream of a gateway is live: its `Ready` was sent |
+| released | whoever disturbs | it lets go what it had stopped; device, or everybody |
+
+All events may have `at=`, in milliseconds of one clock. A client that `declares` as `slow=yes` reads too slowly for a time.
 
 Checked, and each violation named:
 
@@ -36,12 +43,21 @@ Checked, and each violation named:
   session the sequences are without gap and name one push each; pushes of one stream to one target keep their order.
 * Nothing is taken twice in a session, nor in two where ids are kept in a file; what is taken was heard, and what is
   known was taken.
-* Reports: every sending of class 1 has one for each device, or is given up; what is delivered was taken by that device; what
-  was not accepted is heard by nobody; the numbers of a start count from 1, and one that comes again says the same.
+* Reports: every sending of class 1 has one for each device, or is told of once, or is given up; what is delivered was taken by that device;
+  what was not accepted is heard by nobody; the numbers of a start count from 1, and one that comes again says the same.
+
+And if it is asked for:
+
+* `--complete`: in the end all that was asked is answered, and all that was pushed of class 1 to a device is taken by it and delivered; and nothing else.
+* `--within MS`: a request is answered, and a push of class 1 delivered, so long after it was first asked or pushed, or after its backend's last
+  `ready`, its client's last `Welcome` or the last `released` before that, whichever is later. Slow clients have all the time they want.
+* `--amplification N`: of each request that is received at all, so many are on average.
 """
 
+import argparse
 import re
 import sys
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +67,8 @@ LINE = re.compile(
     rf"(\S+) ([a-z_]+) (-|{HEX}) (-|{HEX}) (-|{HEX}) (-|{HEX}) (-|\d+) (-|[0-9a-f]{{64}})((?: [a-z]+=\S+)*)"
 )
 OUTCOMES = ("answered", "refused", "unknown")
+WELCOMES = ("began", "went_on")
+FATES = ("delivered", "undelivered", "unknown")
 REPORTS = ("delivered", "undelivered")
 # What an event cannot do without: columns, then names.
 NEEDS = {
@@ -61,20 +79,26 @@ NEEDS = {
     "heard": ("id user device session sequence sha256", ""),
     "took": ("id user device session sequence", ""),
     "knew": ("id user device session sequence", ""),
+    "skipped": ("id user device session sequence", ""),
     "asked": ("id user device sha256", ""),
     "answered": ("id user device sha256", ""),
     "refused": ("id user device", ""),
     "unknown": ("id user device", ""),
+    "received": ("id user device sha256", ""),
     "served": ("id user device sha256", "answer"),
     "pushed": ("id user sha256", "sending class stream target"),
     "delivered": ("device", "sending boot report devices"),
     "undelivered": ("", "sending boot report devices"),
+    "told": ("", "sending outcome"),
     "given_up": ("", "sending"),
+    "ready": ("", ""),
+    "released": ("", ""),
 }
 
 
 class Event(NamedTuple):
-    where: str
+    ledger: str
+    number: int
     who: str
     kind: str
     id: str
@@ -86,25 +110,36 @@ class Event(NamedTuple):
     more: dict
 
     @property
+    def where(self):
+        return f"{self.ledger}:{self.number}"
+
+    @property
     def owner(self):
         return self.user, self.device
+
+    @property
+    def at(self):
+        return int(self.more["at"])
 
 
 class Unreadable(Exception):
     """A line that says nothing."""
 
 
-def read(where, line):
+def read(ledger, number, line):
+    where = f"{ledger}:{number}"
     found = LINE.fullmatch(line)
     if found is None or found[2] not in NEEDS:
         raise Unreadable(f"{where}: not an event: {line!r}")
     *columns, more = found.groups()
     columns[6] = None if columns[6] == "-" else int(columns[6])
-    event = Event(where, *columns, dict(pair.split("=", 1) for pair in more.split()))
+    event = Event(ledger, number, *columns, dict(pair.split("=", 1) for pair in more.split()))
     fields, names = NEEDS[event.kind]
     lacks = [name for name in fields.split() if getattr(event, name) in ("-", None)]
     lacks += [name for name in names.split() if name not in event.more]
-    lacks += [name for name in ("class", "report", "devices") if not event.more.get(name, "0").isdecimal()]
+    lacks += [name for name in ("class", "report", "devices", "at") if not event.more.get(name, "0").isdecimal()]
+    if event.kind == "told" and event.more.get("outcome") not in FATES:
+        lacks.append("outcome")
     if lacks:
         raise Unreadable(f"{where}: {event.kind} without {', '.join(lacks)}")
     return event
@@ -113,15 +148,15 @@ def read(where, line):
 class Check:
     """All ledgers together. `findings` is what does not agree."""
 
-    def __init__(self, ledgers):
-        """`ledgers` are pairs: a name, and its lines."""
+    def __init__(self, ledgers, complete=False, within=None, amplification=None):
+        """`ledgers` are pairs: a name, and its lines. `within` is in milliseconds."""
         self.findings = []
         self.events = defaultdict(list)
         self.homes = {}
         for name, lines in ledgers:
             for number, line in enumerate(lines, 1):
                 try:
-                    self.sort_in(name, read(f"{name}:{number}", line))
+                    self.sort_in(name, read(name, number, line))
                 except Unreadable as broken:
                     self.findings.append(str(broken))
         self.sendings = self.by_sending()
@@ -130,6 +165,12 @@ class Check:
         self.deliveries()
         self.stores()
         self.reports()
+        if complete:
+            self.complete()
+        if within is not None:
+            self.within(within)
+        if amplification is not None:
+            self.amplification(amplification)
 
     def sort_in(self, name, event):
         self.events[event.kind].append(event)
@@ -142,7 +183,7 @@ class Check:
     def of(self, *kinds):
         """Events of these kinds; those of one ledger in their order."""
         events = [event for kind in kinds for event in self.events[kind]]
-        return sorted(events, key=lambda event: (event.where.rpartition(":")[0], int(event.where.rpartition(":")[2])))
+        return sorted(events, key=lambda event: (event.ledger, event.number))
 
     def by_sending(self):
         found = {}
@@ -184,9 +225,11 @@ class Check:
     # Sessions
 
     def sessions(self):
-        held = defaultdict(list)
-        for event in self.of("began", "went_on", "lost", "heard", "took", "knew"):
+        held, pushed = defaultdict(list), defaultdict(list)
+        for event in self.of("began", "went_on", "lost", "heard", "took", "knew", "skipped"):
             held[event.session].append(event)
+        for sending in self.sendings.values():
+            pushed[sending.user].append(sending)
         for events in held.values():
             for event in events:
                 if event.owner != events[0].owner:
@@ -194,11 +237,11 @@ class Check:
             if events[0].kind != "began":
                 self.find(events[0], "the session did not begin")
             self.sequences(events)
-            self.order([event for event in events if event.kind == "heard"])
+            self.order([event for event in events if event.kind in ("heard", "skipped")], pushed)
 
     def sequences(self, events):
         received = taken = 0
-        places, heard, ids = {}, set(), set()
+        places, heard, ids, skipped = {}, set(), set(), set()
         for event in events:
             if event.kind == "began" and event is not events[0]:
                 self.find(event, "the session began before")
@@ -213,6 +256,11 @@ class Check:
                 if event.sequence != received + 1:
                     self.find(event, f"{event.sequence} behind {received}")
                 received = event.sequence
+            elif event.kind == "skipped":
+                if event.sequence != received + 1:
+                    self.find(event, f"{event.sequence} behind {received}")
+                received = event.sequence
+                skipped.add(received)
             elif event.kind in ("took", "knew"):
                 if (event.sequence, event.id) not in heard:
                     self.find(event, "not heard")
@@ -220,16 +268,19 @@ class Check:
                     self.find(event, "taken before in this session")
                 ids.add(event.id)
                 if event.sequence:
+                    while taken + 1 in skipped:
+                        taken += 1
                     if event.sequence != taken + 1:
                         self.find(event, f"{event.sequence} behind {taken}")
                     taken = event.sequence
 
-    def order(self, heard):
-        """Each push of a way has to stand behind the one heard before it. What was sent twice may stand for either."""
+    def order(self, heard, sendings):
+        """Each push of a way has to stand behind the one heard before it. What was sent twice may stand for either.
+
+        `sendings` are those to each user, in their order."""
         ways, first, seen = defaultdict(lambda: defaultdict(list)), {}, set()
-        users = {event.user for event in heard}
-        for at, pushed in enumerate(self.sendings.values()):
-            if pushed.user in users:
+        for user in {event.user for event in heard}:
+            for at, pushed in enumerate(sendings[user]):
                 more = pushed.more
                 ways[more["stream"], more["target"], more["class"]][pushed.id].append(at)
         for event in heard:
@@ -256,11 +307,11 @@ class Check:
             if not (event.more["class"] == "1" and name in refused):
                 pushed[event.id].append(event)
         places = defaultdict(list)
-        for event in self.of("heard"):
+        for event in self.of("heard", "skipped"):
             here = [one for one in pushed[event.id] if one.user == event.user and one.device in ("-", event.device)]
             if not here:
                 self.find(event, "nobody pushed this to it")
-            elif all(one.sha256 != event.sha256 for one in here):
+            elif event.kind == "heard" and all(one.sha256 != event.sha256 for one in here):
                 self.find(event, "these are not the bytes that were pushed")
             mine = places[event.owner, event.id]
             if not event.sequence or (event.session, event.sequence) not in mine:
@@ -278,6 +329,10 @@ class Check:
         for event in self.of("knew"):
             if (event.owner, event.id) not in taken:
                 self.find(event, "never taken")
+        heard = {(event.owner, event.id) for event in self.of("heard")}
+        for event in self.of("skipped"):
+            if (event.owner, event.id) not in heard:
+                self.find(event, "never heard")
 
     # Reports
 
@@ -305,8 +360,14 @@ class Check:
             if max(known) != len(known):
                 self.findings.append(f"{boot}: {len(known)} reports, the last of which is {max(known)}")
         given_up = {event.more["sending"] for event in self.of("given_up")}
+        settled = self.settled({(user, id) for (user, _), id in took})
         told = set()
         for name, sending in self.sendings.items():
+            if name in settled:
+                if by_sending[name] or name in given_up:
+                    self.find(settled[name], "has another outcome")
+                told.add((sending.user, None, sending.id))
+                continue
             self.fate(sending, by_sending[name], name in given_up)
             told.update((sending.user, report.device, sending.id) for report in by_sending[name])
             if name in given_up or "quiet" in sending.more:
@@ -314,6 +375,19 @@ class Check:
         for event in took.values():
             if event.sequence and not told & {(event.user, device, event.id) for device in (event.device, None)}:
                 self.find(event, "no report tells of this device")
+
+    def settled(self, took):
+        """What libraries say of sendings. `took` are users and ids."""
+        settled = {}
+        for event in self.of("told"):
+            sending = self.sendings.get(event.more["sending"])
+            if sending is None:
+                self.find(event, "of no sending")
+            elif settled.setdefault(event.more["sending"], event) is not event:
+                self.find(event, "has another outcome")
+            elif event.more["outcome"] == "delivered" and (sending.user, sending.id) not in took:
+                self.find(event, "nobody has taken it")
+        return settled
 
     def fate(self, sending, reports, is_given_up):
         devices = [event.device for event in reports]
@@ -338,9 +412,82 @@ class Check:
         elif not is_given_up and (not reports or owed and len(reports) < int(min(owed))):
             self.find(sending, f"{len(reports)} outcomes, and no more is heard")
 
+    # What is asked for
+
+    def to_devices(self):
+        """Users and devices, and what was pushed to each of them that must be acknowledged: the first sending of each id."""
+        first = {}
+        for pushed in self.sendings.values():
+            if pushed.device != "-" and pushed.more["class"] == "1":
+                first.setdefault((pushed.owner, pushed.id), pushed)
+        return first
+
+    def delivered(self):
+        """When it was told first that an id has come to its user and device."""
+        first = {}
+        for told in self.of("told"):
+            sending = self.sendings.get(told.more["sending"])
+            if sending is not None and told.more["outcome"] == "delivered":
+                first.setdefault((sending.owner, sending.id), told)
+        return first
+
+    def complete(self):
+        answered = {(event.owner, event.id) for event in self.of("answered")}
+        for event in {(event.owner, event.id): event for event in self.of("asked")}.values():
+            if (event.owner, event.id) not in answered:
+                self.find(event, "never answered")
+        took = {(event.owner, event.id) for event in self.of("took")}
+        delivered = self.delivered()
+        for key, event in self.to_devices().items():
+            if key not in took:
+                self.find(event, "never taken")
+            elif key not in delivered:
+                self.find(event, "never delivered")
+
+    def within(self, most):
+        timed = self.of("asked", "answered", "pushed", "told", "ready", "released", *WELCOMES)
+        untimed = [event for event in timed if "at" not in event.more]
+        for event in untimed:
+            self.find(event, "without at")
+        if untimed:
+            return
+        ready = [event.at for event in self.of("ready")]
+        ups = defaultdict(list)
+        for event in self.of("released", *WELCOMES):
+            ups[event.device].append(event.at)
+        everybody = sorted(ready + ups.pop("-", []))
+        ups = {device: sorted(times) for device, times in ups.items()}
+        slow = {event.owner for event in self.of("declares") if event.more.get("slow") == "yes"}
+        answered = {(event.owner, event.id): event for event in self.of("answered")}
+        asked = {}
+        for event in self.of("asked"):
+            asked.setdefault((event.owner, event.id), event)
+        for begun, ended in ((asked, answered), (self.to_devices(), self.delivered())):
+            for key, first in begun.items():
+                last = ended.get(key)
+                if last is None or first.owner in slow:
+                    continue
+                since = max(first.at, latest(everybody, last.at), latest(ups.get(first.device, ()), last.at))
+                if last.at - since > most:
+                    self.find(last, f"{last.at - since} ms after all were there, {first.where}")
+
+    def amplification(self, most):
+        received = [(event.owner, event.id) for event in self.of("received")]
+        different = len(set(received))
+        if not different:
+            self.findings.append("no request was received")
+        elif len(received) > most * different:
+            self.findings.append(f"{len(received)} requests received, of which {different} are different")
+
     def summary(self):
         counts = {kind: len(events) for kind, events in self.events.items() if events}
         return ", ".join(f"{counts[kind]} {kind}" for kind in NEEDS if kind in counts)
+
+
+def latest(times, until):
+    """The last of the sorted times that is not later; 0 if there is none."""
+    at = bisect_right(times, until)
+    return times[at - 1] if at else 0
 
 
 def files(paths):
@@ -349,11 +496,17 @@ def files(paths):
 
 
 def main():
-    ledgers = [(path.name, path.read_text(encoding="ascii").splitlines()) for path in files(sys.argv[1:])]
+    options = argparse.ArgumentParser()
+    options.add_argument("--complete", action="store_true")
+    options.add_argument("--within", type=int)
+    options.add_argument("--amplification", type=float)
+    options.add_argument("paths", nargs="*")
+    options = options.parse_args()
+    ledgers = [(path.name, path.read_text(encoding="ascii").splitlines()) for path in files(options.paths)]
     if not any(lines for _, lines in ledgers):
         print("no events; the head of this file says what is looked at", file=sys.stderr)
         sys.exit(2)
-    check = Check(ledgers)
+    check = Check(ledgers, options.complete, options.within, options.amplification)
     for finding in check.findings:
         print(finding)
     print(f"{len(ledgers)} ledgers: {check.summary()}; {len(check.findings)} findings")

@@ -80,8 +80,43 @@ def good():
     }
 
 
-def findings(ledgers):
-    return Check(ledgers.items()).findings
+def told(sending, outcome="delivered", **more):
+    return line("told", who="backend", sending=sending, outcome=outcome, **more)
+
+
+def timed():
+    """A conversation by the libraries of both ends, of which one link and one stream break; times are in milliseconds."""
+    return {
+        "phone": [
+            phone("declares", store="file"),
+            phone("began", at=100),
+            phone("asked", "0a", sha256=sha(7), at=1_000),
+            phone("heard", ONE, 1, sha(1)),
+            phone("skipped", ONE, 2),
+            phone("took", ONE, 1),
+            phone("went_on", at=6_000),
+            phone("answered", "0a", sha256=sha(8), at=10_000),
+            phone("heard", TWO, 3, sha(2)),
+            phone("took", TWO, 3),
+        ],
+        "backend": [
+            line("ready", who="backend", at=50),
+            pushed(ONE, "n1", 1, device=PHONE, at=2_000),
+            line("received", "0a", ALICE, PHONE, sha256=sha(7), who="backend"),
+            line("given_up", who="backend", sending="n1"),
+            line("ready", who="backend", at=5_000),
+            pushed(ONE, "n2", 1, device=PHONE, at=5_100),
+            pushed(TWO, "n3", 2, device=PHONE, at=5_200),
+            line("received", "0a", ALICE, PHONE, sha256=sha(7), who="backend"),
+            served("0a", 7, 8),
+            told("n2", at=10_500),
+            told("n3", at=11_000),
+        ],
+    }
+
+
+def findings(ledgers, **wanted):
+    return Check(ledgers.items(), **wanted).findings
 
 
 class Planted(unittest.TestCase):
@@ -237,18 +272,115 @@ class Planted(unittest.TestCase):
         self.found("no report was wanted", backend=(None, 0, quiet))
 
 
+class Libraries(unittest.TestCase):
+    """What the libraries of both ends say, and what is asked for besides."""
+
+    WANTED = {"complete": True, "within": 5_000, "amplification": 2.0}
+
+    def found(self, text, ledgers, **wanted):
+        got = findings(ledgers, **(wanted or self.WANTED))
+        self.assertTrue(any(text in finding for finding in got), f"{text!r} is not in {got}")
+
+    def changed(self, name, at, drop, *lines):
+        ledgers = timed()
+        ledgers[name][at : at + drop] = lines
+        return ledgers
+
+    def test_a_good_conversation_has_no_findings(self):
+        self.assertEqual(findings(timed(), **self.WANTED), [])
+
+    def test_a_push_that_is_skipped_out_of_turn_or_that_nobody_has_heard(self):
+        self.found("3 behind 1", self.changed("phone", 4, 1, phone("skipped", ONE, 3)))
+        self.found("1 behind 1", self.changed("phone", 4, 1, phone("skipped", ONE, 1)))
+        self.found("3 behind 1", self.changed("phone", 4, 1))
+        self.found("skipped: nobody pushed", self.changed("phone", 4, 1, phone("skipped", THREE, 2)))
+        ledgers = self.changed("phone", 4, 1, phone("skipped", TWO, 2))
+        ledgers["phone"][8:] = []
+        self.found("never heard", ledgers)
+        self.found("heard 2 times and sent 1", self.changed("backend", 5, 1, line("given_up", who="backend", sending="n2")))
+
+    def test_a_push_that_is_skipped_before_one_that_was_pushed_earlier(self):
+        late = pushed(TWO, "n0", 2, device=PHONE, at=1_900)
+        ledgers = self.changed("backend", 1, 0, late, line("given_up", who="backend", sending="n0"))
+        del ledgers["backend"][ledgers["backend"].index(pushed(TWO, "n3", 2, device=PHONE, at=5_200))]
+        self.found("a later push", ledgers)
+
+    def test_an_outcome_that_a_library_gives_twice_of_nothing_or_against_the_client(self):
+        self.found("has another outcome", self.changed("backend", 11, 0, told("n3", "unknown", at=11_100)))
+        self.found("has another outcome", self.changed("backend", 11, 0, line("given_up", who="backend", sending="n3")))
+        self.found("has another outcome", self.changed("backend", 11, 0, report("undelivered", "n3", 1)))
+        self.found("of no sending", self.changed("backend", 11, 0, told("n9", at=11_100)))
+        self.found("nobody has taken it", self.changed("phone", 9, 1))
+        self.found("without outcome", self.changed("backend", 10, 1, told("n3", "perhaps", at=11_000)))
+
+    def test_a_sending_of_which_a_library_says_nothing(self):
+        self.found("0 outcomes", self.changed("backend", 10, 1))
+        self.assertEqual(findings(self.changed("backend", 9, 1, told("n2", "unknown", at=10_500)), within=5_000), [])
+
+    def test_what_is_asked_or_pushed_and_comes_to_nothing(self):
+        refused = phone("refused", "0a")
+        ledgers = self.changed("phone", 7, 1, refused)
+        del ledgers["backend"][8]
+        self.found("phone:3: asked: never answered", ledgers, complete=True)
+        self.assertEqual(findings(ledgers), [])
+        ledgers = self.changed("phone", 8, 2)
+        ledgers["backend"][10] = told("n3", "undelivered", at=11_000)
+        self.found("backend:7: pushed: never taken", ledgers, complete=True)
+        self.found("backend:7: pushed: never delivered", self.changed("backend", 10, 1, told("n3", "unknown")), complete=True)
+
+    def test_what_takes_longer_than_it_may_after_both_ends_are_there(self):
+        self.found("phone:8: answered: 4000 ms after all were there, phone:3", timed(), within=3_999)
+        self.found("backend:11: told: 5000 ms after", timed(), within=4_999)
+        late = phone("answered", "0a", sha256=sha(8), at=11_001)
+        self.found("phone:8: answered: 5001 ms after", self.changed("phone", 7, 1, late))
+        self.found("backend:10: told: 5001 ms after", self.changed("backend", 9, 1, told("n2", at=11_001)))
+        # What comes later, or to another device, is no excuse.
+        self.found("answered: 9000 ms", self.changed("phone", 6, 1, phone("went_on", at=10_001)) | {
+            "backend": [one for one in timed()["backend"] if "ready" not in one]
+        })
+        other = line("released", device=TABLET, who="proxy", at=10_900)
+        self.found("told: 5001 ms", self.changed("backend", 9, 1, told("n2", at=11_001)) | {"proxy": [other]})
+        for device in (PHONE, "-"):
+            freed = {"proxy": [line("released", device=device, who="proxy", at=6_500)]}
+            ledgers = self.changed("backend", 9, 1, told("n2", at=11_001)) | freed
+            self.assertEqual(findings(ledgers, within=5_000), [], "it was held up")
+        slow = self.changed("backend", 9, 1, told("n2", at=11_001))
+        slow["phone"][0] = phone("declares", store="file", slow="yes")
+        self.assertEqual(findings(slow, within=5_000), [], "it is slow")
+
+    def test_times_that_are_not_said(self):
+        self.found("phone:3: asked: without at", self.changed("phone", 2, 1, phone("asked", "0a", sha256=sha(7))))
+        self.found("without at", self.changed("phone", 2, 1, phone("asked", "0a", sha256=sha(7), at="soon")))
+
+    def test_requests_that_multiply(self):
+        self.found("2 requests received, of which 1 are different", timed(), amplification=1.9)
+        none = timed()
+        none["backend"] = [one for one in none["backend"] if "received" not in one]
+        self.found("no request was received", none, amplification=1.9)
+
+
 class Program(unittest.TestCase):
-    def run_over(self, ledgers):
+    def run_over(self, ledgers, *options):
         with tempfile.TemporaryDirectory() as folder:
             for name, lines in ledgers.items():
                 (Path(folder) / name).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
             program = Path(__file__).with_name("check.py")
-            return subprocess.run([sys.executable, program, folder], capture_output=True, check=False, text=True)
+            return subprocess.run([sys.executable, program, *options, folder], capture_output=True, check=False, text=True)
 
     def test_it_says_what_it_looked_at(self):
         done = self.run_over(good())
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("3 ledgers: 2 declares, 2 began, 1 went_on, 1 lost, 5 heard, 3 took", done.stdout)
+
+    def test_it_asks_for_what_its_options_say(self):
+        for options in (["--within", "3999"], ["--amplification", "1.9"]):
+            self.assertEqual(self.run_over(timed(), "--complete", *options).returncode, 1, options)
+        options = ["--complete", "--within", "5000", "--amplification", "2"]
+        self.assertEqual(self.run_over(timed(), *options).returncode, 0)
+        ledgers = timed()
+        ledgers["backend"][10] = told("n3", "unknown", at=11_000)
+        self.assertEqual(self.run_over(ledgers, "--complete").returncode, 1)
+        self.assertEqual(self.run_over(ledgers).returncode, 0)
 
     def test_a_finding_and_an_empty_ledger_are_failures(self):
         ledgers = good()
