@@ -84,13 +84,6 @@ BUGS = [
         "                if parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
         "                if !PLANTED && parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
     ),
-    (
-        "what-finds-no-room-in-a-session-is-lost",
-        "after_a_storm",
-        WORKER + "flows/resume.rs",
-        "        self.lose_packed(session, lost, reason);\n        is_adopted\n",
-        "        if !PLANTED { self.lose_packed(session, lost, reason); }\n        is_adopted\n",
-    ),
     # Sessions that outlive their links.
     (
         "a-session-has-two-owners",

@@ -210,6 +210,18 @@ impl Pushes {
         if tail.len >= self.bounds.session_count || tail.bytes + bytes > self.bounds.session_bytes {
             return Err(Full);
         }
+        self.append(tail, body, owed, expiry)
+    }
+
+    /// The same, whatever the session owes already.
+    fn append(
+        &mut self,
+        tail: &mut Tail,
+        body: BodyKey,
+        owed: Option<Settled>,
+        expiry: Time,
+    ) -> Result<(), Full> {
+        let bytes = self.bodies.capacity(body);
         let none = Settled { origin: Origin { worker: 0, stream: 0, boot: 0, number: 0 }, devices: 0 };
         let Settled { origin, devices } = owed.unwrap_or(none);
         let is_reported = owed.is_none();
@@ -341,12 +353,12 @@ impl Pushes {
         packed
     }
 
-    /// Puts a tail in here. What its session has no room for comes back: only what was never sent, as it has no more of the other
-    /// than it had.
+    /// Puts a tail in here, whole. It may be longer than a session's may grow: what came on its way stands behind it, and copies of
+    /// bodies may take more memory than those they were made of. All of it was accepted, and is not lost for that.
     ///
     /// # Errors
-    /// Gives all back where the worker has no room: the session cannot go on then.
-    pub fn unpack(&mut self, packed: Packed) -> Result<(Tail, Packed), Packed> {
+    /// Gives all of it back where the worker has no room for it: then the session cannot go on.
+    pub fn unpack(&mut self, packed: Packed) -> Result<Tail, Packed> {
         let Packed { pushes, sent, taken } = packed;
         let bytes: usize = pushes.iter().map(|push| push.body.capacity()).sum();
         let fits = self.entries.len() + pushes.len() <= self.bounds.count as usize
@@ -354,18 +366,14 @@ impl Pushes {
         if !fits {
             return Err(Packed { pushes, sent, taken });
         }
-        let mut surplus = Packed::default();
         let mut tail = Tail { sent, taken, said: taken, received: taken, ..Tail::default() };
         for Carried { body, owed, expiry } in pushes {
-            // There is room on this worker, which was counted.
-            let Ok(key) = self.bodies.insert(body) else { continue };
-            if self.add(&mut tail, key, owed, expiry).is_err()
-                && let Some(body) = self.bodies.drop_unheld(key)
-            {
-                surplus.pushes.push(Carried { body, owed, expiry });
+            if let Ok(body) = self.bodies.insert(body) {
+                // There is room: it was counted.
+                let _full = self.append(&mut tail, body, owed, expiry);
             }
         }
-        Ok((tail, surplus))
+        Ok(tail)
     }
 
     /// How many pushes are owed, and the bytes of memory of their bodies.
@@ -507,6 +515,27 @@ mod tests {
         assert_eq!((back.pushes.len(), narrow.census()), (5, (0, 0)));
     }
 
+    #[test]
+    fn a_tail_that_grows_on_its_way_loses_nothing_and_takes_no_more_until_it_has_room() {
+        let (mut pushes, mut tail, mut own) = (Pushes::new(BOUNDS), Tail::default(), Tail::default());
+        for number in 1..=6 {
+            add(&mut pushes, &mut tail, number, 1000).expect("there is room");
+        }
+        add(&mut pushes, &mut own, 7, 1000).expect("there is room");
+        let mut moved = pushes.pack(&mut tail, Vec::with_capacity);
+        // As a copy in a buffer of a pool has it.
+        moved.pushes.iter_mut().for_each(|push| push.body.reserve_exact(92));
+        let behind = pushes.pack(&mut own, Vec::with_capacity);
+        let mut wide = Pushes::new(Bounds { bytes: 800, ..BOUNDS });
+        let mut tail = wide.unpack(moved.followed_by(behind)).expect("the worker has room");
+        assert!(tail.len() == 7 && tail.bytes > BOUNDS.session_bytes, "{tail:?}");
+        assert_eq!(add(&mut wide, &mut tail, 8, 1000), Err(Full));
+        let numbers: Vec<_> =
+            std::iter::from_fn(|| wide.drop_first(&mut tail)).map(|(owed, _)| owed).collect();
+        assert_eq!(numbers, (1..=7).map(|number| Some(owed(number))).collect::<Vec<_>>());
+        assert_eq!(wide.census(), (0, 0));
+    }
+
     /// What a tail is, said as plainly as can be.
     #[derive(Default)]
     struct Model {
@@ -516,25 +545,6 @@ mod tests {
         said: u64,
         taken: u64,
         received: u64,
-    }
-
-    #[test]
-    fn what_a_session_has_no_room_for_comes_back_when_it_is_joined_with_what_came_meanwhile() {
-        let (mut pushes, mut tail, mut own) = (Pushes::new(BOUNDS), Tail::default(), Tail::default());
-        for number in 1..=5 {
-            add(&mut pushes, &mut tail, number, 1000).expect("there is room");
-        }
-        while send(&mut pushes, &mut tail).is_some() {}
-        for number in 6..=8 {
-            add(&mut pushes, &mut own, number, 1000).expect("there is room");
-        }
-        let [kept, own] = [&mut tail, &mut own].map(|tail| pushes.pack(tail, Vec::with_capacity));
-        let (mut tail, surplus) = pushes.unpack(kept.followed_by(own)).expect("the worker has room");
-        let left: Vec<_> =
-            surplus.pushes.iter().filter_map(|push| push.owed.map(|owed| owed.origin.number)).collect();
-        assert_eq!((tail.len(), left), (6, vec![7, 8]));
-        while pushes.drop_first(&mut tail).is_some() {}
-        assert_eq!(pushes.census(), (0, 0), "no body is left behind");
     }
 
     proptest! {
@@ -608,9 +618,7 @@ mod tests {
                     _ => {
                         let packed = pushes.pack(&mut tail, Vec::with_capacity);
                         prop_assert_eq!(pushes.census(), (0, 0));
-                        let (back, surplus) = pushes.unpack(packed).expect("it has been here");
-                        prop_assert!(surplus.pushes.is_empty());
-                        tail = back;
+                        tail = pushes.unpack(packed).expect("it has been here");
                         (model.said, model.received) = (model.taken, model.taken);
                     }
                 }

@@ -2,7 +2,7 @@
 //! starves and resets. Whatever happens, answers reach whom they belong to, every request has one outcome, and when
 //! the storm is over nothing is left behind.
 //!
-//! `SIM_SEEDS=n` runs more of them, `SIM_SEED=x` one of them.
+//! `SIM_SEEDS=n` runs more of them (5,000 take a few minutes), `SIM_SEED=x` one of them.
 
 mod backend;
 mod balanced;
@@ -49,8 +49,12 @@ mod unpinned;
 mod wallet;
 mod world;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use driver::Injected;
 use planted::Bug;
@@ -61,7 +65,9 @@ use wallet::Use;
 use world::World;
 
 /// Seeds of a run that names none.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 500;
+/// Of so many, all that can happen has happened to somebody.
+const ENOUGH: usize = 200;
 
 #[test]
 fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
@@ -69,18 +75,8 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         (Some(seed), _) => vec![seed],
         (None, count) => (1..=count.unwrap_or(SEEDS)).collect(),
     };
-    let are_few = (seeds.len() as u64) < SEEDS;
-    let mut totals = Totals::default();
-    for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| World::new(seed, None).run())) {
-            Ok(seen) => totals.add(&seen),
-            Err(panic) => {
-                eprintln!("SIM_SEED={seed}");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-    if are_few {
+    let totals = storms_of(&seeds);
+    if seeds.len() < ENOUGH {
         return; // they need not have seen everything
     }
     // A storm that nothing survives, or that harms nothing, proves nothing.
@@ -133,6 +129,38 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         CloseCode::TokenExpired,
     ];
     assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
+}
+
+/// Runs a storm of each seed, on all processors, until all are over or one fails.
+fn storms_of(seeds: &[u64]) -> Totals {
+    let next = AtomicUsize::new(0);
+    let run = || -> Result<Totals, Box<dyn Any + Send>> {
+        let mut totals = Totals::default();
+        while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match catch_unwind(AssertUnwindSafe(|| World::new(seed, None).run())) {
+                Ok(seen) => totals.add(&seen),
+                Err(panic) => {
+                    eprintln!("SIM_SEED={seed}");
+                    next.store(seeds.len(), Ordering::Relaxed);
+                    return Err(panic);
+                }
+            }
+        }
+        Ok(totals)
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(seeds.len());
+    let found: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("panics of storms are caught")).collect()
+    });
+    let mut totals = Totals::default();
+    for found in found {
+        match found {
+            Ok(seen) => totals.add(&seen),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    totals
 }
 
 #[test]

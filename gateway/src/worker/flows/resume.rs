@@ -155,13 +155,7 @@ impl Parts {
     fn adopt(&mut self, session: SessionKey, link: LinkId, kept: Kept, epoch: u64) -> bool {
         let Self { sessions, turn, .. } = self;
         let adopted = sessions.adopt(session, link, kept, epoch, |len| turn.buffers.take(len));
-        let is_adopted = adopted.is_ok();
-        let (lost, reason) = match adopted {
-            Ok(surplus) => (surplus, Undelivered::QueueFull),
-            Err(owed) => (owed, Undelivered::Busy),
-        };
-        self.lose_packed(session, lost, reason);
-        is_adopted
+        adopted.map_err(|owed| self.lose_packed(session, owed)).is_ok()
     }
 
     /// A session has come for a link that a later one of its client has overtaken: it goes there, with what has come for it
@@ -169,7 +163,7 @@ impl Parts {
     fn pass_on(&mut self, session: SessionKey, kept: Option<Kept>, next: &HandOver) {
         let kept = match kept {
             Some(kept) if !kept.owed.knows(next.asked.last_sequence) => {
-                self.lose_packed(session, kept.owed, Undelivered::Busy);
+                self.lose_packed(session, kept.owed);
                 None
             }
             kept => kept,
@@ -187,11 +181,11 @@ impl Parts {
     }
 
     /// What was on its way to a session has no place there.
-    fn lose_packed(&mut self, session: SessionKey, owed: Packed, reason: Undelivered) {
+    fn lose_packed(&mut self, session: SessionKey, owed: Packed) {
         for push in owed.pushes {
             self.turn.buffers.give(push.body);
             if let Some(owed) = push.owed {
-                self.settle(session, owed, Some(reason));
+                self.settle(session, owed, Some(Undelivered::Busy));
             }
         }
     }

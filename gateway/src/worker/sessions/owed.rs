@@ -137,8 +137,7 @@ impl Sessions {
         Some(Kept { id, owed: owed.unwrap_or_default(), requests: requests.unwrap_or_default() })
     }
 
-    /// A session that was begun goes on as another one, as the link of this number. What it is owed itself comes behind; what there
-    /// is no room for comes back.
+    /// A session that was begun goes on as another one, as the link of this number. What it is owed itself comes behind.
     ///
     /// # Errors
     /// Gives back what the other one is owed, where there is no room for it: then it does not go on.
@@ -149,11 +148,11 @@ impl Sessions {
         kept: Kept,
         epoch: u64,
         buffer: impl FnMut(usize) -> Vec<u8>,
-    ) -> Result<Packed, Packed> {
+    ) -> Result<(), Packed> {
         let Some(session) = self.table.get_mut(key.into()) else { return Err(kept.owed) };
         let own = session.owed_mut().map(|owed| self.pushes.pack(&mut owed.tail, buffer));
         let is_owed = own.is_some() || !kept.owed.is_new();
-        let (tail, surplus) = self.pushes.unpack(kept.owed.followed_by(own.unwrap_or_default()))?;
+        let tail = self.pushes.unpack(kept.owed.followed_by(own.unwrap_or_default()))?;
         session.rename(kept.id);
         session.number(epoch);
         if is_owed {
@@ -168,7 +167,7 @@ impl Sessions {
             session.see_through(window);
         }
         self.schedule(key, false);
-        Ok(surplus)
+        Ok(())
     }
 
     /// The link by which a session is sent what it is owed.
