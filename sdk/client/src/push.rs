@@ -147,6 +147,7 @@ impl Pushes {
                 self.remember(id.clone());
                 return Poll::Ready(Some(push));
             }
+            self.seen.repeated(id, *sequence);
             if !others {
                 // It stands before nothing that is not taken.
                 self.taken();
@@ -301,6 +302,35 @@ mod tests {
         assert_eq!(ends.taken(), (2, 1), "a repeat does not take what stands before it");
         ends.pushes.taken();
         assert_eq!(ends.taken(), (2, 4));
+    }
+
+    /// Knows one name, and what was kept from the application.
+    #[derive(Debug, Default)]
+    struct Counting(std::sync::Mutex<Vec<(Vec<u8>, u64)>>);
+
+    impl SeenIds for Counting {
+        fn contains(&self, id: &[u8]) -> bool {
+            id == b"a"
+        }
+
+        fn insert(&self, _id: &[u8]) {}
+
+        fn repeated(&self, id: &[u8], sequence: u64) {
+            self.0.lock().unwrap().push((id.to_vec(), sequence));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_from_the_application_is_told_to_who_knows_its_name() {
+        let mut ends = ends();
+        let counting = Arc::new(Counting::default());
+        ends.pushes.seen = Arc::clone(&counting) as Arc<dyn SeenIds>;
+        ends.pushes.take_by_hand();
+        for (sequence, id) in [(1, &b"a"[..]), (2, b"b"), (3, b"b"), (4, b"c")] {
+            ends.put(1, sequence, id);
+        }
+        assert_eq!((ends.next().await.0, ends.next().await.0), (2, 4));
+        assert_eq!(*counting.0.lock().unwrap(), [(b"a".to_vec(), 1), (b"b".to_vec(), 3)]);
     }
 
     #[tokio::test]

@@ -21,6 +21,12 @@ pub trait SeenIds: fmt::Debug + Send + Sync {
 
     /// The push of this name was taken. Called before the gateway is told, in the application's own task.
     fn insert(&self, id: &[u8]);
+
+    /// The push of this name came once more, as number `sequence` of its session, and is kept from the application, which has taken it
+    /// or has it in hand. For whoever counts. Called in the application's own task; does nothing unless it is implemented.
+    fn repeated(&self, id: &[u8], sequence: u64) {
+        _ = (id, sequence);
+    }
 }
 
 /// Remembers the last ids, in memory: enough for repeats within the life of a process.
