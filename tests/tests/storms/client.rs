@@ -668,7 +668,14 @@ impl Client {
                     assert!(link.welcome, "nothing comes before Welcome");
                     totals.pushed += 1;
                 }
-                Frame::Pong { .. } | Frame::Warning { .. } => {}
+                Frame::Pong { .. } => {}
+                Frame::Warning { code, .. } => {
+                    let does_what_it_likes = link.welcome && self.with_ticket.is_none();
+                    let is_for_that = code == CloseCode::Glitches.number() && does_what_it_likes;
+                    // And who sends again at once what was refused.
+                    let is_too_fast = code == CloseCode::RateExceeded.number() && self.asks_again;
+                    assert!(is_for_that || is_too_fast, "nobody else is warned: {code}");
+                }
                 Frame::Close(close) => {
                     let code = CloseCode::from_number(close.code).expect("a known code");
                     totals.closes.insert(code);

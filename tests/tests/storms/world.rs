@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) pressure: Arc<Pressure>,
+    /// Workers that have to hear of the next key of tickets.
+    untold: Vec<usize>,
     /// A worker that stands still.
     pub(crate) frozen: Option<usize>,
     /// Since when each worker waits, while it does.
@@ -207,6 +209,7 @@ impl World {
             buckets,
             reports,
             pressure: Arc::clone(&pressure),
+            untold: Vec::new(),
             frozen: None,
             waits: vec![None; shape.workers],
             slept_over: vec![0; shape.workers],
@@ -290,6 +293,19 @@ impl World {
         drop(self.workers.pop());
     }
 
+    /// Tells workers of the next key of tickets: one whose mailbox is full is told later, or what another one issues would be
+    /// refused there.
+    fn tell_of_key(&mut self) {
+        let (posts, net) = (&self.posts, &self.net);
+        self.untold.retain(|&worker| {
+            let told = posts[worker].send(Letter::TicketKey(Secret::new(NEXT_GROUP)));
+            if let Ok(true) = told {
+                net.ring(worker as u32);
+            }
+            told.is_err()
+        });
+    }
+
     pub(crate) fn end_storm(&mut self) {
         self.net.faults_off();
         self.calm = true;
@@ -321,13 +337,9 @@ impl World {
             self.force(level);
         }
         if self.shape.tickets && !self.calm && self.rng.one_in(1000) {
-            // Where the mailbox is full the old key stays, as the ticket of one worker need not open at another.
-            for (worker, post) in (0..).zip(&self.posts) {
-                if let Ok(true) = post.send(Letter::TicketKey(Secret::new(NEXT_GROUP))) {
-                    self.net.ring(worker);
-                }
-            }
+            self.untold = (0..self.posts.len()).collect();
         }
+        self.tell_of_key();
         self.strangers.retain_mut(|stranger| {
             let stays = stranger.step();
             self.totals.told += u64::from(!stays && stranger.is_told());
