@@ -69,6 +69,8 @@ pub(crate) struct Limits {
 struct Worker<T> {
     place: Place,
     state: State,
+    /// When its stream came.
+    since: Time,
     slots: usize,
     open: HashMap<u64, Open<T>>,
     /// Of those that had to wait for a stream, when they are given up and which: the first is the last of the list.
@@ -129,7 +131,7 @@ impl<T> Deliveries<T> {
         }
         let slots = usize::try_from(slots).unwrap_or(usize::MAX).min(self.limits.open_max);
         let worker = self.workers.entry(id).or_insert_with(|| Worker::new(place));
-        (worker.state, worker.slots) = (State::Live(stream), slots);
+        (worker.state, worker.since, worker.slots) = (State::Live(stream), now, slots);
         worker.look_out(now, self.limits.unheard_max);
     }
 
@@ -206,6 +208,23 @@ impl<T> Deliveries<T> {
             // Another one has taken its place already, and it may have sent something since.
             return worker.look_out(now, self.limits.unheard_max);
         }
+        let (since, place) = (worker.since, worker.place.clone());
+        // It came a moment ago, before this end had noticed that the start before it was over. One that has been there for longer
+        // is another gateway of this name.
+        let has_followed = |(other, worker): (&WorkerId, &Worker<T>)| {
+            let is_later = worker.since >= since && now.since(worker.since) < REDIAL_MAX;
+            other.boot != id.boot
+                && worker.place == place
+                && is_later
+                && matches!(worker.state, State::Live(_))
+        };
+        if self.workers.iter().any(has_followed) {
+            if let Some(worker) = self.workers.remove(&id) {
+                worker.give_up(settle);
+            }
+            return;
+        }
+        let Some(worker) = self.workers.get_mut(&id) else { return };
         if worker.open.is_empty() {
             self.workers.remove(&id);
             return;
@@ -264,7 +283,7 @@ impl<T> Worker<T> {
     fn new(place: Place) -> Self {
         let state = State::Waiting(Time::ZERO);
         let (open, unheard) = (HashMap::new(), Vec::new());
-        Self { place, state, slots: 0, open, unheard, taken: 0, owes_ack: false }
+        Self { place, state, since: Time::ZERO, slots: 0, open, unheard, taken: 0, owes_ack: false }
     }
 
     /// What had left on an earlier stream than this one may have been lost with it, and then nobody will ever report it: so it is

@@ -185,6 +185,33 @@ fn another_start_in_its_place_makes_open_pushes_unknown_at_once() {
     assert_eq!(books.settled(), [], "it stands");
 }
 
+/// A gateway that is killed and started again may be back before this end has noticed.
+#[test]
+fn another_start_that_is_there_before_the_end_of_the_one_before_makes_open_pushes_unknown_at_once() {
+    let mut books = Books::with_sent(&[10]);
+    books.opened_at("another gate", 2, 2);
+    books.opened(3, 3);
+    books.sent(3, 11, Duration::ZERO);
+    assert_eq!(books.settled(), [], "both may be there");
+    books.ended(1, 1, &[]);
+    assert_eq!(books.settled(), [(10, Outcome::Unknown)]);
+    books.report(3, 1, 11, 1);
+    assert_eq!(books.settled(), [(11, Outcome::Delivered)]);
+    assert_eq!(books.deliveries.deadline(), None);
+}
+
+#[test]
+fn a_gateway_whose_stream_breaks_is_waited_for_though_another_one_of_its_name_has_been_there_for_long() {
+    let mut books = Books::with_sent(&[10]);
+    books.opened(2, 2);
+    books.wait(REDIAL_MAX);
+    books.ended(1, 1, &[]);
+    assert_eq!(books.settled(), []);
+    books.opened(1, 3);
+    books.report(1, 1, 10, 1);
+    assert_eq!(books.settled(), [(10, Outcome::Delivered)]);
+}
+
 #[test]
 fn two_gateways_of_one_name_that_are_both_there_leave_each_other_alone() {
     let mut books = Books::with_sent(&[10]);
