@@ -39,6 +39,9 @@ pub(crate) struct Line {
     /// The longest that it thinks about a request, in milliseconds.
     #[arg(long)]
     hold: usize,
+    /// The longest pause between a message that has arrived and the next one to the same user, in milliseconds.
+    #[arg(long)]
+    idle: usize,
 }
 
 /// How it is called in ledgers.
@@ -77,7 +80,7 @@ pub(crate) async fn run(line: Line) -> Result<(), Box<dyn Error>> {
         let mut backlog = past.unheard.remove(&user(number)).unwrap_or_default();
         for slot in 0..line.pushes {
             let mine = backlog.split_off(backlog.len() - backlog.len().div_ceil(line.pushes - slot));
-            let way = Way { desk: Arc::clone(&desk), gateways: gateways.clone(), number };
+            let way = Way { desk: Arc::clone(&desk), gateways: gateways.clone(), number, idle: line.idle };
             slots.spawn(way.deliver_all(mine, wanted.clone()));
         }
     }
@@ -235,16 +238,19 @@ struct Way<G> {
     desk: Arc<Desk>,
     gateways: G,
     number: usize,
+    idle: usize,
 }
 
 impl<G: Fn() -> Vec<Gateway>> Way<G> {
     /// Delivers the backlog, and then new messages for as long as work is wanted.
-    async fn deliver_all(self, backlog: VecDeque<[u8; 16]>, wanted: watch::Receiver<Wanted>) {
+    async fn deliver_all(self, backlog: VecDeque<[u8; 16]>, mut wanted: watch::Receiver<Wanted>) {
         for id in backlog {
             self.deliver(id).await;
         }
         while *wanted.borrow() == Wanted::Work {
             self.deliver(self.desk.name()).await;
+            let idle = self.desk.book().rng.below(self.idle + 1);
+            orders::idle(&mut wanted, idle).await;
         }
     }
 

@@ -50,6 +50,9 @@ pub(crate) struct Line {
     /// How long an application holds messages before it takes them, in milliseconds.
     #[arg(long)]
     hold: u64,
+    /// The longest pause between an answer and the next question, in milliseconds.
+    #[arg(long)]
+    idle: usize,
     /// They read too slowly for a time.
     #[arg(long)]
     slow: bool,
@@ -95,7 +98,8 @@ pub(crate) async fn run(line: Line) -> Result<(), Box<dyn Error>> {
         let (client, pushes) = Client::start(config)?;
         tokio::spawn(listen(taken.clone(), client.states(), pushes, Duration::from_millis(line.hold)));
         for _ in 0..line.requests {
-            asking.spawn(ask_all(taken.clone(), client.clone(), rng.fork(), wanted.clone()));
+            let asks = ask_all(taken.clone(), client.clone(), rng.fork(), wanted.clone(), line.idle);
+            asking.spawn(asks);
         }
         // With its last handle a client would end, and there may be more for it to hear.
         handles.push(client);
@@ -127,7 +131,8 @@ async fn ask_all(
     taken: Taken,
     client: Client,
     mut rng: Rng,
-    wanted: watch::Receiver<Wanted>,
+    mut wanted: watch::Receiver<Wanted>,
+    idle: usize,
 ) -> io::Result<()> {
     while *wanted.borrow() == Wanted::Work {
         let mut question = vec![0; 1 + rng.below(QUESTION_LEN_MAX)];
@@ -154,6 +159,7 @@ async fn ask_all(
             request = request.again();
             sleep(PAUSE).await;
         }
+        orders::idle(&mut wanted, rng.below(idle + 1)).await;
     }
     Ok(())
 }

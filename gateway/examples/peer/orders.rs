@@ -1,8 +1,10 @@
 //! What the test says on standard input, and what it is told.
 
 use std::io::{self, BufRead as _, Write as _};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// What is wanted of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,12 @@ pub(crate) fn follow() -> watch::Receiver<Wanted> {
 pub(crate) async fn until(wanted: &mut watch::Receiver<Wanted>, what: Wanted) {
     // Whoever said it last meant the end, if nobody can say more.
     _ = wanted.wait_for(|wanted| *wanted >= what).await;
+}
+
+/// Waits so many milliseconds, as long as work is wanted.
+pub(crate) async fn idle(wanted: &mut watch::Receiver<Wanted>, millis: usize) {
+    // An end of the pause or of the work: whichever it is, the caller looks.
+    _ = timeout(Duration::from_millis(millis as u64), until(wanted, Wanted::Quiet)).await;
 }
 
 /// All that was begun has come to its end.

@@ -22,6 +22,7 @@ fn whatever_is_under_way_on_links_that_break_comes_to_its_end_once() {
         pushes: 3,
         think: Duration::from_millis(100),
         hold: Duration::from_millis(50),
+        idle: Duration::ZERO,
     };
     let Some(mut scene) = Scene::set("broken-links", size, "") else { return };
     let ways = Ways::open(scene.target.address, CLIENTS);

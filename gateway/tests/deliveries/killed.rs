@@ -13,6 +13,7 @@ fn whatever_a_killed_backend_has_under_way_comes_to_its_end_once() {
         pushes: 4,
         think: Duration::from_millis(600),
         hold: Duration::from_millis(300),
+        idle: Duration::ZERO,
     };
     let Some(mut scene) = Scene::set("killed-backend", size, "") else { return };
     let clients = scene.all_clients();
@@ -31,12 +32,18 @@ fn whatever_a_killed_backend_has_under_way_comes_to_its_end_once() {
 #[test]
 fn whatever_a_killed_gateway_has_under_way_comes_to_its_end_once_and_its_clients_come_back_with_tickets() {
     let count = sized(200, 2_000);
-    let think = Duration::from_millis(sized(300, 3_000));
-    let size = Size { clients: count, requests: 1, pushes: 1, think, hold: think / 2 };
+    let size = Size {
+        clients: count,
+        requests: 1,
+        pushes: 1,
+        think: Duration::from_millis(sized(300, 1_000)),
+        hold: Duration::from_millis(sized(150, 500)),
+        idle: Duration::from_millis(sized(300, 4_000)),
+    };
     let Some(mut scene) = Scene::set("killed-gateway", size, "") else { return };
     let clients = scene.all_clients();
     for _ in 0..sized(1, 5) {
-        scene.wait_until_under_way(count as u64 / 2, count as u64 / 2);
+        scene.wait_until_under_way(count as u64 / 8, count as u64 / 8);
         scene.let_pass(Duration::from_millis(500));
         scene.kill_gateway();
         wait_until("all are linked again", || scene.target.metric("gateway_sessions") == count as u64);

@@ -46,6 +46,8 @@ pub(crate) struct Size {
     /// The longest that the backend thinks about a request, and how long an application holds a message.
     pub(crate) think: Duration,
     pub(crate) hold: Duration,
+    /// The longest pause between one that has come to its end and the next.
+    pub(crate) idle: Duration,
 }
 
 /// A gateway, a backend, and the folders they meet and write in.
@@ -106,6 +108,7 @@ impl Scene {
             .args(["--first", &first.to_string(), "--count", &count.to_string()])
             .args(["--requests", &self.size.requests.to_string()])
             .args(["--hold", &self.size.hold.as_millis().to_string()])
+            .args(["--idle", &self.size.idle.as_millis().to_string()])
             .args(more);
         Peer::run(&mut command)
     }
@@ -239,13 +242,12 @@ impl Peer {
     fn start(backend: &Backend) -> Self {
         _ = fs::remove_file(&backend.socket);
         let mut command = peer("backend", &backend.ledger, backend.seed);
-        let Size { clients, pushes, think, .. } = backend.size;
-        command.args(["--socket", path(&backend.socket), "--users", &clients.to_string()]).args([
-            "--pushes",
-            &pushes.to_string(),
-            "--hold",
-            &think.as_millis().to_string(),
-        ]);
+        let Size { clients, pushes, think, idle, .. } = backend.size;
+        let [pushes, users] = [pushes, clients].map(|count| count.to_string());
+        let [think, idle] = [think, idle].map(|time| time.as_millis().to_string());
+        command
+            .args(["--socket", path(&backend.socket), "--users", &users, "--pushes", &pushes])
+            .args(["--hold", &think, "--idle", &idle]);
         let peer = Self::run(&mut command);
         wait_until("the backend listens", || backend.socket.exists());
         peer

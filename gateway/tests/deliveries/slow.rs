@@ -21,6 +21,7 @@ fn who_reads_slowly_or_not_at_all_gets_all_in_the_end_and_nobody_else_waits_for_
         pushes: 8,
         think: Duration::from_millis(50),
         hold: Duration::from_millis(50),
+        idle: Duration::ZERO,
     };
     let Some(scene) = Scene::set("slow-readers", size, SMALL) else { return };
     let ways = Ways::open(scene.target.address, RATES.len());

@@ -12,6 +12,7 @@ fn whatever_waits_for_a_backend_that_stands_still_comes_to_its_end_once() {
         pushes: 2,
         think: Duration::from_millis(100),
         hold: Duration::from_millis(100),
+        idle: Duration::ZERO,
     };
     let Some(scene) = Scene::set("stopped-backend", size, "") else { return };
     let clients = scene.all_clients();
