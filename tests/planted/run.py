@@ -146,7 +146,7 @@ def main():
             lines.append(f"    {crate}: {how if noticed else 'nothing'}")
         return name, found, lines
 
-    # One storm keeps one processor busy.
+    # One storm keeps one processor busy; only that of many seeds keeps all.
     with ThreadPoolExecutor(os.cpu_count()) as lookers:
         for name, found, lines in lookers.map(look_for, [bug for bug in BUGS if not names or bug[0] in names]):
             print("\n".join(lines), flush=True)

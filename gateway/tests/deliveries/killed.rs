@@ -24,7 +24,7 @@ fn whatever_a_killed_backend_has_under_way_comes_to_its_end_once() {
         wait_until("the streams are open", || scene.target.metric("gateway_streams") == 2);
         // As much is answered in between as keeps what is asked again rare.
         let answered = scene.target.metric("gateway_responses_total");
-        wait_until("traffic goes on", || scene.target.metric("gateway_responses_total") > answered + 5_000);
+        wait_until("traffic goes on", || scene.target.metric("gateway_responses_total") > answered + 5_500);
     }
     scene.settle(vec![clients], "1.2");
 }

@@ -49,11 +49,11 @@ mod unpinned;
 mod wallet;
 mod world;
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use driver::Injected;
@@ -75,8 +75,9 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
         (Some(seed), _) => vec![seed],
         (None, count) => (1..=count.unwrap_or(SEEDS)).collect(),
     };
-    let totals = storms_of(&seeds);
-    if seeds.len() < ENOUGH {
+    let are_few = seeds.len() < ENOUGH;
+    let totals = storms_of(seeds);
+    if are_few {
         return; // they need not have seen everything
     }
     // A storm that nothing survives, or that harms nothing, proves nothing.
@@ -131,33 +132,32 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(closes.iter().all(|code| totals.closes.contains(code)), "{totals:?}");
 }
 
-/// Runs a storm of each seed, on all processors, until all are over or one fails.
-fn storms_of(seeds: &[u64]) -> Totals {
-    let next = AtomicUsize::new(0);
-    let run = || -> Result<Totals, Box<dyn Any + Send>> {
-        let mut totals = Totals::default();
-        while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match catch_unwind(AssertUnwindSafe(|| World::new(seed, None).run())) {
-                Ok(seen) => totals.add(&seen),
-                Err(panic) => {
-                    eprintln!("SIM_SEED={seed}");
-                    next.store(seeds.len(), Ordering::Relaxed);
-                    return Err(panic);
+/// Runs a storm of each seed, on all processors, until all are over or one fails: for others, which may never end, nobody waits then.
+fn storms_of(seeds: Vec<u64>) -> Totals {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(seeds.len());
+    let (seeds, next) = (Arc::new(seeds), Arc::new(AtomicUsize::new(0)));
+    let (say, said) = mpsc::channel();
+    for _ in 0..threads {
+        let (seeds, next, say) = (Arc::clone(&seeds), Arc::clone(&next), say.clone());
+        thread::spawn(move || {
+            while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let seen = catch_unwind(AssertUnwindSafe(|| World::new(seed, None).run()));
+                // Nobody listens any more when another one has failed.
+                if say.send((seed, seen)).is_err() {
+                    break;
                 }
             }
-        }
-        Ok(totals)
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(seeds.len());
-    let found: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("panics of storms are caught")).collect()
-    });
+        });
+    }
+    drop(say);
     let mut totals = Totals::default();
-    for found in found {
-        match found {
+    for (seed, seen) in said {
+        match seen {
             Ok(seen) => totals.add(&seen),
-            Err(panic) => std::panic::resume_unwind(panic),
+            Err(panic) => {
+                eprintln!("SIM_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
         }
     }
     totals
