@@ -58,6 +58,10 @@ pub const ID_LEN_MAX: usize = 64;
 pub const REQUEST_ID_LEN: usize = 16;
 /// Longest push id, in bytes.
 pub const PUSH_ID_LEN_MAX: usize = 16;
+/// Longest id of a package that a backend may give, in bytes.
+pub const PACKAGE_ID_LEN_MAX: usize = 16;
+/// Most users of one push.
+pub const USERS_MAX: usize = 256;
 /// Bytes of a session id.
 pub const SESSION_ID_LEN: usize = 16;
 /// Longest name of a route, in bytes.

@@ -105,8 +105,12 @@ def a_push_that_cannot_arrive_is_undelivered_and_the_stream_lives(stage):
         ("a device of 65 bytes", "malformed", {"user": one.user, "device": bytes(65)}),
         ("an id of 17 bytes", "malformed", {"user": one.user, "id": bytes(17)}),
         ("a room", "unsupported", {"room": b"r"}),
-        ("several users", "unsupported", {"users": users}),
-        ("one of several users", "unsupported", {"users": [one.user]}),
+        ("no such users", "no_user", {"users": [secrets.token_bytes(16)]}),
+        ("users with an empty one", "malformed", {"users": [one.user, b""]}),
+        ("users with one of 65 bytes", "malformed", {"users": [one.user, bytes(65)]}),
+        ("users and a room", "malformed", {"users": users, "room": b"r"}),
+        ("257 users", "malformed", {"users": [b"%d" % at for at in range(257)]}),
+        ("users of another realm", "no_user", {"users": users, "realm": "elsewhere"}),
         ("several rooms", "unsupported", {"rooms": [b"r", b"s"]}),
         ("the node", "unsupported", {"node": True}),
         ("no such link", "no_link", {"link": 1}),
@@ -117,6 +121,8 @@ def a_push_that_cannot_arrive_is_undelivered_and_the_stream_lives(stage):
         report = at.report(payload=b"x", **fields)
         expect(f"{name}: a report", report is not None and report.outcome == stream.UNDELIVERED)
         expect(f"{name}: {reason}, got {report.reason}", report.reason == UNDELIVERED[reason])
+    report = at.report(payload=b"x", users=[secrets.token_bytes(16)])
+    expect(f"of a list the report names the user, got {report.user}", len(report.user) == 16)
     at.push(stream.Push(payload=b"no number, no report", user=bytes(65)))
     at.sync()
     expect("none", stage.find("report", lambda report: report.number == 0) is None)

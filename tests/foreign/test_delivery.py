@@ -47,6 +47,40 @@ def a_push_is_received_and_then_taken_and_its_report_acknowledged(stage):
 
 
 @test
+def a_push_to_several_users_is_owed_by_each_of_them(stage):
+    one, nobody = stage.login(), secrets.token_bytes(16)
+    two, three = stage.login(), stage.login(one.user)
+    at = stage.a_stream()
+    push = stream.Push(
+        number=secrets.randbelow(2**63) + 1, users=[one.user, two.user, nobody], payload=b"to you", **{"class": 1}
+    )
+    at.push(push)
+    for end in (one, two, three):
+        got = end.wait_for("push")
+        expect_push(got, push, 1)
+        end.take(got)
+    for user, devices in ((one.user, {one.device, three.device}), (two.user, {two.device})):
+        stage.wait(
+            "all of its reports", "report",
+            lambda report: report.number == push.number and len(fates_of(stage, push, user)) == len(devices), on=at,
+        )
+        reports = fates_of(stage, push, user)
+        expect(f"its devices, got {reports}", {report.device for report in reports} == devices)
+        expect("each says how many", all(report.devices == len(devices) for report in reports))
+        expect("all took it", all(report.outcome == stream.DELIVERED for report in reports))
+    [report] = fates_of(stage, push, nobody)
+    expect_undelivered(report, "no_user")
+    for end in (one, two, three):
+        end.close()
+
+
+def fates_of(stage, push, user):
+    """The reports of a push that are about one of its users."""
+    heard = [message for _, kind, message in list(stage.heard) if kind == "report"]
+    return [report for report in heard if report.number == push.number and report.user == user]
+
+
+@test
 def a_push_that_is_not_acknowledged_costs_the_link_and_comes_again(stage):
     one = stage.login()
     one.is_silent = True

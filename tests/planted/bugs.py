@@ -84,6 +84,35 @@ BUGS = [
         "                if parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
         "                if !PLANTED && parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
     ),
+    # Pushes to several users.
+    (
+        "users-of-a-push-share-a-slot",
+        "group::",
+        "gateway/src/delivery/reports.rs",
+        "        self.take_slots(number, open.into())?;\n",
+        "        self.take_slots(number, if PLANTED { 1 } else { open.into() })?;\n",
+    ),
+    (
+        "users-of-a-push-are-mixed-up",
+        "group::",
+        WORKER + "flows/group.rs",
+        "            let keep = ToKeep { place, devices, ..keep };\n",
+        "            let keep = ToKeep { place: if PLANTED { 1 } else { place }, devices, ..keep };\n",
+    ),
+    (
+        "who-has-no-room-costs-the-others-theirs",
+        "group::",
+        WORKER + "flows/group.rs",
+        "                (Some(_), Some(body)) => self.owe(link, body, sender, keep),\n",
+        "                (Some(_), Some(body)) => { let owed = self.sessions.owed_census().0; self.owe(link, body, sender, keep); if PLANTED && owed == self.sessions.owed_census().0 { break; } }\n",
+    ),
+    (
+        "only-one-device-of-each-user-is-pushed-to",
+        "group::",
+        WORKER + "flows/group.rs",
+        "                if link.worker() == worker {\n",
+        "                if link.worker() == worker && (is_first || !PLANTED) {\n",
+    ),
     # Sessions that outlive their links.
     (
         "a-session-has-two-owners",
@@ -216,8 +245,8 @@ BUGS = [
         "a-report-of-a-former-start-counts",
         "after_a_storm",
         "gateway/src/delivery/reports.rs",
-        "        if boot != self.boot || !self.open",
-        "        if (boot != self.boot && !PLANTED) || !self.open",
+        "        if boot != self.boot {\n",
+        "        if boot != self.boot && !PLANTED {\n",
     ),
     (
         "reports-die-with-their-connection",
@@ -932,8 +961,8 @@ BUGS = [
         "report-to-another-worker-forgotten",
         "devices::",
         WORKER + "flows/push.rs",
-        "            let sent = self.letters.send_if_room(&self.turn, sender.worker, letter);\n",
-        "            let sent = if PLANTED { Ok(()) } else { self.letters.send_if_room(&self.turn, sender.worker, letter) };\n",
+        "            let sent = self.letters.send_if_room(&self.turn, worker, letter);\n",
+        "            let sent = if PLANTED { Ok(()) } else { self.letters.send_if_room(&self.turn, worker, letter) };\n",
     ),
     (
         "push-overtakes-letters-to-oneself",

@@ -51,6 +51,12 @@ impl std::fmt::Debug for HashKey {
 pub struct Identity([u8; 16]);
 
 impl Identity {
+    /// The one that has these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; 16] {

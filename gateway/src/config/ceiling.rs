@@ -16,8 +16,10 @@ pub const LINK_BYTES: u64 = 664 + 136 + 60 + 40 + 16;
 const DETACHED_BYTES: u64 = 232 + 160 + 136 + 108 + 40;
 /// Bytes of one push that a session is owed, and of its body's place.
 const OWED_BYTES: u64 = 48 + 48;
-/// Bytes of one report that a backend does not know, and of its push's slot.
-const REPORT_BYTES: u64 = 128 + 32;
+/// Bytes of one report that a backend does not know.
+const REPORT_BYTES: u64 = 128;
+/// Bytes of a slot for reports, and of the push that has it, in the map where that is emptiest.
+const SLOT_BYTES: u64 = 288;
 /// Bytes of one request in flight, with its place in the tables.
 const REQUEST_BYTES: u64 = 96;
 /// Bytes of one authentication in flight, its device's id included.
@@ -188,8 +190,8 @@ fn remembered(config: &Config, slots: u64) -> u64 {
 
 /// Bytes of the reports that the backend of one stream does not know.
 fn reports(config: &Config) -> u64 {
-    let most = (config.pushes.report_slots as u64).saturating_mul(config.limits.devices as u64);
-    most.saturating_mul(REPORT_BYTES)
+    let of_slot = (config.limits.devices as u64).saturating_mul(REPORT_BYTES).saturating_add(SLOT_BYTES);
+    (config.pushes.report_slots as u64).saturating_mul(of_slot)
 }
 
 /// How many handshakes wait for their third message at most, on all workers that have a listener with such.

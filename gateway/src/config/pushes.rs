@@ -27,7 +27,7 @@ section! {
         ack_timeout: Duration as Span = "'10s'" in 1_000..=600_000, Restart, "none";
         /// What a client says it lacks is sent again so often, each time after twice as long.
         tries: usize as Count = "4" in 1..=16, Restart, "none";
-        /// Pushes of one stream whose backend may not know yet what became of them; it waits with more.
-        report_slots: usize as Count = "4096" in 1..=1_048_576, Restart, "160 B each, for each device of a user";
+        /// Pushes of one stream whose backend may not know yet what became of them, each of the users of one counting; it waits with more.
+        report_slots: usize as Count = "4096" in 1..=1_048_576, Restart, "288 B each, and 128 B for each device of a user";
     }
 }

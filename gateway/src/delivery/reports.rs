@@ -1,10 +1,11 @@
 //! What one backend has still to be told of its pushes, until it says that it knows.
 //!
-//! Each push that wants reports takes a slot when it is accepted, and has it until the backend has acknowledged all of its
-//! reports: so there is always room for them. They outlive the connection they were first said on; whoever comes after
-//! another start of the backend is told nothing of the pushes before.
+//! Each push that wants reports takes a slot when it is accepted, one to several users a slot for each of them, and has it until the
+//! backend has acknowledged all of its reports: so there is always room for them. They outlive the connection they were first said on; whoever
+//! comes after another start of the backend is told nothing of the pushes before.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use protocol::Undelivered;
 use protocol::wire::stream::{PushOutcome, Report};
@@ -21,28 +22,49 @@ pub struct Fate {
     pub device: Name,
     /// What it is, by its number.
     pub class: u8,
-    /// How many devices owe a report of the push.
+    /// How many devices owe a report of the push; of one to several users, devices of this one.
     pub devices: u16,
+    /// Which of its users the device is of, from 1; 0 where it does not name several.
+    pub place: u16,
 }
 
 /// The reports of one stream's backend.
 #[derive(Debug)]
 pub struct Reports {
     slots: u32,
+    taken: u32,
     /// Counts the starts of the backend.
     boot: u32,
     boot_id: Option<[u8; 16]>,
     /// Number of the last report.
     last: u64,
-    open: HashMap<u64, Open, ByIdentity>,
+    open: HashMap<Share, Open, ByIdentity>,
     kept: VecDeque<Kept>,
 }
 
-/// A push that has a slot.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    /// How many were acknowledged.
-    known: u16,
+/// A push, or its share for one of several users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    number: u64,
+    /// 0 for the push itself.
+    place: u16,
+}
+
+impl Hash for Share {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(mix(self.number ^ u64::from(self.place) << 48));
+    }
+}
+
+/// What is known of that.
+#[derive(Debug)]
+enum Open {
+    /// A push that has a slot: how many of its reports were acknowledged.
+    Whole { known: u16 },
+    /// A push to several users: how many of them have a slot.
+    Parted { open: u16 },
+    /// One of them, which has a slot.
+    Part { known: u16, user: Name },
 }
 
 #[derive(Debug)]
@@ -55,7 +77,7 @@ struct Kept {
 /// Why a push is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
-    /// All slots are taken.
+    /// All slots are taken, or too many for all of its users.
     Full,
     /// Its number is that of another one.
     Known,
@@ -66,7 +88,7 @@ impl Reports {
     #[must_use]
     pub fn new(slots: u32) -> Self {
         let (open, kept) = (HashMap::default(), VecDeque::new());
-        Self { slots, boot: 0, boot_id: None, last: 0, open, kept }
+        Self { slots, taken: 0, boot: 0, boot_id: None, last: 0, open, kept }
     }
 
     /// The backend is there. Whether it is another start of it than the one before: then all is forgotten.
@@ -76,7 +98,7 @@ impl Reports {
         }
         self.boot_id = boot_id.copied();
         self.boot = self.boot.wrapping_add(1);
-        self.last = 0;
+        (self.last, self.taken) = (0, 0);
         self.open.clear();
         self.kept.clear();
         true
@@ -93,54 +115,98 @@ impl Reports {
     /// # Errors
     /// [`NotAccepted`]; it has none then.
     pub fn accept(&mut self, number: u64) -> Result<(), NotAccepted> {
-        if self.open.contains_key(&mix(number)) {
+        self.take_slots(number, 1)?;
+        self.open.insert(Share { number, place: 0 }, Open::Whole { known: 0 });
+        Ok(())
+    }
+
+    /// A push to so many users that wants reports takes a slot for each of them.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]; it has none then.
+    pub fn accept_for<'u>(
+        &mut self,
+        number: u64,
+        open: u16,
+        users: impl Iterator<Item = &'u [u8]>,
+    ) -> Result<(), NotAccepted> {
+        self.take_slots(number, open.into())?;
+        self.open.insert(Share { number, place: 0 }, Open::Parted { open });
+        for (place, user) in (1..=open).zip(users) {
+            self.open.insert(Share { number, place }, Open::Part { known: 0, user: Name::new(user) });
+        }
+        Ok(())
+    }
+
+    fn take_slots(&mut self, number: u64, slots: u32) -> Result<(), NotAccepted> {
+        if self.open.contains_key(&Share { number, place: 0 }) {
             return Err(NotAccepted::Known);
         }
-        if self.open.len() >= self.slots as usize {
+        if slots > self.slots - self.taken {
             return Err(NotAccepted::Full);
         }
-        self.open.insert(mix(number), Open { known: 0 });
+        self.taken += slots;
         Ok(())
     }
 
     /// What became of a push of this start of the backend: the report that is to be sent, if it wants one.
     pub fn add(&mut self, boot: u32, number: u64, fate: Fate) -> Option<Report<'_>> {
-        if boot != self.boot || !self.open.contains_key(&mix(number)) {
+        let open = self.open.get(&Share { number, place: fate.place })?;
+        if boot != self.boot {
             return None;
         }
         self.last += 1;
         self.kept.push_back(Kept { report: self.last, number, fate });
-        self.kept.back().map(Kept::report)
+        self.kept.back().map(|kept| kept.report(open))
     }
 
     /// The backend knows all reports up to this one.
     pub fn acknowledge(&mut self, report: u64) {
         while let Some(kept) = self.kept.pop_front_if(|kept| kept.report <= report) {
-            let name = mix(kept.number);
-            if let Some(open) = self.open.get_mut(&name) {
-                open.known += 1;
-                if open.known >= kept.fate.devices {
-                    self.open.remove(&name);
-                }
+            let share = kept.share();
+            let Some(Open::Whole { known } | Open::Part { known, .. }) = self.open.get_mut(&share) else {
+                continue;
+            };
+            *known += 1;
+            if *known >= kept.fate.devices {
+                self.open.remove(&share);
+                self.taken -= 1;
+                self.close(share);
+            }
+        }
+    }
+
+    /// A user's share is over, and the push itself with the last of them.
+    fn close(&mut self, share: Share) {
+        let whole = Share { place: 0, ..share };
+        if let Some(Open::Parted { open }) = self.open.get_mut(&whole) {
+            *open -= 1;
+            if *open == 0 {
+                self.open.remove(&whole);
             }
         }
     }
 
     /// All that it has not said it knows, in their order.
     pub fn unknown(&self) -> impl Iterator<Item = Report<'_>> {
-        self.kept.iter().map(Kept::report)
+        self.kept.iter().filter_map(|kept| Some(kept.report(self.open.get(&kept.share())?)))
     }
 
-    /// How many pushes have a slot, and how many reports are kept.
+    /// How many slots are taken, and how many reports are kept.
     #[must_use]
     pub fn census(&self) -> (usize, usize) {
-        (self.open.len(), self.kept.len())
+        (self.taken as usize, self.kept.len())
     }
 }
 
 impl Kept {
-    fn report(&self) -> Report<'_> {
-        let Fate { undelivered, device, class, devices } = &self.fate;
+    const fn share(&self) -> Share {
+        Share { number: self.number, place: self.fate.place }
+    }
+
+    fn report<'r>(&'r self, open: &'r Open) -> Report<'r> {
+        let Fate { undelivered, device, class, devices, .. } = &self.fate;
+        let user = if let Open::Part { user, .. } = open { user.bytes() } else { &[] };
         Report {
             number: self.number,
             outcome: undelivered.map_or(PushOutcome::Delivered, |_| PushOutcome::Undelivered),
@@ -149,7 +215,7 @@ impl Kept {
             device: device.bytes(),
             class: (*class).into(),
             devices: (*devices).into(),
-            ..Report::default()
+            user,
         }
     }
 }
@@ -159,7 +225,7 @@ mod tests {
     use super::*;
 
     fn fate(device: &str, devices: u16) -> Fate {
-        Fate { undelivered: None, device: Name::new(device.as_bytes()), class: 1, devices }
+        Fate { undelivered: None, device: Name::new(device.as_bytes()), class: 1, devices, place: 0 }
     }
 
     fn numbers(reports: &Reports) -> Vec<(u64, u64)> {
@@ -203,5 +269,30 @@ mod tests {
         assert_eq!(reports.add(boot, 6, fate("phone", 1)), None, "that is of the former start's push");
         assert_eq!(reports.add(reports.boot(), 6, fate("phone", 1)).map(|report| report.report), Some(1));
         assert!(reports.begin(None) && reports.begin(None), "one that does not say is always another one");
+    }
+
+    #[test]
+    fn a_push_to_several_users_has_a_slot_for_each_until_that_ones_reports_are_known() {
+        let mut reports = Reports::new(3);
+        reports.begin(Some(&[1; 16]));
+        let boot = reports.boot();
+        let of = |names: [&'static [u8]; 2]| names.into_iter();
+        assert_eq!(reports.accept_for(7, 2, of([b"ann", b"bob"])), Ok(()));
+        assert_eq!(reports.accept_for(7, 2, of([b"cid", b"dan"])), Err(NotAccepted::Known));
+        assert_eq!(reports.accept_for(8, 2, of([b"cid", b"dan"])), Err(NotAccepted::Full), "one is left");
+        assert_eq!((reports.accept(8), reports.accept(9)), (Ok(()), Err(NotAccepted::Full)));
+        let of_user = |device, devices, place| Fate { place, ..fate(device, devices) };
+        let said = [("phone", 2, 1), ("phone", 1, 2), ("tablet", 2, 1)].map(|(device, devices, place)| {
+            let report = reports.add(boot, 7, of_user(device, devices, place)).expect("it is owed");
+            (report.report, report.user.to_vec(), report.devices)
+        });
+        assert_eq!(said, [(1, b"ann".to_vec(), 2), (2, b"bob".to_vec(), 1), (3, b"ann".to_vec(), 2)]);
+        reports.acknowledge(2);
+        assert_eq!(reports.census(), (2, 1), "all of one user is known");
+        assert_eq!(reports.unknown().map(|report| report.user.to_vec()).collect::<Vec<_>>(), [b"ann"]);
+        assert_eq!(reports.add(boot, 7, of_user("phone", 1, 2)), None, "nobody waits for it any more");
+        assert_eq!(reports.accept_for(7, 2, of([b"cid", b"dan"])), Err(NotAccepted::Known));
+        reports.acknowledge(3);
+        assert_eq!(reports.accept_for(7, 2, of([b"cid", b"dan"])), Ok(()), "all is known");
     }
 }

@@ -48,6 +48,8 @@ struct Entry {
     origin: Origin,
     /// How many devices its backend is told of.
     devices: u16,
+    /// Which of its users the session is of.
+    place: u16,
     /// Whether its backend was told what became of it.
     is_reported: bool,
     /// In milliseconds of the worker's clock, at which it counts as undelivered.
@@ -72,6 +74,8 @@ pub struct Settled {
     pub origin: Origin,
     /// How many devices owe its backend a report.
     pub devices: u16,
+    /// Which of its users the device is of, from 1; 0 where it does not name several.
+    pub place: u16,
 }
 
 /// A push on its way to another worker.
@@ -97,6 +101,13 @@ pub struct Packed {
 /// Why a push is not kept for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
+
+impl Entry {
+    const fn settled(&self) -> Settled {
+        let Self { origin, devices, place, .. } = *self;
+        Settled { origin, devices, place }
+    }
+}
 
 impl Packed {
     /// Bytes of memory of the bodies.
@@ -222,10 +233,12 @@ impl Pushes {
         expiry: Time,
     ) -> Result<(), Full> {
         let bytes = self.bodies.capacity(body);
-        let none = Settled { origin: Origin { worker: 0, stream: 0, boot: 0, number: 0 }, devices: 0 };
-        let Settled { origin, devices } = owed.unwrap_or(none);
+        let none =
+            Settled { origin: Origin { worker: 0, stream: 0, boot: 0, number: 0 }, devices: 0, place: 0 };
+        let Settled { origin, devices, place } = owed.unwrap_or(none);
         let is_reported = owed.is_none();
-        let entry = Entry { body, next: NOBODY, origin, devices, is_reported, expiry: expiry.as_millis() };
+        let entry =
+            Entry { body, next: NOBODY, origin, devices, place, is_reported, expiry: expiry.as_millis() };
         let key = self.entries.insert(entry).map_err(|_| Full)?;
         self.bodies.hold(body);
         tail.bytes += bytes;
@@ -305,7 +318,7 @@ impl Pushes {
             sequence += 1;
             is_sent &= sequence <= tail.sent;
             let is_over = entry.expiry <= now && !entry.is_reported;
-            let settled = Settled { origin: entry.origin, devices: entry.devices };
+            let settled = entry.settled();
             if is_over && is_sent {
                 if let Some(entry) = self.entry_mut(at) {
                     entry.is_reported = true;
@@ -385,7 +398,7 @@ impl Pushes {
     fn pop(&mut self, tail: &mut Tail) -> Option<(Option<Settled>, Option<Vec<u8>>)> {
         let entry = *self.entry(tail.first)?;
         let memory = self.unlink(tail, NOBODY, tail.first);
-        let settled = Settled { origin: entry.origin, devices: entry.devices };
+        let settled = entry.settled();
         Some(((!entry.is_reported).then_some(settled), memory))
     }
 
@@ -445,7 +458,7 @@ mod tests {
     }
 
     fn owed(number: u64) -> Settled {
-        Settled { origin: Origin { worker: 0, stream: 0, boot: 1, number }, devices: 1 }
+        Settled { origin: Origin { worker: 0, stream: 0, boot: 1, number }, devices: 1, place: 0 }
     }
 
     /// A push with this number, which is also what it says.

@@ -12,7 +12,7 @@ use super::reports::Reports;
 use super::settings::Settings;
 use crate::admission::ladder::Level;
 use crate::admission::share::Shares;
-use crate::collections::Pool;
+use crate::collections::{Identity, Pool};
 use crate::counters::Counters;
 use crate::counters::guard::KeptOut;
 use crate::delivery::Origin;
@@ -42,6 +42,10 @@ pub(super) struct Turn {
     pub(super) reports: Arc<Reports>,
     /// A list for those who are to get something, kept for its memory; empty between uses.
     pub(super) receivers: Vec<LinkId>,
+    /// The same for the users of a push.
+    pub(super) named: Vec<Identity>,
+    /// The same for their links.
+    pub(super) addressed: Vec<Addressed>,
     /// The same for those who are to be told of a link.
     pub(super) told: Vec<StreamIndex>,
     /// The same for pushes of which it is known what became of them.
@@ -63,6 +67,19 @@ pub(super) struct Turn {
     /// Until when more messages are expected: a crowd of newcomers gets no more than its share till then either.
     attentive_until: Time,
     random: Random,
+}
+
+/// A link that a push to several users is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addressed {
+    /// The link.
+    pub(super) link: LinkId,
+    /// How many devices its user has.
+    pub(super) devices: u16,
+    /// Which of those users it is of whom the owner was told.
+    pub(super) member: u16,
+    /// Whether it is the first link of its user.
+    pub(super) is_first: bool,
 }
 
 /// How long more messages are expected after one. With a hundred a second, one in a hundred and fifty comes later than that.
@@ -93,6 +110,8 @@ impl Turn {
             counters,
             reports,
             receivers: Vec::new(),
+            named: Vec::new(),
+            addressed: Vec::new(),
             told: Vec::new(),
             settled: Vec::new(),
             origins: Vec::new(),

@@ -134,7 +134,7 @@ const ENDS: &[&str] = &[
     "protocol::stream::gateway::GatewayStream::receive",
     "protocol::wire::frame::Frame::encode",
     "protocol::wire::frame::Request::decode",
-    "protocol::wire::stream::StreamPush::decode",
+    "protocol::wire::stream::push::StreamPush::decode",
 ];
 
 /// Functions that a call through a pointer may reach and that lead to functions of a place, other than through those

@@ -31,7 +31,7 @@ shown!(Response { id, outcome, code, retry_after_ms } hiding { payload });
 shown!(Push { sequence, id, class, again, room, missed, gap } hiding { payload });
 shown!(StreamRequest { call, link, id, user, device, route, key, deadline_ms, trace, again, session, realm } hiding { payload });
 shown!(StreamResponse { call, status, refused, retry_after_ms, trace } hiding { payload });
-shown!(StreamPush { number, link, user, room, device, id, class, ttl_ms, realm, unserved_targets } hiding { payload });
+shown!(StreamPush { number, link, user, room, device, id, class, users, ttl_ms, package, realm, unserved_targets } hiding { payload });
 shown!(Authenticate { call, link, device, user, handshake, peer_key, suite, address, deadline_ms, class, realm } hiding { token, signature });
 
 impl fmt::Debug for Frame<'_> {

@@ -1,7 +1,7 @@
 //! Frames of a backend stream, decoded in place and encoded straight into the outgoing batch.
 //!
 //! What every message or login needs is hand-written, borrowed and without allocation: here the frames of
-//! messages, in [`report`] what became of them, in [`presence`] those of links and their users, in [`detached`] those of
+//! messages, in [`push`] those from backends, in [`report`] what became of them, in [`presence`] those of links and their users, in [`detached`] those of
 //! users between two links, in [`sanctions`] what is said of whom a backend keeps out or slows down. What a stream sees once, or hardly ever
 //! ([`Rare`]), goes through the generated structs of [`super::proto`]. Property tests hold both to the same bytes.
 //! Stricter than protobuf in one point, like the frames of a link: a frame holds exactly one kind.
@@ -13,6 +13,7 @@ pub mod detached;
 mod flawed;
 mod kind;
 pub mod presence;
+pub mod push;
 mod rare;
 pub mod report;
 pub mod sanctions;
@@ -20,7 +21,7 @@ pub mod sanctions;
 mod tests;
 
 use crate::error::Error;
-use crate::limits::{ID_LEN_MAX, KEY_LEN_MAX, PUSH_ID_LEN_MAX, REALM_LEN_MAX, ROOM_LEN_MAX, ROUTE_LEN_MAX};
+use crate::limits::{ID_LEN_MAX, KEY_LEN_MAX, REALM_LEN_MAX, ROUTE_LEN_MAX};
 use crate::wire::cursor::{Fields, Value};
 use crate::wire::field::{RequestId, at_most, number, request_id, required, session, text};
 use crate::wire::frame::Pad;
@@ -29,6 +30,7 @@ use crate::wire::varint;
 pub use detached::{LinkDetached, LinkResumed, Resumed, Unacknowledged};
 pub use flawed::{About, Flawed};
 pub use presence::{AuthResult, Authenticate, Close, Kick, LinkClosed, LinkOpened};
+pub use push::{Package, StreamPush, Users};
 pub use rare::Rare;
 pub use report::{PushOutcome, Report};
 pub use sanctions::{Ban, Throttle, Unban, Whom};
@@ -150,42 +152,6 @@ pub struct StreamResponse<'b> {
     pub retry_after_ms: u32,
     /// The request's.
     pub trace: u64,
-}
-
-/// See `Push` in `proto/stream.proto`.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct StreamPush<'b> {
-    /// Names the push; 0 wants no report.
-    pub number: u64,
-    /// The link it is for; 0 when it is for somebody else.
-    pub link: u64,
-    /// At most 64 bytes.
-    pub user: &'b [u8],
-    /// At most 64 bytes.
-    pub room: &'b [u8],
-    /// At most 64 bytes; with `user` only.
-    pub device: &'b [u8],
-    /// At most 16 bytes.
-    pub id: &'b [u8],
-    /// Bounded by the frame.
-    pub payload: &'b [u8],
-    /// Class of delivery; 0 at most once, 1 at least once.
-    pub class: u32,
-    /// Milliseconds after which a push of class 1 is undelivered; 0 for what the gateway is configured to.
-    pub ttl_ms: u32,
-    /// At most 64 bytes; empty for the only one.
-    pub realm: &'b str,
-    /// Kinds of targets it names that this version does not serve: several users, several rooms, the node. Read only.
-    pub unserved_targets: u8,
-}
-
-impl StreamPush<'_> {
-    /// How many targets it names; one is right.
-    #[must_use]
-    pub fn targets(&self) -> u32 {
-        let served = [self.link != 0, !self.user.is_empty(), !self.room.is_empty()];
-        served.into_iter().map(u32::from).sum::<u32>() + self.unserved_targets.count_ones()
-    }
 }
 
 /// What a request, response or push takes from the credit of its direction.
@@ -396,54 +362,6 @@ impl Message for StreamResponse<'_> {
         to.varint(4, self.refused.into());
         to.varint(5, self.retry_after_ms.into());
         to.fixed64(6, self.trace);
-    }
-}
-
-impl<'b> StreamPush<'b> {
-    fn decode(inner: &'b [u8]) -> Result<Self, Error> {
-        let mut push = Self::default();
-        let mut fields = Fields::new(inner);
-        while let Some(field) = fields.next()? {
-            match field {
-                (1, Value::Varint(number)) => push.number = number,
-                (2, Value::Fixed64(link)) => push.link = link,
-                (3, Value::Bytes(user)) => push.user = at_most(user, ID_LEN_MAX, "user")?,
-                (4, Value::Bytes(room)) => push.room = at_most(room, ROOM_LEN_MAX, "room")?,
-                (5, Value::Bytes(device)) => push.device = at_most(device, ID_LEN_MAX, "device")?,
-                (6, Value::Bytes(id)) => push.id = at_most(id, PUSH_ID_LEN_MAX, "id")?,
-                (7, Value::Bytes(payload)) => push.payload = payload,
-                (8, Value::Varint(class)) => push.class = class as u32,
-                (9, Value::Bytes(user)) => {
-                    at_most(user, ID_LEN_MAX, "users")?;
-                    push.unserved_targets |= 1;
-                }
-                (10, Value::Varint(ttl)) => push.ttl_ms = ttl as u32,
-                (11, Value::Bytes(room)) => {
-                    at_most(room, ROOM_LEN_MAX, "rooms")?;
-                    push.unserved_targets |= 2;
-                }
-                (14, Value::Varint(1..)) => push.unserved_targets |= 4,
-                (15, Value::Bytes(key)) => _ = at_most(key, KEY_LEN_MAX, "coalesce")?,
-                (16, Value::Bytes(realm)) => push.realm = text(realm, REALM_LEN_MAX, "realm")?,
-                _ => {}
-            }
-        }
-        Ok(push)
-    }
-}
-
-impl Message for StreamPush<'_> {
-    fn fields(&self, to: &mut impl Sink) {
-        to.varint(1, self.number);
-        to.fixed64(2, self.link);
-        to.bytes(3, self.user);
-        to.bytes(4, self.room);
-        to.bytes(5, self.device);
-        to.bytes(6, self.id);
-        to.bytes(7, self.payload);
-        to.varint(8, self.class.into());
-        to.varint(10, self.ttl_ms.into());
-        to.bytes(16, self.realm.as_bytes());
     }
 }
 

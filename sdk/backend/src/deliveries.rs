@@ -11,9 +11,10 @@
 //!                           └─ nothing heard for long since it had to wait ───► unknown
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::Time;
 use protocol::limits::BOOT_ID_LEN;
 use protocol::noise::PublicKey;
@@ -34,6 +35,32 @@ pub(crate) struct Place {
     pub(crate) gateway: String,
     pub(crate) key: Option<PublicKey>,
     pub(crate) worker: u32,
+}
+
+/// A push by its number, or what of it is for one of several users.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Share {
+    pub(crate) number: u64,
+    /// Empty where it does not name several.
+    pub(crate) user: Bytes,
+}
+
+#[cfg(test)]
+impl Share {
+    /// A push to anybody but several users.
+    const fn whole(number: u64) -> Self {
+        Self { number, user: Bytes::new() }
+    }
+}
+
+/// Whether there are slots for a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Now,
+    /// When others are known.
+    Later,
+    /// There are not that many.
+    Never,
 }
 
 /// A push that is to be sent, with whoever waits for what becomes of it.
@@ -72,9 +99,10 @@ struct Worker<T> {
     /// When its stream came.
     since: Time,
     slots: usize,
-    open: HashMap<u64, Open<T>>,
+    /// A slot each, those of one push beside each other.
+    open: BTreeMap<Share, Open<T>>,
     /// Of those that had to wait for a stream, when they are given up and which: the first is the last of the list.
-    unheard: Vec<(Time, u64)>,
+    unheard: Vec<(Time, Share)>,
     /// The last report that was taken. Reports come in the order of their numbers.
     taken: u64,
     /// Whether it has to be said so.
@@ -135,25 +163,28 @@ impl<T> Deliveries<T> {
         worker.look_out(now, self.limits.unheard_max);
     }
 
-    /// Whether one more push may be sent on this stream. Not on one whose worker has another one by now.
-    pub(crate) fn has_slot(&self, id: WorkerId, stream: u64) -> bool {
-        let worker = self.workers.get(&id).filter(|worker| worker.state == State::Live(stream));
-        worker.is_some_and(|worker| worker.open.len() < worker.slots)
+    /// Whether one more push may be sent on this stream, one that takes so many slots. Not on one whose worker has another one by now.
+    pub(crate) fn room(&self, id: WorkerId, stream: u64, slots: usize) -> Room {
+        match self.workers.get(&id).filter(|worker| worker.state == State::Live(stream)) {
+            Some(worker) if slots > worker.slots => Room::Never,
+            Some(worker) if worker.open.len() + slots <= worker.slots => Room::Now,
+            _ => Room::Later,
+        }
     }
 
-    /// A push was given to a stream. Its number is like no other of this server.
+    /// A push was given to a stream. Its number is like no other of this server; one to several users is given once for each of them.
     pub(crate) fn sent(
         &mut self,
         id: WorkerId,
         stream: u64,
-        number: u64,
+        share: Share,
         wanted: Wanted<T>,
         settle: &mut impl FnMut(T, Outcome),
     ) {
         let Wanted { rule, ttl, waiter } = wanted;
         let Some(worker) = self.workers.get_mut(&id) else { return settle(waiter, Outcome::Unknown) };
         let open = Open { stream, fold: Fold::new(rule), ttl, waiter: Some(waiter), overdue: None };
-        worker.open.insert(number, open);
+        worker.open.insert(share, open);
     }
 
     /// A report came. Whether it is new: one that was taken before is not looked at, but acknowledged again.
@@ -172,15 +203,11 @@ impl<T> Deliveries<T> {
             worker.taken = report.report;
         }
         // One of a push that was given up is only acknowledged.
-        let Some(open) = worker.open.get_mut(&report.number) else { return true };
-        open.fold.take(report);
-        if let Some(outcome) = open.fold.outcome()
-            && let Some(waiter) = open.waiter.take()
-        {
-            settle(waiter, outcome);
-        }
-        if open.fold.is_complete() {
-            worker.open.remove(&report.number);
+        if report.user.is_empty() {
+            worker.shares(report.number).iter().for_each(|share| worker.take(share, report, settle));
+        } else {
+            let user = Bytes::copy_from_slice(report.user);
+            worker.take(&Share { number: report.number, user }, report, settle);
         }
         true
     }
@@ -201,8 +228,9 @@ impl<T> Deliveries<T> {
         settle: &mut impl FnMut(T, Outcome),
     ) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        for open in not_left.iter().filter_map(|number| worker.open.remove(number)) {
-            open.give_up(settle);
+        for number in not_left {
+            let shares = worker.shares(*number);
+            shares.iter().filter_map(|share| worker.open.remove(share)).for_each(|open| open.give_up(settle));
         }
         if worker.state != State::Live(stream) {
             // Another one has taken its place already, and it may have sent something since.
@@ -282,8 +310,29 @@ impl<T> Deliveries<T> {
 impl<T> Worker<T> {
     fn new(place: Place) -> Self {
         let state = State::Waiting(Time::ZERO);
-        let (open, unheard) = (HashMap::new(), Vec::new());
+        let open = BTreeMap::new();
+        let unheard = Vec::new();
         Self { place, state, since: Time::ZERO, slots: 0, open, unheard, taken: 0, owes_ack: false }
+    }
+
+    /// What is open of a push.
+    fn shares(&self, number: u64) -> Vec<Share> {
+        let first = Share { number, user: Bytes::new() };
+        let of_push = self.open.range(first..).take_while(|(share, _)| share.number == number);
+        of_push.map(|(share, _)| share.clone()).collect()
+    }
+
+    fn take(&mut self, share: &Share, report: &Report<'_>, settle: &mut impl FnMut(T, Outcome)) {
+        let Some(open) = self.open.get_mut(share) else { return };
+        open.fold.take(report);
+        if let Some(outcome) = open.fold.outcome()
+            && let Some(waiter) = open.waiter.take()
+        {
+            settle(waiter, outcome);
+        }
+        if open.fold.is_complete() {
+            self.open.remove(share);
+        }
     }
 
     /// What had left on an earlier stream than this one may have been lost with it, and then nobody will ever report it: so it is
@@ -295,26 +344,23 @@ impl<T> Worker<T> {
             let longest = if open.ttl.is_zero() { unheard_max } else { open.ttl.min(unheard_max) };
             open.overdue = open.overdue.or(Some(now + longest));
         }
-        let overdue = |(number, open): (&u64, &Open<T>)| open.overdue.map(|at| (at, *number));
+        let overdue = |(share, open): (&Share, &Open<T>)| open.overdue.map(|at| (at, share.clone()));
         self.unheard = self.open.iter().filter_map(overdue).collect();
         self.unheard.sort_unstable_by(|one, other| other.cmp(one));
     }
 
     fn expire(&mut self, now: Time, settle: &mut impl FnMut(T, Outcome)) {
-        while let Some((at, number)) = self.unheard.last()
-            && now >= *at
-        {
-            if self.open.get(number).is_some_and(|open| open.fold.is_unheard())
-                && let Some(open) = self.open.remove(number)
+        while let Some((_, share)) = self.unheard.pop_if(|(at, _)| now >= *at) {
+            if self.open.get(&share).is_some_and(|open| open.fold.is_unheard())
+                && let Some(open) = self.open.remove(&share)
             {
                 open.give_up(settle);
             }
-            self.unheard.pop();
         }
     }
 
     fn give_up(mut self, settle: &mut impl FnMut(T, Outcome)) {
-        self.open.drain().for_each(|(_, open)| open.give_up(settle));
+        std::mem::take(&mut self.open).into_values().for_each(|open| open.give_up(settle));
     }
 }
 

@@ -195,7 +195,7 @@ impl Directory {
         let (user, device) = match target {
             Target::User(user) => (user, None),
             Target::Device(user, device) => (user, Some(device)),
-            Target::Link(_) | Target::Room(_) => return Err(PushError::Invalid),
+            Target::Link(_) | Target::Room(_) | Target::Users(_) => return Err(PushError::Invalid),
         };
         let mut found: Vec<Gateway> = Vec::new();
         self.lock().of_user(user, |_, held, gateway| {

@@ -66,7 +66,7 @@ enum Revoke {
 }
 
 impl Kick {
-    /// A room has no links of its own, and [`Gateway::kick`] lets none through.
+    /// A room has no links of its own, several users are kicked one by one, and [`Gateway::kick`] lets none through.
     pub(crate) fn frame(&self) -> stream::Kick<'_> {
         let (code, do_not_reconnect) = (self.code.number(), self.do_not_reconnect);
         let mut frame = stream::Kick { code, do_not_reconnect, ..stream::Kick::default() };
@@ -79,7 +79,7 @@ impl Kick {
             Target::Link(link) => frame.link = *link,
             Target::User(user) => frame.user = user,
             Target::Device(user, device) => (frame.user, frame.device) = (user, device),
-            Target::Room(_) => {}
+            Target::Room(_) | Target::Users(_) => {}
         }
         frame
     }
@@ -153,7 +153,8 @@ impl Gateway {
         self.0.handles.pushes.try_send(push).map_err(full_or_closed)
     }
 
-    /// How many pushes may be open that are [delivered](Gateway::deliver), on this stream; 0: the gateway delivers none.
+    /// How many pushes may be open that are [delivered](Gateway::deliver), on this stream, each of the users of one counting; 0: the
+    /// gateway delivers none.
     #[must_use]
     pub fn report_slots(&self) -> u32 {
         self.0.hello.report_slots
@@ -168,8 +169,8 @@ impl Gateway {
     /// store the message under the same [`Push::id`], by which clients know what they have.
     ///
     /// # Errors
-    /// [`PushError::NotServed`] from a gateway that delivers none; [`PushError::Invalid`] also for a room, and for a push with a
-    /// number of its own; else as of [`Gateway::push`]. Nothing has happened then.
+    /// [`PushError::NotServed`] from a gateway that delivers none; [`PushError::Invalid`] also for a room, for more users than the
+    /// gateway has slots, and for a push with a number of its own; else as of [`Gateway::push`]. Nothing has happened then.
     pub async fn deliver(&self, push: Push, rule: Rule) -> Result<Delivery, PushError> {
         let (parcel, delivery) = self.parcel(push, rule)?;
         self.0.handles.parcels.send(parcel).await.map_err(|_| PushError::Closed)?;
@@ -190,7 +191,8 @@ impl Gateway {
         if self.report_slots() == 0 {
             return Err(PushError::NotServed);
         }
-        if push.number != 0 || matches!(push.target, Target::Room(_)) {
+        let slots = self.report_slots() as usize;
+        if push.number != 0 || matches!(push.target, Target::Room(_)) || push.users().len() > slots {
             return Err(PushError::Invalid);
         }
         self.check(&push)?;
@@ -206,7 +208,7 @@ impl Gateway {
     /// process when the stream ended is told of as [`Event::KickUnknown`](crate::Event::KickUnknown).
     ///
     /// # Errors
-    /// [`PushError::Closed`], or [`PushError::Invalid`] for a room.
+    /// [`PushError::Closed`], or [`PushError::Invalid`] for a room and for several users.
     pub async fn kick(
         &self,
         target: Target,
@@ -247,7 +249,7 @@ impl Gateway {
     }
 
     async fn send_kick(&self, kick: Kick) -> Result<(), PushError> {
-        if !kick.target.is_valid() || matches!(kick.target, Target::Room(_)) {
+        if !kick.target.is_valid() || !kick.target.is_kicked() {
             return Err(PushError::Invalid);
         }
         self.order(Order::Kick(kick)).await

@@ -21,6 +21,7 @@ use protocol::wire::stream::{PushOutcome, Report};
 use tokio::sync::mpsc;
 
 use crate::bounds::Bounds;
+use crate::deliveries::Room;
 use crate::gateway::{Gateway, Handles, Order};
 use crate::ledger::Ledger;
 use crate::outcome::Outcome;
@@ -139,6 +140,14 @@ impl Handed {
         while ledger.has_slot(gateway)
             && let Some(parcel) = self.parcel.take().or_else(|| self.parcels.try_recv().ok())
         {
+            match ledger.room(gateway, parcel.slots()) {
+                Room::Now => {}
+                Room::Later => return self.parcel = Some(parcel),
+                Room::Never => {
+                    parcel.settle(Outcome::Undelivered(Undelivered::Busy));
+                    continue;
+                }
+            }
             match stream.push(&parcel.frame()) {
                 Err(Blocked::Credit | Blocked::Pending) => return self.parcel = Some(parcel),
                 Ok(()) => {

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use protocol::Time;
 use protocol::wire::stream::Report;
 use tokio::sync::{Notify, oneshot};
@@ -10,7 +11,7 @@ use tokio::time::sleep_until;
 
 use crate::bounds::Bounds;
 use crate::clock::Clock;
-use crate::deliveries::{Deliveries, Limits, Wanted};
+use crate::deliveries::{Deliveries, Limits, Room, Share, Wanted};
 use crate::gateway::Gateway;
 use crate::outcome::Outcome;
 use crate::push::{DELIVERED_FROM, Parcel};
@@ -53,14 +54,24 @@ impl Ledger {
 
     /// Whether a push may be sent.
     pub(crate) fn has_slot(&self, gateway: &Gateway) -> bool {
-        gateway.report_slots() != 0 && self.lock().has_slot(gateway.worker_id(), gateway.id())
+        gateway.report_slots() != 0 && self.room(gateway, 1) == Room::Now
+    }
+
+    /// Whether one that takes so many slots may.
+    pub(crate) fn room(&self, gateway: &Gateway, slots: usize) -> Room {
+        self.lock().room(gateway.worker_id(), gateway.id(), slots)
     }
 
     /// A push was given to the stream.
     pub(crate) fn sent(&self, gateway: &Gateway, parcel: Parcel) {
-        let Parcel { push, number, rule, waiter } = parcel;
-        let wanted = Wanted { rule, ttl: push.ttl, waiter };
-        self.lock().sent(gateway.worker_id(), gateway.id(), number, wanted, &mut settle);
+        let Parcel { push, number, rule, waiters } = parcel;
+        let users = push.users().iter().cloned().chain(std::iter::repeat(Bytes::new()));
+        let mut books = self.lock();
+        for (waiter, user) in waiters.into_iter().zip(users) {
+            let wanted = Wanted { rule, ttl: push.ttl, waiter };
+            let share = Share { number, user };
+            books.sent(gateway.worker_id(), gateway.id(), share, wanted, &mut settle);
+        }
     }
 
     /// A report came. Whether it is the application's: it is new, and of a push that the application has numbered.

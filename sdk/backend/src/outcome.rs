@@ -17,6 +17,15 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// That of a push to several users, out of that of each.
+    pub(crate) fn of_all(each: &[Self]) -> Self {
+        let undelivered = each.iter().find(|outcome| matches!(outcome, Self::Undelivered(_)));
+        let all_delivered = each.iter().all(|outcome| *outcome == Self::Delivered);
+        undelivered.copied().unwrap_or(if all_delivered { Self::Delivered } else { Self::Unknown })
+    }
+}
+
 /// Which of a user's devices say what became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -173,6 +182,15 @@ mod tests {
         assert_eq!(primary(&[(NOT, DESKTOP), (DONE, PHONE), (NOT, 0)]), [None, DELIVERED, DELIVERED]);
         assert_eq!(primary(&[(NOT, PHONE), (DONE, PHONE)]), [None, DELIVERED], "any of them");
         assert_eq!(primary(&[(DONE, DESKTOP), (NOT, 0)]), [None, DELIVERED], "without one any device");
+    }
+
+    #[test]
+    fn several_users_are_one_outcome_by_the_first_who_lacks_it() {
+        let (done, lost) = (Outcome::Delivered, Outcome::Unknown);
+        let [expired, full] = [Undelivered::Expired, Undelivered::QueueFull].map(Outcome::Undelivered);
+        assert_eq!(Outcome::of_all(&[done, done]), done);
+        assert_eq!(Outcome::of_all(&[done, lost]), lost);
+        assert_eq!(Outcome::of_all(&[lost, done, expired, full]), expired);
     }
 
     #[test]

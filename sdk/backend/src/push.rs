@@ -1,15 +1,16 @@
 //! Messages for clients: whom for, what becomes of them, and the handle of who waits for that.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::hidden::Hidden;
-use protocol::limits::{ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX};
-use protocol::wire::stream::StreamPush;
+use protocol::limits::{ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, USERS_MAX};
+use protocol::wire::stream::{StreamPush, Users};
 use tokio::sync::oneshot;
 
 use crate::outcome::{Outcome, Rule};
@@ -26,6 +27,9 @@ pub enum Target {
     Device(Bytes, Bytes),
     /// Everybody in a room, 1 to 64 bytes.
     Room(Bytes),
+    /// All links of each of these users: 1 to 256 users who differ, each of 1 to 64 bytes. One frame serves them all, and what
+    /// becomes of it at one of them changes nothing for the others.
+    Users(Vec<Bytes>),
 }
 
 /// A message for clients.
@@ -90,12 +94,18 @@ impl Push {
             Target::User(user) => frame.user = user,
             Target::Device(user, device) => (frame.user, frame.device) = (user, device),
             Target::Room(room) => frame.room = room,
+            Target::Users(users) => frame.users = Users::of(users),
         }
         frame
     }
 }
 
 impl Push {
+    /// The users it is for, if these are several.
+    pub(crate) fn users(&self) -> &[Bytes] {
+        if let Target::Users(users) = &self.target { users } else { &[] }
+    }
+
     /// Whether its target and id are such as a gateway takes.
     pub(crate) fn is_valid(&self) -> bool {
         self.target.is_valid() && self.id.len() <= PUSH_ID_LEN_MAX
@@ -111,7 +121,17 @@ impl Target {
             Self::User(user) => id(user),
             Self::Device(user, device) => id(user) && id(device),
             Self::Room(room) => (1..=ROOM_LEN_MAX).contains(&room.len()),
+            Self::Users(users) => {
+                let mut seen = HashSet::new();
+                let is_new = |user| id(user) && seen.insert(user);
+                (1..=USERS_MAX).contains(&users.len()) && users.iter().all(is_new)
+            }
         }
+    }
+
+    /// Whether it is one that links can be closed by.
+    pub(crate) const fn is_kicked(&self) -> bool {
+        matches!(self, Self::Link(_) | Self::User(_) | Self::Device(..))
     }
 }
 
@@ -138,14 +158,22 @@ pub(crate) struct Parcel {
     pub(crate) push: Push,
     pub(crate) number: u64,
     pub(crate) rule: Rule,
-    pub(crate) waiter: oneshot::Sender<Outcome>,
+    /// Of several users one each, in their order; else one.
+    pub(crate) waiters: Vec<oneshot::Sender<Outcome>>,
 }
 
 impl Parcel {
     /// A push and who waits for what becomes of it.
     pub(crate) fn new(push: Push, number: u64, rule: Rule) -> (Self, Delivery) {
-        let (waiter, outcome) = oneshot::channel();
-        (Self { push, number, rule, waiter }, Delivery { number, outcome })
+        let users = push.users().to_vec();
+        let (waiters, outcomes) = (0..users.len().max(1)).map(|_| oneshot::channel()).unzip();
+        let outcomes = Vec::into_iter(outcomes).map(Fate::Open).collect();
+        (Self { push, number, rule, waiters }, Delivery { number, users, outcomes })
+    }
+
+    /// How many slots of the gateway it takes.
+    pub(crate) const fn slots(&self) -> usize {
+        self.waiters.len()
     }
 
     pub(crate) fn frame(&self) -> StreamPush<'_> {
@@ -156,8 +184,10 @@ impl Parcel {
 
     /// Says what became of it.
     pub(crate) fn settle(self, outcome: Outcome) {
-        // Nobody may wait any more.
-        _ = self.waiter.send(outcome);
+        for waiter in self.waiters {
+            // Nobody may wait any more.
+            _ = waiter.send(outcome);
+        }
     }
 }
 
@@ -166,11 +196,36 @@ const AT_LEAST_ONCE: u32 = 1;
 
 /// What becomes of a push that is [delivered](crate::Gateway::deliver): a future that comes to its one [`Outcome`]. Dropping it
 /// changes nothing for the push.
+///
+/// A push to [several users](Target::Users) has an outcome for each of them, by the rule over that user's devices:
+/// [`Delivery::of_users`]. Together they are one when the last of them is known: *delivered* if it was at every user, *undelivered* with the reason of the first user of the
+/// list at whom it was not, and else *unknown*.
 #[derive(Debug)]
 #[must_use = "nobody else hears what became of the push"]
 pub struct Delivery {
     number: u64,
-    outcome: oneshot::Receiver<Outcome>,
+    /// Of a push to several.
+    users: Vec<Bytes>,
+    /// Of each of them, or of the push.
+    outcomes: Vec<Fate>,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Open(oneshot::Receiver<Outcome>),
+    Known(Outcome),
+}
+
+impl Fate {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        if let Self::Open(receiver) = self {
+            match Pin::new(receiver).poll(context) {
+                Poll::Ready(outcome) => *self = Self::Known(outcome.unwrap_or(Outcome::Unknown)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if let Self::Known(outcome) = *self { Poll::Ready(outcome) } else { Poll::Pending }
+    }
 }
 
 impl Delivery {
@@ -180,13 +235,27 @@ impl Delivery {
     pub const fn number(&self) -> u64 {
         self.number
     }
+
+    /// What became of a push to several users at each of them, in the order of the list, when the last of these is known. Empty for a push to
+    /// any other target.
+    pub async fn of_users(mut self) -> Vec<(Bytes, Outcome)> {
+        let outcomes = poll_fn(|context| self.poll_all(context)).await;
+        std::mem::take(&mut self.users).into_iter().zip(outcomes).collect()
+    }
+
+    fn poll_all(&mut self, context: &mut Context<'_>) -> Poll<Vec<Outcome>> {
+        let polled: Vec<_> = self.outcomes.iter_mut().map(|fate| fate.poll(context)).collect();
+        let known =
+            polled.into_iter().map(|fate| if let Poll::Ready(known) = fate { Some(known) } else { None });
+        known.collect::<Option<_>>().map_or(Poll::Pending, Poll::Ready)
+    }
 }
 
 impl Future for Delivery {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.outcome).poll(context).map(|outcome| outcome.unwrap_or(Outcome::Unknown))
+        self.poll_all(context).map(|outcomes| Outcome::of_all(&outcomes))
     }
 }
 

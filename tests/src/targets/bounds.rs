@@ -49,7 +49,14 @@ pub(super) fn stream_frame(frame: &stream::Frame) -> bool {
             let targets = [&push.user, &push.room, &push.device, &push.coalesce];
             let targets = targets.into_iter().chain(&push.users).chain(&push.rooms);
             let named = push.id.len() <= 16 && push.realm.len() <= 64;
-            named && targets.into_iter().all(|target| target.len() <= 64)
+            let users = push.users.len() <= 256 && push.users.iter().all(|user| id(user));
+            let is_part = |package: &stream::Package| {
+                (1..=16).contains(&package.id.len()) && package.index < package.count
+            };
+            named
+                && users
+                && push.package.as_ref().is_none_or(is_part)
+                && targets.into_iter().all(|target| target.len() <= 64)
         }
         Some(StreamKind::LinkOpened(opened)) => {
             let link = id(&opened.user) && id(&opened.device) && opened.session.len() == 16;

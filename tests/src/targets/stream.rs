@@ -88,8 +88,8 @@ fn readable(frame: StreamFrame<'_>) -> StreamFrame<'_> {
 fn is_passed_over(body: &[u8], frame: &StreamFrame<'_>) -> bool {
     let unread: &[u32] = match frame {
         StreamFrame::Rare(..) => return true,
-        // The links a push is not for, its package; the links a push was dropped for.
-        StreamFrame::Push(_) => &[12, 13],
+        // The links a push is not for; the links a push was dropped for.
+        StreamFrame::Push(_) => &[12],
         StreamFrame::Report(_) => &[10],
         _ => return false,
     };
@@ -147,8 +147,8 @@ fn normal(frame: &mut proto::Frame) {
             names.filter(|name| name.len() > 64).for_each(|name| name.clear());
         }
         Some(Kind::Push(push)) => {
-            (push.users, push.rooms, push.except) = (Vec::new(), Vec::new(), Vec::new());
-            (push.node, push.package) = (false, None);
+            (push.rooms, push.except) = (Vec::new(), Vec::new());
+            push.node = false;
             push.coalesce.clear();
         }
         _ => {}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use driver::Endpoint;
 use driver::sim::{Backlog, Buffers, Net, Rng};
-use protocol::Time;
 use protocol::stream::{Access, Params};
+use protocol::{Time, Undelivered};
 
 use crate::Totals;
 use crate::carried::Carried;
@@ -69,6 +69,8 @@ pub(crate) struct Desk {
     /// Whether users come from other addresses than those they have.
     pub(crate) roaming: bool,
     pub(crate) kicks: bool,
+    /// Which users of pushes to several were reported as undelivered, and why.
+    pub(crate) fates_of_users: BTreeSet<(Vec<u8>, Undelivered)>,
     /// Pushes that must be acknowledged.
     pub(crate) kept: Kept,
     /// Whether it pushes such.
@@ -91,6 +93,12 @@ pub(crate) enum Order {
         link: u64,
         text: &'static str,
         ttl: Duration,
+    },
+    /// A push of this class to several users.
+    Group {
+        users: &'static [&'static str],
+        class: u32,
+        text: &'static str,
     },
     Kick {
         user: &'static str,
@@ -181,6 +189,7 @@ impl BackendActor {
             classes: BTreeSet::new(),
             roaming: false,
             kicks: false,
+            fates_of_users: BTreeSet::new(),
             kept: Kept::default(),
             keeps: shape.keeps,
             lives: 0,

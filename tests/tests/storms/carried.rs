@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver::sim::{Rng, Socket, State};
+use prost::bytes::Bytes;
 use protocol::noise::Suite;
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::frame::RequestId;
 use protocol::wire::stream::{
     AuthResult, Authenticate, Ban, Kick, PushOutcome, Report, Resumed, StreamPush, StreamRequest,
-    StreamResponse, Throttle, Unban, Whom,
+    StreamResponse, Throttle, Unban, Users, Whom,
 };
 use protocol::{CloseCode, Refusal, Time, Undelivered};
 
@@ -18,6 +19,7 @@ use crate::Totals;
 use crate::backend::{Desk, Order, SMALL};
 use crate::blunder;
 use crate::client::DEVICES;
+use crate::group;
 use crate::kept::FIRST;
 use crate::settings::{PORT, address_of, device_key, wall};
 
@@ -51,6 +53,8 @@ pub(crate) struct Carried {
     /// Payloads whose credit was not given back.
     withheld: Vec<usize>,
     pushes: u64,
+    /// The users of pushes to several that were not reported.
+    groups: BTreeMap<u64, BTreeSet<Vec<u8>>>,
     /// What has to be reported of pushes that could not be meant.
     blunders: BTreeMap<u64, Undelivered>,
     /// When it closes, once it has said that it is leaving.
@@ -89,6 +93,7 @@ impl Carried {
             answers: VecDeque::new(),
             withheld: Vec::new(),
             pushes: 0,
+            groups: BTreeMap::new(),
             blunders: BTreeMap::new(),
             leaves_at: None,
         }
@@ -140,6 +145,9 @@ impl Carried {
         }
         if !desk.calm && !desk.known.is_empty() && rng.one_in(60) {
             self.push(desk, rng, totals);
+        }
+        if !desk.calm && !desk.known.is_empty() && rng.one_in(150) {
+            self.push_to_some(desk, rng);
         }
         if self.machine.is_live() && !self.is_mad {
             self.know(desk, rng);
@@ -213,6 +221,13 @@ impl Carried {
                         return;
                     }
                     desk.kept.leaves(self.number);
+                }
+                Order::Group { users, class, text } => {
+                    let users: Vec<&[u8]> = users.iter().map(|user| user.as_bytes()).collect();
+                    if !self.push_to_group(&users, class, text.as_bytes(), desk) {
+                        desk.orders.push_front(order);
+                        return;
+                    }
                 }
                 Order::Kick { user, device } => {
                     let (user, device) = (user.as_bytes(), device.as_bytes());
@@ -545,6 +560,46 @@ impl Carried {
         }
     }
 
+    /// A push to several users; whether there was credit for it.
+    fn push_to_group(&mut self, users: &[&[u8]], class: u32, text: &[u8], desk: &mut Desk) -> bool {
+        let number = if class == 1 { desk.kept.next() } else { self.pushes + 1 };
+        let id = PushId { stream: self.number, number, by_link: false };
+        let names: Vec<_> = users.iter().map(|user| Bytes::copy_from_slice(user)).collect();
+        let payload = [&group::named(users)[..], text].concat();
+        let push = StreamPush {
+            number,
+            users: Users::of(&names),
+            id: &id.encode(),
+            payload: &payload,
+            class,
+            ..StreamPush::default()
+        };
+        if self.machine.push(&push).is_err() {
+            return false;
+        }
+        if class == 1 {
+            desk.kept.leaves_for(self.number, users);
+        } else {
+            self.pushes += 1;
+            self.groups.insert(number, users.iter().map(|user| user.to_vec()).collect());
+        }
+        true
+    }
+
+    /// The same to some whom it knows, and sometimes to somebody whom nobody knows.
+    fn push_to_some(&mut self, desk: &mut Desk, rng: &mut Rng) {
+        let mut users: Vec<Vec<u8>> = desk.known.iter().map(|(_, user)| user.clone()).collect();
+        users.sort_unstable();
+        users.dedup();
+        if rng.one_in(3) {
+            users.push(b"nobody".to_vec());
+        }
+        let class = u32::from(desk.keeps && rng.one_in(2));
+        let text = vec![b'g'; rng.below(300)];
+        let users: Vec<&[u8]> = users.iter().map(|user| &user[..]).collect();
+        self.push_to_group(&users, class, &text, desk);
+    }
+
     /// Says how far it knows what became of its pushes.
     fn know(&mut self, desk: &Desk, rng: &mut Rng) {
         let worker = self.machine.gateway().worker;
@@ -559,16 +614,27 @@ impl Carried {
         if report.number >= FIRST {
             totals.fates.extend(Undelivered::from_number(report.reason));
             totals.kept += u64::from(report.outcome == PushOutcome::Delivered);
+            totals.kept_of_group +=
+                u64::from(report.outcome == PushOutcome::Delivered && !report.user.is_empty());
+            if let Some(reason) = Undelivered::from_number(report.reason).filter(|_| !report.user.is_empty())
+            {
+                desk.fates_of_users.insert((report.user.to_vec(), reason));
+            }
             return desk.kept.report(self.machine.gateway().worker, report, &desk.ledger);
         }
         assert!((1..=self.pushes).contains(&report.number), "only this stream's pushes are reported");
         assert_eq!(report.outcome, PushOutcome::Undelivered, "nothing else is promised for this class");
         let reason = Undelivered::from_number(report.reason).expect("a known reason");
+        totals.undelivered.insert(reason);
+        totals.reports += 1;
+        if let Some(users) = self.groups.get_mut(&report.number) {
+            desk.fates_of_users.insert((report.user.to_vec(), reason));
+            return assert!(users.remove(report.user), "one of its users is reported, and once: {report:?}");
+        }
+        assert!(report.user.is_empty(), "{report:?}");
         if let Some(owed) = self.blunders.remove(&report.number) {
             assert_eq!(reason, owed, "a push that could not be meant");
         }
-        totals.undelivered.insert(reason);
-        totals.reports += 1;
         desk.ledger.undelivered(self.number, report.number, reason);
     }
 }

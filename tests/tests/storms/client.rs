@@ -18,6 +18,7 @@ use protocol::{CloseCode, Error, Refusal, Time};
 use crate::Totals;
 use crate::balancer::Way;
 use crate::carried::{PushId, named};
+use crate::group::head_of;
 use crate::ledger::Ledger;
 use crate::repeats::Repeats;
 use crate::settings::{GRANT, SERVER, address_of, device_key, dialled_unpinned, signed_token, token, wall};
@@ -63,6 +64,8 @@ pub(crate) struct Client {
     /// Whether it stops reading now and then, and until when it does.
     moody: bool,
     deaf_until: Time,
+    /// Whether it reads nothing, however calm it is.
+    pub(crate) is_deaf: bool,
     pub(crate) link: Option<Link>,
     /// Sockets it walked away from without a word, which the gateway cannot know.
     left: Vec<Socket>,
@@ -212,6 +215,7 @@ impl Client {
             not_before: Time::ZERO,
             moody: shape.scarce.is_some(),
             deaf_until: Time::ZERO,
+            is_deaf: false,
             link: None,
             left: Vec::new(),
             hung: Vec::new(),
@@ -309,7 +313,7 @@ impl Client {
         if self.moody && !self.calm && self.rng.one_in(200) {
             self.deaf_until = now + Duration::from_millis(self.rng.below(6000) as u64);
         }
-        let deaf = !self.calm && now < self.deaf_until;
+        let deaf = self.is_deaf || !self.calm && now < self.deaf_until;
         let over = !deaf && self.listen(&mut link, now, totals);
         let leaves = !self.calm && self.rng.one_in(300);
         let gone = matches!(link.socket.state(), State::Broken(_) | State::Refused(_) | State::Eof);
@@ -432,8 +436,8 @@ impl Client {
     /// A push that must be acknowledged.
     fn keep(&mut self, link: &mut Link, push: &frame::Push<'_>) {
         assert!(link.welcome, "nothing comes before Welcome");
-        let whose = named(self.name.as_bytes(), "", b"");
-        assert!(push.payload.starts_with(&whose), "{} got another's push", self.name);
+        let head = head_of(push.payload, &self.name, self.device);
+        assert!(head.is_some(), "{} got another's push", self.name);
         let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
         let held = self.held.as_mut().expect("it has a session");
         assert!(push.sequence <= held.received + 1, "no gap: {} behind {}", push.sequence, held.received);
@@ -653,11 +657,8 @@ impl Client {
                     link.owes_ack = true;
                 }
                 Frame::Push(push) => {
-                    let whose = named(self.name.as_bytes(), "", b"");
-                    let own = named(self.name.as_bytes(), "", self.device.as_bytes());
-                    let mine = push.payload.starts_with(&whose) || push.payload.starts_with(&own);
-                    assert!(mine, "{} got another's push", self.name);
-                    let head = if push.payload.starts_with(&own) { own.len() } else { whose.len() };
+                    let head = head_of(push.payload, &self.name, self.device);
+                    let head = head.unwrap_or_else(|| panic!("{} got another's push", self.name));
                     self.pushes.push(push.payload[head..].to_vec());
                     let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
                     if id.by_link {

@@ -16,13 +16,14 @@ pub(crate) struct Kept {
     /// Names this start.
     pub(crate) boot: [u8; 16],
     last: u64,
-    owed: BTreeMap<u64, Owed>,
+    /// By push, and of one to several users by user.
+    owed: BTreeMap<(u64, Vec<u8>), Owed>,
     /// Reports so far, by the worker they came from and their number.
     reports: BTreeMap<(u32, u64), Said>,
 }
 
-/// Of which push, for which device, and why it was not delivered if it was not.
-type Said = (u64, Vec<u8>, Option<Undelivered>);
+/// Of which push, for which user of several, for which device, and why it was not delivered if it was not.
+type Said = (u64, Vec<u8>, Vec<u8>, Option<Undelivered>);
 
 struct Owed {
     /// On which stream it left.
@@ -47,8 +48,16 @@ impl Kept {
 
     /// It leaves on this stream.
     pub(crate) fn leaves(&mut self, stream: u64) {
+        self.leaves_for(stream, &[b""]);
+    }
+
+    /// One to several users does.
+    pub(crate) fn leaves_for(&mut self, stream: u64, users: &[&[u8]]) {
         self.last += 1;
-        self.owed.insert(self.last, Owed { stream, devices: BTreeSet::new(), owing: None, reports: 0 });
+        for user in users {
+            let owed = Owed { stream, devices: BTreeSet::new(), owing: None, reports: 0 };
+            self.owed.insert((self.last, user.to_vec()), owed);
+        }
     }
 
     /// A report of a worker. One that comes again says the same; a new one is the next one of its worker.
@@ -60,21 +69,28 @@ impl Kept {
             }
             PushOutcome::Unknown => panic!("a gateway knows what became of a push"),
         };
-        let said = (report.number, report.device.to_vec(), reason);
+        let said = (report.number, report.user.to_vec(), report.device.to_vec(), reason);
         let place = (worker, report.report);
         if report.report == 0 {
             // It was not accepted, as there was no slot for its reports.
             assert_eq!(reason, Some(Undelivered::Busy));
-            let owed = self.owed.get_mut(&report.number).expect("only pushes of this start are reported");
-            let before = owed.owing.replace(0);
-            return assert_eq!((before, owed.reports), (None, 0), "what is not accepted has no other report");
+            assert!(report.user.is_empty(), "none of its users is");
+            let all = (report.number, Vec::new())..(report.number + 1, Vec::new());
+            let mut count = 0;
+            for (_, owed) in self.owed.range_mut(all) {
+                let before = owed.owing.replace(0);
+                assert_eq!((before, owed.reports), (None, 0), "what is not accepted has no other report");
+                count += 1;
+            }
+            return assert!(count > 0, "only pushes of this start are reported");
         }
         if let Some(before) = self.reports.get(&place) {
             return assert_eq!(*before, said, "a report does not change");
         }
         assert_eq!(report.report, self.last_of(worker) + 1, "reports of a worker come in their order");
         self.reports.insert(place, said);
-        let owed = self.owed.get_mut(&report.number).expect("only pushes of this start are reported");
+        let share = (report.number, report.user.to_vec());
+        let owed = self.owed.get_mut(&share).expect("only pushes of this start are reported");
         assert!(*owed.owing.get_or_insert(report.devices) == report.devices && report.devices > 0);
         owed.reports += 1;
         assert!(owed.reports <= report.devices, "push {} has one report for each device", report.number);

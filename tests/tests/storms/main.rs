@@ -16,6 +16,7 @@ mod client;
 mod credit;
 mod devices;
 mod flood;
+mod group;
 mod held;
 mod idle;
 mod innocent;
@@ -84,6 +85,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
     assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0 && totals.mad > 0, "{totals:?}");
     assert!(totals.went_on > 100 && totals.began_anew > 10, "sessions go on, and some are over: {totals:?}");
+    assert!(totals.kept_of_group > 100, "groups get what must be acknowledged: {totals:?}");
     assert!(totals.kept > 100 && totals.again > 10, "what must be acknowledged is: {totals:?}");
     let fates = [
         Undelivered::NoLink,
@@ -223,6 +225,8 @@ pub(crate) struct Totals {
     /// Why pushes that must be acknowledged were not, how many were, and how often one came again.
     pub(crate) fates: BTreeSet<Undelivered>,
     pub(crate) kept: u64,
+    /// How many of those were pushes to several users.
+    pub(crate) kept_of_group: u64,
     pub(crate) again: u64,
     /// Tokens that were renewed on a live link.
     pub(crate) renewed: u64,
@@ -270,6 +274,7 @@ impl Totals {
         self.fates.extend(&other.fates);
         self.again += other.again;
         self.kept += other.kept;
+        self.kept_of_group += other.kept_of_group;
         self.began_anew += other.began_anew;
         self.lost += other.lost;
         self.pushed += other.pushed;

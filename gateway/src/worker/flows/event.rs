@@ -84,7 +84,7 @@ impl Parts {
         match flawed.about {
             About::Push(number) => {
                 let sender = self.sender(stream, number);
-                self.report_undelivered(sender, Undelivered::Malformed);
+                self.report_undelivered(sender, Undelivered::Malformed, &[]);
             }
             About::AuthResult(call) => {
                 if let Some(token) = self.identity.misjudged(stream, call) {

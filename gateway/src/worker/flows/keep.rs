@@ -11,7 +11,7 @@
 
 use driver::Token;
 use protocol::Undelivered;
-use protocol::wire::frame::{Frame, Push};
+use protocol::wire::frame::Frame;
 use protocol::wire::sequenced;
 use protocol::wire::stream::StreamPush;
 
@@ -27,17 +27,14 @@ use crate::worker::links::Cause;
 use crate::worker::parts::Parts;
 use crate::worker::post::{Letter, Parcel, Recipient, Reported, Sender, ToKeep};
 
+use super::push::{FIELDS_LEN, said};
+
 impl Parts {
     /// A backend's push that is to be kept.
     pub(super) fn keep_push(&mut self, stream: StreamIndex, push: &StreamPush<'_>) {
-        let worker = self.turn.settings.worker;
-        let origin = match self.streams.accept_push(worker, stream, push.number) {
-            Ok(origin) => origin,
-            Err(reason) => return self.report_undelivered(self.sender(stream, push.number), reason),
-        };
-        let sender = Sender { worker, stream: stream.0, epoch: origin.boot, number: push.number };
+        let Some((sender, keep)) = self.accept_push(stream, push) else { return };
         if !self.is_of_our_realm(push.realm) {
-            return self.lose_push(origin, 1, Undelivered::NoUser);
+            return self.lose_push(keep.owed(sender), Undelivered::NoUser);
         }
         let (to, worker) = if push.link != 0 {
             let link = self.followed(LinkId::from_number(push.link));
@@ -47,23 +44,40 @@ impl Parts {
             let device = (!push.device.is_empty()).then(|| self.sessions.name_of(push.device));
             (Recipient::User { user, device }, self.sessions.owner_of(user))
         } else {
-            return self.lose_push(origin, 1, Undelivered::Unsupported);
+            return self.lose_push(keep.owed(sender), Undelivered::Unsupported);
         };
-        let asked = std::time::Duration::from_millis(push.ttl_ms.into());
-        let ttl = if asked.is_zero() { self.turn.settings.pushes.ttl } else { asked };
-        let keep = ToKeep { expiry: self.turn.now + ttl, devices: 1 };
         let is_here = worker == self.turn.settings.worker && !self.letters.has_own();
         let len = push.payload.len() + FIELDS_LEN;
         let mut body = match is_here {
             true => self.turn.buffers.take(len),
             false => self.letters.spare(&mut self.turn, worker, len),
         };
-        let said = Push { id: push.id, payload: push.payload, class: push.class, ..Push::default() };
-        sequenced::encode_body(&said, &mut body);
+        sequenced::encode_body(&said(push), &mut body);
         if is_here {
-            self.keep_for(to, origin, body, keep);
+            self.keep_for(to, sender, body, keep);
         } else {
-            self.push_away(worker, Parcel { to, sender, frame: body, kept: Some(keep) });
+            self.push_away(worker, Parcel::new(to, sender, body, Some(keep)));
+        }
+    }
+
+    /// Takes slots for the reports of a push, and sees how long it is kept. One that is not accepted is reported.
+    pub(super) fn accept_push(
+        &mut self,
+        stream: StreamIndex,
+        push: &StreamPush<'_>,
+    ) -> Option<(Sender, ToKeep)> {
+        let worker = self.turn.settings.worker;
+        match self.streams.accept_push(worker, stream, push) {
+            Ok(Origin { worker, stream, boot, number }) => {
+                let asked = std::time::Duration::from_millis(push.ttl_ms.into());
+                let ttl = if asked.is_zero() { self.turn.settings.pushes.ttl } else { asked };
+                let keep = ToKeep { expiry: self.turn.now + ttl, devices: 1, place: 0 };
+                Some((Sender { worker, stream, epoch: boot, number }, keep))
+            }
+            Err(reason) => {
+                self.report_undelivered(self.sender(stream, push.number), reason, &[]);
+                None
+            }
         }
     }
 
@@ -72,22 +86,24 @@ impl Parts {
         let mut body = self.turn.buffers.take(parcel.frame.len());
         body.extend_from_slice(&parcel.frame);
         self.letters.give_spare(&mut self.turn, parcel.frame);
-        self.keep_for(parcel.to, origin(parcel.sender), body, keep);
+        self.keep_for(parcel.to, parcel.sender, body, keep);
     }
 
-    fn keep_for(&mut self, to: Recipient, origin: Origin, body: Vec<u8>, keep: ToKeep) {
+    fn keep_for(&mut self, to: Recipient, sender: Sender, body: Vec<u8>, keep: ToKeep) {
         match to {
             Recipient::Link(link) => {
                 let link = self.followed(link);
                 match self.own(link) {
-                    Some(_) => self.keep_here(&[link], origin, body, keep),
+                    Some(_) => self.keep_here(&[link], sender, body, keep),
                     None => {
-                        self.send_to_keep(link, origin, &body, keep);
+                        self.send_to_keep(link, sender, &body, keep);
                         self.turn.buffers.give(body);
                     }
                 }
             }
-            Recipient::User { user, device } => self.keep_for_user(user, device, origin, body, keep),
+            Recipient::User { user, device } => self.keep_for_user(user, device, sender, body, keep),
+            // Those have a list of whom they are for, and ways of their own.
+            Recipient::Users | Recipient::Links => self.turn.buffers.give(body),
         }
     }
 
@@ -106,64 +122,67 @@ impl Parts {
         &mut self,
         user: Identity,
         device: Option<Identity>,
-        origin: Origin,
+        sender: Sender,
         body: Vec<u8>,
         keep: ToKeep,
     ) {
         let mut receivers = std::mem::take(&mut self.turn.receivers);
         receivers.extend(self.sessions.lookup(user, device));
-        let keep = ToKeep { devices: u16::try_from(receivers.len()).unwrap_or(u16::MAX), ..keep };
         if receivers.is_empty() {
-            self.lose_push(origin, 1, Undelivered::NoUser);
+            self.lose_push(keep.owed(sender), Undelivered::NoUser);
         }
+        let keep = ToKeep { devices: u16::try_from(receivers.len()).unwrap_or(u16::MAX), ..keep };
         let here = self.turn.settings.worker;
         for &link in receivers.iter().filter(|link| link.worker() != here) {
-            self.send_to_keep(link, origin, &body, keep);
+            self.send_to_keep(link, sender, &body, keep);
         }
         receivers.retain(|link| link.worker() == here);
-        self.keep_here(&receivers, origin, body, keep);
+        self.keep_here(&receivers, sender, body, keep);
         receivers.clear();
         self.turn.receivers = receivers;
     }
 
     /// The sessions of these links, which are of this worker, are owed a push: they have what it says together.
-    fn keep_here(&mut self, links: &[LinkId], origin: Origin, body: Vec<u8>, keep: ToKeep) {
+    fn keep_here(&mut self, links: &[LinkId], sender: Sender, body: Vec<u8>, keep: ToKeep) {
         if links.is_empty() {
             return self.turn.buffers.give(body);
         }
         match self.sessions.keep_body(body) {
             Ok(body) => {
                 for &link in links {
-                    self.owe(link, body, origin, keep);
+                    self.owe(link, body, sender, keep);
                 }
-                let unowed = self.sessions.drop_unowed(body);
-                self.reuse(unowed);
+                self.drop_unowed(body);
             }
             Err(body) => {
                 self.turn.buffers.give(body);
                 for _ in links {
-                    self.lose_push(origin, keep.devices, Undelivered::QueueFull);
+                    self.lose_push(keep.owed(sender), Undelivered::QueueFull);
                 }
             }
         }
     }
 
+    /// A body goes that no session was owed after all.
+    pub(super) fn drop_unowed(&mut self, body: BodyKey) {
+        let unowed = self.sessions.drop_unowed(body);
+        self.reuse(unowed);
+    }
+
     /// To the worker of a link whose session is to be owed a push.
-    fn send_to_keep(&mut self, link: LinkId, origin: Origin, body: &[u8], keep: ToKeep) {
+    pub(super) fn send_to_keep(&mut self, link: LinkId, sender: Sender, body: &[u8], keep: ToKeep) {
         let mut frame = self.letters.spare(&mut self.turn, link.worker(), body.len());
         frame.extend_from_slice(body);
-        let Origin { worker, stream, boot, number } = origin;
-        let sender = Sender { worker: worker.into(), stream, epoch: boot, number };
-        self.push_away(link.worker(), Parcel { to: Recipient::Link(link), sender, frame, kept: Some(keep) });
+        self.push_away(link.worker(), Parcel::new(Recipient::Link(link), sender, frame, Some(keep)));
     }
 
     /// The session of a link here is owed a push, whether it has the link still or waits for one, or is on its way to it.
-    fn owe(&mut self, link: LinkId, body: BodyKey, origin: Origin, keep: ToKeep) {
+    pub(super) fn owe(&mut self, link: LinkId, body: BodyKey, sender: Sender, keep: ToKeep) {
         let Some(token) = self.own(link) else { return };
         let of_link =
             self.links.session_until_buried(token).or_else(|| self.sessions.session_without_link(link));
-        let Some(key) = of_link else { return self.lose_push(origin, keep.devices, Undelivered::NoLink) };
-        let owed = Settled { origin, devices: keep.devices };
+        let owed = keep.owed(sender);
+        let Some(key) = of_link else { return self.lose_push(owed, Undelivered::NoLink) };
         if self.sessions.owe(key, link, body, owed, keep.expiry).is_err() {
             return self.settle(key, owed, Some(Undelivered::QueueFull));
         }
@@ -274,13 +293,14 @@ impl Parts {
     pub(super) fn settle(&mut self, key: SessionKey, owed: Settled, undelivered: Option<Undelivered>) {
         let Some(session) = self.sessions.get(key) else { return };
         let (device, class) = (Name::new(session.device()), session.class().number() as u8);
-        let Settled { origin, devices } = owed;
-        self.report_fate(Reported { origin, fate: Fate { undelivered, device, class, devices } });
+        let Settled { origin, devices, place } = owed;
+        self.report_fate(Reported { origin, fate: Fate { undelivered, device, class, devices, place } });
     }
 
     /// A push has reached no session.
-    pub(super) fn lose_push(&mut self, origin: Origin, devices: u16, reason: Undelivered) {
-        let fate = Fate { undelivered: Some(reason), device: Name::new(&[]), class: 0, devices };
+    pub(super) fn lose_push(&mut self, owed: Settled, reason: Undelivered) {
+        let Settled { origin, devices, place } = owed;
+        let fate = Fate { undelivered: Some(reason), device: Name::new(&[]), class: 0, devices, place };
         self.report_fate(Reported { origin, fate });
     }
 
@@ -305,11 +325,3 @@ impl Parts {
         }
     }
 }
-
-/// Where the reports of a push that is kept go: it is named by the start of its backend instead of the connection.
-pub(super) const fn origin(sender: Sender) -> Origin {
-    Origin { worker: sender.worker as u16, stream: sender.stream, boot: sender.epoch, number: sender.number }
-}
-
-/// As much as the fields of a push beside its payload usually take.
-const FIELDS_LEN: usize = 64;

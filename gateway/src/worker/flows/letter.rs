@@ -30,7 +30,9 @@ impl Parts {
             Letter::Throttle { link, percent } => self.throttle_own(link, percent),
             Letter::End { link, farewell } => self.end_own(link, farewell),
             Letter::Push(parcel) => self.push_letter(parcel),
-            Letter::Undelivered { sender, reason } => self.report_undelivered(sender, reason),
+            Letter::Undelivered { sender, reason, user } => {
+                self.report_undelivered(sender, reason, user.bytes());
+            }
             Letter::Resolved(resolved) => self.resolved(*resolved),
             Letter::Reported(reported) => self.report_fate(reported),
             Letter::Lost(lost) => self.tell_lost(&lost.0, &[], &lost.1),

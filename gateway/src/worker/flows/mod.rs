@@ -8,6 +8,7 @@
 //! * `event` — a backend's frames: the one match over their kinds;
 //! * `response` — what became of a request;
 //! * `push` — receivers are found, here or on another worker;
+//! * `group` — a push to several users;
 //! * `keep` — a push that is kept until its application has taken it;
 //! * `presence` — backends learn of links that open and close;
 //! * `kick` — links and users that a backend ends;
@@ -25,6 +26,7 @@
 mod busiest;
 mod end;
 mod event;
+mod group;
 mod keep;
 mod kick;
 mod letter;

@@ -5,65 +5,63 @@
 //! push to a user ─► the user's owner ─► each link's worker ─► queued
 //! ```
 //!
-//! Whatever is not queued is reported to the backend, if it asked, by the stream the push came by.
+//! One to several users takes these ways for all of them together: `group`. Whatever is not queued is reported to the backend, if it asked, by the stream the push came by.
 
 use driver::Token;
 use protocol::Undelivered;
 use protocol::wire::frame::{Frame, Push};
+use protocol::wire::sequenced;
 use protocol::wire::stream::StreamPush;
 
-use crate::collections::Identity;
+use crate::collections::{Identity, Name};
 use crate::id::LinkId;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
 use crate::worker::post::{Letter, Parcel, Recipient, Sender};
 
-use super::keep::origin;
-
 impl Parts {
     /// A backend's push.
     pub(super) fn push(&mut self, stream: StreamIndex, push: &StreamPush<'_>) {
+        if !push.users.is_empty() {
+            return self.push_to_users(stream, push);
+        }
         if push.class == AT_LEAST_ONCE {
             return self.keep_push(stream, push);
         }
         let sender = self.sender(stream, push.number);
-        let frame = Frame::Push(Push {
-            id: push.id,
-            payload: push.payload,
-            class: push.class,
-            room: push.room,
-            ..Push::default()
-        });
         if !self.is_of_our_realm(push.realm) {
-            return self.report_undelivered(sender, Undelivered::NoUser);
+            return self.report_undelivered(sender, Undelivered::NoUser, &[]);
         }
+        let said = said(push);
         if push.link != 0 {
             let link = LinkId::from_number(push.link);
             if let Some(token) = self.own(link).filter(|_| !self.letters.has_own()) {
                 let len = push.payload.len();
-                return self.push_here(token, sender, len, |out| frame.encode(out));
+                return self.push_here(token, sender, &[], len, |out| Frame::Push(said).encode(out));
             }
-            let parcel = self.wrap(link.worker(), Recipient::Link(link), sender, &frame, push.payload.len());
+            let parcel = self.wrap(link.worker(), Recipient::Link(link), sender, &said);
             self.push_away(link.worker(), parcel);
         } else if !push.user.is_empty() {
             let user = self.sessions.name_of(push.user);
             let device = (!push.device.is_empty()).then(|| self.sessions.name_of(push.device));
             let owner = self.sessions.owner_of(user);
             let to = Recipient::User { user, device };
-            let parcel = self.wrap(owner, to, sender, &frame, push.payload.len());
+            let parcel = self.wrap(owner, to, sender, &said);
             if owner == self.turn.settings.worker && !self.letters.has_own() {
                 self.push_to_user(user, device, parcel);
             } else {
                 self.push_away(owner, parcel);
             }
         } else {
-            self.report_undelivered(sender, Undelivered::Unsupported);
+            self.report_undelivered(sender, Undelivered::Unsupported, &[]);
         }
     }
 
-    /// A push that came by letter, for a link of this worker or for a user it owns.
+    /// A push that came by letter, for links of this worker or for users it owns.
     pub(super) fn push_letter(&mut self, parcel: Parcel) {
         match (parcel.to, parcel.kept) {
+            (Recipient::Users, _) => self.push_to_owned(parcel),
+            (Recipient::Links, _) => self.push_to_links(parcel),
             (_, Some(keep)) => self.keep_parcel(parcel, keep),
             (Recipient::Link(link), None) => match self.own(link) {
                 Some(token) => self.unwrap_here(token, parcel),
@@ -79,19 +77,16 @@ impl Parts {
         let mut receivers = std::mem::take(&mut self.turn.receivers);
         receivers.extend(self.sessions.lookup(user, device));
         if receivers.is_empty() {
-            self.report_undelivered(parcel.sender, Undelivered::NoUser);
+            self.report_undelivered(parcel.sender, Undelivered::NoUser, &[]);
         }
         let mut sender = parcel.sender;
         for link in receivers.drain(..) {
             if let Some(token) = self.own(link) {
-                self.push_here(token, sender, parcel.frame.len(), |out| out.extend_from_slice(&parcel.frame));
+                self.push_body_here(token, sender, &[], &parcel.frame);
             } else {
                 let mut frame = self.letters.spare(&mut self.turn, link.worker(), parcel.frame.len());
                 frame.extend_from_slice(&parcel.frame);
-                self.push_away(
-                    link.worker(),
-                    Parcel { to: Recipient::Link(link), sender, frame, kept: None },
-                );
+                self.push_away(link.worker(), Parcel::new(Recipient::Link(link), sender, frame, None));
             }
             sender.number = 0;
         }
@@ -99,28 +94,40 @@ impl Parts {
         self.letters.give_spare(&mut self.turn, parcel.frame);
     }
 
-    /// The hot case: the link is this worker's, and the payload is copied once.
-    fn push_here(&mut self, token: Token, sender: Sender, len: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+    /// The hot case: the link is this worker's, and the payload is copied once. Of a push to several users `user` is the one that
+    /// is reported.
+    fn push_here(
+        &mut self,
+        token: Token,
+        sender: Sender,
+        user: &[u8],
+        len: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         if !self.links.is_live(token) {
-            self.report_undelivered(sender, Undelivered::NoLink);
+            self.report_undelivered(sender, Undelivered::NoLink, user);
         } else if self.links.send_with(&mut self.turn, token, len, encode) {
             self.turn.counters.pushes.add(1);
         } else {
-            self.report_undelivered(sender, Undelivered::QueueFull);
+            self.report_undelivered(sender, Undelivered::QueueFull, user);
         }
     }
 
+    /// The same of a push of which what it says is there.
+    pub(super) fn push_body_here(&mut self, token: Token, sender: Sender, user: &[u8], body: &[u8]) {
+        self.push_here(token, sender, user, body.len(), |out| sequenced::encode(body, 0, false, out));
+    }
+
     fn unwrap_here(&mut self, token: Token, parcel: Parcel) {
-        let frame = &parcel.frame;
-        self.push_here(token, parcel.sender, frame.len(), |out| out.extend_from_slice(frame));
+        self.push_body_here(token, parcel.sender, &[], &parcel.frame);
         self.letters.give_spare(&mut self.turn, parcel.frame);
     }
 
     /// A push as it goes to another worker.
-    fn wrap(&mut self, worker: u32, to: Recipient, sender: Sender, frame: &Frame<'_>, len: usize) -> Parcel {
-        let mut encoded = self.letters.spare(&mut self.turn, worker, len + FIELDS_LEN);
-        frame.encode(&mut encoded);
-        Parcel { to, sender, frame: encoded, kept: None }
+    fn wrap(&mut self, worker: u32, to: Recipient, sender: Sender, said: &Push<'_>) -> Parcel {
+        let mut body = self.letters.spare(&mut self.turn, worker, said.payload.len() + FIELDS_LEN);
+        sequenced::encode_body(said, &mut body);
+        Parcel::new(to, sender, body, None)
     }
 
     /// Sends a push on to another worker, or reports it undelivered.
@@ -140,29 +147,32 @@ impl Parts {
     }
 
     fn return_parcel(&mut self, parcel: Parcel, reason: Undelivered) {
-        self.turn.buffers.give(parcel.frame);
-        match parcel.kept {
-            Some(keep) => self.lose_push(origin(parcel.sender), keep.devices, reason),
-            None => self.report_undelivered(parcel.sender, reason),
+        match (parcel.to, parcel.kept) {
+            (Recipient::Users | Recipient::Links, _) => self.lose_members(&parcel, reason),
+            (_, Some(keep)) => self.lose_push(keep.owed(parcel.sender), reason),
+            (_, None) => self.report_undelivered(parcel.sender, reason, &[]),
         }
+        self.turn.buffers.give(parcel.frame);
     }
 
     /// The sender of a push that comes by this stream now.
     pub(super) fn sender(&self, stream: StreamIndex, number: u64) -> Sender {
         let (worker, epoch) = (self.turn.settings.worker, self.streams.epoch(stream));
-        Sender { worker, stream: stream.0, epoch, number }
+        // A worker's number has twelve bits.
+        Sender { worker: worker as u16, stream: stream.0, epoch, number }
     }
 
-    /// Tells the backend, if it asked, by the stream the push came by.
-    pub(super) fn report_undelivered(&mut self, sender: Sender, reason: Undelivered) {
-        if sender.worker != self.turn.settings.worker {
-            let letter = Letter::Undelivered { sender, reason };
-            let sent = self.letters.send_if_room(&self.turn, sender.worker, letter);
+    /// Tells the backend, if it asked, by the stream the push came by; of one to several users also which one it is about.
+    pub(super) fn report_undelivered(&mut self, sender: Sender, reason: Undelivered, user: &[u8]) {
+        let worker = u32::from(sender.worker);
+        if worker != self.turn.settings.worker {
+            let letter = Letter::Undelivered { sender, reason, user: Name::new(user) };
+            let sent = self.letters.send_if_room(&self.turn, worker, letter);
             debug_assert!(sent.is_ok(), "only letters to oneself come back");
             return;
         }
         self.turn.counters.undelivered.of(reason).add(1);
-        self.streams.report(StreamIndex(sender.stream), sender.epoch, sender.number, reason);
+        self.streams.report(StreamIndex(sender.stream), sender.epoch, sender.number, reason, user);
     }
 
     /// There is one realm, which need not be named.
@@ -171,7 +181,13 @@ impl Parts {
     }
 }
 
+/// What of a push a link is to get.
+pub(super) fn said<'b>(push: &StreamPush<'b>) -> Push<'b> {
+    let StreamPush { id, payload, class, room, .. } = *push;
+    Push { id, payload, class, room, ..Push::default() }
+}
+
 /// The class of pushes that are kept.
-const AT_LEAST_ONCE: u32 = 1;
+pub(super) const AT_LEAST_ONCE: u32 = 1;
 /// As much as the fields of a push beside its payload usually take.
-const FIELDS_LEN: usize = 64;
+pub(super) const FIELDS_LEN: usize = 64;

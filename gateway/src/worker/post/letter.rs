@@ -9,10 +9,11 @@ use protocol::{Time, Undelivered, UnixMillis};
 use tokio::sync::mpsc;
 
 use crate::admission::lists::Lists;
-use crate::collections::Identity;
+use crate::collections::{Identity, Name};
 use crate::config::Secret;
 use crate::delivery::Origin;
 use crate::delivery::reports::Fate;
+use crate::delivery::tails::Settled;
 use crate::directory::claims::{Claim, Claimed, HandOver};
 use crate::directory::revocations::Revoked;
 use crate::directory::throttles::Throttle;
@@ -78,6 +79,8 @@ pub enum Letter {
         sender: Sender,
         /// Why.
         reason: Undelivered,
+        /// Which of its users this is about; empty where it does not name several.
+        user: Name,
     },
     /// To the worker whose stream a push came by: what became of it on one device.
     Reported(Reported),
@@ -132,6 +135,20 @@ impl fmt::Debug for Resolved {
     }
 }
 
+impl Parcel {
+    /// A push for one link, or one user.
+    pub const fn new(to: Recipient, sender: Sender, body: Vec<u8>, kept: Option<ToKeep>) -> Self {
+        // The bound of a stream's frames is below 2³².
+        let body_len = body.len() as u32;
+        Self { to, sender, frame: body, body_len, kept }
+    }
+
+    /// What it says, and the list behind it.
+    pub fn parts(&self) -> (&[u8], &[u8]) {
+        self.frame.split_at(self.frame.len().min(self.body_len as usize))
+    }
+}
+
 impl Letter {
     /// Bytes of memory it holds outside its place in the queue.
     pub(super) fn bytes(&self) -> usize {
@@ -165,8 +182,10 @@ pub struct Parcel {
     pub to: Recipient,
     /// Where to report.
     pub sender: Sender,
-    /// The push frame, encoded; of one that is kept its body.
+    /// What the push says, without its place in a session; behind that the list of whom it is for, where these are several.
     pub frame: Vec<u8>,
+    /// Bytes of what it says.
+    pub body_len: u32,
     /// How it is kept until it is acknowledged, if it is.
     pub kept: Option<ToKeep>,
 }
@@ -178,6 +197,16 @@ pub struct ToKeep {
     pub expiry: Time,
     /// How many devices owe a report.
     pub devices: u16,
+    /// Which of its users it is for, from 1; 0 where it does not name several.
+    pub place: u16,
+}
+
+impl ToKeep {
+    /// To whom what becomes of the push is owed. Of one that is kept the sender names the start of its backend instead of the connection.
+    pub const fn owed(&self, sender: Sender) -> Settled {
+        let Sender { worker, stream, epoch: boot, number } = sender;
+        Settled { origin: Origin { worker, stream, boot, number }, devices: self.devices, place: self.place }
+    }
 }
 
 /// What has become of a push on one device, on its way to the worker by whose stream it came.
@@ -208,13 +237,17 @@ pub enum Recipient {
         /// Hash of the device's id.
         device: Option<Identity>,
     },
+    /// All links of these users, who are of one owner.
+    Users,
+    /// These links, which are of one worker.
+    Links,
 }
 
 /// The stream a push came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// The stream's worker.
-    pub worker: u32,
+    pub worker: u16,
     /// The stream.
     pub stream: u16,
     /// Which connection of that stream; reports to an earlier one are dropped.

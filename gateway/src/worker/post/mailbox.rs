@@ -200,7 +200,7 @@ mod tests {
         let push = |len| {
             let link = LinkId::new(0, 1, 1);
             let sender = Sender { worker: 0, stream: 0, epoch: 0, number: 0 };
-            Letter::Push(Parcel { to: Recipient::Link(link), sender, frame: vec![0; len], kept: None })
+            Letter::Push(Parcel::new(Recipient::Link(link), sender, vec![0; len], None))
         };
         assert!(post.send(push(60)).is_ok());
         assert!(matches!(post.send(push(41)), Err(Letter::Push(parcel)) if parcel.frame.len() == 41));
@@ -237,8 +237,7 @@ mod tests {
         let post = mailbox.post();
         let link = LinkId::new(0, 1, 1);
         let sender = Sender { worker: 0, stream: 0, epoch: 0, number: 0 };
-        let push =
-            |len| Letter::Push(Parcel { to: Recipient::Link(link), sender, frame: vec![0; len], kept: None });
+        let push = |len| Letter::Push(Parcel::new(Recipient::Link(link), sender, vec![0; len], None));
         assert!(post.send(push(128)).is_ok(), "or it would never be sent");
         assert!(post.send(push(1)).is_err());
         mailbox.take().expect("it is there");

@@ -58,8 +58,8 @@ fn all(mailbox: &mut Mailbox) -> Vec<u32> {
 }
 
 fn push(len: usize) -> Parcel {
-    let sender = Sender { worker: ME, stream: 0, epoch: 1, number: 5 };
-    Parcel { to: Recipient::Link(LinkId::new(1, 1, 1)), sender, frame: vec![len as u8; len], kept: None }
+    let sender = Sender { worker: ME as u16, stream: 0, epoch: 1, number: 5 };
+    Parcel::new(Recipient::Link(LinkId::new(1, 1, 1)), sender, vec![len as u8; len], None)
 }
 
 impl Office {

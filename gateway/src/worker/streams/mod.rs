@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use protocol::stream::{Blocked, GatewayStream};
-use protocol::wire::stream::{Authenticate, LinkOpened, PushOutcome, Report, StreamRequest};
+use protocol::wire::stream::{Authenticate, LinkOpened, PushOutcome, Report, StreamPush, StreamRequest};
 use protocol::{Refusal, Time, Undelivered};
 
 use self::stream::Stream;
@@ -151,14 +151,21 @@ impl Streams {
     }
 
     /// Reports a push that was not delivered, if the socket it came by still stands and the backend asked.
-    pub(super) fn report(&mut self, stream: StreamIndex, epoch: u32, number: u64, reason: Undelivered) {
+    pub(super) fn report(
+        &mut self,
+        stream: StreamIndex,
+        epoch: u32,
+        number: u64,
+        reason: Undelivered,
+        user: &[u8],
+    ) {
         let own = self.at(stream);
         if number != 0
             && own.epoch == epoch
             && let Some(machine) = own.machine()
         {
             let (outcome, reason) = (PushOutcome::Undelivered, reason.number());
-            machine.report(&Report { number, outcome, reason, ..Report::default() });
+            machine.report(&Report { number, outcome, reason, user, ..Report::default() });
             self.dirty(stream);
         }
     }
@@ -172,11 +179,17 @@ impl Streams {
         &mut self,
         worker: u32,
         stream: StreamIndex,
-        number: u64,
+        push: &StreamPush<'_>,
     ) -> Result<Origin, Undelivered> {
         let reports = &mut self.at(stream).reports;
+        let (number, users) = (push.number, push.users);
         if number != 0 {
-            reports.accept(number).map_err(|why| match why {
+            let accepted = match u16::try_from(users.len()) {
+                Ok(0) => reports.accept(number),
+                Ok(count) => reports.accept_for(number, count, users.iter()),
+                Err(_) => Err(NotAccepted::Full),
+            };
+            accepted.map_err(|why| match why {
                 NotAccepted::Full => Undelivered::Busy,
                 NotAccepted::Known => Undelivered::Malformed,
             })?;

@@ -102,10 +102,8 @@ fn normal(kind: Option<Kind>) -> Option<Kind> {
             Kind::Report(proto::Report { outcome, device, user, queued: 0, dropped: Vec::new(), ..report })
         }
         Kind::Push(push) => Kind::Push(proto::Push {
-            users: Vec::new(),
             rooms: Vec::new(),
             except: Vec::new(),
-            package: None,
             node: false,
             coalesce: Bytes::new(),
             ..push
@@ -198,6 +196,16 @@ fn the_lengths_of_what_concerns_a_link_are_exact() {
     assert_eq!(push(proto::Push { user: b(65), ..proto::Push::default() }), of_push("user"));
     assert_eq!(push(proto::Push { id: b(17), ..proto::Push::default() }), of_push("id"));
     assert_eq!(push(proto::Push { users: vec![b(65)], ..proto::Push::default() }), of_push("users"));
+    assert_eq!(push(proto::Push { users: vec![b(1), b(0)], ..proto::Push::default() }), of_push("users"));
+    let many = |len| push(proto::Push { users: vec![b(64); len], ..proto::Push::default() });
+    assert_eq!((many(256), many(257)), (None, of_push("users")));
+    let part = |id, index, count| {
+        let package = Some(proto::Package { id: b(id), index, count, on_gap: 0 });
+        push(proto::Push { package, ..proto::Push::default() })
+    };
+    assert_eq!([part(1, 0, 1), part(16, 8, 9)], [None; 2]);
+    let wrong = [part(0, 0, 1), part(17, 0, 1), part(1, 0, 0), part(1, 1, 1)];
+    assert_eq!(wrong, [of_push("package"); 4]);
     assert_eq!(push(proto::Push { coalesce: b(65), ..proto::Push::default() }), of_push("coalesce"));
     let opened =
         proto::LinkOpened { link: 9, user: b(1), device: b(1), session: b(16), ..Default::default() };
@@ -293,7 +301,7 @@ fn a_push_counts_its_targets_served_or_not() {
         node: true,
         ..proto::Push::default()
     };
-    assert_eq!(targets(all), 6);
+    assert_eq!(targets(all), 6, "several users are one target");
     assert_eq!(targets(proto::Push { node: true, ..proto::Push::default() }), 1);
 }
 

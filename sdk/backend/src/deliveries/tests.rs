@@ -61,7 +61,7 @@ impl Books {
     fn sent_on(&mut self, stream: u64, boot: u8, number: u64, ttl: Duration) {
         let Self { deliveries, settled, .. } = self;
         let wanted = Wanted { rule: Rule::All, ttl, waiter: number };
-        deliveries.sent(worker(boot), stream, number, wanted, &mut |number, outcome| {
+        deliveries.sent(worker(boot), stream, Share::whole(number), wanted, &mut |number, outcome| {
             settled.push((number, outcome))
         });
     }
@@ -101,12 +101,15 @@ const HAIR: Duration = Duration::from_millis(1);
 #[test]
 fn a_push_is_settled_when_all_its_devices_are_reported_and_then_gives_its_slot_back() {
     let mut books = Books::with_sent(&[10, 11, 12]);
-    assert!(!books.deliveries.has_slot(worker(1), 1), "three are open");
+    assert!(books.deliveries.room(worker(1), 1, 1) != Room::Now, "three are open");
     assert!(books.report(1, 1, 10, 2));
-    assert_eq!((books.settled(), books.deliveries.has_slot(worker(1), 1)), (vec![], false));
+    assert_eq!((books.settled(), books.deliveries.room(worker(1), 1, 1) == Room::Now), (vec![], false));
     assert!(books.report(1, 2, 10, 2));
     assert_eq!(books.settled(), [(10, Outcome::Delivered)]);
-    assert!(books.deliveries.has_slot(worker(1), 1) && !books.deliveries.has_slot(worker(1), 2));
+    assert!(
+        books.deliveries.room(worker(1), 1, 1) == Room::Now
+            && books.deliveries.room(worker(1), 2, 1) != Room::Now
+    );
 }
 
 /// The gateway keeps the slot until it has reported on every device, and so the slot is taken here, too.
@@ -124,9 +127,9 @@ fn a_push_that_is_settled_early_holds_its_slot_until_the_last_report() {
     };
     books.told(1, &undelivered);
     assert_eq!(books.settled(), [(10, Outcome::Undelivered(Undelivered::Expired))]);
-    assert!(!books.deliveries.has_slot(worker(1), 1));
+    assert!(books.deliveries.room(worker(1), 1, 1) != Room::Now);
     books.report(1, 2, 10, 2);
-    assert_eq!((books.settled(), books.deliveries.has_slot(worker(1), 1)), (vec![], true));
+    assert_eq!((books.settled(), books.deliveries.room(worker(1), 1, 1) == Room::Now), (vec![], true));
 }
 
 #[test]
@@ -228,7 +231,10 @@ fn two_gateways_of_one_name_that_are_both_there_leave_each_other_alone() {
 fn a_second_stream_of_a_worker_takes_the_place_of_the_first() {
     let mut books = Books::with_sent(&[10, 11]);
     books.opened(1, 2);
-    assert!(!books.deliveries.has_slot(worker(1), 1) && books.deliveries.has_slot(worker(1), 2));
+    assert!(
+        books.deliveries.room(worker(1), 1, 1) != Room::Now
+            && books.deliveries.room(worker(1), 2, 1) == Room::Now
+    );
     books.ended(1, 1, &[11]);
     books.wait(REDIAL_MAX);
     assert_eq!(books.settled(), [(11, Outcome::Unknown)], "the other one waits for nobody");
@@ -262,6 +268,49 @@ fn a_push_of_which_nothing_is_heard_after_a_redial_is_not_waited_for_without_end
     assert_eq!(books.settled(), [(11, Outcome::Delivered)], "of this one something was heard");
 }
 
+/// Of a push to these users, each of which is settled by itself.
+fn sent_to(books: &mut Books, number: u64, users: &[&'static str]) {
+    for (place, user) in users.iter().enumerate() {
+        let Books { deliveries, settled, .. } = books;
+        let wanted = Wanted { rule: Rule::All, ttl: Duration::ZERO, waiter: number + place as u64 };
+        let share = Share { number, user: Bytes::from_static(user.as_bytes()) };
+        deliveries.sent(worker(1), 1, share, wanted, &mut |number, outcome| settled.push((number, outcome)));
+    }
+}
+
+#[test]
+fn a_push_to_several_users_takes_a_slot_for_each_and_each_is_settled_by_its_own_reports() {
+    let mut books = Books::with_sent(&[]);
+    let room = |books: &Books, slots| books.deliveries.room(worker(1), 1, slots);
+    assert_eq!([3, 4].map(|slots| room(&books, slots)), [Room::Now, Room::Never]);
+    sent_to(&mut books, 10, &["ann", "bob"]);
+    assert_eq!([1, 2].map(|slots| room(&books, slots)), [Room::Now, Room::Later]);
+    let of = |user: &'static str, report| Report {
+        number: 10,
+        report,
+        devices: 1,
+        user: user.as_bytes(),
+        ..Report::default()
+    };
+    books.told(1, &of("bob", 1));
+    assert_eq!((books.settled(), room(&books, 2)), (vec![(11, Outcome::Delivered)], Room::Now));
+    books.told(1, &of("cid", 2));
+    assert_eq!(books.settled(), [], "nobody has asked for that one");
+    books.ended(1, 1, &[10]);
+    assert_eq!(books.settled(), [(10, Outcome::Unknown)], "and what is known stands");
+}
+
+#[test]
+fn a_report_that_names_no_user_is_about_all_of_them() {
+    let mut books = Books::with_sent(&[]);
+    sent_to(&mut books, 10, &["ann", "bob"]);
+    sent_to(&mut books, 20, &["ann"]);
+    let (outcome, reason) = (PushOutcome::Undelivered, Undelivered::Busy.number());
+    books.told(1, &Report { number: 10, outcome, reason, ..Report::default() });
+    let busy = Outcome::Undelivered(Undelivered::Busy);
+    assert_eq!(books.settled(), [(10, busy), (11, busy)]);
+}
+
 /// Whoever sends has looked for a slot a moment before.
 #[test]
 fn a_push_that_was_sent_on_a_stream_whose_place_was_just_taken_is_not_waited_for_without_end_either() {
@@ -285,11 +334,12 @@ fn no_more_is_kept_than_there_may_be() {
         let settle = &mut |number, outcome| settled.push((number, outcome));
         deliveries.opened(id, place(&boot.to_string()), boot.into(), u32::MAX, now, settle);
         for number in 0..2 {
-            assert!(deliveries.has_slot(id, boot.into()));
+            assert!(deliveries.room(id, boot.into(), 1) == Room::Now);
             let wanted = Wanted { rule: Rule::Any, ttl: Duration::ZERO, waiter: boot };
-            deliveries.sent(id, boot.into(), u64::from(boot) * 10 + number, wanted, settle);
+            let share = Share::whole(u64::from(boot) * 10 + number);
+            deliveries.sent(id, boot.into(), share, wanted, settle);
         }
-        assert!(!deliveries.has_slot(id, boot.into()), "however many slots the gateway offers");
+        assert!(deliveries.room(id, boot.into(), 1) != Room::Now, "however many slots the gateway offers");
         deliveries.ended(id, boot.into(), &[], now, settle);
     }
     assert_eq!(settled, [1, 1, 2, 2].map(|boot| (boot, Outcome::Unknown)), "the oldest go");

@@ -80,6 +80,43 @@ async fn known(delivery: &mut Delivery) -> Option<Outcome> {
     .await
 }
 
+/// Reports name the users, and what is not accepted at all is told of once.
+#[tokio::test]
+async fn a_push_to_several_users_comes_to_an_outcome_for_each_and_to_one_for_all() {
+    let mut stage = stage();
+    let (mut peer, gateway) = stage.dial(1, 3).await;
+    let users = |names: &[&'static str]| {
+        let names = names.iter().map(|name| (*name).into());
+        Push::new(Target::Users(names.collect()), "hi")
+    };
+    for wrong in [&[][..], &["ann", "ann"], &["ann", ""], &["a", "b", "c", "d"]] {
+        let refused = gateway.deliver(users(wrong), Rule::All).await;
+        assert_eq!(refused.err(), Some(PushError::Invalid), "{wrong:?}");
+    }
+    let mut first = gateway.deliver(users(&["ann", "bob"]), Rule::All).await.unwrap();
+    let number = delivered(&mut peer).await;
+    assert_eq!(first.number(), number);
+    let second = gateway.deliver(users(&["ann", "cid"]), Rule::All).await.unwrap();
+    let of = |user: &'static str, report| Report { user: user.as_bytes(), ..took(report, number, 2) };
+    peer.stream.report(&of("bob", 1));
+    peer.stream.report(&of("ann", 2));
+    peer.stream.report(&of("ann", 3));
+    assert_eq!(peer.next().await, Some(Said::ReportAck(3)));
+    assert_eq!(known(&mut first).await, None, "one of the devices of bob has said nothing");
+    // One of its slots is free again, and so the next one, which takes two, finds room.
+    let number = delivered(&mut peer).await;
+    assert_eq!(second.number(), number);
+    let (outcome, reason) = (PushOutcome::Undelivered, Undelivered::Expired.number());
+    peer.stream.report(&Report { outcome, reason, ..of("bob", 4) });
+    let (outcome, reason) = (PushOutcome::Undelivered, Undelivered::Busy.number());
+    peer.stream.report(&Report { number, outcome, reason, ..Report::default() });
+    peer.flush().await;
+    let [expired, busy] = [Undelivered::Expired, Undelivered::Busy].map(Outcome::Undelivered);
+    let each = [("ann".into(), Outcome::Delivered), ("bob".into(), expired)];
+    assert_eq!(first.of_users().await, each);
+    assert_eq!(second.await, busy);
+}
+
 #[tokio::test]
 async fn a_push_comes_to_its_outcome_by_the_rule_its_caller_picks() {
     let (mut stage, phone) = (stage(), DeviceClass::Phone);

@@ -205,16 +205,16 @@ fn a_report_reaches_the_socket_its_push_came_by_and_no_later_one() {
     let mut stage = Stage::standing(&[FIRST]);
     let epoch = stage.streams.epoch(FIRST);
     assert_eq!((epoch, stage.streams.epoch(SECOND)), (1, 0));
-    stage.streams.report(FIRST, epoch, 5, Undelivered::NoUser);
-    stage.streams.report(FIRST, epoch, 0, Undelivered::NoUser);
-    stage.streams.report(SECOND, 0, 6, Undelivered::NoUser);
+    stage.streams.report(FIRST, epoch, 5, Undelivered::NoUser, &[]);
+    stage.streams.report(FIRST, epoch, 0, Undelivered::NoUser, &[]);
+    stage.streams.report(SECOND, 0, 6, Undelivered::NoUser, &[]);
     stage.carry();
     let expected = format!("report 5 {}", Undelivered::NoUser.number());
     assert_eq!(stage.taken_at_backend(), told(FIRST, &[&expected]));
     stage.fall(FIRST);
     stage.rise(FIRST);
     assert_eq!(stage.streams.epoch(FIRST), 2);
-    stage.streams.report(FIRST, epoch, 7, Undelivered::NoUser);
+    stage.streams.report(FIRST, epoch, 7, Undelivered::NoUser, &[]);
     stage.carry();
     assert!(stage.taken_at_backend().is_empty());
 }

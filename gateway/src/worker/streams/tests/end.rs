@@ -40,7 +40,7 @@ fn a_marked_stream_is_gone_for_everybody() {
     assert_eq!((stage.choose(b"ann"), stage.streams.ready_len()), (Err(Refusal::NoBackend), 0));
     assert!(!stage.streams.has_room(FIRST, 0));
     assert_eq!(stage.streams.request(FIRST, &request(2, b"hello")), Err(Blocked::NotLive));
-    stage.streams.report(FIRST, epoch, 5, Undelivered::NoUser);
+    stage.streams.report(FIRST, epoch, 5, Undelivered::NoUser, &[]);
     stage.streams.link_opened(FIRST, 1, &opened(1));
     stage.streams.consumed(FIRST, 0);
     assert!(stage.flush().is_empty(), "not even what was queued before");

@@ -122,7 +122,7 @@ fn a_backend_that_is_about_to_leave_gets_nothing_new_and_is_heard_out() {
     stage.carry();
     assert_eq!((stage.chosen(), left_out(&stage, FIRST)), (vec![1], 1));
     let epoch = stage.streams.epoch(FIRST);
-    stage.streams.report(FIRST, epoch, 5, Undelivered::NoUser);
+    stage.streams.report(FIRST, epoch, 5, Undelivered::NoUser, &[]);
     stage.answer(FIRST, 1);
     assert_eq!(stage.taken_at_gateway(), told(FIRST, &["draining", "response 1"]));
     let report = format!("report 5 {}", Undelivered::NoUser.number());

@@ -71,8 +71,17 @@ fn messages() -> impl Strategy<Value = Kind> {
                 Kind::Response(proto::Response { call, status, payload, refused, retry_after_ms, trace })
             }
         ),
-        (any::<(u64, u64, u32, u32)>(), [bytes(64), bytes(64), bytes(64)], bytes(16), bytes(300), words(64))
-            .prop_map(|((number, link, class, ttl_ms), [user, room, device], id, payload, realm)| {
+        (
+            any::<(u64, u64, u32, u32)>(),
+            [bytes(64), bytes(64), bytes(64)],
+            bytes(16),
+            bytes(300),
+            words(64),
+            vec(id(), 0..4),
+            prop::option::of(package()),
+        )
+            .prop_map(|(numbers, [user, room, device], id, payload, realm, users, package)| {
+                let (number, link, class, ttl_ms) = numbers;
                 let push = proto::Push {
                     number,
                     link,
@@ -84,7 +93,7 @@ fn messages() -> impl Strategy<Value = Kind> {
                     class,
                     ..Default::default()
                 };
-                Kind::Push(proto::Push { ttl_ms, realm, ..push })
+                Kind::Push(proto::Push { users, ttl_ms, package, realm, ..push })
             }),
         any::<u64>().prop_map(|bytes| Kind::Credit(proto::Credit { bytes })),
         any::<u32>().prop_map(|nonce| Kind::Ping(proto::Ping { nonce })),
@@ -99,6 +108,15 @@ fn messages() -> impl Strategy<Value = Kind> {
         bytes(40).prop_map(|zeros| Kind::Pad(proto::Pad { zeros })),
         any::<u32>().prop_map(|deadline_ms| Kind::Draining(proto::Draining { deadline_ms })),
     ]
+}
+
+fn package() -> impl Strategy<Value = proto::Package> {
+    (vec(any::<u8>(), 1..=16), 0..u32::MAX, any::<u32>(), any::<u32>()).prop_map(
+        |(id, index, more, on_gap)| {
+            let count = index.saturating_add(more.max(1));
+            proto::Package { id: id.into(), index, count, on_gap }
+        },
+    )
 }
 
 fn presence() -> impl Strategy<Value = Kind> {

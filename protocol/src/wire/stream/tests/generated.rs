@@ -42,7 +42,14 @@ pub(super) fn as_generated(frame: &StreamFrame<'_>) -> Option<Kind> {
             id: b(p.id),
             payload: b(p.payload),
             class: p.class,
+            users: p.users.iter().map(b).collect(),
             ttl_ms: p.ttl_ms,
+            package: p.package.map(|package| proto::Package {
+                id: b(package.id),
+                index: package.index,
+                count: package.count,
+                on_gap: package.on_gap,
+            }),
             realm: p.realm.into(),
             ..proto::Push::default()
         }),

@@ -124,7 +124,7 @@ impl World {
     fn send(&mut self, rule: u8, ends: &[End]) {
         let Some(stream) = self.stream else { return };
         let id = worker(self.boot);
-        if !self.books.deliveries.has_slot(id, stream) {
+        if self.books.deliveries.room(id, stream, 1) != Room::Now {
             return;
         }
         let rules =
@@ -134,7 +134,9 @@ impl World {
         self.pushes.insert(number, truth);
         let Books { deliveries, settled, .. } = &mut self.books;
         let wanted = Wanted { rule, ttl: Duration::ZERO, waiter: number };
-        deliveries.sent(id, stream, number, wanted, &mut |number, outcome| settled.push((number, outcome)));
+        deliveries.sent(id, stream, Share::whole(number), wanted, &mut |number, outcome| {
+            settled.push((number, outcome))
+        });
         self.handed.push(number);
         assert!(self.books.deliveries.workers[&id].open.len() <= SLOTS as usize);
     }
