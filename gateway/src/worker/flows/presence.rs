@@ -98,7 +98,7 @@ impl Parts {
     /// A session goes on with another link.
     pub(super) fn announce_resumed(&mut self, told: &[Connection], from: LinkId, to: &Claimed) {
         let resumed = Resumed { old_link: from.number(), link: to.link.number(), link_epoch: to.epoch };
-        self.streams.tell(told, |machine| machine.link_resumed(&[resumed]));
+        self.streams.tell_resumed(told, resumed);
     }
 
     /// Tells streams that have just become ready of the links that were there before.

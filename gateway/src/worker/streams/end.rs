@@ -45,6 +45,7 @@ impl Streams {
         let own = self.at(stream);
         own.announced_to = None;
         own.told.clear();
+        own.resumed.clear();
         let Some(socket) = &mut own.socket else { return };
         socket.ending = Ending::Draining;
         let receiving = socket.receiving.then_some(Armed::Receive);

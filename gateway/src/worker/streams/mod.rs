@@ -24,8 +24,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
+use protocol::limits::RESUMED_MAX;
 use protocol::stream::{Blocked, GatewayStream};
-use protocol::wire::stream::{Authenticate, LinkOpened, PushOutcome, Report, StreamPush, StreamRequest};
+use protocol::wire::stream::{
+    Authenticate, LinkOpened, PushOutcome, Report, Resumed, StreamPush, StreamRequest,
+};
 use protocol::{Refusal, Time, Undelivered};
 
 use self::stream::Stream;
@@ -260,10 +263,27 @@ impl Streams {
         (0..).zip(&mut self.streams).filter_map(known).collect()
     }
 
-    /// Says something to those of these backends whose connection is still there.
+    /// Says that a session goes on with another link to those of these backends whose connection is still there: what comes together
+    /// is told in one frame.
+    pub(super) fn tell_resumed(&mut self, backends: &[Connection], resumed: Resumed) {
+        for &Connection { stream, epoch } in backends {
+            let own = self.at(stream);
+            if own.epoch == epoch && own.living().is_some() {
+                own.resumed.push(resumed);
+                if own.resumed.len() == RESUMED_MAX {
+                    own.say_resumed();
+                }
+                self.dirty(stream);
+            }
+        }
+    }
+
+    /// Says something to those of these backends whose connection is still there, behind what they have not been told yet of links that
+    /// took others' places: it may be about one of these.
     pub(super) fn tell(&mut self, backends: &[Connection], say: impl Fn(&mut GatewayStream)) {
         for &Connection { stream, epoch } in backends {
             let own = self.at(stream);
+            own.say_resumed();
             if own.epoch == epoch
                 && let Some(machine) = own.machine()
             {

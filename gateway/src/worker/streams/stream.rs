@@ -3,6 +3,7 @@
 use driver::Token;
 use protocol::Time;
 use protocol::stream::GatewayStream;
+use protocol::wire::stream::Resumed;
 
 use super::told::Told;
 use crate::delivery::reports::Reports;
@@ -21,6 +22,8 @@ pub(super) struct Stream {
     pub(super) announced_to: Option<u32>,
     /// Links it was told of.
     pub(super) told: Told,
+    /// Links that took others' places, of which it is told with its next batch; fewer than a frame holds.
+    pub(super) resumed: Vec<Resumed>,
     /// What its backend has still to be told of its pushes.
     pub(super) reports: Reports,
     /// Whether it stands in the list of streams to flush.
@@ -75,6 +78,7 @@ impl Stream {
             epoch: 0,
             announced_to: None,
             told: Told::nobody(slots),
+            resumed: Vec::new(),
             reports: Reports::new(report_slots),
             dirty: false,
             leaving: false,
@@ -93,6 +97,15 @@ impl Stream {
     pub(super) fn machine(&mut self) -> Option<&mut GatewayStream> {
         let socket = self.socket.as_mut().filter(|socket| socket.ending == Ending::No)?;
         Some(&mut socket.machine)
+    }
+
+    /// Tells its backend of links that took others' places.
+    pub(super) fn say_resumed(&mut self) {
+        let Self { socket, resumed, .. } = self;
+        if let Some(socket) = socket.as_mut().filter(|socket| socket.ending == Ending::No) {
+            socket.machine.link_resumed(resumed);
+        }
+        resumed.clear();
     }
 
     /// Whether it carries requests.

@@ -265,6 +265,7 @@ impl Stage {
                 ToBackend::Authenticate(ask) => format!("authenticate {}", ask.call),
                 ToBackend::Report(report) => format!("report {} {}", report.number, report.reason),
                 ToBackend::LinkOpened(opened) => format!("opened {}", opened.link),
+                ToBackend::LinkResumed(resumed) => format!("resumed {}", resumed.iter().count()),
                 ToBackend::LinkClosed(closed) => format!("closed {}", closed.link),
                 ToBackend::Alive => "alive".to_owned(),
                 ToBackend::Credited => "credited".to_owned(),

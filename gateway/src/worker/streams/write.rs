@@ -16,7 +16,11 @@ impl Streams {
             let own = self.at(stream);
             own.dirty = false;
             let living = own.socket.as_mut().filter(|socket| socket.ending == Ending::No && !socket.sending);
-            let Some(socket) = living else { continue };
+            if living.is_none() {
+                continue;
+            }
+            own.say_resumed();
+            let Some(socket) = &mut own.socket else { continue };
             let mut bytes = turn.buffers.take(own.batch_len);
             if socket.machine.seal(&mut bytes) {
                 // What is handed in is what the next batch grows in: it is as long as those of late, or it would have to grow

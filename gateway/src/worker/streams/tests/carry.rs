@@ -257,3 +257,35 @@ fn a_starved_receive_is_armed_again_once_buffers_are_back() {
     stage.streams.rearm_starved(&mut stage.turn);
     assert!(stage.turn.ops.is_empty() && stage.streams.starved.is_empty(), "once");
 }
+
+#[test]
+fn sessions_that_go_on_together_are_told_of_in_one_frame_and_before_whatever_is_said_of_their_links() {
+    let mut stage = Stage::standing(&[FIRST, SECOND]);
+    let of = |stage: &Stage, stream| Connection { stream, epoch: stage.streams.epoch(stream) };
+    let (first, second) = (of(&stage, FIRST), of(&stage, SECOND));
+    let resumed = |link| Resumed { old_link: link, link: link + 1000, link_epoch: 5 };
+    (1..=3).for_each(|link| stage.streams.tell_resumed(&[first, second], resumed(link)));
+    stage.streams.tell_resumed(&[Connection { epoch: 99, ..first }], resumed(4));
+    stage.streams.tell(&[first], |machine| machine.link_closed(&closed(1001)));
+    stage.streams.tell_resumed(&[first], resumed(5));
+    stage.carry();
+    let mut taken = stage.taken_at_backend();
+    taken.sort_by_key(|(stream, _)| *stream);
+    let mut expected = told(FIRST, &["resumed 3", "closed 1001", "resumed 1"]);
+    expected.extend(told(SECOND, &["resumed 3"]));
+    assert_eq!(taken, expected);
+
+    (0..RESUMED_MAX as u64 + 2).for_each(|link| stage.streams.tell_resumed(&[first], resumed(link)));
+    stage.carry();
+    assert_eq!(stage.taken_at_backend(), told(FIRST, &["resumed 128", "resumed 2"]));
+
+    stage.streams.tell_resumed(&[first], resumed(1));
+    stage.fall(FIRST);
+    stage.rise(FIRST);
+    stage.carry();
+    let taken = stage.taken_at_backend();
+    assert!(
+        taken.iter().all(|(_, text)| !text.starts_with("resumed")),
+        "that was another connection: {taken:?}"
+    );
+}
