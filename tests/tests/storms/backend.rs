@@ -94,6 +94,12 @@ pub(crate) enum Order {
         text: &'static str,
         ttl: Duration,
     },
+    /// A push to one link, which is not kept.
+    PushLink {
+        link: u64,
+        user: &'static str,
+        text: &'static str,
+    },
     /// A push of this class to several users.
     Group {
         users: &'static [&'static str],

@@ -203,7 +203,7 @@ impl Carried {
                     self.pushes += 1;
                 }
                 Order::Keep { user, link, text, ttl } => {
-                    let id = PushId { stream: self.number, number: desk.kept.next(), by_link: false };
+                    let id = PushId { stream: self.number, number: desk.kept.next(), by_link: link != 0 };
                     let mut payload = named(user.as_bytes(), "", b"");
                     payload.extend_from_slice(text.as_bytes());
                     let push = StreamPush {
@@ -221,6 +221,22 @@ impl Carried {
                         return;
                     }
                     desk.kept.leaves(self.number);
+                }
+                Order::PushLink { link, user, text } => {
+                    let id = PushId { stream: self.number, number: self.pushes + 1, by_link: true };
+                    let payload = [&named(user.as_bytes(), "", b"")[..], text.as_bytes()].concat();
+                    let push = StreamPush {
+                        number: id.number,
+                        link,
+                        id: &id.encode(),
+                        payload: &payload,
+                        ..StreamPush::default()
+                    };
+                    if self.machine.push(&push).is_err() {
+                        desk.orders.push_front(order);
+                        return;
+                    }
+                    self.pushes += 1;
                 }
                 Order::Group { users, class, text } => {
                     let users: Vec<&[u8]> = users.iter().map(|user| user.as_bytes()).collect();
@@ -359,6 +375,7 @@ impl Carried {
                     }
                 }
                 Ok(Some(ToBackend::LinkResumed(resumed))) => {
+                    totals.resumed_at_once = totals.resumed_at_once.max(resumed.iter().count());
                     for Resumed { old_link, link, link_epoch } in resumed.iter() {
                         self.present.remove(&old_link).expect("only what was opened goes on");
                         let (_, _, epoch) = self.devices.remove(&old_link).expect("it is known");

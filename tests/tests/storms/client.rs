@@ -33,6 +33,8 @@ pub(crate) struct Client {
     pub(crate) dead: bool,
     /// Payloads of the pushes it got, behind whom they are for.
     pub(crate) pushes: Vec<Vec<u8>>,
+    /// The same of those that must be acknowledged, once each.
+    pub(crate) kept: Vec<Vec<u8>>,
     /// Why its last link was closed.
     pub(crate) closed: Option<CloseCode>,
     /// Whether its link stays when everything is answered.
@@ -195,6 +197,7 @@ impl Client {
             device: DEVICES[usize::from(rng.one_in(3))],
             dead: false,
             pushes: Vec::new(),
+            kept: Vec::new(),
             closed: None,
             stays: false,
             script: None,
@@ -437,7 +440,7 @@ impl Client {
     fn keep(&mut self, link: &mut Link, push: &frame::Push<'_>) {
         assert!(link.welcome, "nothing comes before Welcome");
         let head = head_of(push.payload, &self.name, self.device);
-        assert!(head.is_some(), "{} got another's push", self.name);
+        let head = head.unwrap_or_else(|| panic!("{} got another's push", self.name));
         let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
         let held = self.held.as_mut().expect("it has a session");
         assert!(push.sequence <= held.received + 1, "no gap: {} behind {}", push.sequence, held.received);
@@ -445,6 +448,7 @@ impl Client {
             return assert!(push.again, "what it has comes again only where it says so");
         }
         held.received = push.sequence;
+        self.kept.push(push.payload[head..].to_vec());
         held.untaken.push_back((id.stream, id.number));
         if !id.by_link {
             let before = link.kept.insert(id.stream, id.number);

@@ -85,6 +85,7 @@ fn after_a_storm_everything_is_resolved_and_nothing_is_left() {
     assert!(totals.answered > 0 && totals.unknown > 0 && totals.refused > 0 && totals.lost > 0, "{totals:?}");
     assert!(totals.pushed > 0 && totals.blocked > 0 && totals.drained > 0 && totals.mad > 0, "{totals:?}");
     assert!(totals.went_on > 100 && totals.began_anew > 10, "sessions go on, and some are over: {totals:?}");
+    assert!(totals.resumed_at_once > 1, "each was told of alone: {totals:?}");
     assert!(totals.kept_of_group > 100, "groups get what must be acknowledged: {totals:?}");
     assert!(totals.kept > 100 && totals.again > 10, "what must be acknowledged is: {totals:?}");
     let fates = [
@@ -222,6 +223,8 @@ pub(crate) struct Totals {
     /// Sessions that went on with another link, and links that got another session than they asked for.
     pub(crate) went_on: u64,
     pub(crate) began_anew: u64,
+    /// The most links of which a backend was told at once that they took others' places.
+    pub(crate) resumed_at_once: usize,
     /// Why pushes that must be acknowledged were not, how many were, and how often one came again.
     pub(crate) fates: BTreeSet<Undelivered>,
     pub(crate) kept: u64,
@@ -276,6 +279,7 @@ impl Totals {
         self.kept += other.kept;
         self.kept_of_group += other.kept_of_group;
         self.began_anew += other.began_anew;
+        self.resumed_at_once = self.resumed_at_once.max(other.resumed_at_once);
         self.lost += other.lost;
         self.pushed += other.pushed;
         self.blocked += other.blocked;

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use driver::sim::Rng;
+use gateway::collections::HashKey;
+use gateway::directory::owner_of;
 use gateway::worker::Letter;
 use protocol::{Time, Undelivered};
 
-use crate::client::Script;
-use crate::settings::wall;
+use crate::backend::Order;
+use crate::client::{Client, Script};
+use crate::settings::{HASH_KEY, wall};
 use crate::shape::Shape;
 use crate::world::World;
 
@@ -37,6 +40,51 @@ fn a_push_behind_a_verdict_is_delivered() {
             world.totals.pushed, world.totals.undelivered
         );
         assert!(!world.totals.undelivered.contains(&Undelivered::NoUser), "{workers} workers");
+    }
+}
+
+/// A user of whom nothing is known but that a worker owns it.
+fn owned_by(worker: u32, workers: u32) -> &'static str {
+    let hash = HashKey::new(HASH_KEY);
+    let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let owner = |user: &&&str| owner_of(hash.identity(user.as_bytes()), workers) == worker;
+    users.iter().find(owner).expect("each owns some")
+}
+
+/// So little is done in a turn that letters to oneself wait for many, and letters of others come meanwhile.
+#[test]
+fn a_push_to_a_user_that_follows_one_to_its_link_arrives_after_it() {
+    let worlds = (1..=12).flat_map(|seed| (0..4).map(move |busy| (seed, busy)));
+    for (seed, busy) in worlds {
+        let brief = busy < 3;
+        let nobody = owned_by(busy % 3, 3);
+        let shape = Shape { letters: 256, brief, ..Shape::plain(3, 1, 1) };
+        let mut world = World::standing_of(shape, seed);
+        (world.clients[0].name, world.clients[0].stays) = ("user0".into(), true);
+        world.until("it is known", |world| world.backends[0].present().len() == 1);
+        let (&link, _) = world.backends[0].present().first_key_value().expect("just seen");
+        let user = "user0";
+        for class in [0, 1] {
+            let orders = &mut world.backends[0].desk.orders;
+            orders.extend([Order::Kick { user: nobody, device: "" }; 80]);
+            let (first, second, ttl) = ("to the link", "to the user", Duration::ZERO);
+            orders.extend(match class {
+                0 => [
+                    Order::PushLink { link, user, text: first },
+                    Order::Push { user, device: "", text: second },
+                ],
+                _ => [
+                    Order::Keep { user, link, text: first, ttl },
+                    Order::Keep { user, link: 0, text: second, ttl },
+                ],
+            });
+            let texts = |world: &World| {
+                let Client { pushes, kept, .. } = &world.clients[0];
+                if class == 0 { pushes.clone() } else { kept.clone() }
+            };
+            world.until("both have come", |world| texts(world).len() == 2);
+            assert_eq!(texts(&world), [first.as_bytes(), second.as_bytes()], "seed {seed}, busy {busy}");
+        }
     }
 }
 

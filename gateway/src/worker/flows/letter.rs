@@ -8,7 +8,13 @@ impl Parts {
     pub(in crate::worker) fn read_letters(&mut self) {
         for _ in 0..self.turn.settings.budgets.letters {
             let Some(letter) = self.letters.take() else { break };
-            self.heed(letter);
+            match letter {
+                // One that its stream's worker has sent later than another one which waits here must not overtake that.
+                Letter::Push(parcel) if self.letters.has_own() => {
+                    self.push_away(self.turn.settings.worker, parcel);
+                }
+                letter => self.heed(letter),
+            }
         }
         self.letters.send_unsent(&self.turn);
         self.letters.ring(&mut self.turn);
