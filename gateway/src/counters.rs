@@ -188,6 +188,7 @@ counters! {
     responses: Counter, "Responses handed to links.";
     requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
     pushes: Counter, "Pushes queued for links.";
+    pushes_dropped: Counter, "Pushes of class 0 dropped from the queue of a link that reads slowly, to make room for later ones.";
     backend_flaws: Counter, "Frames of backends about one link that had a field out of its bounds.";
     backend_oversteps: Counter, "Frames of backends beyond their capabilities: each ended its stream.";
     sanctions: Counter, "Bans, ends of bans and throttles that backends asked for.";
@@ -211,7 +212,8 @@ counters! {
     closed_other: Counter, "Links closed with a code that a backend or client gave and this version does not know.";
     errors: Counter by Error, "Rules broken by peers.";
     refusals: Counter by Refusal, "Requests refused for this reason.";
-    undelivered: Counter by Undelivered, "Pushes not delivered for this reason.";
+    undelivered: Counter by Undelivered, "Pushes not delivered for this reason, of all classes.";
+    undelivered_kept: Counter by Undelivered, "Pushes of class 1 among them.";
     driver_system_calls: Counter, "System calls on the data path.";
     driver_completions: Counter, "Completions taken from the kernel.";
     driver_starved: Counter, "Receives that ended because the pool was empty.";

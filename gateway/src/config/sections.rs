@@ -217,7 +217,11 @@ section! {
         outbox_soft: usize as Size = "'64KiB'" in 4 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
         /// How long a link with more than `outbox_soft` in its queue may take no byte before it is closed as a slow reader.
         outbox_soft_time: Duration as Span = "'10s'" in 100..=HOUR, Live, "none";
-        /// Bytes queued for a link at most behind what is on its way to it; one more byte closes it as a slow reader.
+        /// Whether pushes that are delivered at most once make no slow reader: where they would have to wait above `outbox_soft`, the
+        /// oldest that have not begun to be sent are dropped, unreported, and counted (`gateway_pushes_dropped_total`).
+        outbox_drops_oldest: bool as Flag = "false", Live, "none";
+        /// Bytes queued for a link at most behind what is on its way to it; one more byte closes it as a slow reader. An eighth of it, 1 KiB
+        /// at most, is kept for what carries no payload.
         outbox_hard: usize as Size = "'256KiB'" in 8 * KIB..=64 * MIB, Live, "bounded by outbox_pool";
         /// Bytes of buffers with what is queued for all links of a worker or on its way; over it the links with the most are
         /// closed until an eighth of it is free.

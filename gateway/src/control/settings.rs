@@ -39,13 +39,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         slots: core.slots,
         parked: core.parked_accepts,
         slots_reserved: config.slots_reserved(core.slots),
-        rules: Rules {
-            record_len_max: limits.record_len_max,
-            frame_len_max: limits.frame_len_max,
-            handshake_deadline: limits.handshake_deadline,
-            auth_deadline: limits.auth_deadline,
-            glitches_max: limits.glitches as u8,
-        },
+        rules: rules(limits),
         handshakes_per_turn: core.handshakes_per_turn,
         handshake_share: limits.handshake_share as u32,
         budgets: Budgets { completions: limits.completions_per_turn, ..Budgets::default() },
@@ -56,6 +50,7 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         stranger_bytes_max: limits.stranger_bytes,
         outgoing_len_max: limits.outbox_hard,
         outgoing_len_soft: limits.outbox_soft,
+        outgoing_drops_oldest: limits.outbox_drops_oldest,
         outgoing_soft_time: limits.outbox_soft_time,
         outgoing_bytes_max: limits.outbox_pool,
         lingering_max: limits.lingering,
@@ -93,6 +88,16 @@ pub fn settings(config: &Config, index: u32, boot_id: [u8; 16]) -> Settings {
         logins: config.admission.logins_per_user,
         logins_max: config.admission.logins_remembered,
         redial: redial(config),
+    }
+}
+
+const fn rules(limits: &config::Limits) -> Rules {
+    Rules {
+        record_len_max: limits.record_len_max,
+        frame_len_max: limits.frame_len_max,
+        handshake_deadline: limits.handshake_deadline,
+        auth_deadline: limits.auth_deadline,
+        glitches_max: limits.glitches as u8,
     }
 }
 

@@ -10,12 +10,14 @@
 //! * `bodies` — what is to be sent, once for all sessions of a worker that are to have it;
 //! * `members` — whom a push to several users is for, on its way to them;
 //! * `tails` — what a session is owed, in order, with its sequence;
+//! * `oldest` — which pushes that are delivered at most once go from a queue that is too long;
 //! * `reports` — what backends have still to be told, until they say that they know.
 //!
 //! Nothing here knows a link, a socket or a clock.
 
 pub mod bodies;
 pub mod members;
+pub mod oldest;
 pub mod reports;
 pub mod tails;
 

@@ -61,6 +61,8 @@ pub struct Settings {
     pub outgoing_len_max: usize,
     /// Bytes waiting to be sent to one link for longer than `outgoing_soft_time`; over it the link is closed.
     pub outgoing_len_soft: usize,
+    /// Whether over it the oldest pushes go that are delivered at most once.
+    pub outgoing_drops_oldest: bool,
     /// How long a link may be over `outgoing_len_soft`.
     pub outgoing_soft_time: Duration,
     /// Bytes waiting to be sent to all links together; over it the largest waiting link is closed.
@@ -286,6 +288,7 @@ impl Settings {
             stranger_bytes_max: 10_000,
             outgoing_len_max: 4000,
             outgoing_len_soft: 1000,
+            outgoing_drops_oldest: false,
             outgoing_soft_time: seconds(1),
             outgoing_bytes_max: 9000,
             lingering_max: 4,

@@ -43,6 +43,7 @@ mod settings;
 mod shape;
 mod share;
 mod sleep;
+mod slow;
 mod stall;
 mod stranger;
 mod talker;

@@ -207,6 +207,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         stranger_bytes_max: stranger_bytes_max(shape),
         outgoing_len_max: if scarce == Some(Scarce::Hard) { 3000 } else { 1 << 16 },
         outgoing_len_soft: if scarce == Some(Scarce::Soft) { 1500 } else { 1 << 16 },
+        outgoing_drops_oldest: shape.drops_oldest,
         outgoing_soft_time: Duration::from_secs(1),
         outgoing_bytes_max: outgoing_bytes_max(scarce),
         lingering_max: 16,

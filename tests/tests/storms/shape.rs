@@ -60,6 +60,8 @@ pub(crate) struct Shape {
     pub(crate) keeps: bool,
     /// Whether only two sessions of a worker may wait for their next link.
     pub(crate) forgetful: bool,
+    /// Whether pushes that are delivered at most once make no slow readers.
+    pub(crate) drops_oldest: bool,
 }
 
 /// What addresses may cost before they authenticate.
@@ -127,6 +129,7 @@ impl Shape {
             grant_bytes: GRANT_BYTES,
             keeps: true,
             forgetful: rng.one_in(4),
+            drops_oldest: false,
         }
     }
 
@@ -161,6 +164,7 @@ impl Shape {
             grant_bytes: GRANT_BYTES,
             keeps: false,
             forgetful: false,
+            drops_oldest: false,
         }
     }
 

@@ -100,7 +100,8 @@ impl World {
         };
         let shape = Shape { proxy, ..Shape::draw(&mut rng) };
         let unpinned = seed % 10 == 7 && (shape.signed || shape.delegated);
-        let shape = Shape { unpinned, tickets: shape.tickets && !unpinned, ..shape };
+        let shape =
+            Shape { unpinned, tickets: shape.tickets && !unpinned, drops_oldest: seed % 3 == 1, ..shape };
         let faults = if rng.one_in(4) { Faults::storm() } else { Faults::swarm(&mut rng) };
         let mut world = Self::build(shape, seed, rng, bug);
         if faults.late > 0 {

@@ -312,7 +312,10 @@ impl Parts {
         }
         let Reported { origin, fate } = reported;
         match fate.undelivered {
-            Some(reason) => self.turn.counters.undelivered.of(reason).add(1),
+            Some(reason) => {
+                self.turn.counters.undelivered.of(reason).add(1);
+                self.turn.counters.undelivered_kept.of(reason).add(1);
+            }
             None => self.turn.counters.pushes_delivered.add(1),
         }
         self.streams.report_fate(origin, fate);

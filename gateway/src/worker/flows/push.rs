@@ -106,7 +106,7 @@ impl Parts {
     ) {
         if !self.links.is_live(token) {
             self.report_undelivered(sender, Undelivered::NoLink, user);
-        } else if self.links.send_with(&mut self.turn, token, len, encode) {
+        } else if self.links.send_push(&mut self.turn, token, len, encode) {
             self.turn.counters.pushes.add(1);
         } else {
             self.report_undelivered(sender, Undelivered::QueueFull, user);

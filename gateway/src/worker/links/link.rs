@@ -33,6 +33,8 @@ pub(super) struct Link {
     pub(super) session: Option<SessionKey>,
     /// Frames that wait for the flush: a two-byte hole and plaintext. Empty when there are none.
     pub(super) outgoing: Vec<u8>,
+    /// About how many bytes of them may be dropped if they do not leave, in units of 64; saturates.
+    pub(super) droppable: u16,
     /// What is armed for reading.
     pub(super) reading: Reading,
     /// Whether a send is in flight.
@@ -146,6 +148,7 @@ impl Link {
             place: Place::NONE,
             session: None,
             outgoing: Vec::new(),
+            droppable: 0,
             reading: Reading::Idle,
             sending: false,
             sending_len: 0,

@@ -9,6 +9,7 @@ use super::Links;
 use super::cause::Cause;
 use super::link::{Ending, Link, to_tenths};
 use super::outgoing::{HOLE, Outgoing};
+use crate::delivery::oldest::drop_oldest;
 use crate::worker::turn::Turn;
 
 impl Links {
@@ -17,9 +18,50 @@ impl Links {
         let payload = match frame {
             Frame::Response(response) => response.payload,
             Frame::Push(push) => push.payload,
-            _ => &[],
+            // What carries no payload finds room where payloads find none.
+            _ => {
+                let most = turn.settings.outgoing_len_max;
+                return self.send_up_to(turn, token, (0, most), |out| frame.encode(out));
+            }
         };
         self.send_with(turn, token, payload.len(), |out| frame.encode(out))
+    }
+
+    /// Queues a push that is delivered at most once; whether it was taken. Where the operator says so, a link that reads slowly gets what
+    /// is newest of such: the oldest that wait make room, and where there are hardly any it is the new one that is not taken.
+    pub(in crate::worker) fn send_push(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        payload: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        if turn.settings.outgoing_drops_oldest && !self.make_way(turn, token, payload) {
+            return false;
+        }
+        let is_taken = self.send_with(turn, token, payload, encode);
+        if is_taken && let Some(link) = self.table.living(token) {
+            link.droppable = link.droppable.saturating_add(units(payload + FIELDS_LEN));
+        }
+        is_taken
+    }
+
+    /// Whether a push with such a payload may be queued without making the link slow; older ones are dropped for it.
+    fn make_way(&mut self, turn: &Turn, token: Token, payload: usize) -> bool {
+        let soft = turn.settings.outgoing_len_soft;
+        let Some(link) = self.table.living(token).filter(|link| link.sending) else { return true };
+        let len = link.outgoing.len() + payload + FIELDS_LEN;
+        if len <= soft {
+            return true;
+        }
+        // All that waits is looked at once for so many bytes that become free, and not for each push.
+        if link.droppable < units(soft / DROPPED_AT_ONCE) {
+            return false;
+        }
+        let dropped = drop_oldest(&mut link.outgoing, HOLE.len(), len - soft + soft / DROPPED_AT_ONCE);
+        link.droppable = link.droppable.saturating_sub(units(dropped.bytes));
+        turn.counters.pushes_dropped.add(dropped.count);
+        link.outgoing.len() + payload + FIELDS_LEN <= soft
     }
 
     /// Queues what `encode` appends, which must be whole frames, with payloads of so many bytes.
@@ -33,6 +75,18 @@ impl Links {
         payload: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
+        let most = turn.settings.outgoing_len_max;
+        self.send_up_to(turn, token, (payload, most - reserve(most)), encode)
+    }
+
+    /// The same with another bound on what waits.
+    fn send_up_to(
+        &mut self,
+        turn: &mut Turn,
+        token: Token,
+        (payload, most): (usize, usize),
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let Self { table, outgoing, .. } = self;
         let Some(link) = table.living(token).filter(|link| link.machine.is_open()) else { return false };
         queue(turn, outgoing, link, payload, encode);
@@ -40,7 +94,7 @@ impl Links {
         if link.sending && len > turn.settings.outgoing_len_soft && link.slow_since == 0 {
             link.slow_since = to_tenths(turn.now).max(1);
             self.schedule(turn, token);
-        } else if link.sending && len > turn.settings.outgoing_len_max {
+        } else if link.sending && len > most {
             self.mark(token, Cause::Close(CloseCode::SlowReader.into()));
             return false;
         }
@@ -189,7 +243,7 @@ fn flush_link(turn: &mut Turn, outgoing: &mut Outgoing, link: &mut Link) {
     }
     let mut bytes = std::mem::take(&mut link.outgoing);
     let waited = bytes.capacity();
-    link.slow_since = 0;
+    (link.slow_since, link.droppable) = (0, 0);
     link.sending = true;
     let records = bytes.len().div_ceil(turn.settings.record_plain_max);
     turn.buffers.make_room(&mut bytes, records * (RECORD_HEADER_LEN + TAG_LEN));
@@ -199,6 +253,22 @@ fn flush_link(turn: &mut Turn, outgoing: &mut Outgoing, link: &mut Link) {
     outgoing.sent(link, waited, bytes.capacity());
     turn.submit(Op::Send { token: link.token, batch: Batch { bytes, sent: 0 } });
 }
+
+/// What of a link's queue is kept for frames without a payload, such as `Pong` and `AckNow`. `Close` is bounded by nothing.
+fn reserve(most: usize) -> usize {
+    RESERVE_MAX.min(most / 8)
+}
+
+/// Bytes as [`Link::droppable`] counts them.
+fn units(bytes: usize) -> u16 {
+    u16::try_from(bytes.div_ceil(64)).unwrap_or(u16::MAX)
+}
+
+/// So much at most.
+const RESERVE_MAX: usize = 1024;
+
+/// This part of the soft bound becomes free at least where pushes are dropped.
+const DROPPED_AT_ONCE: usize = 8;
 
 /// As much as a frame takes beside its payload, a welcome excepted.
 const FIELDS_LEN: usize = 64;
