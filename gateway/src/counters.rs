@@ -129,7 +129,7 @@ counters! {
     sessions_expired: Counter, "Sessions that waited in vain.";
     sessions_evicted: Counter, "Sessions ended while they waited, because there were sessions.detached.";
     pushes_owed: Gauge, "Pushes of class 1 that sessions are owed.";
-    pushes_owed_bytes: Gauge, "Bytes of memory of their bodies.";
+    pushes_owed_bytes: Gauge, "Bytes of memory of their bodies, and of those of parts of packages that wait.";
     pushes_delivered: Counter, "Pushes of class 1 that applications have taken.";
     pushes_again: Counter, "Pushes of class 1 that were sent again.";
     answers_remembered: Gauge, "Requests that have ended and are remembered, for clients that send them again.";
@@ -188,6 +188,9 @@ counters! {
     responses: Counter, "Responses handed to links.";
     requests_unknown: Counter, "Requests whose outcome is unknown: their stream broke or their time passed.";
     pushes: Counter, "Pushes queued for links.";
+    package_parts: Gauge, "Parts of packages that wait for those before them.";
+    package_parts_bytes: Gauge, "Bytes of memory of their bodies.";
+    package_gaps: Counter, "Parts delivered although some before them were missing.";
     pushes_dropped: Counter, "Pushes of class 0 dropped from the queue of a link that reads slowly, to make room for later ones.";
     backend_flaws: Counter, "Frames of backends about one link that had a field out of its bounds.";
     backend_oversteps: Counter, "Frames of backends beyond their capabilities: each ended its stream.";

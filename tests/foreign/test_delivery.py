@@ -81,6 +81,50 @@ def fates_of(stage, push, user):
 
 
 @test
+def parts_of_a_package_come_in_their_order_by_whatever_stream(stage):
+    one, name = stage.login(), secrets.token_bytes(16)
+    def part(at, index, count=3, **fields):
+        package = stream.Package(id=name, index=index, count=count, **fields)
+        return at.keep(one, payload=b"part %d" % index, package=package)
+    first, second = (service.up() for service in stage.services)
+    pushes = [part(first, 2), part(second, 1)]
+    first.sync(), second.sync()
+    expect("they wait", one.ping(1) == 1 and not one.pushes)
+    pushes.append(part(second, 0))
+    for index in range(3):
+        got = one.wait_for("push")
+        expect(f"part {index}, got {got}", (got.payload, got.gap) == (b"part %d" % index, 0))
+        one.take(got)
+    for push in pushes:
+        expect_delivered(stage.fate(push), one)
+    one.close()
+
+
+@test
+def a_hole_in_a_package_is_said_or_costs_what_is_behind_it(stage):
+    one = stage.login()
+    at = stage.a_stream()
+    for on_gap in (0, 1):
+        name = secrets.token_bytes(16)
+        package = lambda index: stream.Package(id=name, index=index, count=9, on_gap=on_gap)
+        pushes = [at.keep(one, package=package(index)) for index in (3, 5)]
+        if on_gap:
+            for push in pushes:
+                expect_undelivered(stage.fate(push), "gap")
+        else:
+            for push, gap in zip(pushes, (3, 1)):
+                got = one.wait_for("push")
+                expect(f"a gap of {gap}, got {got}", (got.id, got.gap) == (push.id, gap))
+                one.take(got)
+        expect_undelivered(stage.fate(at.keep(one, package=package(4))), "gap")
+    for wrong in (stream.Package(id=b"", count=1), stream.Package(id=bytes(17), count=1), stream.Package(id=b"p", index=1, count=1)):
+        report = at.report(payload=b"x", user=one.user, package=wrong)
+        expect(f"malformed, got {report}", report.reason == UNDELIVERED["malformed"])
+    expect("no other one", one.ping(1) == 1 and not one.pushes)
+    one.close()
+
+
+@test
 def a_push_that_is_not_acknowledged_costs_the_link_and_comes_again(stage):
     one = stage.login()
     one.is_silent = True

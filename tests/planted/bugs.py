@@ -6,6 +6,49 @@ UPSTREAM = "gateway/src/upstream/"
 ADMISSION = "gateway/src/admission/"
 
 BUGS = [
+    # Packages.
+    (
+        "parts-leave-as-they-come",
+        "package::",
+        "gateway/src/delivery/packages.rs",
+        "        if spot.index == package.next {\n",
+        "        if PLANTED || spot.index == package.next {\n",
+    ),
+    (
+        "parts-wait-for-ever",
+        "package::",
+        WORKER + "flows/keep.rs",
+        "            self.sessions.expire_parts(key, self.turn.now);\n",
+        "            if !PLANTED { self.sessions.expire_parts(key, self.turn.now); }\n",
+    ),
+    (
+        "gaps-are-not-said",
+        "package::",
+        WORKER + "flows/package.rs",
+        "        sequenced::append_gap(gap, &mut copy);\n",
+        "        sequenced::append_gap(if PLANTED { 0 } else { gap }, &mut copy);\n",
+    ),
+    (
+        "what-is-late-begins-its-package-anew",
+        "package::",
+        "gateway/src/delivery/packages.rs",
+        "                if package.is_over && package.first == NOBODY {\n                    self.remove(held, at);\n",
+        "                if (package.is_over || PLANTED) && package.first == NOBODY {\n                    self.remove(held, at);\n",
+    ),
+    (
+        "parts-stay-behind-when-their-session-moves",
+        "package::",
+        WORKER + "sessions/owed.rs",
+        "        owed.packages = packages;\n",
+        "        if !PLANTED { owed.packages = packages; }\n",
+    ),
+    (
+        "parts-outlive-the-link-they-are-for",
+        "package::",
+        WORKER + "flows/resume.rs",
+        "        self.lose_parts_of_link(detached.session());\n        let until",
+        "        if !PLANTED { self.lose_parts_of_link(detached.session()); }\n        let until",
+    ),
     # Slow readers.
     (
         "the-newest-is-dropped-for-the-oldest",
@@ -70,8 +113,8 @@ BUGS = [
         "who-has-no-room-costs-the-others-theirs",
         "group::",
         WORKER + "flows/group.rs",
-        "                (Some(_), Some(body)) => self.owe(link, body, sender, keep),\n",
-        "                (Some(_), Some(body)) => { let owed = self.sessions.owed_census().0; self.owe(link, body, sender, keep); if PLANTED && owed == self.sessions.owed_census().0 { break; } }\n",
+        "                (Some(_), Some(body)) => self.owe(link, body, sender, keep, part),\n",
+        "                (Some(_), Some(body)) => { let owed = self.sessions.owed_census().0; self.owe(link, body, sender, keep, part); if PLANTED && owed == self.sessions.owed_census().0 { break; } }\n",
     ),
     (
         "only-one-device-of-each-user-is-pushed-to",
@@ -935,8 +978,8 @@ BUGS = [
         "push-overtakes-letters-to-oneself",
         "order::",
         WORKER + "flows/push.rs",
-        "if let Some(token) = self.own(link).filter(|_| !self.letters.has_own()) {",
-        "if let Some(token) = self.own(link).filter(|_| PLANTED || !self.letters.has_own()) {",
+        "let Some(token) = self.own(link).filter(|_| !self.letters.has_own())\n",
+        "let Some(token) = self.own(link).filter(|_| PLANTED || !self.letters.has_own())\n",
     ),
     # Requests.
     (

@@ -16,6 +16,8 @@ pub const LINK_BYTES: u64 = 664 + 136 + 60 + 40 + 16;
 const DETACHED_BYTES: u64 = 232 + 160 + 136 + 108 + 40;
 /// Bytes of one push that a session is owed, and of its body's place.
 const OWED_BYTES: u64 = 48 + 48;
+/// Bytes of one part of a package that waits, of its body's place, and of a package.
+const PART_BYTES: u64 = 96 + 64 + 64;
 /// Bytes of one report that a backend does not know.
 const REPORT_BYTES: u64 = 128;
 /// Bytes of a slot for reports, and of the push that has it, in the map where that is emptiest.
@@ -129,6 +131,7 @@ impl Ceiling {
             ("sessions that wait", per_worker(wide(config.sessions.detached).saturating_mul(DETACHED_BYTES))),
             ("pushes to be acknowledged", per_worker(owed(config))),
             ("requests remembered", remembered(config, slots)),
+            ("parts of packages", per_worker(parts(config))),
             ("reports of pushes", streams.saturating_mul(reports(config))),
             ("idle message buffers", per_worker(wide(limits.idle_buffers))),
             ("addresses", wide(config.admission.addresses).next_power_of_two().saturating_mul(ADDRESS_BYTES)),
@@ -186,6 +189,12 @@ fn remembered(config: &Config, slots: u64) -> u64 {
         )
         .saturating_add(windows.saturating_mul(WINDOW_BYTES))
         .saturating_add(running.saturating_mul(ANSWER_BYTES))
+}
+
+/// Bytes of the parts of packages that wait on one worker.
+fn parts(config: &Config) -> u64 {
+    let pushes = &config.pushes;
+    (pushes.package_parts as u64).saturating_mul(PART_BYTES).saturating_add(pushes.package_bytes as u64)
 }
 
 /// Bytes of the reports that the backend of one stream does not know.

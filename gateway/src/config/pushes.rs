@@ -29,5 +29,17 @@ section! {
         tries: usize as Count = "4" in 1..=16, Restart, "none";
         /// Pushes of one stream whose backend may not know yet what became of them, each of the users of one counting; it waits with more.
         report_slots: usize as Count = "4096" in 1..=1_048_576, Restart, "288 B each, and 128 B for each device of a user";
+        /// Parts of a package wait so long for those before them; then what is there is delivered, or dropped, as its backend says.
+        package_wait: Duration as Span = "'2s'" in 100..=60_000, Restart, "none";
+        /// Packages of one session that are not complete; a part of one more is undelivered.
+        package_session_count: usize as Count = "16" in 1..=256, Restart, "see package_parts";
+        /// Parts of one session that wait; one more is undelivered.
+        package_session_parts: usize as Count = "64" in 1..=65_535, Restart, "see package_parts";
+        /// Bytes of memory of them.
+        package_session_bytes: usize as Size = "'128KiB'" in 4 * KIB..=64 * MIB, Restart, "see package_bytes";
+        /// Parts of all sessions of one worker that wait, and packages.
+        package_parts: usize as Count = "4096" in 16..=1_048_576, Restart, "256 B each";
+        /// Bytes of memory of these parts.
+        package_bytes: usize as Size = "'8MiB'" in 64 * KIB..=16 * GIB, Restart, "this per worker";
     }
 }

@@ -13,6 +13,7 @@ use crate::admission::rates::{OfClass, Rates};
 use crate::answers;
 use crate::config::{self, Config, Ladder, LinkRates, OwnRates, Security};
 use crate::delivery::Bounds;
+use crate::delivery::packages::Limits;
 use crate::directory::claims::Allowed;
 use crate::session::Grant;
 use crate::upstream::route::{Balance, Route};
@@ -102,10 +103,29 @@ const fn rules(limits: &config::Limits) -> Rules {
 }
 
 fn pushes(config: &Config) -> PushRules {
-    let config::Pushes { session_count, session_bytes, count, bytes, ttl, ack_timeout, tries, report_slots } =
-        config.pushes;
+    let config::Pushes {
+        session_count,
+        session_bytes,
+        count,
+        bytes,
+        ttl,
+        ack_timeout,
+        tries,
+        report_slots,
+        ..
+    } = config.pushes;
+    let config::Pushes { package_wait, package_session_count, package_session_parts, .. } = config.pushes;
+    let config::Pushes { package_session_bytes, package_parts, package_bytes, .. } = config.pushes;
     PushRules {
         bounds: Bounds { session_count: session_count as u32, session_bytes, count: count as u32, bytes },
+        packages: Limits {
+            wait: package_wait,
+            session_packages: package_session_count as u32,
+            session_parts: package_session_parts as u32,
+            session_bytes: package_session_bytes,
+            parts: package_parts as u32,
+            bytes: package_bytes,
+        },
         ttl,
         ack_timeout,
         tries: tries as u8,

@@ -79,6 +79,17 @@ impl Bodies {
         Some(bytes)
     }
 
+    /// Somebody who held it takes what it says elsewhere: its memory, or a copy in a buffer that comes from `buffer`.
+    pub fn take_along(&mut self, key: BodyKey, mut buffer: impl FnMut(usize) -> Vec<u8>) -> Vec<u8> {
+        let mut copy = None;
+        if self.is_shared(key) {
+            let mut bytes = buffer(self.get(key).len());
+            bytes.extend_from_slice(self.get(key));
+            copy = Some(bytes);
+        }
+        self.release(key).or(copy).unwrap_or_default()
+    }
+
     /// Drops it if nobody holds it: its memory.
     pub fn drop_unheld(&mut self, key: BodyKey) -> Option<Vec<u8>> {
         let is_held = self.table.at(key.0).is_some_and(|(_, body)| body.holders > 0);

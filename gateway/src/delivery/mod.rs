@@ -11,6 +11,8 @@
 //! * `members` — whom a push to several users is for, on its way to them;
 //! * `tails` — what a session is owed, in order, with its sequence;
 //! * `oldest` — which pushes that are delivered at most once go from a queue that is too long;
+//! * `packages` — parts that are delivered in the order of their index;
+//! * `parts` — what of such a package a session has;
 //! * `reports` — what backends have still to be told, until they say that they know.
 //!
 //! Nothing here knows a link, a socket or a clock.
@@ -18,6 +20,8 @@
 pub mod bodies;
 pub mod members;
 pub mod oldest;
+pub mod packages;
+pub mod parts;
 pub mod reports;
 pub mod tails;
 

@@ -7,7 +7,7 @@
 use protocol::Time;
 
 use super::bodies::{Bodies, BodyKey};
-use super::{Bounds, Origin};
+use super::{Bounds, Origin, packages};
 use crate::collections::{Key, Slab};
 
 /// The pushes of all sessions of a worker.
@@ -94,6 +94,8 @@ pub struct Carried {
 pub struct Packed {
     /// The pushes, in their order.
     pub pushes: Vec<Carried>,
+    /// Packages whose parts are not all there.
+    pub packages: Vec<packages::Packed<Carried>>,
     sent: u64,
     taken: u64,
 }
@@ -113,13 +115,14 @@ impl Packed {
     /// Bytes of memory of the bodies.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.pushes.iter().map(|push| push.body.capacity()).sum()
+        let parts = self.packages.iter().flat_map(|package| &package.parts).map(|(.., part)| part);
+        self.pushes.iter().chain(parts).map(|push| push.body.capacity()).sum()
     }
 
     /// Whether nothing was ever owed.
     #[must_use]
     pub const fn is_new(&self) -> bool {
-        self.sent == 0 && self.pushes.is_empty()
+        self.sent == 0 && self.pushes.is_empty() && self.packages.is_empty()
     }
 
     /// Whether a client that has all up to here may go on.
@@ -132,6 +135,7 @@ impl Packed {
     #[must_use]
     pub fn followed_by(mut self, more: Self) -> Self {
         self.pushes.extend(more.pushes);
+        self.packages.extend(more.packages);
         self
     }
 }
@@ -197,7 +201,13 @@ impl Pushes {
     /// None, within these bounds.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        let bodies = Bodies::new(bounds.count, bounds.bytes);
+        Self::with_parts(bounds, 0, 0)
+    }
+
+    /// None, within these bounds, and room for the bodies of so many parts of packages, which take so many bytes.
+    #[must_use]
+    pub fn with_parts(bounds: Bounds, parts: u32, bytes: usize) -> Self {
+        let bodies = Bodies::new(bounds.count.saturating_add(parts), bounds.bytes.saturating_add(bytes));
         Self { entries: Slab::new(bounds.count), bodies, bounds }
     }
 
@@ -348,8 +358,8 @@ impl Pushes {
 
     /// Takes a tail out of here; buffers for what others hold as well come from `buffer`.
     pub fn pack(&mut self, tail: &mut Tail, mut buffer: impl FnMut(usize) -> Vec<u8>) -> Packed {
-        let mut packed =
-            Packed { pushes: Vec::with_capacity(tail.len as usize), sent: tail.sent, taken: tail.taken };
+        let (pushes, packages) = (Vec::with_capacity(tail.len as usize), Vec::new());
+        let mut packed = Packed { pushes, packages, sent: tail.sent, taken: tail.taken };
         while let Some(&entry) = self.entry(tail.first) {
             let shared = self.bodies.get(entry.body).len();
             let mut copy = None;
@@ -366,18 +376,18 @@ impl Pushes {
         packed
     }
 
-    /// Puts a tail in here, whole. It may be longer than a session's may grow: what came on its way stands behind it, and copies of
+    /// Puts a tail in here, whole, but for its packages. It may be longer than a session's may grow: what came on its way stands behind it, and copies of
     /// bodies may take more memory than those they were made of. All of it was accepted, and is not lost for that.
     ///
     /// # Errors
     /// Gives all of it back where the worker has no room for it: then the session cannot go on.
     pub fn unpack(&mut self, packed: Packed) -> Result<Tail, Packed> {
-        let Packed { pushes, sent, taken } = packed;
+        let Packed { pushes, packages, sent, taken } = packed;
         let bytes: usize = pushes.iter().map(|push| push.body.capacity()).sum();
         let fits = self.entries.len() + pushes.len() <= self.bounds.count as usize
             && self.bodies.bytes() + bytes <= self.bounds.bytes;
         if !fits {
-            return Err(Packed { pushes, sent, taken });
+            return Err(Packed { pushes, packages, sent, taken });
         }
         let mut tail = Tail { sent, taken, said: taken, received: taken, ..Tail::default() };
         for Carried { body, owed, expiry } in pushes {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use protocol::Time;
 
+use crate::delivery::packages::Held;
 use crate::delivery::tails::Tail;
 use crate::id::LinkId;
 
@@ -16,6 +17,8 @@ use crate::id::LinkId;
 pub struct Owed {
     /// The pushes.
     pub tail: Tail,
+    /// Packages whose parts are not all there.
+    pub held: Held,
     /// The link that is sent them, while it is there.
     pub link: Option<LinkId>,
     /// When the first of them may be over; it may be later.

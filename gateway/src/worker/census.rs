@@ -27,6 +27,8 @@ pub struct Census {
     pub owed: usize,
     /// Bytes of memory of their bodies.
     pub owed_bytes: usize,
+    /// Parts of packages that wait for those before them.
+    pub parts: usize,
     /// Bytes of buffers with partial records and frames.
     pub partial_bytes: usize,
     /// The same of links that have proved nothing yet.

@@ -150,6 +150,7 @@ impl Parts {
             resuming,
             owed,
             owed_bytes,
+            parts: self.sessions.parts_census().0,
             partial_bytes: links.partial_bytes,
             stranger_bytes: links.stranger_bytes,
             outgoing_bytes: links.outgoing_bytes,

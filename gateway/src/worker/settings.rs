@@ -19,6 +19,7 @@ use crate::admission::rates::Rates;
 use crate::answers;
 use crate::config::{Capabilities, DevelopmentToken, NextKey};
 use crate::delivery::Bounds;
+use crate::delivery::packages::Limits;
 use crate::directory::claims::Allowed;
 use crate::rate::Rate;
 use crate::session::Grant;
@@ -144,6 +145,8 @@ pub struct Settings {
 pub struct PushRules {
     /// How many, and how many bytes.
     pub bounds: Bounds,
+    /// How long parts of packages wait for each other, and how many of them.
+    pub packages: Limits,
     /// Undelivered after this time, if their backend does not say.
     pub ttl: Duration,
     /// Without an acknowledgement for so long a client is asked for one.
@@ -170,6 +173,14 @@ impl PushRules {
     const fn small() -> Self {
         Self {
             bounds: Bounds { session_count: 4, session_bytes: 4096, count: 8, bytes: 8192 },
+            packages: Limits {
+                wait: Duration::from_secs(2),
+                session_packages: 2,
+                session_parts: 4,
+                session_bytes: 4096,
+                parts: 8,
+                bytes: 8192,
+            },
             ttl: Duration::from_secs(60),
             ack_timeout: Duration::from_secs(5),
             tries: 2,

@@ -42,7 +42,7 @@ impl Balancer {
         std::fs::write(&config, text).expect("a folder of the test");
         let mut command = Command::new(program);
         let process = Process::start(command.args(["-db", "-q", "-f", path(&config)]).stdout(Stdio::null()));
-        wait_until("HAProxy listens", || TcpStream::connect(address).is_ok());
+        wait_until("HAProxy listens", || socket.exists() && TcpStream::connect(address).is_ok());
         Self { address, socket, _process: process }
     }
 

@@ -63,6 +63,7 @@ fn what_is_delivered_comes_once_and_in_order_however_often_links_break() {
                 payload: number.to_be_bytes().to_vec().into(),
                 number: 0,
                 ttl: Duration::ZERO,
+                package: None,
             };
             outcomes.push(gateway.deliver(push, Rule::All).await.expect("the stream is open"));
             // Spread over many links: at once, all of them would leave by one or two.

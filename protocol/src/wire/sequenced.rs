@@ -20,6 +20,23 @@ pub fn encode(body: &[u8], sequence: u64, again: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(body);
 }
 
+/// Appends a whole frame of a push that has no place in a session and so many parts of its package missing before it.
+pub fn encode_behind(body: &[u8], gap: u32, out: &mut Vec<u8>) {
+    let mut count = Count(0);
+    count.varint(GAP, gap.into());
+    encode_header(PUSH, body.len() + count.0, out);
+    out.extend_from_slice(body);
+    append_gap(gap, out);
+}
+
+/// Appends to what [`encode_body`] has made that so many parts of its package are missing before it.
+pub fn append_gap(gap: u32, body: &mut Vec<u8>) {
+    Write(body).varint(GAP, gap.into());
+}
+
+/// Number of the field that says so.
+const GAP: u32 = 9;
+
 fn place(sequence: u64, again: bool, to: &mut impl Sink) {
     to.varint(1, sequence);
     to.varint(5, again.into());
@@ -45,6 +62,22 @@ mod tests {
             prop_assert_eq!(len as usize, frame.len() - prefix);
             let whole = Frame::Push(Push { sequence, again, ..push });
             prop_assert!(Frame::decode(&frame[prefix..]) == Ok(whole));
+        }
+
+        #[test]
+        fn a_gap_stands_behind_what_a_push_says(payload: Vec<u8>, class: u32, gap: u32, sequence: u64) {
+            let push = Push { payload: &payload, class, ..Push::default() };
+            let (mut body, mut alone, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+            encode_body(&push, &mut body);
+            encode_behind(&body, gap, &mut alone);
+            append_gap(gap, &mut body);
+            encode(&body, sequence, false, &mut kept);
+            for (frame, sequence) in [(alone, 0), (kept, sequence)] {
+                let (len, prefix) = varint::decode(&frame).expect("a length").expect("and all of it");
+                prop_assert_eq!(len as usize, frame.len() - prefix);
+                let whole = Frame::Push(Push { sequence, gap, ..push });
+                prop_assert!(Frame::decode(&frame[prefix..]) == Ok(whole));
+            }
         }
     }
 }

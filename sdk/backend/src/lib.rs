@@ -62,7 +62,7 @@ pub use gateway::Gateway;
 pub use listen::{Listen, Security};
 pub use outcome::{Outcome, Rule};
 pub use protocol;
-pub use push::{Delivery, Push, PushError, Target};
+pub use push::{Delivery, OnGap, Package, Push, PushError, Target};
 pub use reply::{Answer, IntoReply, Refused, Reply, STATUS_REPLY_TOO_LARGE};
 pub use sanction::Whom;
 pub use server::{Builder, Server};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::hidden::Hidden;
-use protocol::limits::{ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, USERS_MAX};
-use protocol::wire::stream::{StreamPush, Users};
+use protocol::limits::{ID_LEN_MAX, PACKAGE_ID_LEN_MAX, PUSH_ID_LEN_MAX, ROOM_LEN_MAX, USERS_MAX};
+use protocol::wire::stream::{self, StreamPush, Users};
 use tokio::sync::oneshot;
 
 use crate::outcome::{Outcome, Rule};
@@ -48,6 +48,33 @@ pub struct Push {
     /// How long a push that is [delivered](crate::Gateway::deliver) is worth delivering, in milliseconds up to 49 days; zero: as
     /// the gateway is configured. No other push looks at it.
     pub ttl: Duration,
+    /// Which part of a package it is, if it is one: parts are delivered to each session in the order of their index, whatever order and
+    /// streams they come in.
+    pub package: Option<Package>,
+}
+
+/// A part's place in a package. All parts name the same target and are delivered in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Names the package, 1 to 16 bytes; no other one for its target at the time.
+    pub id: Bytes,
+    /// Of this part, from 0; below `count`.
+    pub index: u32,
+    /// How many parts there are.
+    pub count: u32,
+    /// What becomes of the others when one has not come in the time that the gateway's operator allows.
+    pub on_gap: OnGap,
+}
+
+/// What becomes of the parts of a package behind one that is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnGap {
+    /// They are delivered, the first with how many are missing before it.
+    #[default]
+    Deliver = 0,
+    /// They are undelivered.
+    Drop = 1,
 }
 
 /// The message is its users' own, and stays out of logs.
@@ -59,6 +86,7 @@ impl fmt::Debug for Push {
             .field("payload", &Hidden(&self.payload))
             .field("number", &self.number)
             .field("ttl", &self.ttl)
+            .field("package", &self.package)
             .finish()
     }
 }
@@ -83,12 +111,25 @@ impl Push {
     /// A message for a target, without id and report.
     #[must_use]
     pub fn new(target: Target, payload: impl Into<Bytes>) -> Self {
-        Self { target, id: Bytes::new(), payload: payload.into(), number: 0, ttl: Duration::ZERO }
+        Self {
+            target,
+            id: Bytes::new(),
+            payload: payload.into(),
+            number: 0,
+            ttl: Duration::ZERO,
+            package: None,
+        }
     }
 
     pub(crate) fn frame(&self) -> StreamPush<'_> {
         let mut frame =
             StreamPush { number: self.number, id: &self.id, payload: &self.payload, ..StreamPush::default() };
+        frame.package = self.package.as_ref().map(|package| stream::Package {
+            id: &package.id,
+            index: package.index,
+            count: package.count,
+            on_gap: package.on_gap as u32,
+        });
         match &self.target {
             Target::Link(link) => frame.link = *link,
             Target::User(user) => frame.user = user,
@@ -108,7 +149,12 @@ impl Push {
 
     /// Whether its target and id are such as a gateway takes.
     pub(crate) fn is_valid(&self) -> bool {
-        self.target.is_valid() && self.id.len() <= PUSH_ID_LEN_MAX
+        let is_part = |package: &Package| {
+            (1..=PACKAGE_ID_LEN_MAX).contains(&package.id.len()) && package.index < package.count
+        };
+        self.target.is_valid()
+            && self.id.len() <= PUSH_ID_LEN_MAX
+            && self.package.as_ref().is_none_or(is_part)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Push {
     pub room: Bytes,
     /// 0: delivered at most once. Else it is delivered at least once: its number in the session, from 1.
     pub sequence: u64,
+    /// Of one that is part of a package: how many parts right before it are missing for good.
+    pub gap: u32,
 }
 
 /// The message is its user's own, and stays out of logs.
@@ -35,6 +37,7 @@ impl fmt::Debug for Push {
             .field("payload", &Hidden(&self.payload))
             .field("room", &self.room)
             .field("sequence", &self.sequence)
+            .field("gap", &self.gap)
             .finish()
     }
 }
@@ -181,6 +184,7 @@ impl Push {
             payload: Bytes::copy_from_slice(push.payload),
             room: Bytes::copy_from_slice(push.room),
             sequence,
+            gap: push.gap,
         }
     }
 }
@@ -237,7 +241,7 @@ mod tests {
 
     impl Ends {
         fn put(&mut self, session: u64, sequence: u64, id: &'static [u8]) {
-            let push = Push { id: id.into(), payload: Bytes::new(), room: Bytes::new(), sequence };
+            let push = Push { id: id.into(), payload: Bytes::new(), room: Bytes::new(), sequence, gap: 0 };
             self.inbox.put(Delivery { push, session });
         }
 

@@ -323,7 +323,7 @@ mod tests {
             again: false,
             number: Arc::default(),
         };
-        let push = Push { id: Bytes::new(), payload: said(), room: Bytes::new(), sequence: 0 };
+        let push = Push { id: Bytes::new(), payload: said(), room: Bytes::new(), sequence: 0, gap: 0 };
         let outcome = Outcome::Answered { status: 0, payload: said() };
         let shown = format!("{request:?} {push:?} {outcome:?}");
         assert!(!shown.contains("CANARY") && !shown.contains(&format!("{:?}", &said()[..])), "{shown}");

@@ -94,6 +94,14 @@ pub(crate) enum Order {
         text: &'static str,
         ttl: Duration,
     },
+    /// A part of a package for a user, of this class.
+    Part {
+        user: &'static str,
+        class: u32,
+        package: &'static str,
+        /// Index, count and what becomes of a gap.
+        at: (u32, u32, u32),
+    },
     /// A push to one link, which is not kept.
     PushLink {
         link: u64,

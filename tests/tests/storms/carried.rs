@@ -10,7 +10,7 @@ use protocol::noise::Suite;
 use protocol::stream::{BackendStream, Blocked, ToBackend};
 use protocol::wire::frame::RequestId;
 use protocol::wire::stream::{
-    AuthResult, Authenticate, Ban, Kick, PushOutcome, Report, Resumed, StreamPush, StreamRequest,
+    AuthResult, Authenticate, Ban, Kick, Package, PushOutcome, Report, Resumed, StreamPush, StreamRequest,
     StreamResponse, Throttle, Unban, Users, Whom,
 };
 use protocol::{CloseCode, Refusal, Time, Undelivered};
@@ -149,6 +149,9 @@ impl Carried {
         if !desk.calm && !desk.known.is_empty() && rng.one_in(150) {
             self.push_to_some(desk, rng);
         }
+        if !desk.calm && !desk.known.is_empty() && rng.one_in(250) {
+            self.push_parts(desk, rng);
+        }
         if self.machine.is_live() && !self.is_mad {
             self.know(desk, rng);
         }
@@ -221,6 +224,12 @@ impl Carried {
                         return;
                     }
                     desk.kept.leaves(self.number);
+                }
+                Order::Part { user, class, package, at } => {
+                    if !self.push_part(user.as_bytes(), class, package.as_bytes(), at, desk) {
+                        desk.orders.push_front(order);
+                        return;
+                    }
                 }
                 Order::PushLink { link, user, text } => {
                     let id = PushId { stream: self.number, number: self.pushes + 1, by_link: true };
@@ -601,6 +610,52 @@ impl Carried {
             self.groups.insert(number, users.iter().map(|user| user.to_vec()).collect());
         }
         true
+    }
+
+    /// A part of a package, which says which one it is; whether there was credit for it.
+    fn push_part(
+        &mut self,
+        user: &[u8],
+        class: u32,
+        package: &[u8],
+        (index, count, on_gap): (u32, u32, u32),
+        desk: &mut Desk,
+    ) -> bool {
+        let number = if class == 1 { desk.kept.next() } else { self.pushes + 1 };
+        let id = PushId { stream: self.number, number, by_link: false };
+        let mut payload = named(user, "", b"");
+        payload.extend_from_slice(format!("part {index}").as_bytes());
+        let push = StreamPush {
+            number,
+            user,
+            id: &id.encode(),
+            payload: &payload,
+            class,
+            package: Some(Package { id: package, index, count, on_gap }),
+            ..StreamPush::default()
+        };
+        if self.machine.push(&push).is_err() {
+            return false;
+        }
+        if class == 1 {
+            desk.kept.leaves(self.number)
+        } else {
+            self.pushes += 1
+        }
+        true
+    }
+
+    /// Parts of a package to somebody whom it knows, in any order, and now and then not all.
+    fn push_parts(&mut self, desk: &mut Desk, rng: &mut Rng) {
+        let (_, user) = desk.known[rng.below(desk.known.len())].clone();
+        let class = u32::from(desk.keeps && rng.one_in(2));
+        let (count, package) = (2 + rng.below(4) as u32, (self.pushes as u32).to_be_bytes());
+        let mut parts: Vec<u32> = (0..count).collect();
+        (0..parts.len()).for_each(|at| parts.swap(at, rng.below(count as usize)));
+        let (on_gap, all) = (rng.below(2) as u32, !rng.one_in(3));
+        for index in parts.into_iter().skip(usize::from(!all)) {
+            self.push_part(&user, class, &package, (index, count, on_gap), desk);
+        }
     }
 
     /// The same to some whom it knows, and sometimes to somebody whom nobody knows.

@@ -35,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) pushes: Vec<Vec<u8>>,
     /// The same of those that must be acknowledged, once each.
     pub(crate) kept: Vec<Vec<u8>>,
+    /// How many parts were missing before each of them, in the order in which they came.
+    pub(crate) gaps: Vec<u32>,
     /// Why its last link was closed.
     pub(crate) closed: Option<CloseCode>,
     /// Whether its link stays when everything is answered.
@@ -198,6 +200,7 @@ impl Client {
             dead: false,
             pushes: Vec::new(),
             kept: Vec::new(),
+            gaps: Vec::new(),
             closed: None,
             stays: false,
             script: None,
@@ -449,8 +452,10 @@ impl Client {
         }
         held.received = push.sequence;
         self.kept.push(push.payload[head..].to_vec());
+        self.gaps.push(push.gap);
+        let is_part = push.payload[head..].starts_with(b"part ");
         held.untaken.push_back((id.stream, id.number));
-        if !id.by_link {
+        if !id.by_link && !is_part {
             let before = link.kept.insert(id.stream, id.number);
             assert!(before < Some(id.number), "pushes of a stream to a user keep their order");
         }
@@ -664,6 +669,7 @@ impl Client {
                     let head = head_of(push.payload, &self.name, self.device);
                     let head = head.unwrap_or_else(|| panic!("{} got another's push", self.name));
                     self.pushes.push(push.payload[head..].to_vec());
+                    self.gaps.push(push.gap);
                     let id = PushId::decode(push.id.try_into().expect("the backend's id of a push"));
                     if id.by_link {
                         link.overrun |= self.ledger.delivered(id.stream, id.number);

@@ -28,6 +28,7 @@ mod logins;
 mod once;
 mod order;
 mod overload;
+mod package;
 mod places;
 mod planted;
 mod policy;

@@ -10,6 +10,7 @@ use driver::sim::Rng;
 use gateway::config::{DevelopmentToken, Machine, Overrides, ProxyProtocol, Secret, load};
 use gateway::control;
 use gateway::delivery::Bounds;
+use gateway::delivery::packages::Limits;
 use gateway::session::Grant;
 use gateway::tokens::{Draft, Signer};
 use gateway::upstream::{park, pending};
@@ -47,6 +48,15 @@ pub(crate) const TICKET_SUITES: Suites = Suites::of(&[
 ]);
 /// Pushes that the sessions of a worker may be owed, and bytes of memory of them.
 pub(crate) const OWED: (usize, usize) = (60, 20 << 10);
+/// What bounds packages.
+pub(crate) const PACKAGES: Limits = Limits {
+    wait: Duration::from_millis(1500),
+    session_packages: 4,
+    session_parts: 8,
+    session_bytes: 6 << 10,
+    parts: 20,
+    bytes: 10 << 10,
+};
 /// Handshakes of a worker that may wait for message 3: fewer than there may be strangers.
 pub(crate) const BEGUN_MAX: usize = 3;
 /// What such a listener serves.
@@ -219,6 +229,7 @@ pub(crate) fn settings(worker: u32, shape: &Shape) -> Settings {
         tombstones_max: 64,
         pushes: PushRules {
             bounds: Bounds { session_count: 20, session_bytes: 8 << 10, count: OWED.0 as u32, bytes: OWED.1 },
+            packages: PACKAGES,
             ttl: Duration::from_secs(30),
             ack_timeout: Duration::from_secs(1),
             tries: 3,

@@ -27,8 +27,8 @@ use crate::client::{Client, DEVICES};
 use crate::ledger::Ledger;
 use crate::planted::{Bug, Planted};
 use crate::settings::{
-    BEGUN_MAX, HANDSHAKES_PER_TURN, HASH_KEY, IN_FLIGHT_MAX, NEXT_GROUP, OWED, PARKED_BYTES_MAX, PARKED_MAX,
-    PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
+    BEGUN_MAX, HANDSHAKES_PER_TURN, HASH_KEY, IN_FLIGHT_MAX, NEXT_GROUP, OWED, PACKAGES, PARKED_BYTES_MAX,
+    PARKED_MAX, PARTIAL_BYTES_MAX, acceptor, outgoing_bytes_max, place, settings, stranger_bytes_max, wall,
 };
 use crate::shape::{Costs, ROUTES, Shape, name_of};
 use crate::stranger::Stranger;
@@ -396,7 +396,9 @@ impl World {
             assert!(census.partial_bytes <= partial_max.0, "{census:?}");
             assert!(census.stranger_bytes <= partial_max.1, "{census:?}");
             assert!(census.begun <= BEGUN_MAX, "{census:?}");
-            assert!(census.owed <= OWED.0 && census.owed_bytes <= OWED.1, "{census:?}");
+            let bodies_max = OWED.1 + PACKAGES.bytes;
+            assert!(census.owed <= OWED.0 && census.owed_bytes <= bodies_max, "{census:?}");
+            assert!(census.parts <= PACKAGES.parts as usize, "{census:?}");
             assert_eq!(census.unrung, 0, "before it sleeps, a worker rings those it wrote to");
             assert!(
                 census.strangers.max(census.hailed) <= self.shape.strangers

@@ -14,6 +14,7 @@ use protocol::wire::stream::{StreamPush, Users};
 
 use crate::collections::Identity;
 use crate::delivery::members::{self, ForLink, ForUser, MEMBER_LEN};
+use crate::delivery::packages::Spot;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
 use crate::worker::post::{Parcel, Recipient, Sender, ToKeep};
@@ -33,12 +34,13 @@ impl Parts {
         if !self.is_of_our_realm(push.realm) {
             return self.lose_users(sender, kept, push.users);
         }
+        let part = push.package.as_ref().map(Spot::of);
         let mut body = self.turn.buffers.take(push.payload.len() + FIELDS_LEN);
         sequenced::encode_body(&said(push), &mut body);
         let mut named = std::mem::take(&mut self.turn.named);
         named.extend(push.users.iter().map(|user| self.sessions.name_of(user)));
         for worker in 0..self.turn.settings.workers {
-            self.send_to_owner(worker, &body, &named, push.users, (sender, kept));
+            self.send_to_owner(worker, &body, &named, push.users, (sender, kept, part.as_ref()));
         }
         named.clear();
         self.turn.named = named;
@@ -52,7 +54,7 @@ impl Parts {
         body: &[u8],
         named: &[Identity],
         users: Users<'_>,
-        (sender, kept): (Sender, Option<ToKeep>),
+        (sender, kept, part): (Sender, Option<ToKeep>, Option<&Spot>),
     ) {
         let all = (1..).zip(named.iter().copied().zip(users.iter()));
         let its = all.filter(|&(_, (user, _))| self.sessions.owner_of(user) == worker);
@@ -62,7 +64,7 @@ impl Parts {
         }
         let mut frame = self.letters.spare(&mut self.turn, worker, body.len() + count * MEMBER_LEN);
         frame.extend_from_slice(body);
-        let mut parcel = Parcel::new(Recipient::Users, sender, frame, kept);
+        let mut parcel = Parcel::new(Recipient::Users, sender, frame, kept).part_of(part);
         for (place, (user, name)) in its {
             // Of what is kept the stream's worker knows the names.
             let name = if kept.is_some() || sender.number == 0 { &[] } else { name };
@@ -113,7 +115,8 @@ impl Parts {
         let (body, list) = parcel.parts();
         let mut frame = self.letters.spare(&mut self.turn, worker, body.len() + count * MEMBER_LEN);
         frame.extend_from_slice(body);
-        let mut onward = Parcel::new(Recipient::Links, parcel.sender, frame, parcel.kept);
+        let onward = Parcel::new(Recipient::Links, parcel.sender, frame, parcel.kept);
+        let mut onward = onward.part_of(parcel.part.as_deref());
         let mut rest = addressed;
         for (member, ForUser { place, name, .. }) in (0..).zip(members::users(list)) {
             let (its, others) = rest.split_at(rest.partition_point(|to| to.member <= member));
@@ -137,22 +140,26 @@ impl Parts {
     pub(super) fn push_to_links(&mut self, parcel: Parcel) {
         let (body, list) = parcel.parts();
         match parcel.kept {
-            Some(keep) => self.keep_for_links(parcel.sender, body, list, keep),
+            Some(keep) => self.keep_for_links(parcel.sender, body, list, keep, parcel.part.as_deref()),
             None => {
                 for ForLink { link, place, name, .. } in members::links(list) {
                     let number = if place == 0 { 0 } else { parcel.sender.number };
                     let sender = Sender { number, ..parcel.sender };
-                    match self.own(link) {
-                        Some(token) => self.push_body_here(token, sender, name, body),
-                        None => self.report_undelivered(sender, Undelivered::NoLink, name),
-                    }
+                    self.give(link, sender, (place, name), body, parcel.part.as_deref());
                 }
             }
         }
         self.letters.give_spare(&mut self.turn, parcel.frame);
     }
 
-    fn keep_for_links(&mut self, sender: Sender, body: &[u8], list: &[u8], keep: ToKeep) {
+    fn keep_for_links(
+        &mut self,
+        sender: Sender,
+        body: &[u8],
+        list: &[u8],
+        keep: ToKeep,
+        part: Option<&Spot>,
+    ) {
         let mut copy = self.turn.buffers.take(body.len());
         copy.extend_from_slice(body);
         let kept = self.sessions.keep_body(copy).map_err(|copy| self.turn.buffers.give(copy)).ok();
@@ -160,8 +167,8 @@ impl Parts {
             let keep = ToKeep { place, devices, ..keep };
             let link = self.followed(link);
             match (self.own(link), kept) {
-                (None, _) => self.send_to_keep(link, sender, body, keep),
-                (Some(_), Some(body)) => self.owe(link, body, sender, keep),
+                (None, _) => self.send_to_keep(link, sender, body, keep, part),
+                (Some(_), Some(body)) => self.owe(link, body, sender, keep, part),
                 (Some(_), None) => self.lose_push(keep.owed(sender), Undelivered::QueueFull),
             }
         }

@@ -10,14 +10,16 @@
 //! never makes a slow reader of anybody.
 
 use driver::Token;
-use protocol::Undelivered;
 use protocol::wire::frame::Frame;
 use protocol::wire::sequenced;
 use protocol::wire::stream::StreamPush;
+use protocol::{Time, Undelivered};
 
 use crate::collections::{Identity, Name};
 use crate::delivery::Origin;
 use crate::delivery::bodies::BodyKey;
+use crate::delivery::packages::Spot;
+use crate::delivery::parts::HeldPart;
 use crate::delivery::reports::Fate;
 use crate::delivery::tails::Settled;
 use crate::id::LinkId;
@@ -46,6 +48,7 @@ impl Parts {
         } else {
             return self.lose_push(keep.owed(sender), Undelivered::Unsupported);
         };
+        let part = push.package.as_ref().map(Spot::of);
         let is_here = worker == self.turn.settings.worker && !self.letters.has_own();
         let len = push.payload.len() + FIELDS_LEN;
         let mut body = match is_here {
@@ -54,9 +57,9 @@ impl Parts {
         };
         sequenced::encode_body(&said(push), &mut body);
         if is_here {
-            self.keep_for(to, sender, body, keep);
+            self.keep_for(to, sender, body, keep, part.as_ref());
         } else {
-            self.push_away(worker, Parcel::new(to, sender, body, Some(keep)));
+            self.push_away(worker, Parcel::new(to, sender, body, Some(keep)).part_of(part.as_ref()));
         }
     }
 
@@ -86,22 +89,22 @@ impl Parts {
         let mut body = self.turn.buffers.take(parcel.frame.len());
         body.extend_from_slice(&parcel.frame);
         self.letters.give_spare(&mut self.turn, parcel.frame);
-        self.keep_for(parcel.to, parcel.sender, body, keep);
+        self.keep_for(parcel.to, parcel.sender, body, keep, parcel.part.as_deref());
     }
 
-    fn keep_for(&mut self, to: Recipient, sender: Sender, body: Vec<u8>, keep: ToKeep) {
+    fn keep_for(&mut self, to: Recipient, sender: Sender, body: Vec<u8>, keep: ToKeep, part: Option<&Spot>) {
         match to {
             Recipient::Link(link) => {
                 let link = self.followed(link);
                 match self.own(link) {
-                    Some(_) => self.keep_here(&[link], sender, body, keep),
+                    Some(_) => self.keep_here(&[link], sender, body, keep, part),
                     None => {
-                        self.send_to_keep(link, sender, &body, keep);
+                        self.send_to_keep(link, sender, &body, keep, part);
                         self.turn.buffers.give(body);
                     }
                 }
             }
-            Recipient::User { user, device } => self.keep_for_user(user, device, sender, body, keep),
+            Recipient::User { user, device } => self.keep_for_user((user, device), sender, body, keep, part),
             // Those have a list of whom they are for, and ways of their own.
             Recipient::Users | Recipient::Links => self.turn.buffers.give(body),
         }
@@ -120,11 +123,11 @@ impl Parts {
     /// Owner's side: each device of the user is owed the push, and owes a report.
     fn keep_for_user(
         &mut self,
-        user: Identity,
-        device: Option<Identity>,
+        (user, device): (Identity, Option<Identity>),
         sender: Sender,
         body: Vec<u8>,
         keep: ToKeep,
+        part: Option<&Spot>,
     ) {
         let mut receivers = std::mem::take(&mut self.turn.receivers);
         receivers.extend(self.sessions.lookup(user, device));
@@ -134,23 +137,30 @@ impl Parts {
         let keep = ToKeep { devices: u16::try_from(receivers.len()).unwrap_or(u16::MAX), ..keep };
         let here = self.turn.settings.worker;
         for &link in receivers.iter().filter(|link| link.worker() != here) {
-            self.send_to_keep(link, sender, &body, keep);
+            self.send_to_keep(link, sender, &body, keep, part);
         }
         receivers.retain(|link| link.worker() == here);
-        self.keep_here(&receivers, sender, body, keep);
+        self.keep_here(&receivers, sender, body, keep, part);
         receivers.clear();
         self.turn.receivers = receivers;
     }
 
     /// The sessions of these links, which are of this worker, are owed a push: they have what it says together.
-    fn keep_here(&mut self, links: &[LinkId], sender: Sender, body: Vec<u8>, keep: ToKeep) {
+    fn keep_here(
+        &mut self,
+        links: &[LinkId],
+        sender: Sender,
+        body: Vec<u8>,
+        keep: ToKeep,
+        part: Option<&Spot>,
+    ) {
         if links.is_empty() {
             return self.turn.buffers.give(body);
         }
         match self.sessions.keep_body(body) {
             Ok(body) => {
                 for &link in links {
-                    self.owe(link, body, sender, keep);
+                    self.owe(link, body, sender, keep, part);
                 }
                 self.drop_unowed(body);
             }
@@ -170,24 +180,59 @@ impl Parts {
     }
 
     /// To the worker of a link whose session is to be owed a push.
-    pub(super) fn send_to_keep(&mut self, link: LinkId, sender: Sender, body: &[u8], keep: ToKeep) {
+    pub(super) fn send_to_keep(
+        &mut self,
+        link: LinkId,
+        sender: Sender,
+        body: &[u8],
+        keep: ToKeep,
+        part: Option<&Spot>,
+    ) {
         let mut frame = self.letters.spare(&mut self.turn, link.worker(), body.len());
         frame.extend_from_slice(body);
-        self.push_away(link.worker(), Parcel::new(Recipient::Link(link), sender, frame, Some(keep)));
+        let parcel = Parcel::new(Recipient::Link(link), sender, frame, Some(keep));
+        self.push_away(link.worker(), parcel.part_of(part));
     }
 
     /// The session of a link here is owed a push, whether it has the link still or waits for one, or is on its way to it.
-    pub(super) fn owe(&mut self, link: LinkId, body: BodyKey, sender: Sender, keep: ToKeep) {
+    pub(super) fn owe(
+        &mut self,
+        link: LinkId,
+        body: BodyKey,
+        sender: Sender,
+        keep: ToKeep,
+        part: Option<&Spot>,
+    ) {
         let Some(token) = self.own(link) else { return };
         let of_link =
             self.links.session_until_buried(token).or_else(|| self.sessions.session_without_link(link));
         let owed = keep.owed(sender);
         let Some(key) = of_link else { return self.lose_push(owed, Undelivered::NoLink) };
-        if self.sessions.owe(key, link, body, owed, keep.expiry).is_err() {
+        match part {
+            Some(spot) => {
+                let part = HeldPart { body, owed, expiry: keep.expiry };
+                self.place(key, link, (spot, true), part);
+            }
+            None => self.owe_session(key, link, body, owed, keep.expiry),
+        }
+    }
+
+    /// A session that has, or had, this link is owed a push.
+    pub(super) fn owe_session(
+        &mut self,
+        key: SessionKey,
+        link: LinkId,
+        body: BodyKey,
+        owed: Settled,
+        expiry: Time,
+    ) {
+        if self.sessions.owe(key, link, body, owed, expiry).is_err() {
             return self.settle(key, owed, Some(Undelivered::QueueFull));
         }
         self.turn.counters.pushes.add(1);
-        self.feed(token);
+        if let Some(token) = self.own(link) {
+            self.feed(token);
+        }
     }
 
     /// Sends a link answers that wait for room, and what its session is owed, as much as may wait for it.
@@ -238,6 +283,8 @@ impl Parts {
     pub(super) fn expire_owed(&mut self) {
         let mut budget = self.turn.settings.budgets.deadlines;
         while let Some(key) = self.sessions.overdue_owed(self.turn.now, &mut budget) {
+            self.sessions.expire_parts(key, self.turn.now);
+            self.release_parts(key);
             self.expire_pushes(key);
             let token = self.sessions.link_of(key).and_then(|link| self.own(link));
             let token = token.filter(|&token| self.links.is_live(token));
@@ -281,6 +328,8 @@ impl Parts {
 
     /// A session is over: of what it is owed nobody knows whether it was received.
     pub(super) fn lose_owed(&mut self, key: SessionKey, reason: Undelivered) {
+        self.lose_parts_of_link(key);
+        self.lose_parts(key, true, reason);
         while let Some((owed, memory)) = self.sessions.left(key) {
             self.reuse(memory);
             if let Some(owed) = owed {
@@ -322,7 +371,7 @@ impl Parts {
     }
 
     /// The memory of a push that nobody is owed any more.
-    fn reuse(&mut self, memory: Option<Vec<u8>>) {
+    pub(super) fn reuse(&mut self, memory: Option<Vec<u8>>) {
         if let Some(memory) = memory {
             self.turn.buffers.give(memory);
         }

@@ -10,6 +10,7 @@
 //! * `push` — receivers are found, here or on another worker;
 //! * `group` — a push to several users;
 //! * `keep` — a push that is kept until its application has taken it;
+//! * `package` — a part waits for those before it;
 //! * `presence` — backends learn of links that open and close;
 //! * `kick` — links and users that a backend ends;
 //! * `sanction` — users and addresses that a backend keeps out or slows down;
@@ -34,6 +35,7 @@ mod lists;
 mod login;
 mod newcomers;
 mod overload;
+mod package;
 mod presence;
 mod push;
 mod read;

@@ -14,6 +14,7 @@ use protocol::wire::sequenced;
 use protocol::wire::stream::StreamPush;
 
 use crate::collections::{Identity, Name};
+use crate::delivery::packages::Spot;
 use crate::id::LinkId;
 use crate::upstream::StreamIndex;
 use crate::worker::parts::Parts;
@@ -33,20 +34,24 @@ impl Parts {
             return self.report_undelivered(sender, Undelivered::NoUser, &[]);
         }
         let said = said(push);
+        let part = push.package.as_ref().map(Spot::of);
         if push.link != 0 {
             let link = LinkId::from_number(push.link);
-            if let Some(token) = self.own(link).filter(|_| !self.letters.has_own()) {
+            if part.is_none()
+                && let Some(token) = self.own(link).filter(|_| !self.letters.has_own())
+            {
                 let len = push.payload.len();
                 return self.push_here(token, sender, &[], len, |out| Frame::Push(said).encode(out));
             }
-            let parcel = self.wrap(link.worker(), Recipient::Link(link), sender, &said);
+            let parcel =
+                self.wrap(link.worker(), Recipient::Link(link), sender, &said).part_of(part.as_ref());
             self.push_away(link.worker(), parcel);
         } else if !push.user.is_empty() {
             let user = self.sessions.name_of(push.user);
             let device = (!push.device.is_empty()).then(|| self.sessions.name_of(push.device));
             let owner = self.sessions.owner_of(user);
             let to = Recipient::User { user, device };
-            let parcel = self.wrap(owner, to, sender, &said);
+            let parcel = self.wrap(owner, to, sender, &said).part_of(part.as_ref());
             if owner == self.turn.settings.worker && !self.letters.has_own() {
                 self.push_to_user(user, device, parcel);
             } else {
@@ -64,7 +69,7 @@ impl Parts {
             (Recipient::Links, _) => self.push_to_links(parcel),
             (_, Some(keep)) => self.keep_parcel(parcel, keep),
             (Recipient::Link(link), None) => match self.own(link) {
-                Some(token) => self.unwrap_here(token, parcel),
+                Some(_) => self.unwrap_here(link, parcel),
                 None => self.return_parcel(parcel, Undelivered::NoLink),
             },
             (Recipient::User { user, device }, None) => self.push_to_user(user, device, parcel),
@@ -81,12 +86,13 @@ impl Parts {
         }
         let mut sender = parcel.sender;
         for link in receivers.drain(..) {
-            if let Some(token) = self.own(link) {
-                self.push_body_here(token, sender, &[], &parcel.frame);
+            if self.own(link).is_some() {
+                self.give(link, sender, (0, &[]), &parcel.frame, parcel.part.as_deref());
             } else {
                 let mut frame = self.letters.spare(&mut self.turn, link.worker(), parcel.frame.len());
                 frame.extend_from_slice(&parcel.frame);
-                self.push_away(link.worker(), Parcel::new(Recipient::Link(link), sender, frame, None));
+                let onward = Parcel::new(Recipient::Link(link), sender, frame, None);
+                self.push_away(link.worker(), onward.part_of(parcel.part.as_deref()));
             }
             sender.number = 0;
         }
@@ -114,12 +120,29 @@ impl Parts {
     }
 
     /// The same of a push of which what it says is there.
-    pub(super) fn push_body_here(&mut self, token: Token, sender: Sender, user: &[u8], body: &[u8]) {
+    fn push_body_here(&mut self, token: Token, sender: Sender, user: &[u8], body: &[u8]) {
         self.push_here(token, sender, user, body.len(), |out| sequenced::encode(body, 0, false, out));
     }
 
-    fn unwrap_here(&mut self, token: Token, parcel: Parcel) {
-        self.push_body_here(token, parcel.sender, &[], &parcel.frame);
+    /// A link of this worker gets what a push says, or waits for the parts before it. Of a push to several users `place` and `user` say whose
+    /// link it is.
+    pub(super) fn give(
+        &mut self,
+        link: LinkId,
+        sender: Sender,
+        (place, user): (u16, &[u8]),
+        body: &[u8],
+        part: Option<&Spot>,
+    ) {
+        match (part, self.own(link)) {
+            (Some(spot), _) => self.place_once(link, sender, place, user, body, spot),
+            (None, Some(token)) => self.push_body_here(token, sender, user, body),
+            (None, None) => self.report_undelivered(sender, Undelivered::NoLink, user),
+        }
+    }
+
+    fn unwrap_here(&mut self, link: LinkId, parcel: Parcel) {
+        self.give(link, parcel.sender, (0, &[]), &parcel.frame, parcel.part.as_deref());
         self.letters.give_spare(&mut self.turn, parcel.frame);
     }
 

@@ -59,6 +59,7 @@ impl Parts {
             return self.end_session(&detached, None, Undelivered::LinkClosed);
         };
         self.letters.send(&self.turn, owner, Letter::Detached(claim));
+        self.lose_parts_of_link(detached.session());
         let until = UnixMillis(self.turn.wall.0.saturating_add(window.as_millis() as u64));
         self.announce_detached(&detached, until);
         self.sessions.schedule(detached.session(), false);
@@ -105,6 +106,7 @@ impl Parts {
             self.end_session(&detached, None, Undelivered::LinkClosed);
             return None;
         }
+        self.lose_parts_of_link(detached.session());
         self.announce_resumed(detached.told(), *from, claimed);
         self.sessions.moved(*from, claimed.link, self.turn.now);
         let Self { sessions, turn, .. } = self;
@@ -154,8 +156,20 @@ impl Parts {
     /// The session that has begun with a link goes on as the one that has come; whether there is room for what that is owed.
     fn adopt(&mut self, session: SessionKey, link: LinkId, kept: Kept, epoch: u64) -> bool {
         let Self { sessions, turn, .. } = self;
-        let adopted = sessions.adopt(session, link, kept, epoch, |len| turn.buffers.take(len));
-        adopted.map_err(|owed| self.lose_packed(session, owed)).is_ok()
+        match sessions.adopt(session, link, kept, epoch, |len| turn.buffers.take(len)) {
+            Ok(lost) => {
+                for (owed, memory) in lost {
+                    self.reuse(memory);
+                    owed.into_iter().for_each(|owed| self.settle(session, owed, Some(Undelivered::Busy)));
+                }
+                self.release_parts(session);
+                true
+            }
+            Err(owed) => {
+                self.lose_packed(session, owed);
+                false
+            }
+        }
     }
 
     /// A session has come for a link that a later one of its client has overtaken: it goes there, with what has come for it
@@ -182,7 +196,8 @@ impl Parts {
 
     /// What was on its way to a session has no place there.
     fn lose_packed(&mut self, session: SessionKey, owed: Packed) {
-        for push in owed.pushes {
+        let parts = owed.packages.into_iter().flat_map(|package| package.parts).map(|(.., part)| part);
+        for push in owed.pushes.into_iter().chain(parts) {
             self.turn.buffers.give(push.body);
             if let Some(owed) = push.owed {
                 self.settle(session, owed, Some(Undelivered::Busy));

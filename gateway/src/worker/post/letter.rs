@@ -12,6 +12,7 @@ use crate::admission::lists::Lists;
 use crate::collections::{Identity, Name};
 use crate::config::Secret;
 use crate::delivery::Origin;
+use crate::delivery::packages::Spot;
 use crate::delivery::reports::Fate;
 use crate::delivery::tails::Settled;
 use crate::directory::claims::{Claim, Claimed, HandOver};
@@ -140,7 +141,12 @@ impl Parcel {
     pub const fn new(to: Recipient, sender: Sender, body: Vec<u8>, kept: Option<ToKeep>) -> Self {
         // The bound of a stream's frames is below 2³².
         let body_len = body.len() as u32;
-        Self { to, sender, frame: body, body_len, kept }
+        Self { to, sender, frame: body, body_len, kept, part: None }
+    }
+
+    /// The same as a part of a package, if it is one.
+    pub fn part_of(self, spot: Option<&Spot>) -> Self {
+        Self { part: spot.map(|spot| Box::new(*spot)), ..self }
     }
 
     /// What it says, and the list behind it.
@@ -188,6 +194,8 @@ pub struct Parcel {
     pub body_len: u32,
     /// How it is kept until it is acknowledged, if it is.
     pub kept: Option<ToKeep>,
+    /// Which part of a package it is, if it is one.
+    pub part: Option<Box<Spot>>,
 }
 
 /// How a push is kept.

@@ -4,10 +4,12 @@
 //! * `detached` — sessions whose link is gone;
 //! * `resuming` — links that go on with a session, until it is there;
 //! * `moved` — where sessions went;
-//! * `owed` — pushes that must be acknowledged.
+//! * `owed` — pushes that must be acknowledged;
+//! * `held` — parts of packages, until those before them are there.
 
 mod asked;
 mod detached;
+mod held;
 mod moved;
 mod owed;
 mod resuming;
@@ -34,6 +36,8 @@ use crate::answers::Windows;
 use crate::collections::{HashKey, Identity, Slab, Wheel};
 use crate::counters::Counters;
 use crate::counters::guard::Guards;
+use crate::delivery::packages::Packages;
+use crate::delivery::parts::HeldPart;
 use crate::delivery::tails::Pushes;
 use crate::directory::claims::{Bounds, Claim, Claimed, Claims, Resumption};
 use crate::directory::owner_of;
@@ -51,6 +55,7 @@ pub(super) struct Sessions {
     resuming: Resuming,
     moved: Moved,
     pushes: Pushes,
+    packages: Packages<HeldPart>,
     /// When sessions' clients are asked, and pushes are over, by the place of the session.
     asks: Wheel,
     /// How long a client may say nothing.
@@ -106,7 +111,12 @@ impl Sessions {
             detached: Waiting::new(detached_max, now),
             resuming: Resuming::default(),
             moved: Moved::new(detached_max, window),
-            pushes: Pushes::new(settings.pushes.bounds),
+            pushes: Pushes::with_parts(
+                settings.pushes.bounds,
+                settings.pushes.packages.parts,
+                settings.pushes.packages.bytes,
+            ),
+            packages: Packages::new(settings.pushes.packages),
             asks: Wheel::new(TICK, 0, now),
             patience: settings.pushes.ack_timeout,
             windows: windows(settings),
@@ -378,6 +388,9 @@ impl Sessions {
         counters.answers_remembered.set(answers.into());
         counters.answers_remembered_bytes.set(bytes as u64);
         counters.answers_forgotten.set(forgotten);
+        let (parts, bytes) = self.packages.census();
+        counters.package_parts.set(parts as u64);
+        counters.package_parts_bytes.set(bytes as u64);
         counters.sessions_detached.set(self.detached.len() as u64);
         counters.takeovers_remembered.set(self.claims.tombstones().len() as u64);
         counters.takeovers_forgotten.set(self.claims.tombstones().evicted());

@@ -89,7 +89,7 @@ impl Sessions {
     /// Where those come from that a session is owed, in their order.
     pub(in crate::worker) fn owed(&self, key: SessionKey) -> impl Iterator<Item = Origin> {
         let owed = self.get(key).and_then(Session::owed);
-        owed.into_iter().flat_map(|owed| self.pushes.owed(&owed.tail))
+        owed.into_iter().flat_map(|owed| self.pushes.owed(&owed.tail)).chain(self.origins_of_parts(key))
     }
 
     /// The last push that was ever sent in a session.
@@ -127,17 +127,21 @@ impl Sessions {
     pub(in crate::worker) fn pack(
         &mut self,
         key: SessionKey,
-        buffer: impl FnMut(usize) -> Vec<u8>,
+        mut buffer: impl FnMut(usize) -> Vec<u8>,
     ) -> Option<Kept> {
         self.asks.cancel(key.index());
         let mut session = self.table.remove(key.into())?;
         let id = *session.id();
+        let packages = self.pack_parts(&mut session, &mut buffer);
         let owed = session.owed_mut().map(|owed| self.pushes.pack(&mut owed.tail, buffer));
+        let mut owed = owed.unwrap_or_default();
+        owed.packages = packages;
         let requests = session.window().map(|window| self.windows.pack(window));
-        Some(Kept { id, owed: owed.unwrap_or_default(), requests: requests.unwrap_or_default() })
+        Some(Kept { id, owed, requests: requests.unwrap_or_default() })
     }
 
-    /// A session that was begun goes on as another one, as the link of this number. What it is owed itself comes behind.
+    /// A session that was begun goes on as another one, as the link of this number. What it is owed itself comes behind. Parts of packages
+    /// that find no place come back, with memory that nobody needs.
     ///
     /// # Errors
     /// Gives back what the other one is owed, where there is no room for it: then it does not go on.
@@ -148,11 +152,23 @@ impl Sessions {
         kept: Kept,
         epoch: u64,
         buffer: impl FnMut(usize) -> Vec<u8>,
-    ) -> Result<(), Packed> {
+    ) -> Result<Vec<Left>, Packed> {
+        // Its own packages are here already, and those that come are joined to them.
         let Some(session) = self.table.get_mut(key.into()) else { return Err(kept.owed) };
         let own = session.owed_mut().map(|owed| self.pushes.pack(&mut owed.tail, buffer));
         let is_owed = own.is_some() || !kept.owed.is_new();
-        let tail = self.pushes.unpack(kept.owed.followed_by(own.unwrap_or_default()))?;
+        let mut all = kept.owed.followed_by(own.unwrap_or_default());
+        if !self.packages.fits(&all.packages) {
+            return Err(all);
+        }
+        let packages = std::mem::take(&mut all.packages);
+        let tail = match self.pushes.unpack(all) {
+            Ok(tail) => tail,
+            Err(mut all) => {
+                all.packages = packages;
+                return Err(all);
+            }
+        };
         session.rename(kept.id);
         session.number(epoch);
         if is_owed {
@@ -166,8 +182,9 @@ impl Sessions {
         {
             session.see_through(window);
         }
+        let lost = if packages.is_empty() { Vec::new() } else { self.unpack_parts(key, packages) };
         self.schedule(key, false);
-        Ok(())
+        Ok(lost.into_iter().map(|(owed, memory)| (Some(owed), memory)).collect())
     }
 
     /// The link by which a session is sent what it is owed.
@@ -215,7 +232,8 @@ impl Sessions {
     pub(in crate::worker) fn schedule(&mut self, key: SessionKey, has_link: bool) {
         let Some(owed) = self.get(key).and_then(Session::owed) else { return };
         let asked = owed.deadline(self.patience).filter(|_| has_link);
-        let deadline = [owed.expiry, asked].into_iter().flatten().min();
+        let deadline =
+            [owed.expiry, asked, self.packages.next_deadline(&owed.held)].into_iter().flatten().min();
         match deadline {
             Some(deadline) => self.asks.arm(key.index(), deadline),
             None => drop(self.asks.cancel(key.index())),
