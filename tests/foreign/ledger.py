@@ -48,7 +48,8 @@ class Ledger:
 
     def pushed(self, at, push, user, target):
         """`user` is whose the target is, and `target` its kind, for the order of those that name it alike."""
-        named = {"sending": sending(at, push.number), "class": getattr(push, "class"), "stream": id(at), "target": target}
+        of = user if push.users else b""
+        named = {"sending": sending(at, push.number, of), "class": getattr(push, "class"), "stream": id(at), "target": target}
         fields = {"id": push.id, "user": user, "device": push.device, "payload": push.payload}
         self.write(name_of(at), "pushed", **fields, **named)
 
@@ -58,7 +59,7 @@ class Ledger:
             return
         kind = {stream.DELIVERED: "delivered", stream.UNDELIVERED: "undelivered"}[report.outcome]
         boot = f"{at.boot.hex()}.{at.hello.worker}"
-        more = {"sending": sending(at, report.number), "boot": boot, "report": report.report, "devices": report.devices}
+        more = {"sending": sending(at, report.number, report.user), "boot": boot, "report": report.report, "devices": report.devices}
         if report.reason:
             more["reason"] = REASONS[report.reason]
         self.write(name_of(at), kind, device=report.device, **more)
@@ -75,5 +76,7 @@ def name_of(at):
     return f"backend-{at.instance.decode()}"
 
 
-def sending(at, number):
-    return f"{at.boot.hex()}.{number}"
+def sending(at, number, user=b""):
+    """Of a push to several users each is a sending of its own."""
+    of_user = f".{user.hex()}" if user else ""
+    return f"{at.boot.hex()}.{number}{of_user}"

@@ -84,7 +84,9 @@ class Scripted(backend.Backend):
         fields = {"id": secrets.token_bytes(16), "payload": secrets.token_bytes(40), "class": 1, **target, **fields}
         push = stream.Push(number=secrets.randbelow(2**63) + 1, **fields)
         if self.service.stage.ledger:
-            self.service.stage.ledger.pushed(self, push, one.user, by)
+            # Parts of a package come in an order of their own.
+            target = f"{by}-{push.package.index}" if push.HasField("package") else by
+            self.service.stage.ledger.pushed(self, push, one.user, target)
         self.push(push)
         return push
 

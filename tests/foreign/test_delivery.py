@@ -52,8 +52,12 @@ def a_push_to_several_users_is_owed_by_each_of_them(stage):
     two, three = stage.login(), stage.login(one.user)
     at = stage.a_stream()
     push = stream.Push(
-        number=secrets.randbelow(2**63) + 1, users=[one.user, two.user, nobody], payload=b"to you", **{"class": 1}
+        number=secrets.randbelow(2**63) + 1, users=[one.user, two.user, nobody], id=secrets.token_bytes(16),
+        payload=b"to you", **{"class": 1}
     )
+    if stage.ledger:
+        for user in push.users:
+            stage.ledger.pushed(at, push, user, "users")
     at.push(push)
     for end in (one, two, three):
         got = end.wait_for("push")
