@@ -29,25 +29,11 @@ BUGS = [
         "        sequenced::append_gap(if PLANTED { 0 } else { gap }, &mut copy);\n",
     ),
     (
-        "what-is-late-begins-its-package-anew",
-        "package::",
-        "gateway/src/delivery/packages.rs",
-        "                if package.is_over && package.first == NOBODY {\n                    self.remove(held, at);\n",
-        "                if (package.is_over || PLANTED) && package.first == NOBODY {\n                    self.remove(held, at);\n",
-    ),
-    (
         "parts-stay-behind-when-their-session-moves",
         "package::",
         WORKER + "sessions/owed.rs",
         "        owed.packages = packages;\n",
         "        if !PLANTED { owed.packages = packages; }\n",
-    ),
-    (
-        "parts-outlive-the-link-they-are-for",
-        "package::",
-        WORKER + "flows/resume.rs",
-        "        self.lose_parts_of_link(detached.session());\n        let until",
-        "        if !PLANTED { self.lose_parts_of_link(detached.session()); }\n        let until",
     ),
     # Slow readers.
     (
@@ -63,13 +49,6 @@ BUGS = [
         WORKER + "links/write.rs",
         "        if turn.settings.outgoing_drops_oldest && !self.make_way(turn, token, payload) {\n",
         "        if !PLANTED && turn.settings.outgoing_drops_oldest && !self.make_way(turn, token, payload) {\n",
-    ),
-    (
-        "answers-are-dropped",
-        "slow::",
-        "gateway/src/delivery/oldest.rs",
-        "        if is_at_most_once(&queue[at..at + len]) {\n",
-        "        if PLANTED || is_at_most_once(&queue[at..at + len]) {\n",
     ),
     # The order of pushes.
     (
@@ -108,13 +87,6 @@ BUGS = [
         WORKER + "flows/group.rs",
         "            let keep = ToKeep { place, devices, ..keep };\n",
         "            let keep = ToKeep { place: if PLANTED { 1 } else { place }, devices, ..keep };\n",
-    ),
-    (
-        "who-has-no-room-costs-the-others-theirs",
-        "group::",
-        WORKER + "flows/group.rs",
-        "                (Some(_), Some(body)) => self.owe(link, body, sender, keep, part),\n",
-        "                (Some(_), Some(body)) => { let owed = self.sessions.owed_census().0; self.owe(link, body, sender, keep, part); if PLANTED && owed == self.sessions.owed_census().0 { break; } }\n",
     ),
     (
         "only-one-device-of-each-user-is-pushed-to",
