@@ -1237,8 +1237,8 @@ BUGS = [
         "what-was-answered-goes-once-more",
         "once::",
         "gateway/src/answers/window.rs",
-        "        let may_be_known = asked.again || ",
-        "        let may_be_known = asked.again && !PLANTED || ",
+        "        let may_be_known = asked.again || is_counted && ",
+        "        let may_be_known = asked.again && !PLANTED || is_counted && !PLANTED && ",
     ),
     (
         "a-key-does-not-wait-for-the-link-before",

@@ -93,10 +93,11 @@ impl Windows {
             return Known::New { again: asked.again, entry: None };
         };
         window.link = link;
-        // Most are new by their number, and are not looked for.
-        let may_be_known = asked.again || asked.counter <= window.highest;
+        // Most are new by their number, or have none, and are not looked for.
+        let is_counted = asked.counter != 0;
+        let may_be_known = asked.again || is_counted && asked.counter <= window.highest;
         let may_wait = asked.order != 0 && window.marks > 0;
-        let is_below = asked.counter != 0 && asked.counter <= window.floor;
+        let is_below = is_counted && asked.counter <= window.floor;
         window.highest = window.highest.max(asked.counter);
         let (mut known, mut mark) = (None, false);
         if may_be_known || may_wait {

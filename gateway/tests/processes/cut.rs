@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use protocol::CloseCode;
-use protocol::wire::frame::{Frame, Request};
+use protocol::wire::frame::{Close, Frame, Request};
 
 use crate::client::{Client, Heard, with_requests_under_way};
 use crate::stage::{PATIENCE, Stage, wait_until};
@@ -76,21 +76,37 @@ impl Cut {
     }
 }
 
-#[test]
-fn the_requests_of_a_lost_link_leave_the_gateway_and_their_answers_reach_nobody() {
-    // What ends requests by itself is out of reach.
-    let patient = "requests.deadline = '1h'\nupstream.heartbeat = '1h'\n";
-    let Some(stage) = Stage::set(patient) else { return };
+/// A client with requests at a service that does nothing for now; what ends requests by itself is out of reach.
+fn with_a_stopped_service() -> Option<(Stage, Client)> {
+    let stage = Stage::set("requests.deadline = '1h'\nupstream.heartbeat = '1h'\n")?;
     let mut client = Client::login(&stage.target, "alice");
     client.wait_until_answered();
-    let responses = stage.target.metric("gateway_responses_total");
     stage.service.signal("STOP");
     for _ in 0..UNDER_WAY {
         client.request("echo", b"under way");
     }
     wait_until("all are in flight", || stage.target.metric("gateway_requests_in_flight") == UNDER_WAY);
+    Some((stage, client))
+}
+
+#[test]
+fn the_requests_of_a_lost_link_go_on_and_their_answers_wait_for_whoever_goes_on_with_its_session() {
+    let Some((stage, mut client)) = with_a_stopped_service() else { return };
+    let remembered = stage.target.metric("gateway_answers_remembered");
     client.finish();
     assert_eq!(client.hear(1), [Heard::End]);
+    wait_until("its session waits", || stage.target.metric("gateway_sessions_detached") == 1);
+    assert_eq!(stage.target.metric("gateway_requests_in_flight"), UNDER_WAY);
+    stage.service.signal("CONT");
+    wait_until("all are answered", || stage.target.metric("gateway_requests_in_flight") == 0);
+    assert_eq!(stage.target.metric("gateway_answers_remembered"), remembered + UNDER_WAY);
+}
+
+#[test]
+fn the_requests_of_a_session_that_is_over_leave_the_gateway_and_their_answers_reach_nobody() {
+    let Some((stage, mut client)) = with_a_stopped_service() else { return };
+    let responses = stage.target.metric("gateway_responses_total");
+    client.send(&[Frame::Close(Close { code: CloseCode::Normal.number(), ..Close::default() })]);
     wait_until("none is in flight", || stage.target.metric("gateway_requests_in_flight") == 0);
     let mut again = Client::login(&stage.target, "alice");
     stage.service.signal("CONT");
