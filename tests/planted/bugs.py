@@ -1220,6 +1220,13 @@ BUGS = [
         "        let marked = self.own(link).filter(|_| !PLANTED).and_then(",
     ),
     (
+        "answers-do-not-wait-for-room",
+        "slow::",
+        WORKER + "flows/response.rs",
+        "        if !has_room && response.outcome",
+        "        if !PLANTED && !has_room && response.outcome",
+    ),
+    (
         "answers-come-unasked",
         "once::",
         "gateway/src/answers/window.rs",

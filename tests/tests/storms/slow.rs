@@ -57,11 +57,20 @@ fn without_the_operators_word_nothing_is_dropped_and_the_link_ends() {
     assert_eq!(world.counters[0].pushes_dropped.get(), 0);
 }
 
-/// Answers are nobody's to drop, and take the room that there is.
+/// Answers are nobody's to drop, and wait where they are remembered.
 #[test]
-fn what_may_not_be_dropped_makes_a_slow_reader_still() {
-    let mut world = world(true, Scarce::Soft);
-    world.clients[0].script = Some(Script { lane: ("echo", ""), len: 500, window: 8 });
-    world.clients[0].wanted = 8;
-    world.until("it is told", |world| world.counters[0].closed.of(CloseCode::SlowReader).get() == 1);
+fn answers_wait_for_who_reads_slowly_and_make_no_slow_reader() {
+    for drops_oldest in [false, true] {
+        let mut world = world(drops_oldest, Scarce::Soft);
+        world.clients[0].is_deaf = true;
+        world.clients[0].script = Some(Script { lane: ("echo", ""), len: 500, window: 8 });
+        world.clients[0].wanted = 8;
+        world.until("all are answered", |world| world.counters[0].responses.get() == 8);
+        // Longer than a link may be slow.
+        world.pass(std::time::Duration::from_secs(3));
+        assert!(world.clients[0].is_in() && world.totals.answered == 0);
+        world.clients[0].is_deaf = false;
+        world.until("it gets them all", |world| world.totals.answered == 8);
+        assert_eq!(world.counters[0].closed.of(CloseCode::SlowReader).get(), 0);
+    }
 }
