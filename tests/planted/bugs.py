@@ -1277,14 +1277,14 @@ BUGS = [
     ),
     (
         "nobody-is-behind",
-        "once::",
+        "behind::",
         "gateway/src/answers/window.rs",
         "        if !mark {\n",
         "        if !mark || PLANTED {\n",
     ),
     (
         "those-that-wait-are-not-behind",
-        "once::",
+        "behind::",
         WORKER + "flows/request.rs",
         "                if parts.sessions.is_behind(way.entry, parts.turn.now) {\n",
         "                if !PLANTED && parts.sessions.is_behind(way.entry, parts.turn.now) {\n",

@@ -8,6 +8,7 @@ mod backend;
 mod balanced;
 mod balancer;
 mod banned;
+mod behind;
 mod blunder;
 mod buckets;
 mod carried;

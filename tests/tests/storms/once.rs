@@ -105,6 +105,7 @@ fn a_request_of_a_key_waits_until_the_one_of_the_link_before_has_ended() {
         world.until("a later one waits", |world| sum(world, |its| its.requests_parked.get()) > 0);
         world.until("all is answered", |world| world.totals.answered == 9);
         assert_eq!((world.backends[0].desk.ledger.doubled(), world.totals.unknown), (0, 0), "seed {seed}");
+        assert!(world.totals.refusals.is_empty(), "seed {seed}: it waited too long: {:?}", world.totals);
     }
 }
 
