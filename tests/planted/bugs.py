@@ -1244,8 +1244,8 @@ BUGS = [
         "what-was-answered-goes-once-more",
         "once::",
         "gateway/src/answers/window.rs",
-        "        let may_be_known = asked.again || is_counted && ",
-        "        let may_be_known = asked.again && !PLANTED || is_counted && !PLANTED && ",
+        "        if asked.again || is_old || may_wait {\n",
+        "        if !PLANTED && (asked.again || is_old) || may_wait {\n",
     ),
     (
         "a-key-does-not-wait-for-the-link-before",
@@ -1269,11 +1269,11 @@ BUGS = [
         "            if !PLANTED { forget(parked.waiting.entry); }\n",
     ),
     (
-        "the-floor-is-off-by-one",
+        "an-old-number-says-nothing",
         "once::",
         "gateway/src/answers/window.rs",
-        "asked.counter <= window.floor;",
-        "asked.counter + u64::from(PLANTED) <= window.floor;",
+        "again: asked.again || is_old,",
+        "again: asked.again || is_old && !PLANTED,",
     ),
     (
         "nobody-is-behind",

@@ -8,14 +8,12 @@ pub struct Carried {
     /// In the order in which they came first.
     pub(super) requests: Vec<Request>,
     pub(super) highest: u64,
-    pub(super) floor: u64,
 }
 
 /// What is known of one request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) id: [u8; REQUEST_ID_LEN],
-    pub(super) counter: u64,
     pub(super) until: u64,
     pub(super) order: u32,
     pub(super) route: u16,

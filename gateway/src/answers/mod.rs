@@ -4,10 +4,10 @@
 //! done once all the same:
 //!
 //! ```text
-//!             ┌ running ──answered──► answered ──forgotten──► below the floor
+//!             ┌ running ──answered──► answered ──forgotten──► unknown to the window
 //! request ──► │    │                     ▲
 //!             │    └ refused, unknown: forgotten at once; with a key, a mark that later ones wait behind
-//! again ────► └ running: attaches · answered: the answer once more · mark: it goes · unknown to the window: it goes
+//! again ────► └ running: attaches · answered: the answer once more · mark: it goes · unknown to the window: it goes, as a repeat
 //! ```
 //!
 //! * `window` — what is known of a request that comes again;

@@ -43,13 +43,11 @@ pub(super) struct Window {
     /// Answers that wait until their link has room.
     pub(super) wanted: u32,
     pub(super) highest: u64,
-    pub(super) floor: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: [u8; REQUEST_ID_LEN],
-    pub(super) counter: u64,
     /// In milliseconds of the worker's clock: until when it may run, or is a mark.
     pub(super) until: u64,
     pub(super) answer: Place,
@@ -116,7 +114,6 @@ impl Table {
             away: 0,
             wanted: 0,
             highest: 0,
-            floor: 0,
         };
         self.windows.insert(window).ok().map(|key| WindowKey::of(key.index))
     }
@@ -171,7 +168,6 @@ impl Table {
         let last = self.window(key)?.last;
         let entry = Entry {
             id: *asked.id,
-            counter: asked.counter,
             until: asked.until.as_millis(),
             answer: Place::LOST,
             status: 0,

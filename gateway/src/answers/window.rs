@@ -94,20 +94,18 @@ impl Windows {
         };
         window.link = link;
         // Most are new by their number, or have none, and are not looked for.
-        let is_counted = asked.counter != 0;
-        let may_be_known = asked.again || is_counted && asked.counter <= window.highest;
         let may_wait = asked.order != 0 && window.marks > 0;
-        let is_below = is_counted && asked.counter <= window.floor;
+        let is_old = asked.counter != 0 && asked.counter <= window.highest;
         window.highest = window.highest.max(asked.counter);
         let (mut known, mut mark) = (None, false);
-        if may_be_known || may_wait {
+        if asked.again || is_old || may_wait {
             (known, mark) = self.find_asked(key, asked, now);
         }
         if let Some(found) = known {
             return self.ask_again(found, asked, mark, now);
         }
         if !mark {
-            return Known::New { again: asked.again || is_below, entry: self.table.insert(key, asked) };
+            return Known::New { again: asked.again || is_old, entry: self.table.insert(key, asked) };
         }
         // Over the bound it is not noted: those before it still are.
         let has_room = self.table.window(key).is_some_and(|window| window.marks < self.bounds.session_count);
@@ -311,10 +309,9 @@ impl Windows {
     /// Takes a window out: its session goes on by another worker.
     pub fn pack(&mut self, key: WindowKey) -> Carried {
         let Some(window) = self.table.window(key) else { return Carried::default() };
-        let (highest, floor) = (window.highest, window.floor);
+        let highest = window.highest;
         let requests = self.table.entries_of(key).map(|(_, entry)| Request {
             id: entry.id,
-            counter: entry.counter,
             until: entry.until,
             order: entry.order,
             route: entry.route,
@@ -326,7 +323,7 @@ impl Windows {
                 State::Marked => Fate::Marked,
             },
         });
-        let carried = Carried { requests: requests.collect(), highest, floor };
+        let carried = Carried { requests: requests.collect(), highest };
         self.close(key);
         carried
     }
@@ -335,15 +332,12 @@ impl Windows {
     pub fn unpack(&mut self, link: LinkId, carried: Carried) -> Option<WindowKey> {
         let key = self.open(link)?;
         if let Some(window) = self.table.window_mut(key) {
-            (window.highest, window.floor) = (carried.highest, carried.floor);
+            window.highest = carried.highest;
         }
-        for Request { id, counter, until, order, route, fate } in carried.requests {
+        for Request { id, until, order, route, fate } in carried.requests {
             let until = Time::from_nanos(until.saturating_mul(1_000_000));
-            let asked = Asked { id: &id, counter, again: true, route, order, until };
-            let Some(at) = self.table.insert(key, &asked) else {
-                self.raise_floor(key, counter);
-                continue;
-            };
+            let asked = Asked { id: &id, counter: 0, again: true, route, order, until };
+            let Some(at) = self.table.insert(key, &asked) else { continue };
             match fate {
                 Fate::Running => self.table.set(at, State::Away { is_asked: false }),
                 Fate::Marked => self.table.set(at, State::Marked),
@@ -413,17 +407,8 @@ impl Windows {
 
     /// Forgets one that has ended, for want of room.
     fn drop_settled(&mut self, at: EntryKey) {
-        let Some(entry) = self.table.entry(at) else { return };
-        let (key, counter) = (entry.window(), entry.counter);
-        self.raise_floor(key, counter);
         self.forgotten += 1;
         self.forget(at);
-    }
-
-    fn raise_floor(&mut self, key: WindowKey, counter: u64) {
-        if let Some(window) = self.table.window_mut(key) {
-            window.floor = window.floor.max(counter);
-        }
     }
 }
 

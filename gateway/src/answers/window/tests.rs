@@ -66,7 +66,7 @@ fn refused_and_unknown_requests_are_not_remembered() {
 }
 
 #[test]
-fn a_number_at_or_below_the_floor_is_a_repeat_even_if_it_does_not_say_so() {
+fn a_number_that_is_not_larger_than_all_before_is_a_repeat_even_if_it_does_not_say_so() {
     let (mut windows, key) = windows();
     for name in 1..=5 {
         let entry = new(send(&mut windows, key, name, 0, false, 0));
@@ -78,7 +78,10 @@ fn a_number_at_or_below_the_floor_is_a_repeat_even_if_it_does_not_say_so() {
             && is_again(send(&mut windows, key, 2, 0, false, 1))
     );
     assert!(matches!(send(&mut windows, key, 3, 0, false, 1), Known::Answered(_)), "three are remembered");
-    assert!(matches!(send(&mut windows, key, 6, 0, false, 1), Known::New { again: false, .. }));
+    let refused = send(&mut windows, key, 6, 0, false, 1);
+    assert!(matches!(refused, Known::New { again: false, .. }));
+    windows.fail(new(refused), true, at(1));
+    assert!(is_again(send(&mut windows, key, 6, 0, false, 1)), "it was refused, and is not remembered");
 }
 
 #[test]

@@ -189,9 +189,10 @@ impl Parts {
     /// Requests by this link that waited until earlier ones of their keys had ended, which were sent by an earlier link: some
     /// may go now.
     pub(super) fn go_on(&mut self, link: LinkId) {
-        // Once around: those that still have to wait come to stand in the same order again.
-        for _ in 0..self.requests.len_aside(link) {
-            let Some(parked) = self.requests.take_aside(link) else { return };
+        // All are taken out first, or each would wait behind later ones of its key. Those that still have to wait come to stand
+        // in the same order again.
+        let waited: Vec<_> = std::iter::from_fn(|| self.requests.take_aside(link)).collect();
+        for parked in waited {
             self.reroute(parked);
         }
     }

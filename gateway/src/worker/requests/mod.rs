@@ -149,12 +149,7 @@ impl Requests {
         self.aside
     }
 
-    /// How many of a link do.
-    pub(super) fn len_aside(&self, link: LinkId) -> usize {
-        self.park.len_of_link_for(link, self.aside)
-    }
-
-    /// Takes out the one of them that has waited longest.
+    /// Takes out the one of a link that has waited longest there.
     pub(super) fn take_aside(&mut self, link: LinkId) -> Option<Parked> {
         self.park.take_of_link_for(link, self.aside)
     }
