@@ -44,7 +44,12 @@ class Session:
 
     def __init__(self, welcome):
         self.id, self.secret = welcome.session, welcome.secret
-        self.attempt = self.received = self.taken = 0
+        self.attempt = self.received = self.taken = self.counter = 0
+
+    def count(self):
+        """The number of its next request (8.4)."""
+        self.counter += 1
+        return self.counter
 
     def resume(self, h):
         """What the next `Auth` says of it. An attempt counts, however it ends."""
@@ -120,7 +125,7 @@ class Client(Records):
         self.store = None
         self.note = lambda kind, **fields: None
         self.pushes = []
-        self.counter = 0
+        self.open = {}
 
     def auth(self, token, user=b"", device=b"python", bound=None, **fields):
         """`bound` is the Ed25519 key that the token is bound to, or the one that the ticket in use replaces (8.1)."""
@@ -216,22 +221,43 @@ class Client(Records):
             self.acknowledge()
 
     def request_frame(self, route, payload, key=b"", **fields):
-        self.counter += 1
-        request = link.Request(
-            id=secrets.token_bytes(16), route=route, payload=payload, key=key, counter=self.counter, **fields
-        )
+        """A request with the next number of the session; before `Welcome` nobody knows which one that is."""
+        fields.setdefault("counter", self.session.count() if self.session else 0)
+        request = link.Request(id=secrets.token_bytes(16), route=route, payload=payload, key=key, **fields)
         return link.Frame(request=request)
 
     def request(self, route, payload, key=b"", plain_max=None, **fields):
         """Sends a request and waits for its response."""
         frame = self.request_frame(route, payload, key, **fields)
-        self.note("asked", request=frame.request)
-        self.send(frame, plain_max=plain_max)
+        self.ask(frame.request, plain_max=plain_max)
+        return self.outcome(frame.request)
+
+    def ask(self, *requests, plain_max=None):
+        """Sends requests in one flight."""
+        for request in requests:
+            self.asks(request)
+        self.send(*(link.Frame(request=request) for request in requests), plain_max=plain_max)
+
+    def asks(self, request):
+        """A request leaves, perhaps again."""
+        self.open[request.id] = request
+        self.note("asked", request=request)
+
+    def outcome(self, request=None):
+        """The next response: that to this request, or to any open one."""
         response = self.wait_for("response")
-        if response.id != frame.request.id:
+        if response.id not in self.open or request is not None and response.id != request.id:
             raise wire.Violation("the response names another request")
+        del self.open[response.id]
         self.note("outcome", response=response)
         return response
+
+    def gone(self):
+        """The link has ended, and what became of its open requests is not known (8.4). Returns them."""
+        requests, self.open = list(self.open.values()), {}
+        for request in requests:
+            self.note("unknown", request=request)
+        return requests
 
     def ping(self, nonce, heartbeat_ms=0):
         self.send(link.Frame(ping=link.Ping(nonce=nonce, heartbeat_ms=heartbeat_ms)))

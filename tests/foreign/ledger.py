@@ -34,11 +34,11 @@ class Ledger:
         self.write(who, "declares", user=one.user, device=one.device, store="file" if one.store else "memory")
 
         def note(kind, push=None, request=None, response=None):
-            fields = {"user": one.user, "device": one.device, "session": one.session.id}
+            fields = {"user": one.user, "device": one.device, "session": one.session.id if one.session else b""}
             if push is not None:
                 fields |= {"id": push.id, "sequence": push.sequence, "payload": push.payload}
             if request is not None:
-                fields |= {"id": request.id, "payload": request.payload}
+                fields |= {"id": request.id, "payload": request.payload if kind == "asked" else None}
             if response is not None:
                 kind = OUTCOMES[response.outcome]
                 fields |= {"id": response.id, "payload": response.payload}

@@ -22,6 +22,11 @@ REALM = b"foreign"
 OPEN = 1
 
 
+def whose(request):
+    """What a backend knows a request by (11.5)."""
+    return request.user, request.device, request.id
+
+
 def accepted(user, **fields):
     return stream.AuthResult(accepted=True, user=user, **fields)
 
@@ -38,9 +43,17 @@ class Scripted(backend.Backend):
 
     def answer_of(self, request):
         response = self.service.stage.answer(request)
-        if response is not None and not response.refused and self.service.stage.ledger:
-            self.service.stage.ledger.served(self, request, response)
+        if response is None:
+            self.service.stage.keep(self, "held", request)
         return response
+
+    def respond(self, request, response):
+        if not response.refused:
+            response = self.service.stage.done(self, request, response)
+        # One answer may be on its way to several calls.
+        mine = stream.Response()
+        mine.CopyFrom(response)
+        super().respond(request, mine)
 
     def reported(self, report):
         if self.service.stage.ledger:
@@ -54,7 +67,9 @@ class Scripted(backend.Backend):
 
     def take(self, frame):
         kind = frame.WhichOneof("kind")
-        self.is_open |= kind == "pong" and frame.pong.nonce == OPEN
+        if kind == "pong" and frame.pong.nonce == OPEN:
+            self.is_open = True
+            self.service.of_workers[self.hello.worker] = self
         # Kept first, so that a test that is answered finds what it is answered to; but what is kept of a report is acknowledged.
         if kind == "report":
             super().take(frame)
@@ -109,6 +124,8 @@ class Service:
         self.boot = secrets.token_bytes(16)
         self.holds_back = False
         self.current = None
+        # The last stream of each worker that was open.
+        self.of_workers = {}
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -151,6 +168,8 @@ class Stage:
         self.heard = []
         self.verdicts = {}
         self.answers = {}
+        self.held = {HELD}
+        self.results = {}
         self.services = []
         self.ledger = None
         self.target = None
@@ -172,9 +191,21 @@ class Stage:
         return self.verdicts.get(authenticate.token, accepted(authenticate.user or b"anybody"))
 
     def answer(self, request):
-        if request.payload == HELD:
+        """What was done before is answered as it was (11.5)."""
+        if (before := self.results.get(whose(request))) is not None:
+            return before
+        if request.payload in self.held:
             return None
         return self.answers.get(request.payload) or stream.Response(payload=request.payload)
+
+    def done(self, at, request, response):
+        """The work of a request is done, unless it was before. Returns its answer."""
+        with self.changed:
+            if whose(request) not in self.results:
+                self.results[whose(request)] = response
+                if self.ledger:
+                    self.ledger.served(at, request, response)
+            return self.results[whose(request)]
 
     # What the tests do.
 
@@ -206,9 +237,47 @@ class Stage:
         return self.services[0].up()
 
     def sync(self):
-        """Comes back when the gateway has taken all that both services have sent."""
+        """Comes back when the gateway has taken all that both services have sent, and they all that it had sent them."""
         for service in self.services:
-            service.up().sync()
+            service.up()
+            for at in list(service.of_workers.values()):
+                if not at.has_ended:
+                    at.sync()
+
+    def hold(self, *payloads):
+        """Requests with these payloads are answered when the test does."""
+        self.held.update(payloads)
+
+    def sendings(self, request):
+        """How a client's request has come to the services: once, if all is well."""
+        return [heard for heard in self.all_heard("request") if heard.id == request.id]
+
+    def all_heard(self, kind):
+        """Messages of this kind, as they came."""
+        with self.changed:
+            return [heard for _, found, heard in self.heard if found == kind]
+
+    def reached(self, request, count=1):
+        """The `count`th time that a client's request comes to a service."""
+        with self.changed:
+            found = lambda: len(self.sendings(request)) >= count
+            expect(f"request {request.payload[:40]!r} within {WAIT_S} s", self.changed.wait_for(found, WAIT_S))
+            return self.sendings(request)[count - 1]
+
+    def break_stream(self, heard):
+        """Ends the stream that this message came on. Comes back when the gateway's worker has another one."""
+        at = self.stream_of(heard)
+        at.leave()
+        worker, of_workers = at.hello.worker, at.service.of_workers
+        self.wait("another stream", "pong", lambda _: of_workers[worker] is not at)
+
+    def give(self, request, *, count=1, **response):
+        """Answers a request that is held. Comes back when the gateway has the answer."""
+        heard = self.reached(request, count)
+        at = self.stream_of(heard)
+        self.wait("it is held", "held", lambda held: held.call == heard.call, on=at)
+        at.respond(heard, stream.Response(**response))
+        at.sync()
 
     def name(self, verdict):
         """A token that gets this verdict."""
@@ -228,20 +297,27 @@ class Stage:
     def connect(self, suite=wire.NK, **keys):
         return self.target.connect(suite, **keys)
 
-    def login(self, user=None, device=None, suite=wire.NK, keys=None, bound=None, session=None, store=None, **verdict):
-        """A link of a user by a login of its own, with a session of an earlier one if it likes."""
+    def login(self, user=None, device=None, suite=wire.NK, keys=None, session=None, store=None, behind=(), **fields):
+        """A link of a user by a login of its own, with a session of an earlier one if it likes.
+
+        `behind` are requests in the flight of `Auth`; `fields` are its verdict's, and `bound` as in Client.auth.
+        """
+        bound = fields.pop("bound", None)
         user = user or secrets.token_bytes(16)
         one = self.connect(suite, **(keys or {}))
-        one.user, one.device, one.token = user, device or a_device(), self.name(accepted(user, **verdict))
+        one.user, one.device, one.token = user, device or a_device(), self.name(accepted(user, **fields))
         one.store = store
         if self.ledger:
             one.note = self.ledger.client(one)
-        one.login(one.token, b"", one.device, bound=bound, session=session)
+        for frame in behind:
+            one.asks(frame.request)
+        one.login(one.token, b"", one.device, bound=bound, session=session, behind=behind)
         return one
 
-    def come_back(self, one, **verdict):
-        """The next link of a client, by a fresh login, with its session."""
-        return self.login(one.user, one.device, session=one.session, store=one.store, **verdict)
+    def come_back(self, one, **fields):
+        """The next link of a client, by a fresh login, with its session. What was open on the last one is not known."""
+        one.gone()
+        return self.login(one.user, one.device, session=one.session, store=one.store, **fields)
 
     def fate(self, push, on=None):
         """The report on a push."""

@@ -3,8 +3,9 @@
 First `BINARY dev`, which all of test_foreign.py drives. Then `BINARY run` with backend.py behind it, once over a
 clear Unix socket and once over TCP with KK, and one conversation through both. Last `BINARY run` with the backends of
 stage.py, which judge the tokens as well: for test_login.py and test_backend.py; for test_resume.py and
-test_delivery.py, with short times to acknowledge; for test_bounds.py, with hardly any time or room. What the last two
-write into ledgers is held against each other by tests/ledger/check.py.
+test_delivery.py, with short times to acknowledge; for test_bounds.py, with hardly any time or room; for test_again.py,
+with two workers; for test_forgotten.py, with hardly any memory of requests. What all but the first of these write into
+ledgers is held against each other by tests/ledger/check.py.
 """
 
 import json
@@ -20,10 +21,12 @@ from pathlib import Path
 import checks
 import ledger
 import stage
+import test_again
 import test_backend
 import test_bounds
 import test_delivery
 import test_foreign
+import test_forgotten
 import test_login
 import test_resume
 import wire
@@ -178,7 +181,7 @@ http = "off"
 """
 
 
-def drive_judges(binary, folder, settings, *modules, ledgers=None):
+def drive_judges(binary, folder, settings, *modules, workers=1, ledgers=None):
     """Tests with two services, one over a clear Unix socket and one over TCP with KK."""
     folder.mkdir()
     file, config = folder / "judged.json", folder / "judged.toml"
@@ -207,7 +210,7 @@ def drive_judges(binary, folder, settings, *modules, ledgers=None):
         + settings,
         encoding="utf-8",
     )
-    command = (binary, "run", "--config", config, "--workers", 1, "--ready-file", file)
+    command = (binary, "run", "--config", config, "--workers", workers, "--ready-file", file)
     with Process(*command, cwd=folder) as gateway:
         target = wait_for("gateway run", lambda: ready(file), gateway)
         world.target = Target({**target, "token": "whose user is what it claims"})
@@ -216,14 +219,14 @@ def drive_judges(binary, folder, settings, *modules, ledgers=None):
         world.unpinned = named["unpinned"]
         world.gateway = gateway
         for service in world.services:
-            service.up()
+            wait_for(f"the streams of {service.name}", lambda: len(service.of_workers) == workers, gateway)
         return checks.run(world, "", *modules)
 
 
-def drive_deliveries(binary, folder, settings, *modules):
+def drive_deliveries(binary, folder, settings, *modules, workers=1):
     """The same, and what both ends wrote down of it."""
     ledgers = ledger.Ledger(folder.with_name(f"{folder.name}-ledgers"))
-    failed = drive_judges(binary, folder, settings, *modules, ledgers=ledgers)
+    failed = drive_judges(binary, folder, settings, *modules, workers=workers, ledgers=ledgers)
     checked = subprocess.run([sys.executable, CHECK, ledgers.folder], check=False)
     return failed + (checked.returncode != 0)
 
@@ -318,6 +321,29 @@ session_count = 1
 window = "1s"
 """
 
+REPEATED = """
+[[route]]
+name = "other"
+endpoints = ["clear", "encrypted"]
+
+[[route]]
+name = "keyed"
+endpoints = ["clear", "encrypted"]
+balance = "key"
+
+[[route]]
+name = "brief"
+endpoints = ["clear", "encrypted"]
+deadline = "1s"
+"""
+
+FORGETFUL = """
+[answers]
+session_count = 4
+bytes = "64KiB"
+behind = "1s"
+"""
+
 
 def main():
     binary = Path(sys.argv[1]).resolve()
@@ -329,6 +355,8 @@ def main():
         failed += drive_judges(binary, folder / "judged", "", test_login, test_backend)
         failed += drive_deliveries(binary, folder / "kept", ACKNOWLEDGED, test_resume, test_delivery)
         failed += drive_deliveries(binary, folder / "bound", BOUNDED, test_bounds)
+        failed += drive_deliveries(binary, folder / "again", REPEATED, test_again, workers=2)
+        failed += drive_deliveries(binary, folder / "forgotten", FORGETFUL, test_forgotten)
     sys.exit(1 if failed else 0)
 
 

@@ -23,7 +23,7 @@ those of its later starts too, are in one file. id, user, device and session are
 | knew | client | a push that was heard, which its application took before by its id; acknowledged all the same |
 | skipped | client | a push that its library kept from the application, which has or had this id; acknowledged with those before it |
 | asked | client | a request, each time that it is sent |
-| answered, refused, unknown | client | what became of it; answered: sha256 of the answer |
+| answered, refused, unknown | client | what became of it; unknown also where its link ended; answered: sha256 of the answer |
 | received | backend | a request, each time that it comes |
 | served | backend | it did the work of a request; `answer=` sha256 of the answer |
 | pushed | backend | a push to user, or only to device; `sending=` a name of its own for each time that it is sent, `class=`, `stream=`, `target=` whom the push names, `quiet=yes` where it wants no report |
@@ -37,7 +37,8 @@ All events may have `at=`, in milliseconds of one clock. A client that `declares
 
 Checked, and each violation named:
 
-* Requests: every asking has one outcome; what is answered was served, with these bytes to this user; what is refused
+* Requests: every asking has an outcome behind it, and there are no more of them than askings: what is sent again while it is
+  open may have one with the first; what is answered was served, with these bytes to this user; what is refused
   was not; nothing is served twice, or that nobody asked.
 * Pushes: what is heard was pushed to this user and device with these bytes, once for each sending at most; in a
   session the sequences are without gap and name one push each; pushes of one stream to one target keep their order.
@@ -204,22 +205,25 @@ class Check:
                 self.find(event, "the work is done twice")
             if all(ask.sha256 != event.sha256 for ask in asked.get(key, ())):
                 self.find(event, "nobody asked for this")
-        outcomes = defaultdict(list)
-        for event in self.of(*OUTCOMES):
-            outcomes[event.owner, event.id].append(event)
-        for key, asks in asked.items():
-            if len(asks) > len(outcomes[key]):
-                self.find(asks[-1], "has no outcome")
-        for key, ends in outcomes.items():
-            self.outcomes(asked.get(key, ()), ends, served.get(key))
+        told = defaultdict(list)
+        for event in self.of("asked", *OUTCOMES):
+            told[event.owner, event.id].append(event)
+        for key, events in told.items():
+            self.outcomes(events, served.get(key))
 
-    def outcomes(self, asks, ends, served):
-        if len(ends) > len(asks):
-            self.find(ends[-1], "one outcome more than askings")
+    def outcomes(self, events, served):
+        """Of one request, in the order of its client."""
+        owed, ends = 0, [event for event in events if event.kind != "asked"]
+        for event in events:
+            owed += 1 if event.kind == "asked" else -1
+            if owed < 0:
+                self.find(event, "one outcome more than askings")
+        if events[-1].kind == "asked":
+            self.find(events[-1], "has no outcome")
         for end in ends:
             if end.kind == "answered" and (served is None or served.more["answer"] != end.sha256):
                 self.find(end, "no backend gave this answer")
-        if served and all(end.kind == "refused" for end in ends) and len(ends) == len(asks):
+        if served and ends and all(end.kind == "refused" for end in ends):
             self.find(ends[-1], "the work was done")
 
     # Sessions

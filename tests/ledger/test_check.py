@@ -152,6 +152,18 @@ class Planted(unittest.TestCase):
         self.found("one outcome more", phone=(None, 0, [phone("unknown", "0a")]))
         self.found("one outcome more", phone=(None, 0, [phone("unknown", "0b")]))
 
+    def test_a_request_that_is_sent_again(self):
+        asked, unknown = phone("asked", "0a", sha256=sha(7)), phone("unknown", "0a")
+        answered = phone("answered", "0a", sha256=sha(8))
+        for good_end in ([asked, answered], [unknown, asked, answered], [answered, asked, answered], [answered, asked, unknown]):
+            ledgers = good()
+            ledgers["phone"][10:] = good_end
+            self.assertEqual(findings(ledgers), [])
+        self.found("has no outcome", phone=(10, 1, [answered, asked]))
+        self.found("has no outcome", phone=(10, 1, [unknown, asked, asked]))
+        self.found("one outcome more", phone=(10, 1, [answered, answered, asked, answered]))
+        self.found("was done", phone=(10, 1, [asked, phone("refused", "0a")]))
+
     def test_an_answer_that_nobody_gave(self):
         self.found("no backend gave", phone=(10, 1, [phone("answered", "0a", sha256=sha(9))]))
         self.found("no backend gave", backend=(7, 1, []))
