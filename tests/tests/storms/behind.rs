@@ -55,7 +55,7 @@ fn the_later_ones_are_refused_until_it_has_come_and_then_in_their_order() {
 fn one_that_waits_for_credit_does_not_go_once_an_earlier_one_was_refused() {
     let mut world = world();
     world.until("the third waits", |world| world.totals.parked == 1);
-    world.pass(Duration::from_secs(1));
+    world.pass(Duration::from_millis(200));
     world.clients[0].wanted = 1;
     world.until("the fourth waits", |world| world.totals.parked == 2);
     world.until("the third is refused", |world| world.totals.refused == 1);
