@@ -84,7 +84,8 @@ impl Crew {
         self.done = 0;
         for (worker, hand) in self.hands.iter().enumerate() {
             let order = order(worker);
-            self.loading = matches!(order, Order::Ramp | Order::Run(_)) || (worker > 0 && self.loading);
+            self.loading = matches!(order, Order::Ramp | Order::Run(_) | Order::Storm(_))
+                || (worker > 0 && self.loading);
             // A worker that has ended has said why, which the next wait will find.
             let _ended = hand.orders.send(order);
             hand.wake();

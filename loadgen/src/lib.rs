@@ -1,7 +1,7 @@
 //! The load generator: drives many encrypted client links against a gateway and says what they cost both ends.
 //!
 //! ```text
-//! main ─► options ─► scenario/{idle,echo,connect,push,slow,abuse} ─► crew ─► worker (one thread, one ring) ─► fleet ─► driver
+//! main ─► options ─► scenario/{idle,echo,connect,push,slow,abuse,storm} ─► crew ─► worker (one thread, one ring) ─► fleet ─► driver
 //!                        │   baselines, legs           ▲ orders, events, boards
 //!                        │   abuse ─► raid (one thread, one ring) ─► mob ─► driver
 //!                        └──► watch (/proc, /metrics) ──► result ─► report, JSON

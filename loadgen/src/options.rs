@@ -2,6 +2,7 @@
 
 mod duration;
 mod pushing;
+mod storm;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::watch::Process;
 
 use self::duration::{parse_duration, parse_some_duration};
 pub use self::pushing::{Classes, PushLoad, SlowLoad};
+pub use self::storm::{CutKind, Terms};
 
 /// Drives many encrypted client links against a gateway and says what they cost both ends.
 ///
@@ -49,6 +51,8 @@ pub enum Scenario {
     Slow(Slow),
     /// Attacks the gateway from many addresses of this machine, beside an honest load whose latency is the result.
     Abuse(Abuse),
+    /// Cuts all links at one moment, and says how long it takes until everybody is back and what that costs.
+    Storm(Storm),
 }
 
 impl Scenario {
@@ -62,6 +66,7 @@ impl Scenario {
             Self::Push(push) => &push.shared,
             Self::Slow(slow) => &slow.shared,
             Self::Abuse(abuse) => &abuse.shared,
+            Self::Storm(storm) => &storm.shared,
         }
     }
 }
@@ -223,6 +228,25 @@ pub struct Abuse {
     /// Pairs of phases, one after the other.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub pairs: u32,
+}
+
+/// Options of `storm`.
+///
+/// The links are opened, carry traffic, are cut, come back as an SDK does, and carry traffic once more.
+#[derive(Clone, Debug, Args)]
+pub struct Storm {
+    /// Options of all scenarios.
+    #[command(flatten)]
+    pub shared: Shared,
+    /// Number of links.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub links: u32,
+    /// How long they carry traffic before they are cut, and again once they are back.
+    #[arg(long, value_parser = parse_some_duration, default_value = "5s")]
+    pub duration: Duration,
+    /// How they are cut, and come back.
+    #[command(flatten)]
+    pub terms: Terms,
 }
 
 /// What attackers do.

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod pushes;
+mod storm;
 
 use std::fmt::{self, Write as _};
 
@@ -55,6 +56,9 @@ impl Report {
         }
         if let Some(slow) = &self.slow {
             slow.write(out)?;
+        }
+        if let Some(storm) = &self.storm {
+            storm.write(out, links.resumed.unwrap_or_default(), links.full.unwrap_or_default())?;
         }
         self.write_traffic(out)?;
         self.write_costs(out)?;
@@ -136,6 +140,16 @@ impl Report {
                 gateway.pss_bytes_per_link,
                 "B of user space per link (PSS over the empty process)",
             )?;
+        }
+        if let Some(storm) = &self.storm {
+            time(
+                out,
+                "gateway",
+                storm.connect.cpu_us_per_link,
+                "CPU per link, opened in full before the storm",
+            )?;
+            let back = self.gateway.as_ref().and_then(|gateway| gateway.cpu_us_per_link);
+            time(out, "gateway", back, "CPU per link that came back, from the cut to the last one")?;
         }
         if let Some(gateway) = &self.gateway {
             let per_attempt = "CPU per attempt, beyond the quiet phases";

@@ -19,6 +19,8 @@ pub struct Tally {
     pub granted: Option<u32>,
     /// One entry per [`Leg`](crate::fleet::Leg) that was run.
     pub legs: Vec<LegTally>,
+    /// What became of links that were cut, if they were.
+    pub storm: Option<StormTally>,
     /// Tokens that were signed when they were needed, and not before.
     pub signed_late: u64,
     /// Why links failed or were lost, and how often.
@@ -86,6 +88,21 @@ pub struct LegTally {
     pub stalled: Duration,
 }
 
+/// What became of links that were cut and came back.
+#[derive(Clone, Debug)]
+pub struct StormTally {
+    /// Nanoseconds from the cut to the welcome, one entry per link that is back.
+    pub recovery: Histogram<u64>,
+    /// Of those, the ones whose session went on.
+    pub resumed: u64,
+    /// Of those, the ones with a full handshake.
+    pub full: u64,
+    /// Connects that were begun.
+    pub attempts: u64,
+    /// Why attempts failed, and how often. Their links came again.
+    pub failures: BTreeMap<String, u64>,
+}
+
 /// What the reason of a refused request begins with; all other reasons are of links.
 pub(crate) const REFUSED: &str = "request refused: ";
 
@@ -94,6 +111,32 @@ pub const LATE_MAX: Duration = Duration::from_millis(10);
 
 /// Latencies above this are recorded as this.
 const LATENCY_MAX: Duration = Duration::from_secs(120);
+/// So are recoveries.
+const RECOVERY_MAX: Duration = Duration::from_hours(1);
+
+impl Default for StormTally {
+    fn default() -> Self {
+        let recovery = Histogram::new_with_bounds(1000, nanos(RECOVERY_MAX), 3);
+        let recovery = recovery.expect("the bounds are constants that fit");
+        Self { recovery, resumed: 0, full: 0, attempts: 0, failures: BTreeMap::new() }
+    }
+}
+
+impl StormTally {
+    pub(crate) fn record(&mut self, recovery: Duration) {
+        self.recovery.saturating_record(nanos(recovery));
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.recovery.add(&other.recovery).expect("all histograms have the same bounds");
+        self.resumed += other.resumed;
+        self.full += other.full;
+        self.attempts += other.attempts;
+        for (reason, count) in &other.failures {
+            *self.failures.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
 
 impl Default for LegTally {
     fn default() -> Self {
@@ -162,6 +205,9 @@ impl Tally {
         self.warmup.add(&other.warmup);
         self.signed_late += other.signed_late;
         self.granted = self.granted.into_iter().chain(other.granted).min();
+        if let Some(theirs) = &other.storm {
+            self.storm.get_or_insert_default().add(theirs);
+        }
         self.legs.resize_with(self.legs.len().max(other.legs.len()), LegTally::default);
         for (leg, theirs) in self.legs.iter_mut().zip(&other.legs) {
             leg.add(theirs);
@@ -190,7 +236,7 @@ impl Counts {
     /// Links that are up, as far as is known: of a board, an end may be read before its beginning.
     #[must_use]
     pub const fn up(&self) -> u64 {
-        self.welcomed.saturating_sub(self.lost)
+        self.welcomed.saturating_sub(self.lost + self.cut)
     }
 }
 
@@ -242,6 +288,8 @@ counts! {
     failed,
     /// Links that ended after their welcome although nobody here wanted it.
     lost,
+    /// Links that were cut on purpose after their welcome.
+    cut,
     /// Cycles of connect, echo and close that went through.
     cycles,
     /// Requests sent.
@@ -260,6 +308,8 @@ counts! {
     unknown,
     /// Requests left without any answer: at the end, or when their link was lost.
     unanswered,
+    /// Requests left without any answer since their link was cut on purpose.
+    severed,
     /// Pings sent.
     pings,
     /// Pings answered with their nonce.

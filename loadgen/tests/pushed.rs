@@ -71,6 +71,7 @@ impl World {
             tokens: None,
             load,
             pushes: Some(Pushes { runs, classes: classes.to_vec(), count: COUNT, size: SIZE, slow }),
+            keeps_sessions: false,
         };
         let fleet = Fleet::new(settings, entropy(seed));
         Self { net, backlog, house, fault, ends: vec![], met: 0, ended: 0, driver, fleet, now: Time::ZERO }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 mod responder;
+mod storms;
 
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ impl World {
             tokens: None,
             load,
             pushes: None,
+            keeps_sessions: true,
         };
         let fleet = Fleet::new(settings, entropy(seed));
         Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO, frozen: false }

@@ -44,6 +44,7 @@ impl Fleet {
     pub(super) fn end(&mut self, index: u32, reason: String) {
         match self.links[index as usize].phase {
             Phase::Connecting | Phase::Hailing | Phase::Greeting => self.fail(index, reason),
+            Phase::Live if self.links[index as usize].absence.out => return self.sever(index),
             Phase::Live => {
                 self.links[index as usize].spoiled = true;
                 self.desk.tally.counts.lost += 1;
@@ -62,8 +63,11 @@ impl Fleet {
 
     /// Counts a link that will not be welcomed.
     pub(super) fn fail(&mut self, index: u32, reason: String) {
-        self.links[index as usize].spoiled = true;
         self.desk.tally.counts.opening -= 1;
+        if self.links[index as usize].absence.out {
+            return self.desk.attempt_failed(&mut self.links[index as usize], index, reason);
+        }
+        self.links[index as usize].spoiled = true;
         self.desk.tally.counts.failed += 1;
         self.desk.tally.blame(reason);
     }
@@ -107,22 +111,24 @@ impl Fleet {
         }
     }
 
-    pub(super) fn closed(&mut self, token: Token) {
+    pub(super) fn closed(&mut self, token: Token, now: Time) {
         let Some(index) = self.find(token) else { return };
         self.by_slot[token.slot as usize] = u32::MAX;
         self.going -= 1;
-        self.vanish(index);
+        self.vanish(index, now);
     }
 
     /// Nothing of the link is left in the driver. The place of a cycle is used again, unless the cycle went wrong: a
-    /// gateway that is gone is not hammered.
-    pub(super) fn vanish(&mut self, index: u32) {
+    /// gateway that is gone is not hammered. A link that was cut comes back.
+    pub(super) fn vanish(&mut self, index: u32, now: Time) {
         let link = &mut self.links[index as usize];
         self.present -= 1;
         link.phase = Phase::Gone;
         if matches!(self.desk.settings.load, Load::Cycle { .. }) && !link.spoiled {
             link.phase = Phase::Free;
             self.free.push_back(index);
+        } else if link.absence.out {
+            self.come_back(index, now);
         }
     }
 }

@@ -71,6 +71,7 @@ impl Fleet {
             }
             // The driver ends a connect after the same time; one that succeeds just then is ended with the next look.
             Phase::Connecting => self.timers.set(index, Some(now)),
+            Phase::Free if link.absence.out => self.returning.push_back(index),
             Phase::Free | Phase::Closing | Phase::Closed | Phase::Gone => {}
         }
     }

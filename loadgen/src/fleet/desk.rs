@@ -10,6 +10,7 @@ use super::book::Inbox;
 use super::inquiry::Inquiry;
 use super::ledger::Ledger;
 use super::link::Link;
+use super::session::Session;
 use super::stalls::Stalls;
 use super::{Leg, Load, Order, Settings};
 use crate::payload::Stamp;
@@ -39,12 +40,16 @@ pub(crate) struct Desk {
     leg: Option<Leg>,
     /// Closed loop: when the packets in flight left, `window` of each link.
     left: Vec<Time>,
-    /// One per place of a cycle.
+    /// One per place of a cycle, or per link that keeps its session.
     pub(crate) tickets: Vec<Option<Ticket>>,
     /// One per link, where they are pushed anything.
     pub(crate) inboxes: Vec<Inbox>,
     /// At the end, what is asked of the service that pushed.
     pub(crate) inquiry: Inquiry,
+    /// One per link, if they are kept.
+    pub(crate) sessions: Vec<Session>,
+    /// Links that were cut and are not back.
+    pub(crate) out: u32,
     batches: Vec<Batch>,
     /// A payload under construction.
     pub(crate) scratch: Vec<u8>,
@@ -68,7 +73,9 @@ impl Desk {
             Load::Window { packets } => links * packets as usize,
             _ => 0,
         };
-        let tickets = if settings.load.keeps_tickets() { links } else { 0 };
+        let keeps_tickets = settings.keeps_sessions || settings.load.keeps_tickets();
+        let tickets = if keeps_tickets { links } else { 0 };
+        let sessions = if settings.keeps_sessions { links } else { 0 };
         Self {
             stage: None,
             tally: Tally::default(),
@@ -85,6 +92,8 @@ impl Desk {
             tickets: vec![None; tickets],
             inboxes: vec![Inbox::default(); settings.pushes.as_ref().map_or(0, |_| links)],
             inquiry: Inquiry::default(),
+            sessions: vec![Session::NONE; sessions],
+            out: 0,
             batches: Vec::new(),
             scratch: Vec::new(),
             settings,
@@ -238,6 +247,12 @@ impl Desk {
             Load::Window { packets } => link.grant.min(packets * self.settings.batch),
             _ => link.grant,
         }
+    }
+
+    /// What the gateway is told of this message of a link's life: requests are counted per session.
+    pub(crate) fn counter(&self, index: u32, sequence: u32) -> u64 {
+        let before = self.sessions.get(index as usize).map_or(0, Session::requests);
+        before + u64::from(sequence) + 1
     }
 
     pub(crate) fn stamp(&self, index: u32, link: &Link, sequence: u32) -> Stamp {

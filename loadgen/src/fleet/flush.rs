@@ -171,7 +171,9 @@ impl Desk {
         }
         link.held &= link.packets < link.planned;
         if link.owes.take(Owes::CLOSE) {
-            Frame::Close(Close { code: CloseCode::Normal.number(), ..Close::default() }).encode(out);
+            // Who comes back takes no leave.
+            let code = if link.absence.out { CloseCode::Moving } else { CloseCode::Normal };
+            Frame::Close(Close { code: code.number(), ..Close::default() }).encode(out);
         }
     }
 
@@ -182,12 +184,15 @@ impl Desk {
         let heartbeat_ms = u32::try_from(self.settings.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let user = format!("u{}", self.settings.first + index);
         let agent = concat!("loadgen/", env!("CARGO_PKG_VERSION"));
+        let resume = self.wish(link, index);
         let (token, user) = match &own {
             Some((token, _)) => (&token[..], &[][..]),
             None if link.resumed => (&[][..], &[][..]),
             None => (self.settings.opening.token(), user.as_bytes()),
         };
-        Frame::Auth(Auth { token, user, device: DEVICE, heartbeat_ms, agent, ..Auth::default() }).encode(out);
+        let auth =
+            Auth { token, user, device: DEVICE, resume: &resume, heartbeat_ms, agent, ..Auth::default() };
+        Frame::Auth(auth).encode(out);
     }
 
     fn compose_packet(&mut self, link: &mut Link, index: u32, now: Time, out: &mut Vec<u8>) {
@@ -210,7 +215,7 @@ impl Desk {
                 // Without a key no order is promised, and order is checked.
                 key: &stamp.link.to_be_bytes(),
                 payload: &payload,
-                counter: u64::from(sequence) + 1,
+                counter: self.counter(index, sequence),
                 again: false,
             };
             Frame::Request(request).encode(out);

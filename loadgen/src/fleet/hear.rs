@@ -33,6 +33,7 @@ impl Desk {
     pub(crate) fn hear(&mut self, link: &mut Link, index: u32, frame: &Frame<'_>, now: Time) -> Heard {
         match (frame, link.phase) {
             (Frame::Close(close), Phase::Hailing | Phase::Greeting | Phase::Live) => {
+                self.heed(link, index, close);
                 Heard::Ended(closed_because(close))
             }
             (Frame::Welcome(body), Phase::Greeting) => match Welcome::decode(*body) {
@@ -75,6 +76,10 @@ impl Desk {
         {
             *place = Some(Ticket { ticket: ticket.ticket.to_vec(), psk });
         }
+        if let Some(session) = self.sessions.get_mut(index as usize) {
+            session.learn(&welcome);
+        }
+        self.came_back(link, welcome.resumed, now);
         if matches!(self.settings.load, Load::Cycle { .. }) {
             link.planned = 1;
             let begun = link.begun;

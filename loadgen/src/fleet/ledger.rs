@@ -37,6 +37,11 @@ impl Ledger {
     /// Nothing sent.
     pub(crate) const NEW: Self = Self { sent: 0, floor: 0, top: 0, ahead: 0 };
 
+    /// Messages that were sent.
+    pub(crate) const fn sent(&self) -> u32 {
+        self.sent
+    }
+
     /// Messages that are not answered.
     pub(crate) const fn open(&self) -> u32 {
         self.sent - self.floor - self.ahead.count_ones()

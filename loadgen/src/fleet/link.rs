@@ -9,7 +9,7 @@ use protocol::link::ClientLink;
 use super::ledger::Ledger;
 
 /// ```text
-/// Free ─► Connecting ─► Hailing ─► Greeting ─► Live ─► Leaving ─► Closing ─► Free (cycles) or Gone
+/// Free ─► Connecting ─► Hailing ─► Greeting ─► Live ─► Leaving ─► Closing ─► Free (cycles, storms) or Gone
 ///             │            └───────────┴─────────┴─────────┘ any end      ▲
 ///             └── failed ─► Free or Gone          └──────────────────────┘
 /// ```
@@ -55,6 +55,37 @@ pub(crate) struct Link {
     pub(crate) spoiled: bool,
     /// A planned packet could not leave because answers or an earlier send are awaited.
     pub(crate) held: bool,
+    /// Where it stands in a storm.
+    pub(crate) absence: Absence,
+}
+
+/// Where a link stands that was cut and is to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Absence {
+    /// It was cut, and is not back.
+    pub(crate) out: bool,
+    /// Attempts to come back that have failed.
+    pub(crate) tries: u8,
+    /// When the next one is to be made.
+    pub(crate) next: Next,
+}
+
+/// When a client tries again. SPEC.md, section 8.8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// After a random time.
+    Backoff,
+    /// The gateway asked for so many milliseconds; the random time is on top of them.
+    After(u32),
+    /// Without any wait.
+    AtOnce,
+    /// The gateway does not want to see it again.
+    Never,
+}
+
+impl Absence {
+    /// Not cut.
+    pub(crate) const NONE: Self = Self { out: false, tries: 0, next: Next::Backoff };
 }
 
 const _: () =
@@ -62,7 +93,7 @@ const _: () =
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Not opened, or between two cycles.
+    /// Not opened, between two cycles, or waiting to come back.
     Free,
     Connecting,
     /// The hello is sent.
@@ -142,13 +173,15 @@ impl Link {
             resumed: false,
             spoiled: false,
             held: false,
+            absence: Absence::NONE,
         }
     }
 
     /// Begins another life at `begun`.
     pub(crate) fn revive(&mut self, begun: Time) {
         let (life, dirty) = (self.life + 1, self.dirty);
-        *self = Self { life, dirty, begun, phase: Phase::Connecting, ..Self::new() };
+        let absence = Absence { next: Next::Backoff, ..self.absence };
+        *self = Self { life, dirty, begun, absence, phase: Phase::Connecting, ..Self::new() };
     }
 
     /// Whether the link is on its way to its welcome.

@@ -11,6 +11,7 @@
 //! | heartbeats and deadlines | `deadlines.rs` |
 //! | who let a planned send wait | `stalls.rs`, `desk.rs` |
 //! | the end of a link, for any reason | `close.rs` |
+//! | all links at once: how they are cut and come back, and what they go on with | `storm.rs`, `session.rs` |
 
 mod book;
 mod close;
@@ -26,8 +27,10 @@ mod outcomes;
 mod pace;
 mod pushed;
 mod receive;
+mod session;
 mod settings;
 mod stalls;
+mod storm;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -41,7 +44,7 @@ use self::link::Link;
 use crate::tally::{Counts, Tally};
 use crate::timers::Timers;
 
-pub use self::settings::{Kind, Leg, Load, Order, Pushes, Settings, Slowness};
+pub use self::settings::{Cut, Kind, Leg, Load, Order, Pushes, Settings, Slowness, Storm};
 
 /// Gives 32 fresh random bytes for a handshake.
 pub type Entropy = Box<dyn FnMut() -> [u8; 32] + Send>;
@@ -65,6 +68,8 @@ pub struct Fleet {
     starved: Vec<u32>,
     /// Places for the next cycles.
     free: VecDeque<u32>,
+    /// Links that were cut, and whose time to come back has come.
+    returning: VecDeque<u32>,
     /// The next link of the ramp, or the next one to be closed.
     next: u32,
     /// Links that are not absent.
@@ -99,6 +104,7 @@ impl Fleet {
             dirty: Vec::new(),
             starved: Vec::new(),
             free: if cycles { (0..settings.links).collect() } else { VecDeque::new() },
+            returning: VecDeque::new(),
             next: 0,
             present: 0,
             going: 0,
@@ -120,6 +126,9 @@ impl Fleet {
             self.acks.resize(self.links.len());
             self.reads.resize(if pushes.slow.is_some() { self.links.len() } else { 0 });
         }
+        if !matches!(order, Order::Storm(_)) {
+            self.give_up_returns();
+        }
         match order {
             Order::Run(leg) => {
                 self.started = 0;
@@ -132,6 +141,8 @@ impl Fleet {
                 self.desk.slow_heard = now;
                 self.give_up_planned(now);
             }
+            Order::Brace => self.brace(now),
+            Order::Storm(storm) => self.cut(storm.cut, now),
             Order::Ramp | Order::Close => self.next = 0,
             Order::Inquire => {}
         }
@@ -155,6 +166,8 @@ impl Fleet {
                 self.desk.awaited == 0 && is_pushed && (!cycles || self.present == 0)
             }
             Some(Order::Inquire) => self.knows_outcomes(),
+            Some(Order::Brace) => true,
+            Some(Order::Storm(_)) => self.desk.out == 0,
             Some(Order::Close) => self.present == 0,
         }
     }
@@ -207,6 +220,7 @@ impl Fleet {
     /// The end: whatever still awaits an answer is counted as unanswered.
     #[must_use]
     pub fn finish(mut self) -> Tally {
+        self.give_up_returns();
         for (index, link) in (0..).zip(&mut self.links) {
             self.desk.write_off(link, index);
         }
@@ -228,7 +242,7 @@ impl Fleet {
             Completion::Received { token, chunk, more } => self.received(driver, token, chunk, more, now),
             Completion::Ended { token, why, .. } => self.ended(token, why),
             Completion::Sent { token, batch, result } => self.sent(token, batch, result),
-            Completion::Closed { token } => self.closed(token),
+            Completion::Closed { token } => self.closed(token, now),
             // Nothing is ever parked, and a ring only says that an order has come.
             Completion::Accepted { .. } | Completion::AcceptFailed { .. } | Completion::Rung => {}
         }

@@ -20,6 +20,7 @@ impl Fleet {
                     self.next += 1;
                 }
             }
+            (Some(Order::Storm(storm)), _) => self.launch_returns(&storm, now),
             (Some(Order::Close), _) => self.launch_closes(now),
             _ => {}
         }
@@ -71,7 +72,7 @@ impl Fleet {
     }
 
     /// `begun` may be when it was planned; the deadline counts from `now`.
-    fn begin(&mut self, index: u32, begun: Time, now: Time) {
+    pub(super) fn begin(&mut self, index: u32, begun: Time, now: Time) {
         let link = &mut self.links[index as usize];
         link.revive(begun);
         let place = u64::from(self.desk.settings.first) + u64::from(index) + u64::from(link.life);
@@ -91,7 +92,7 @@ impl Fleet {
             Err(errno) => {
                 self.timers.set(index, None);
                 self.fail(index, format!("connect: {}", describe(errno)));
-                return self.vanish(index);
+                return self.vanish(index, now);
             }
         };
         let slot = token.slot as usize;
@@ -109,9 +110,13 @@ impl Fleet {
 
     /// Sends the hello and listens for message 2.
     fn dial(&mut self, index: u32, now: Time) {
+        let ticket = match self.desk.stage {
+            Some(Order::Run(leg)) if leg.resume => self.desk.tickets[index as usize].take(),
+            // Who is sent away for being too many comes again with the same one.
+            Some(Order::Storm(storm)) if !storm.full => self.desk.tickets[index as usize].clone(),
+            _ => None,
+        };
         let settings = &self.desk.settings;
-        let resume = self.desk.running().is_some_and(|leg| leg.resume);
-        let ticket = if resume { self.desk.tickets[index as usize].take() } else { None };
         let shown = ticket.as_ref().map(|ticket| (ticket.ticket.as_slice(), &ticket.psk));
         let ephemeral = (self.entropy)();
         let mut batch = Batch::default();

@@ -50,7 +50,7 @@ impl Desk {
         let payload = pushes.runs[self.inquiry.run];
         let sequence = link.ledger.send();
         let stamp = self.stamp(index, link, sequence);
-        let counter = u64::from(sequence) + 1;
+        let counter = self.counter(index, sequence);
         let request = Request {
             id: stamp.to_id(),
             route: "outcomes",

@@ -1,13 +1,13 @@
 //! Bytes in: what is armed for them, and from a chunk to frames.
 
 use driver::{Chunk, Driver, End, Mode, Op, Pool, Token};
-use protocol::Time;
 use protocol::buffer::{Input, Partials};
+use protocol::{Error, Time};
 
 use super::desk::Desk;
 use super::hear::Heard;
 use super::link::{Link, Owes, Phase, Reading};
-use super::{Fleet, Load, describe};
+use super::{Fleet, Load, describe, storm};
 
 impl Fleet {
     /// Arms what fits the link: idle ones wait with a poll, which costs the kernel a third of a receive; busy ones
@@ -134,6 +134,10 @@ fn read(
                 heard => all = heard,
             },
             Ok(None) => break,
+            Err(error @ Error::Rejected(_)) => {
+                link.absence.next = storm::after_reply(input.into_rest().gathered());
+                return Heard::Ended(error.to_string());
+            }
             Err(error) => return Heard::Ended(format!("broke the protocol: {error}")),
         }
     }

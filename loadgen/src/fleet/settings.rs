@@ -42,6 +42,8 @@ pub struct Settings {
     pub load: Load,
     /// What they are pushed: then each message asks for pushes, and is no echo.
     pub pushes: Option<Pushes>,
+    /// Whether they keep their session and a ticket, to come back with after a storm: some 500 bytes each.
+    pub keeps_sessions: bool,
 }
 
 /// Pushes that the links ask for.
@@ -141,6 +143,30 @@ pub struct Leg {
     pub resume: bool,
 }
 
+/// How all links go, and come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storm {
+    /// How they are cut.
+    pub cut: Cut,
+    /// When: what recovery counts from.
+    pub at: Time,
+    /// They come back by a full handshake and a token, without a word of their session.
+    pub full: bool,
+    /// How many of the fleet may be between connect and welcome at once.
+    pub opening_max: u32,
+}
+
+/// How links are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Their sockets are closed without a word.
+    Drop,
+    /// A close frame says that their sessions are to be kept.
+    Close,
+    /// Not by this end: the gateway is gone.
+    Await,
+}
+
 /// What a fleet is told to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -148,6 +174,11 @@ pub enum Order {
     Ramp,
     /// Put the load on. Done when no further cycle may start, or no link is left; else only by the next order.
     Run(Leg),
+    /// Send nothing new: all links are about to be cut, and one that ends from now on was. Done at once.
+    Brace,
+    /// Cut those links, and have them come back. Done when each is back, or has been told to stay away; those that are not
+    /// by the next order have failed.
+    Storm(Storm),
     /// Send nothing new. Done when nothing is awaited any more.
     Drain,
     /// Ask what became of the pushes. Done when nothing of them is open any more, or nobody is left to ask.

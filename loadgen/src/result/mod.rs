@@ -12,6 +12,7 @@ pub mod abuse;
 mod judge;
 mod latency;
 pub mod pushes;
+pub mod storm;
 
 pub(crate) use judge::{Busy, INTERRUPTED};
 pub use latency::Latency;
@@ -19,7 +20,7 @@ pub use latency::Latency;
 /// Everything a run has to say.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// `idle`, `echo`, `connect`, `push`, `slow` or `abuse`.
+    /// `idle`, `echo`, `connect`, `push`, `slow`, `abuse` or `storm`.
     pub scenario: &'static str,
     /// What was asked for.
     pub setup: Setup,
@@ -66,6 +67,9 @@ pub struct Report {
     /// The quick and the slow links apart; its fields stand beside the others.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub slow: Option<pushes::Slow>,
+    /// How everybody came back; its fields stand beside the others.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<storm::Storm>,
     /// What it cost the gateway's process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
@@ -145,6 +149,12 @@ pub struct Links {
     pub failed: u64,
     /// Ended after their welcome although this side wanted them to live.
     pub lost: u64,
+    /// In `storm`, of those that came back: with the session they had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<u64>,
+    /// In `storm`, of those that came back: by a full handshake, and not by a ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<u64>,
 }
 
 /// What became of messages.
@@ -208,6 +218,10 @@ pub struct Gateway {
     /// The same for links opened with a ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_per_connect_resumed: Option<f64>,
+    /// Microseconds of CPU from the cut, or from when the new process was ready, until the last link was back, per link that came
+    /// back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us_per_link: Option<f64>,
     /// Growth of its proportional set size per link, over the process before the first connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pss_bytes_per_link: Option<f64>,
@@ -280,11 +294,11 @@ pub struct Generator {
 
 impl Report {
     pub(crate) fn new(scenario: &'static str, setup: Setup, tally: &Tally, warnings: Vec<String>) -> Self {
-        let Counts { welcomed, failed, lost, .. } = tally.counts;
+        let Counts { welcomed, failed, lost, cut, .. } = tally.counts;
         Self {
             scenario,
             setup,
-            links: Links { up: welcomed - lost, failed, lost },
+            links: Links { up: welcomed - lost - cut, failed, lost, ..Links::default() },
             reasons: tally.reasons.clone(),
             warnings,
             ..Self::default()

@@ -107,6 +107,23 @@ impl Course {
     pub(super) fn run(&self, shared: &Shared, stop: &Stop) -> Result<Outcome, String> {
         let target = shared.target()?;
         let shares = self.shares(shared, &target)?;
+        let mut run = self.start(shares, shared, &target, stop)?;
+        let baseline = self.memory.then(|| run.watch.baseline());
+        let stages = self.stages(&mut run, baseline, shared.drain);
+        let workers = run.crew.len() as u32;
+        let tally = run.crew.finish();
+        let Stages { legs, memory, interrupted, deserted } = stages?;
+        Ok(Outcome { tally, workers, legs, memory, interrupted, deserted, warnings: run.watch.warnings })
+    }
+
+    /// Workers at rest, and a watch over the gateway.
+    pub(super) fn start(
+        &self,
+        shares: Vec<Settings>,
+        shared: &Shared,
+        target: &Target,
+        stop: &Stop,
+    ) -> Result<Run, String> {
         let clock = Clock::start();
         let warnings = target
             .unwatched
@@ -116,13 +133,7 @@ impl Course {
         let watch = Watch { gateway: target.pid.map(Process::with_pid), warnings };
         let crew = Crew::start(shares, &shared.pin, clock, stop)?;
         let progress = Progress::new(self.scenario, self.links);
-        let mut run = Run { clock, crew, watch, progress };
-        let baseline = self.memory.then(|| run.watch.baseline());
-        let stages = self.stages(&mut run, baseline, shared.drain);
-        let workers = run.crew.len() as u32;
-        let tally = run.crew.finish();
-        let Stages { legs, memory, interrupted, deserted } = stages?;
-        Ok(Outcome { tally, workers, legs, memory, interrupted, deserted, warnings: run.watch.warnings })
+        Ok(Run { clock, crew, watch, progress })
     }
 
     fn stages(
@@ -131,10 +142,7 @@ impl Course {
         baseline: Option<MemoryBaseline>,
         drain: Duration,
     ) -> Result<Stages, String> {
-        let ramp_max = RAMP_MAX + RAMP_MAX_PER_LINK * self.links;
-        if !run.stage("ramp", |_| Order::Ramp, ramp_max)? && run.crew.stopped().is_none() {
-            run.watch.warnings.push(format!("the ramp was given up after {} s", ramp_max.as_secs()));
-        }
+        self.ramp(run)?;
         let (mut legs, mut memory, mut interrupted, mut deserted) = (Vec::new(), None, None, None);
         for stretch in &self.legs {
             interrupted = run.crew.stopped();
@@ -151,20 +159,38 @@ impl Course {
                 let counts = run.crew.counts();
                 memory = Some(run.watch.memory(baseline, counts.up()));
             }
-            if !run.stage("drain", |_| Order::Drain, drain)? {
-                run.watch.warnings.push(format!("answers were still awaited after {}", Micros::from(drain)));
-            }
+            run.drain(drain)?;
         }
-        if self.pushes.is_some() && !legs.is_empty() {
-            let told = run.stage("outcomes", |_| Order::Inquire, drain)?;
-            if !told {
-                run.watch.warnings.push(format!("outcomes were still open after {}", Micros::from(drain)));
-            }
+        if !legs.is_empty() {
+            self.inquire(run, drain)?;
         }
+        self.close(run)?;
+        Ok(Stages { legs, memory, interrupted, deserted })
+    }
+
+    /// Opens all links.
+    pub(super) fn ramp(&self, run: &mut Run) -> Result<(), String> {
+        let ramp_max = RAMP_MAX + RAMP_MAX_PER_LINK * self.links;
+        if !run.stage("ramp", |_| Order::Ramp, ramp_max)? && run.crew.stopped().is_none() {
+            run.watch.warnings.push(format!("the ramp was given up after {} s", ramp_max.as_secs()));
+        }
+        Ok(())
+    }
+
+    /// Asks what became of the pushes, if there were any.
+    pub(super) fn inquire(&self, run: &mut Run, most: Duration) -> Result<(), String> {
+        if self.pushes.is_some() && !run.stage("outcomes", |_| Order::Inquire, most)? {
+            run.watch.warnings.push(format!("outcomes were still open after {}", Micros::from(most)));
+        }
+        Ok(())
+    }
+
+    /// Closes all links.
+    pub(super) fn close(&self, run: &mut Run) -> Result<(), String> {
         if !run.stage("close", |_| Order::Close, CLOSE_MAX + CLOSE_MAX_PER_LINK * self.links)? {
             run.watch.warnings.push("not all links were closed in time".to_owned());
         }
-        Ok(Stages { legs, memory, interrupted, deserted })
+        Ok(())
     }
 
     /// Now, if no link is left of which anything could come. A place of cycles is given up with its first link that
@@ -183,7 +209,7 @@ impl Course {
         matches!((self.load)(1), Load::Cycle { .. })
     }
 
-    fn leg(&self, run: &mut Run, stretch: &Stretch) -> Result<LegCost, String> {
+    pub(super) fn leg(&self, run: &mut Run, stretch: &Stretch) -> Result<LegCost, String> {
         let start = run.clock.now() + LEAD;
         let from = start + stretch.warmup;
         let to = from + stretch.duration;
@@ -213,7 +239,7 @@ impl Course {
     }
 
     /// Splits the links among the workers.
-    fn shares(&self, shared: &Shared, target: &Target) -> Result<Vec<Settings>, String> {
+    pub(super) fn shares(&self, shared: &Shared, target: &Target) -> Result<Vec<Settings>, String> {
         if !(1..=PAYLOAD_MAX).contains(&self.size) {
             return Err(format!("--size must be from 1 to {PAYLOAD_MAX}"));
         }
@@ -251,6 +277,7 @@ impl Course {
             batch: self.batch,
             load: (self.load)(links),
             pushes: self.pushes.clone(),
+            keeps_sessions: false,
         };
         let share_of = |worker| share(u64::from(self.links), u64::from(worker), u64::from(workers)) as u32;
         let share_of_tokens = |worker| self::share(self.tokens.into(), u64::from(worker), u64::from(workers));
@@ -271,7 +298,7 @@ impl Course {
 const PAYLOAD_MAX: usize = 60_000;
 
 /// Part `index` of `total` in `parts` parts that differ by one at most.
-fn share(total: u64, index: u64, parts: u64) -> u64 {
+pub(super) fn share(total: u64, index: u64, parts: u64) -> u64 {
     total / parts + u64::from(index < total % parts)
 }
 
@@ -293,20 +320,33 @@ impl Outcome {
 }
 
 /// A run under way.
-struct Run {
-    clock: Clock,
-    crew: Crew,
-    watch: Watch,
+pub(super) struct Run {
+    pub(super) clock: Clock,
+    pub(super) crew: Crew,
+    pub(super) watch: Watch,
     progress: Progress,
 }
 
 impl Run {
-    fn stage(&mut self, name: &str, order: impl Fn(usize) -> Order, most: Duration) -> Result<bool, String> {
+    pub(super) fn stage(
+        &mut self,
+        name: &str,
+        order: impl Fn(usize) -> Order,
+        most: Duration,
+    ) -> Result<bool, String> {
         self.crew.order(order);
         self.wait(name, self.clock.now() + most)
     }
 
-    fn wait(&mut self, name: &str, until: Time) -> Result<bool, String> {
+    /// Waits for what is still to be answered.
+    pub(super) fn drain(&mut self, most: Duration) -> Result<(), String> {
+        if !self.stage("drain", |_| Order::Drain, most)? {
+            self.watch.warnings.push(format!("answers were still awaited after {}", Micros::from(most)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn wait(&mut self, name: &str, until: Time) -> Result<bool, String> {
         let progress = &mut self.progress;
         self.crew.wait(until, |now, counts| progress.show(name, now, counts))
     }
@@ -316,18 +356,25 @@ impl Run {
 const FOREIGN_SOCKETS_MAX: f64 = 0.02;
 
 /// Reads figures from outside; what cannot be read is told once and then absent.
-struct Watch {
-    gateway: Option<Process>,
-    warnings: Vec<String>,
+pub(super) struct Watch {
+    pub(super) gateway: Option<Process>,
+    pub(super) warnings: Vec<String>,
 }
 
-struct CpuPair {
+pub(super) struct CpuPair {
     gateway: Option<Cpu>,
     own: Option<Cpu>,
 }
 
+impl CpuPair {
+    /// What the gateway has used since then, if that is known.
+    pub(super) fn gateway_since(&self, earlier: &Self) -> Option<Duration> {
+        Some(self.gateway.as_ref()?.since(earlier.gateway.as_ref()?))
+    }
+}
+
 impl Watch {
-    fn cpu(&mut self) -> CpuPair {
+    pub(super) fn cpu(&mut self) -> CpuPair {
         let gateway = self.gateway.as_ref().map(Process::cpu);
         CpuPair {
             gateway: self.try_read(gateway, "CPU of the gateway"),

@@ -7,7 +7,9 @@ mod echo;
 mod idle;
 mod push;
 mod pushing;
+mod restart;
 mod slow;
+mod storm;
 
 use crate::options::{Options, Scenario};
 use crate::result::Report;
@@ -25,5 +27,6 @@ pub fn run(options: &Options, stop: &Stop) -> Result<Report, String> {
         Scenario::Push(options) => push::run(options, stop),
         Scenario::Slow(options) => slow::run(options, stop),
         Scenario::Abuse(options) => abuse::run(options, stop),
+        Scenario::Storm(options) => storm::run(options, stop),
     }
 }

@@ -4,25 +4,26 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod pushing;
+mod sessions;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::pushing::{Books, Pusher};
+use self::sessions::Sessions;
 use protocol::buffer::{Input, Rest};
-use protocol::limits::{FRAME_LEN_MAX, RECORD_LEN_MAX_UPLINK, RECORD_PLAIN_MAX};
+use protocol::limits::{FRAME_LEN_MAX, RECORD_LEN_MAX_UPLINK, RECORD_PLAIN_MAX, SESSION_ID_LEN};
 use protocol::link::{Acceptor, Rules, ServerLink};
 use protocol::noise::ticket::{Identity, TicketKeys};
 use protocol::noise::{StaticKey, Suite, Suites};
 use protocol::wire::frame::{Frame, Outcome, RequestId, Response, encode_welcome};
 use protocol::wire::proto::link::{Ticket, Welcome};
 use protocol::{CloseCode, Time, UnixMillis};
-
-use self::pushing::{Books, Pusher};
 
 /// What the responder does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +216,7 @@ pub struct Peer {
     /// Which link of the responder this is; makes its handshake's key and its tickets its own.
     number: u64,
     requests: u64,
+    session: [u8; SESSION_ID_LEN],
     /// An answer that waits for the next one.
     late: Option<(RequestId, Vec<u8>)>,
     pusher: Pusher,
@@ -222,7 +224,7 @@ pub struct Peer {
 
 /// What one frame asks for, once it no longer borrows the input.
 enum Asked {
-    Login { user: Vec<u8>, device: Vec<u8>, token: Vec<u8> },
+    Login { user: Vec<u8>, device: Vec<u8>, token: Vec<u8>, resume: Vec<u8> },
     Echo { id: RequestId, payload: Vec<u8> },
     Push { id: RequestId, payload: Vec<u8> },
     Outcomes { id: RequestId, payload: Vec<u8> },
@@ -239,9 +241,18 @@ pub struct House {
     pub resumed: AtomicU32,
     /// What became of pushes.
     pub books: Books,
+    /// What it keeps of its users.
+    pub sessions: Sessions,
+    /// So many of the next logins are told to come later.
+    pub turns_away: AtomicU32,
+    /// Its tickets are worth nothing.
+    pub spoils: AtomicBool,
     /// Memory that is in use until it is shed.
     ballast: Mutex<Option<Vec<u8>>>,
 }
+
+/// How long who is turned away is to stay away, in milliseconds.
+pub const LATER_MS: u32 = 1500;
 
 /// More than anything a test takes meanwhile.
 const BALLAST: usize = 64 << 20;
@@ -251,8 +262,20 @@ impl House {
         let tickets = TicketKeys::new([8; 32], "default", WALL);
         let key = StaticKey::from_secret([7; 32]);
         let acceptor = Acceptor::new(key, Suites::of(&Suite::ALL), &[], Some(tickets));
-        Self { acceptor, resumed: AtomicU32::new(0), books: Books::default(), ballast: Mutex::new(None) }
+        Self {
+            acceptor,
+            resumed: AtomicU32::new(0),
+            books: Books::default(),
+            sessions: Sessions::default(),
+            turns_away: AtomicU32::new(0),
+            spoils: AtomicBool::new(false),
+            ballast: Mutex::new(None),
+        }
     }
+}
+
+fn less_one(count: u32) -> Option<u32> {
+    count.checked_sub(1)
 }
 
 /// Until either side ends the link. A client that goes away is no failure of the test.
@@ -272,7 +295,8 @@ impl Peer {
     pub fn new(fault: Fault, number: u64) -> Self {
         let machine = ServerLink::new(Time::ZERO);
         let pusher = Pusher::new(number, fault);
-        Self { machine, rest: Rest::default(), fault, number, requests: 0, late: None, pusher }
+        let (rest, session) = (Rest::default(), [0; SESSION_ID_LEN]);
+        Self { machine, rest, fault, number, requests: 0, session, late: None, pusher }
     }
 
     /// Reads a chunk and appends what is to be sent; whether the link lives on.
@@ -286,7 +310,10 @@ impl Peer {
                 let mut ephemeral = [9; 32];
                 ephemeral[..8].copy_from_slice(&self.number.to_be_bytes());
                 let (hello, acceptor) = (hello.gathered(), &house.acceptor);
-                self.machine.handshake(hello, acceptor, ephemeral, Time::ZERO, WALL, out).unwrap();
+                let shaken = self.machine.handshake(hello, acceptor, ephemeral, Time::ZERO, WALL, out);
+                // With a ticket that is worth nothing the clear reply is in `out`.
+                assert!(shaken.is_ok() || house.spoils.load(Ordering::Relaxed), "{shaken:?}");
+                return shaken.is_ok();
             }
             return true;
         }
@@ -297,10 +324,11 @@ impl Peer {
                     user: auth.user.to_vec(),
                     device: auth.device.to_vec(),
                     token: auth.token.to_vec(),
+                    resume: auth.resume.to_vec(),
                 },
                 Some(Frame::Request(request)) => {
                     self.requests += 1;
-                    assert_eq!(request.counter, self.requests);
+                    house.sessions.count(&self.session, request.counter);
                     let (id, payload) = (request.id, request.payload.to_vec());
                     match request.route {
                         "echo" => Asked::Echo { id, payload },
@@ -329,7 +357,10 @@ impl Peer {
         let start = out.len();
         out.extend_from_slice(&[0; 2]);
         let lives = match asked {
-            Asked::Login { user, device, token } => self.login(user, device, &token, house, out),
+            Asked::Login { user, device, token, resume } => {
+                self.session = house.sessions.enter(&resume, self.machine.binding().unwrap().0, self.number);
+                self.login(user, device, &token, house, out)
+            }
             Asked::Echo { id, payload } => self.echo(id, payload, out),
             Asked::Push { id, payload } => self.pusher.push(id, &payload, &house.books, out),
             Asked::Outcomes { .. } if self.fault == Fault::NoOutcomes => true,
@@ -363,6 +394,14 @@ impl Peer {
     ) -> bool {
         let identity = self.machine.identity().cloned();
         let is_user = user.starts_with(b"u") || user.starts_with(b"abuser");
+        if let Ok(left) = house.turns_away.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one) {
+            assert!(left > 0);
+            let code = CloseCode::TryLater.number();
+            let retry_after_ms = LATER_MS;
+            Frame::Close(protocol::wire::frame::Close { code, retry_after_ms, ..Default::default() })
+                .encode(out);
+            return false;
+        }
         let known = identity.is_some() || (token == TOKEN.as_bytes() && is_user);
         if !known || self.fault == Fault::Deny {
             let code = CloseCode::AuthFailed.number();
@@ -374,11 +413,8 @@ impl Peer {
             assert_eq!(identity.device, device);
         }
         let user = identity.map_or(user, |identity| identity.user);
-        let tickets = if self.fault == Fault::Stingy {
-            vec![]
-        } else {
-            vec![self.ticket(user, device, &house.acceptor)]
-        };
+        let tickets =
+            if self.fault == Fault::Stingy { vec![] } else { vec![self.ticket(user, device, house)] };
         let heartbeat = if self.fault == Fault::Rare { HEARTBEAT_RARE } else { HEARTBEAT };
         let heartbeat_ms = u32::try_from(heartbeat.as_millis()).unwrap();
         self.machine.welcome(heartbeat, Time::ZERO);
@@ -386,11 +422,14 @@ impl Peer {
         if self.fault == Fault::Shed {
             drop(house.ballast.lock().unwrap().take());
         }
-        encode_welcome(&Welcome { heartbeat_ms, tickets, grant_requests, ..Welcome::default() }, out);
+        let welcome =
+            Welcome { heartbeat_ms, tickets, grant_requests, ..house.sessions.welcome(&self.session) };
+        encode_welcome(&welcome, out);
         true
     }
 
-    fn ticket(&self, user: Vec<u8>, device: Vec<u8>, acceptor: &Acceptor) -> Ticket {
+    fn ticket(&self, user: Vec<u8>, device: Vec<u8>, house: &House) -> Ticket {
+        let acceptor = &house.acceptor;
         let mut psk = [3; 32];
         psk[..8].copy_from_slice(&self.number.to_be_bytes());
         let identity = Identity {
@@ -412,7 +451,10 @@ impl Peer {
         };
         let mut salt = [4; 16];
         salt[..8].copy_from_slice(&self.number.to_be_bytes());
-        let ticket = acceptor.tickets().unwrap().issue(&identity, &salt).unwrap();
+        let mut ticket = acceptor.tickets().unwrap().issue(&identity, &salt).unwrap();
+        if house.spoils.load(Ordering::Relaxed) {
+            ticket[30] ^= 1;
+        }
         Ticket { ticket: ticket.into(), psk: psk.to_vec().into(), expires_ms: 0 }
     }
 

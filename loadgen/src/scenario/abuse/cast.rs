@@ -54,6 +54,7 @@ pub(super) fn honest(options: &Abuse, target: &Target) -> Result<[fleet::Setting
         batch: 1,
         load,
         pushes: None,
+        keeps_sessions: false,
     };
     Ok([
         settings(0, options.honest, Load::Planned { interval }, 0),
