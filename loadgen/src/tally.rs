@@ -46,6 +46,10 @@ pub struct PushTally {
     pub duplicated: u64,
     /// Came after a later one of their class and link, or without one before.
     pub misordered: u64,
+    /// Were handed to the gateway, as the answers of the service say, and did not come.
+    pub lost: u64,
+    /// Of those that came, the ones whose request had no answer when its link was cut.
+    pub unanswered: u64,
 }
 
 impl PushTally {
@@ -56,6 +60,8 @@ impl PushTally {
             *sum += count;
         }
         self.repeated += other.repeated;
+        self.lost += other.lost;
+        self.unanswered += other.unanswered;
         self.duplicated += other.duplicated;
         self.misordered += other.misordered;
     }

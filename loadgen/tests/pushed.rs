@@ -70,7 +70,14 @@ impl World {
             batch: 1,
             tokens: None,
             load,
-            pushes: Some(Pushes { runs, classes: classes.to_vec(), count: COUNT, size: SIZE, slow }),
+            pushes: Some(Pushes {
+                in_1000: 1000,
+                runs,
+                classes: classes.to_vec(),
+                count: COUNT,
+                size: SIZE,
+                slow,
+            }),
             keeps_sessions: false,
         };
         let fleet = Fleet::new(settings, entropy(seed));

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use driver::sim::{Backlog, Buffers, Config, Faults, Net, Rng, SimDriver, Socket};
 use driver::{Driver, Endpoint, PoolSize};
-use loadgen::fleet::{Entropy, Fleet, Leg, Load, Order, Settings};
+use loadgen::fleet::{Entropy, Fleet, Leg, Load, Order, Pushes, Settings};
 use loadgen::opening::Opening;
 use loadgen::plan::mix;
+use loadgen::pushes::Class;
 use loadgen::tally::Tally;
 use protocol::Time;
 use protocol::noise::{StaticKey, Suite};
@@ -26,6 +27,8 @@ struct World {
     net: Net,
     backlog: Backlog,
     house: House,
+    /// What new peers do wrong.
+    fault: Fault,
     /// Each with what it has not yet been able to write; without a peer once it only has to write that.
     ends: Vec<(Socket, Option<Peer>, Vec<u8>)>,
     met: u64,
@@ -38,6 +41,11 @@ struct World {
 
 impl World {
     fn new(seed: u64, load: Load) -> Self {
+        Self::with_pushes(seed, load, 0)
+    }
+
+    /// Of 1000 messages so many ask for a push of class 1.
+    fn with_pushes(seed: u64, load: Load, in_1000: u16) -> Self {
         let net = Net::new(seed);
         let address = "127.0.0.1:7000".parse().unwrap();
         let buffers = Buffers { send: 512, receive: 512 };
@@ -47,6 +55,8 @@ impl World {
         let driver = SimDriver::new(&net, config);
         let house = House::new();
         let server = house.acceptor.public();
+        let (runs, classes) = ([[1; 16], [2; 16]], vec![Class::AtLeastOnce]);
+        let pushes = Pushes { in_1000, runs, classes, count: 1, size: 64, slow: None };
         let settings = Settings {
             opening: Opening::new(server, Suite::NkAesGcm, StaticKey::from_secret([3; 32]), TOKEN.into()),
             heartbeat: Duration::ZERO,
@@ -62,11 +72,23 @@ impl World {
             batch: 2,
             tokens: None,
             load,
-            pushes: None,
+            pushes: (in_1000 > 0).then_some(pushes),
             keeps_sessions: true,
         };
         let fleet = Fleet::new(settings, entropy(seed));
-        Self { net, backlog, house, ends: Vec::new(), met: 0, driver, fleet, now: Time::ZERO, frozen: false }
+        let fault = Fault::Nothing;
+        Self {
+            net,
+            backlog,
+            house,
+            fault,
+            ends: Vec::new(),
+            met: 0,
+            driver,
+            fleet,
+            now: Time::ZERO,
+            frozen: false,
+        }
     }
 
     /// Nothing is answered for so many steps, at the end of which the load is over; answered again, the run ends.
@@ -97,7 +119,7 @@ impl World {
     /// The responder's part of a step.
     fn serve(&mut self) {
         while let Some(socket) = self.backlog.accept() {
-            self.ends.push((socket, Some(Peer::new(Fault::Nothing, self.met)), Vec::new()));
+            self.ends.push((socket, Some(Peer::new(self.fault, self.met)), Vec::new()));
             self.met += 1;
         }
         for (socket, peer, pending) in &mut self.ends {
@@ -143,6 +165,7 @@ impl World {
             "seed {seed}: the drain ends: {:?}",
             self.fleet.counts()
         );
+        assert!(self.stage(Order::Inquire, STEPS_MAX), "seed {seed}: nothing stays open");
         assert!(
             self.stage(Order::Close, STEPS_MAX),
             "seed {seed}: the close ends: {:?}",

@@ -124,8 +124,13 @@ fn assert_back(result: &Value, resumed: u64, full: u64) {
 fn whoever_is_cut_goes_on_with_the_session_it_had() {
     let Some(stage) = Stage::set("cut") else { return };
     for cut in ["reset", "close"] {
-        let (result, told) = stage.storm(&["--cut", cut, "--open-at-once", "16"]);
+        let (result, told) = stage.storm(&["--cut", cut, "--open-at-once", "16", "--push", "300"]);
         assert_back(&result, LINKS, 0);
+        let of_pushes = |name: &str| result["pushes"][name].as_u64().unwrap();
+        assert_eq!((of_pushes("lost"), of_pushes("duplicated")), (0, 0), "{result}");
+        let sent = of_pushes("sent");
+        assert!(sent > 0 && of_pushes("received") == sent && of_pushes("delivered") == sent, "{result}");
+        assert!(told.contains(&format!("pushes     sent {sent}  delivered {sent}")), "{told}");
         assert_eq!((&result["storm"]["cut"], &result["storm"]["attempts"]), (&cut.into(), &LINKS.into()));
         assert!(told.contains(&format!("storm      {cut} of {LINKS} links")), "{told}");
         assert!(told.contains(" 100 % ####"), "{told}");
@@ -144,8 +149,11 @@ fn for_comparison_everybody_comes_back_in_full() {
 fn a_gateway_that_was_killed_knows_the_tickets_and_not_the_sessions() {
     let Some(stage) = Stage::set("kill") else { return };
     let before = stage.ready().unwrap()["pid"].clone();
-    let (result, told) = stage.storm(&["--cut", "kill-gateway", "--restart", &stage.again()]);
+    let again = stage.again();
+    let (result, told) = stage.storm(&["--cut", "kill-gateway", "--restart", &again, "--push", "300"]);
     assert_back(&result, 0, 0);
+    assert_eq!(result["pushes"]["duplicated"], 0, "{result}");
+    assert!(result["pushes"]["received"].as_u64().unwrap() > 0, "{result}");
     assert_ne!(stage.ready().unwrap()["pid"], before, "it lives on");
     assert!(result["storm"]["restart_ms"].as_f64().unwrap() > 0.0, "{result}");
     assert!(told.contains("the new gateway was ready after"), "{told}");

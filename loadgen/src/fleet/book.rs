@@ -7,15 +7,22 @@ use super::ledger::Verdict;
 ///
 /// ```text
 ///   number   0 … top-1 | top … asked-1
-///            came, or   awaited, but for the void ones,
-///            passed     whose request was refused
+///            came, or   awaited, but for the void ones, whose request was refused,
+///            passed     and those in doubt, whose link was cut before their request was answered
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Book {
     asked: u32,
     top: u32,
     void: u32,
+    /// Of the first so many it is known whether they were handed out, and how many of them were.
+    settled: u32,
+    handed: u32,
+    /// The first and the last but one of those that may come or not.
+    doubted: (u32, u32),
     received: u32,
+    /// Of the received ones, those that were in doubt.
+    unanswered: u32,
     /// Which of the 64 numbers below `top` came; the lowest bit is the last one.
     seen: u64,
 }
@@ -28,19 +35,53 @@ impl Book {
         first
     }
 
-    /// So many will not come, since their request was refused.
-    pub(crate) fn void(&mut self, count: u32) {
-        self.void = self.void.saturating_add(count).min(self.asked - self.top);
+    /// The next so many requests were answered: so many of these were handed out, and the others will not come.
+    pub(crate) fn settle(&mut self, count: u32, handed: u32) {
+        self.settled = self.settled.saturating_add(count).min(self.asked);
+        self.handed += handed;
+        self.void = self.void.saturating_add(count - handed).min(self.sure());
+    }
+
+    /// The link was cut: whatever has no answer yet may come or not, and is not awaited.
+    pub(crate) fn doubt(&mut self) {
+        // Of those before them nobody hears any more.
+        self.void += self.in_doubt();
+        self.doubted = (self.settled, self.asked);
+        let came =
+            |number: &u32| self.seen.checked_shr(self.top - 1 - number).is_some_and(|seen| seen & 1 == 1);
+        self.unanswered += (self.settled..self.top).filter(came).count() as u32;
+        self.settled = self.asked;
+        self.void = self.void.min(self.sure());
     }
 
     /// None of those that are awaited will come.
     pub(crate) fn void_all(&mut self) {
-        self.void = self.asked - self.top;
+        self.void = self.sure();
     }
 
-    /// Those that may still come.
+    /// Those that are awaited.
     pub(crate) const fn open(&self) -> u32 {
-        self.asked - self.top - self.void
+        self.sure() - self.void
+    }
+
+    /// Those that were handed out, as the answers say, and did not come.
+    pub(crate) const fn lost(&self) -> u32 {
+        self.handed.saturating_sub(self.received - self.unanswered)
+    }
+
+    /// Those that came although their request was not answered before its link was cut.
+    pub(crate) const fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
+    /// Numbers from `top` on that are not in doubt.
+    const fn sure(&self) -> u32 {
+        self.asked - self.top - self.in_doubt()
+    }
+
+    const fn in_doubt(&self) -> u32 {
+        let (first, end) = self.doubted;
+        end.saturating_sub(if first > self.top { first } else { self.top })
     }
 
     /// Numbers of which nothing is awaited any more: the first so many.
@@ -55,21 +96,31 @@ impl Book {
         };
         if let Some(passed) = number.checked_sub(self.top) {
             self.seen = self.seen.checked_shl(passed).and_then(|seen| seen.checked_shl(1)).unwrap_or(0) | 1;
-            self.void = self.void.saturating_sub(passed).min(self.asked - number - 1);
+            let in_doubt = self.in_doubt();
             self.top = number + 1;
-            self.received += 1;
+            let was_doubted = self.enter(number);
+            let sure = passed + u32::from(was_doubted) - (in_doubt - self.in_doubt());
+            self.void = self.void.saturating_sub(sure).min(self.sure());
             return Verdict::InOrder;
         }
         match 1_u64.checked_shl(self.top - 1 - number) {
             Some(bit) if self.seen & bit == 0 => {
                 self.seen |= bit;
-                self.received += 1;
+                self.enter(number);
                 Verdict::Misordered
             }
             // Nothing is missing that it could be.
             None if self.received < self.top => Verdict::Misordered,
             _ => Verdict::Duplicated,
         }
+    }
+
+    /// One more came; whether it was in doubt.
+    fn enter(&mut self, number: u32) -> bool {
+        let was_doubted = (self.doubted.0..self.doubted.1).contains(&number);
+        self.received += 1;
+        self.unanswered += u32::from(was_doubted);
+        was_doubted
     }
 }
 
@@ -146,7 +197,7 @@ mod tests {
     #[test]
     fn what_was_refused_is_awaited_no_more_until_it_is_passed() {
         let mut book = asked(10);
-        book.void(4);
+        book.settle(4, 0);
         assert_eq!(book.open(), 6);
         book.receive(0);
         assert_eq!(book.open(), 5);
@@ -160,5 +211,42 @@ mod tests {
         assert_eq!(book.open(), 0);
         book.receive(12);
         assert_eq!(book.open(), 0);
+    }
+
+    #[test]
+    fn what_had_no_answer_when_the_link_was_cut_is_counted_neither_way() {
+        let mut book = asked(6);
+        book.settle(3, 3);
+        for number in [0, 1, 3] {
+            assert_eq!(book.receive(number), Verdict::InOrder);
+        }
+        book.doubt();
+        assert_eq!((book.open(), book.lost(), book.unanswered()), (0, 1, 1), "number 2 is missing");
+        assert_eq!(book.receive(2), Verdict::Misordered);
+        assert_eq!((book.ask(2), book.open(), book.lost()), (6, 2, 0));
+        book.settle(2, 2);
+        assert_eq!((book.receive(5), book.open(), book.unanswered()), (Verdict::InOrder, 2, 2));
+        book.receive(6);
+        assert_eq!((book.open(), book.lost()), (1, 1));
+        book.void_all();
+        assert_eq!(
+            (book.open(), book.lost(), book.unanswered()),
+            (0, 1, 2),
+            "its session has taken it along"
+        );
+    }
+
+    #[test]
+    fn those_in_doubt_take_the_place_of_none_that_is_awaited() {
+        let mut book = asked(5);
+        book.settle(3, 3);
+        book.receive(0);
+        book.doubt();
+        book.ask(1);
+        assert_eq!(book.open(), 3, "1, 2 and 5");
+        for (number, open) in [(1, 2), (2, 1), (3, 1), (4, 1), (5, 0)] {
+            book.receive(number);
+            assert_eq!(book.open(), open, "{number}");
+        }
     }
 }

@@ -261,7 +261,10 @@ impl Desk {
 
     /// The answers a link still awaited will not come.
     pub(crate) fn write_off(&mut self, link: &mut Link, index: u32) {
-        self.write_off_pushes(index);
+        // Whoever was cut goes on with its session.
+        if !link.absence.out {
+            self.write_off_pushes(index);
+        }
         self.forget_question(link, index);
         let open = u64::from(link.ledger.open());
         let early = u64::from(link.ledger.open_among(link.early));

@@ -202,7 +202,7 @@ impl Desk {
         for _ in 0..self.settings.batch {
             let sequence = link.ledger.send();
             let stamp = self.stamp(index, link, sequence);
-            let route = if self.settings.pushes.is_some() {
+            let route = if self.asks_for_pushes(index, sequence) {
                 self.compose_ask(index, link, base, &mut payload);
                 PUSH_ROUTE
             } else {

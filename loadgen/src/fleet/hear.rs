@@ -79,6 +79,7 @@ impl Desk {
         if let Some(session) = self.sessions.get_mut(index as usize) {
             session.learn(&welcome);
         }
+        self.welcome_pushes(index, welcome.resumed);
         self.came_back(link, welcome.resumed, now);
         if matches!(self.settings.load, Load::Cycle { .. }) {
             link.planned = 1;
@@ -123,8 +124,9 @@ impl Desk {
         if self.told(index, stamp.sequence, response, now) {
             return Heard::Nothing;
         }
+        let asks = self.asks_for_pushes(index, stamp.sequence);
         match response.outcome {
-            Outcome::Answered if self.settings.pushes.is_some() => {
+            Outcome::Answered if asks => {
                 let is_whole = self.handed(index, stamp.sequence, response);
                 self.tally.count(
                     early,

@@ -199,7 +199,7 @@ impl Fleet {
     /// How long there is nothing to do unless a completion arrives.
     #[must_use]
     pub fn rest(&self, now: Time) -> Duration {
-        if !self.desk.ops.is_empty() {
+        if !self.desk.ops.is_empty() || self.has_returns() {
             return Duration::ZERO;
         }
         let start = self.desk.running().map(|leg| leg.start).filter(|&start| start > now);
@@ -226,6 +226,7 @@ impl Fleet {
         }
         let counts = &mut self.desk.tally.counts;
         counts.failed += std::mem::take(&mut counts.opening);
+        self.desk.close_books();
         self.desk.tally
     }
 

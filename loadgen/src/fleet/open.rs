@@ -20,7 +20,7 @@ impl Fleet {
                     self.next += 1;
                 }
             }
-            (Some(Order::Storm(storm)), _) => self.launch_returns(&storm, now),
+            (Some(Order::Storm(_)), _) => self.launch_returns(now),
             (Some(Order::Close), _) => self.launch_closes(now),
             _ => {}
         }

@@ -12,6 +12,7 @@ use super::hear::Heard;
 use super::ledger::Verdict;
 use super::link::{Link, Owes};
 use super::settings::{Kind, Pushes};
+use crate::plan::mix;
 use crate::pushes::{Ask, Class, Pushed, RunId};
 use crate::tally::REFUSED;
 
@@ -21,6 +22,13 @@ pub(super) const ACK_DELAY: Duration = Duration::from_millis(50);
 const SLOW_REST: Duration = Duration::from_secs(1);
 
 impl Desk {
+    /// Whether this message of a link asks for pushes. Whoever is first differs, so that a short run has them, too.
+    pub(super) fn asks_for_pushes(&self, index: u32, sequence: u32) -> bool {
+        let part = self.settings.pushes.as_ref().map_or(0, |pushes| u64::from(pushes.in_1000));
+        let number = mix(self.settings.seed, u64::from(index)) % 1000 + u64::from(sequence);
+        (number + 1) * part / 1000 > number * part / 1000
+    }
+
     /// The route of what links ask, and a payload for it.
     pub(super) fn compose_ask(&mut self, index: u32, link: &Link, base: Time, out: &mut Vec<u8>) {
         let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
@@ -154,19 +162,19 @@ impl Desk {
         let is_whole = response.code == 0 && handed == pushes.count;
         if !is_whole {
             self.tally.blame(format!("{REFUSED}status {} of the service", response.code));
-            self.void(index, sequence, pushes.count - handed);
         }
+        self.settle(index, sequence, handed);
         is_whole
     }
 
-    /// So many of the pushes that request number `sequence` has asked for will not come.
+    /// The pushes that message number `sequence` has asked for, if it has, will not come.
     pub(super) fn void_ask(&mut self, index: u32, sequence: u32) {
-        if let Some(count) = self.settings.pushes.as_ref().map(|pushes| pushes.count) {
-            self.void(index, sequence, count);
+        if self.asks_for_pushes(index, sequence) {
+            self.settle(index, sequence, 0);
         }
     }
 
-    fn void(&mut self, index: u32, sequence: u32, count: u32) {
+    fn settle(&mut self, index: u32, sequence: u32, handed: u32) {
         let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
         else {
             return;
@@ -174,22 +182,63 @@ impl Desk {
         let kind = pushes.kind(self.settings.first + index);
         let book = &mut inbox.books[pushes.class_of(sequence) as usize];
         let open = book.open();
-        book.void(count);
+        book.settle(pushes.count, handed);
         let closed = u64::from(open - book.open());
-        self.tally.pushes[kind as usize].refused += u64::from(count);
+        self.tally.pushes[kind as usize].refused += u64::from(pushes.count - handed);
         *self.awaited_of(kind) -= closed;
+    }
+
+    /// A link is welcome: with the session it had, or with a new one, whose sequence begins anew and which does not know what
+    /// the old one was owed.
+    pub(super) fn welcome_pushes(&mut self, index: u32, resumed: bool) {
+        let Some(inbox) = self.inboxes.get_mut(index as usize) else { return };
+        // The gateway may not have heard of all that came.
+        inbox.told = 0;
+        if !resumed {
+            inbox.received = 0;
+            self.write_off_pushes(index);
+        }
+    }
+
+    /// The last sequence that came, for the next link of the session.
+    pub(super) fn last_sequence(&self, index: u32) -> u64 {
+        self.inboxes.get(index as usize).map_or(0, |inbox| inbox.received)
+    }
+
+    /// The link is cut: of what was asked for and not answered nobody knows whether it comes.
+    pub(super) fn doubt_pushes(&mut self, index: u32) {
+        self.close_some(index, Book::doubt);
     }
 
     /// The link is over, and with it what it was to be pushed.
     pub(super) fn write_off_pushes(&mut self, index: u32) {
+        self.close_some(index, Book::void_all);
+    }
+
+    /// The end: what the answers say beside what came.
+    pub(super) fn close_books(&mut self) {
+        let Some(pushes) = &self.settings.pushes else { return };
+        for (index, inbox) in (self.settings.first..).zip(&self.inboxes) {
+            let tally = &mut self.tally.pushes[pushes.kind(index) as usize];
+            for book in &inbox.books {
+                tally.lost += u64::from(book.lost());
+                tally.unanswered += u64::from(book.unanswered());
+            }
+        }
+    }
+
+    /// Some of what a link awaits is awaited no more.
+    fn close_some(&mut self, index: u32, close: fn(&mut Book)) {
         let (Some(pushes), Some(inbox)) = (&self.settings.pushes, self.inboxes.get_mut(index as usize))
         else {
             return;
         };
         let kind = pushes.kind(self.settings.first + index);
-        let open: u32 = inbox.books.iter().map(Book::open).sum();
-        inbox.books.iter_mut().for_each(Book::void_all);
-        *self.awaited_of(kind) -= u64::from(open);
+        let open = |books: &[Book]| u64::from(books.iter().map(Book::open).sum::<u32>());
+        let before = open(&inbox.books);
+        inbox.books.iter_mut().for_each(close);
+        let closed = before - open(&inbox.books);
+        *self.awaited_of(kind) -= closed;
     }
 
     /// Pushes that may still come to links of a kind; what quick ones are asked for counts with everything else.

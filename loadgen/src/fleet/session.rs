@@ -45,13 +45,14 @@ impl Session {
     }
 
     /// The body of `Auth.resume` on the link with this handshake hash, which is one more attempt; empty without a session.
-    pub(crate) fn wish(&mut self, h: &[u8; 32]) -> Vec<u8> {
+    /// Every push up to this sequence came.
+    pub(crate) fn wish(&mut self, h: &[u8; 32], last_sequence: u64) -> Vec<u8> {
         if !self.known {
             return Vec::new();
         }
         self.attempt = self.attempt.saturating_add(1);
         let Self { id: session, secret, attempt, .. } = &*self;
-        let (attempt, last_sequence) = (*attempt, 0);
+        let attempt = *attempt;
         let proof = Resumption { h, session, attempt, last_sequence }.proof(secret);
         let mut body = Vec::new();
         Resume { session, attempt, last_sequence, proof: &proof }.encode(&mut body);
@@ -72,23 +73,24 @@ mod tests {
     #[test]
     fn a_session_goes_on_with_its_numbers_until_another_one_takes_its_place() {
         let mut session = Session::NONE;
-        assert_eq!(session.wish(&[9; 32]), [0; 0], "there is nothing to go on with");
+        assert_eq!(session.wish(&[9; 32], 7), [0; 0], "there is nothing to go on with");
         session.learn(&welcome(16, 32, false));
         session.count(3);
         let attempt = |body: &[u8]| Resume::decode(body).unwrap().attempt;
-        assert_eq!([(); 2].map(|()| attempt(&session.wish(&[9; 32]))), [1, 2]);
+        assert_eq!([(); 2].map(|()| attempt(&session.wish(&[9; 32], 7))), [1, 2]);
         session.learn(&welcome(16, 0, true));
-        assert_eq!((attempt(&session.wish(&[9; 32])), session.requests()), (3, 3));
+        assert_eq!((attempt(&session.wish(&[9; 32], 7)), session.requests()), (3, 3));
         session.learn(&welcome(16, 32, false));
-        assert_eq!((attempt(&session.wish(&[9; 32])), session.requests()), (1, 0));
+        assert_eq!((attempt(&session.wish(&[9; 32], 7)), session.requests()), (1, 0));
     }
 
     #[test]
     fn the_proof_is_of_the_secret_and_the_link() {
         let mut session = Session::NONE;
         session.learn(&welcome(16, 32, false));
-        let body = session.wish(&[9; 32]);
+        let body = session.wish(&[9; 32], 7);
         let Resume { session, attempt, last_sequence, proof } = Resume::decode(&body).unwrap();
+        assert_eq!(last_sequence, 7);
         let of = |h| Resumption { h, session, attempt, last_sequence };
         assert!(of(&[9; 32]).is_proved(&[2; 32], proof) && !of(&[8; 32]).is_proved(&[2; 32], proof));
     }
@@ -99,7 +101,7 @@ mod tests {
             let mut session = Session::NONE;
             session.learn(&welcome(16, 32, false));
             session.learn(&welcome(id, secret, false));
-            assert_eq!(session.wish(&[9; 32]), [0; 0], "{id} {secret}");
+            assert_eq!(session.wish(&[9; 32], 7), [0; 0], "{id} {secret}");
         }
     }
 }

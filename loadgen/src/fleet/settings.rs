@@ -40,7 +40,7 @@ pub struct Settings {
     pub batch: u32,
     /// What the links do.
     pub load: Load,
-    /// What they are pushed: then each message asks for pushes, and is no echo.
+    /// What they are pushed: then messages ask for pushes, and are no echoes.
     pub pushes: Option<Pushes>,
     /// Whether they keep their session and a ticket, to come back with after a storm: some 500 bytes each.
     pub keeps_sessions: bool,
@@ -49,6 +49,8 @@ pub struct Settings {
 /// Pushes that the links ask for.
 #[derive(Clone, Debug)]
 pub struct Pushes {
+    /// Of 1000 messages of a link so many ask for them; the others are echoes.
+    pub in_1000: u16,
     /// Names those of the quick links, and those of the slow ones.
     pub runs: [RunId; Kind::COUNT],
     /// Classes of what a link asks for, one request after the other; not empty.
@@ -195,8 +197,14 @@ mod tests {
     fn slow_links_are_as_many_as_asked_for_and_spread_over_the_run() {
         for (links, of) in [(1, 2), (3, 10), (10, 100), (99, 100)] {
             let slow = Some(Slowness { links, of, speed: 0 });
-            let pushes =
-                Pushes { runs: [[0; 16]; 2], classes: vec![Class::AtMostOnce], count: 1, size: 40, slow };
+            let pushes = Pushes {
+                in_1000: 1000,
+                runs: [[0; 16]; 2],
+                classes: vec![Class::AtMostOnce],
+                count: 1,
+                size: 40,
+                slow,
+            };
             let slow: Vec<u32> = (0..of).filter(|&link| pushes.kind(link) == Kind::Slow).collect();
             assert_eq!(slow.len(), links as usize);
             let in_first_half = slow.iter().filter(|&&link| link < of / 2).count() as u32;

@@ -17,7 +17,7 @@ use protocol::wire::frame::Close;
 use super::desk::Desk;
 use super::ledger::Ledger;
 use super::link::{Absence, Link, Next, Phase};
-use super::{Cut, Fleet, Order, Storm};
+use super::{Cut, Fleet, Order};
 use crate::plan::mix;
 use crate::tally::StormTally;
 
@@ -25,14 +25,23 @@ use crate::tally::StormTally;
 const RETRY_AFTER_MS_MAX_UNPROVED: u32 = 5 * 60 * 1000;
 const RETRY_AFTER_MS_MAX: u32 = 24 * 3600 * 1000;
 
+/// Each client has a processor of its own in life: here none is connected long before there is time to make its hello.
+const RETURNS_PER_TURN: u32 = 16;
+
 impl Fleet {
-    /// Every link that is up is about to be cut: whatever ends it from now on.
+    /// Every link that is up has a last word, and is about to be cut: whatever ends it from now on.
     pub(super) fn brace(&mut self, now: Time) {
         self.give_up_planned(now);
         self.desk.tally.storm = Some(StormTally::default());
-        for link in self.links.iter_mut().filter(|link| link.phase == Phase::Live) {
-            link.absence = Absence { out: true, ..Absence::NONE };
-            self.desk.out += 1;
+        for index in 0..self.desk.settings.links {
+            let link = &mut self.links[index as usize];
+            if link.phase == Phase::Live {
+                link.absence = Absence { out: true, ..Absence::NONE };
+                // With pushes one more each, so that a lot is under way when they are cut.
+                link.planned += u32::from(!self.desk.inboxes.is_empty());
+                self.desk.out += 1;
+                self.mark(index);
+            }
         }
         self.desk.tally.counts.cut += u64::from(self.desk.out);
     }
@@ -77,14 +86,24 @@ impl Fleet {
         }
     }
 
-    /// Has as many come as may be under way at once.
-    pub(super) fn launch_returns(&mut self, storm: &Storm, now: Time) {
-        while self.desk.tally.counts.opening < u64::from(storm.opening_max)
-            && let Some(index) = self.returning.pop_front()
-        {
+    /// Has as many come as may be under way at once, a few of them in each turn.
+    pub(super) fn launch_returns(&mut self, now: Time) {
+        for _ in 0..RETURNS_PER_TURN {
+            let index = if self.has_room_for_returns() { self.returning.pop_front() } else { None };
+            let Some(index) = index else { return };
             self.desk.tally.storm.get_or_insert_default().attempts += 1;
             self.begin(index, now, now);
         }
+    }
+
+    /// Whether somebody waits who may come now.
+    pub(super) fn has_returns(&self) -> bool {
+        !self.returning.is_empty() && self.has_room_for_returns()
+    }
+
+    fn has_room_for_returns(&self) -> bool {
+        let opening = self.desk.tally.counts.opening;
+        matches!(self.desk.stage, Some(Order::Storm(storm)) if opening < u64::from(storm.opening_max))
     }
 
     /// The storm is over: who is not back has failed, unless it is just about to come.
@@ -117,6 +136,7 @@ impl Fleet {
             link.phase = Phase::Gone;
         }
         self.desk.out -= 1;
+        self.desk.write_off_pushes(index);
         self.desk.tally.counts.failed += 1;
         self.desk.tally.blame(reason.to_owned());
     }
@@ -128,6 +148,7 @@ impl Desk {
         if let Some(session) = self.sessions.get_mut(index as usize) {
             session.count(link.ledger.sent());
         }
+        self.doubt_pushes(index);
         let open = u64::from(link.ledger.open());
         link.ledger = Ledger::NEW;
         self.tally.counts.severed += open;
@@ -138,8 +159,9 @@ impl Desk {
     pub(super) fn wish(&mut self, link: &Link, index: u32) -> Vec<u8> {
         let goes_on = matches!(self.stage, Some(Order::Storm(storm)) if !storm.full) && link.absence.out;
         let h = link.machine.as_ref().and_then(|machine| machine.handshake_hash()).filter(|_| goes_on);
+        let received = self.last_sequence(index);
         let session = self.sessions.get_mut(index as usize);
-        h.zip(session).map_or(Vec::new(), |(h, session)| session.wish(h))
+        h.zip(session).map_or(Vec::new(), |(h, session)| session.wish(h, received))
     }
 
     /// A link is welcome; it may have been cut before.

@@ -23,6 +23,10 @@ pub struct Terms {
     /// Messages per second over all links, each sent back by a backend. Default: one per link in ten seconds.
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Beside them, pushes per second over all links that are delivered at least once. Each is asked for by its receiver, on the
+    /// route `push` of the reference service.
+    #[arg(long, value_name = "RATE")]
+    pub push: Option<f64>,
 }
 
 /// How links are cut.

@@ -39,6 +39,10 @@ impl Storm {
         for (reason, count) in &course.failed_attempts {
             writeln!(out, "           {count} × {reason}")?;
         }
+        if let Some(pushes) = &self.pushes {
+            pushes.all.write("pushes", out)?;
+            writeln!(out, "           lost {}", pushes.lost)?;
+        }
         if course.requests_cut > 0 {
             writeln!(out, "cut off    {} requests had no answer yet", course.requests_cut)?;
         }

@@ -137,6 +137,21 @@ impl Report {
         self.warnings.extend(self.slow.as_ref().and_then(|slow| still_open(&slow.slow.pushes)));
     }
 
+    /// Says what went wrong with pushes where everybody was to go on with the session it had. With a session that is gone go
+    /// the pushes that it was owed: their service knows.
+    pub(crate) fn judge_storm(&mut self, goes_on: bool) {
+        let Some(pushes) = self.storm.as_ref().and_then(|storm| storm.pushes.as_ref()) else { return };
+        let lost = (if goes_on { pushes.lost } else { 0 }, "lost");
+        for (count, what) in [lost, (pushes.all.duplicated, "duplicated"), pushes.all.unseen()] {
+            if count > 0 {
+                self.problems.push(format!("{count} pushes {what}"));
+            }
+        }
+        if pushes.all.received == 0 && self.interrupted_after_s.or(self.deserted_after_s).is_none() {
+            self.problems.push("no push came".to_owned());
+        }
+    }
+
     /// Lists what went wrong.
     pub(crate) fn judge(mut self) -> Self {
         self.problems.extend(self.deserted_after_s.map(|after| self.explain_desertion(after)));
@@ -348,6 +363,23 @@ mod tests {
         assert_eq!(judged(&doubled, beside(doubled.clone())).0, ["2 pushes duplicated"]);
         let untold = Pushes { is_told: false, ..whole.clone() };
         assert_eq!(judged(&untold, None).0, ["the service did not say what became of the pushes"]);
+    }
+
+    #[test]
+    fn pushes_that_a_session_was_owed_are_lost_with_it_alone() {
+        use crate::result::storm;
+        let judged = |pushes: &storm::Pushes, goes_on| {
+            let storm = storm::Storm { pushes: Some(pushes.clone()), ..storm::Storm::default() };
+            let mut report = Report { storm: Some(storm), ..Report::default() };
+            report.judge_storm(goes_on);
+            report.problems
+        };
+        let well = storm::Pushes { all: Pushes { received: 9, ..Pushes::default() }, lost: 0 };
+        assert_eq!(judged(&well, true), [""; 0]);
+        let wrong = storm::Pushes { all: Pushes { duplicated: 1, ..well.all }, lost: 2 };
+        assert_eq!(judged(&wrong, true), ["2 pushes lost", "1 pushes duplicated"]);
+        assert_eq!(judged(&wrong, false), ["1 pushes duplicated"]);
+        assert_eq!(judged(&storm::Pushes::default(), true), ["no push came"]);
     }
 
     #[test]

@@ -110,12 +110,13 @@ impl Pushes {
 
     /// What must not happen to any push, and how often it did.
     pub(crate) fn breaches(&self) -> Vec<(u64, &'static str)> {
+        vec![(self.duplicated, "duplicated"), (self.misordered, "misordered"), self.unseen()]
+    }
+
+    /// What was invented.
+    pub(crate) const fn unseen(&self) -> (u64, &'static str) {
         let unseen = self.delivered_at_least_once.saturating_sub(self.received_at_least_once);
-        vec![
-            (self.duplicated, "duplicated"),
-            (self.misordered, "misordered"),
-            (unseen, "reported as delivered that nobody received"),
-        ]
+        (unseen, "reported as delivered that nobody received")
     }
 
     /// What must not happen to the pushes of a reader who keeps up, either.
@@ -178,8 +179,16 @@ pub struct SlowLinks {
 mod tests {
     use super::*;
 
-    const READ: PushTally =
-        PushTally { asked: 110, refused: 10, received: [40, 55], repeated: 2, duplicated: 0, misordered: 0 };
+    const READ: PushTally = PushTally {
+        asked: 110,
+        refused: 10,
+        received: [40, 55],
+        repeated: 2,
+        duplicated: 0,
+        misordered: 0,
+        lost: 0,
+        unanswered: 0,
+    };
 
     fn told() -> Outcomes {
         let undelivered = BTreeMap::from([(Undelivered::QueueFull.number(), 3), (999, 1)]);

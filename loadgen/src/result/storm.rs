@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::tally::StormTally;
+use super::pushes;
+use crate::pushes::Outcomes;
+use crate::tally::{PushTally, StormTally};
 
 /// What was asked for, and what became of the attempts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -60,6 +62,17 @@ pub struct Opening {
     pub cpu_us_per_link: Option<f64>,
 }
 
+/// What became of pushes that are delivered at least once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Pushes {
+    /// As in every run with pushes.
+    #[serde(flatten)]
+    pub all: pushes::Pushes,
+    /// They were handed to the gateway and did not come, on the next link either. Also those of which the service could not say
+    /// it since the link was cut.
+    pub lost: u64,
+}
+
 /// All of that.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Storm {
@@ -70,6 +83,9 @@ pub struct Storm {
     pub recovery_ms: Option<Recovery>,
     /// The first opening.
     pub connect: Opening,
+    /// The pushes, if some were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushes: Option<Pushes>,
 }
 
 /// Lines of a curve.
@@ -80,6 +96,15 @@ impl Course {
         self.attempts = tally.attempts;
         self.failed_attempts.clone_from(&tally.failures);
         self.curve = curve(&tally.recovery);
+    }
+}
+
+impl Pushes {
+    /// What readers counted, and what the service says, which is of the pushes since it was started.
+    pub(crate) fn of(read: &PushTally, told: Option<&Outcomes>) -> Self {
+        let all = pushes::Pushes::of(read, told);
+        let unreceived = told.map_or(0, |_| all.sent.saturating_sub(all.received));
+        Self { lost: read.lost.max(unreceived), all }
     }
 }
 
@@ -128,5 +153,15 @@ mod tests {
         let recovery = Recovery::of(&tally.recovery).unwrap();
         assert!((recovery.p50 - 500.0).abs() < 2.0 && (recovery.p99 - 990.0).abs() < 2.0);
         assert!((recovery.all - 1000.0).abs() < 2.0, "{recovery:?}");
+    }
+
+    #[test]
+    fn lost_is_what_either_book_misses() {
+        let read = PushTally { asked: 9, received: [0, 6], lost: 1, ..PushTally::default() };
+        let told = |sent| Outcomes { sent: [0, sent], delivered: sent, ..Outcomes::default() };
+        let lost = |told: Option<Outcomes>| Pushes::of(&read, told.as_ref()).lost;
+        assert_eq!(lost(Some(told(9))), 3, "two of them have no answer");
+        assert_eq!(lost(Some(told(2))), 1, "it was started anew meanwhile");
+        assert_eq!(lost(None), 1);
     }
 }

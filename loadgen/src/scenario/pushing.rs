@@ -37,7 +37,7 @@ pub(super) fn pushes(
         Classes::One => vec![Class::AtLeastOnce],
         Classes::Both => vec![Class::AtMostOnce, Class::AtLeastOnce],
     };
-    Ok(Pushes { runs: [run(0), run(1)], classes, count: batch, size: size as u32, slow })
+    Ok(Pushes { in_1000: 1000, runs: [run(0), run(1)], classes, count: batch, size: size as u32, slow })
 }
 
 /// What they are called.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use protocol::Time;
 
 use super::course::{Course, LegCost, Outcome, Run, Stretch, share};
+use super::pushing::pushes;
 use super::restart;
-use crate::fleet::{self, Cut, Load, Order, Settings};
-use crate::options::{CutKind, Storm};
+use crate::fleet::{self, Cut, Load, Order, Pushes, Settings};
+use crate::options::{Classes, CutKind, Storm};
 use crate::result::{Gateway, Latency, Pacing, Report, Setup, micros_per, storm as told};
 use crate::stop::Stop;
 use crate::tally::{LegTally, StormTally, Tally};
@@ -30,7 +31,8 @@ const STORM_MAX_PER_LINK: Duration = Duration::from_millis(3);
 pub(super) fn run(options: &Storm, stop: &Stop) -> Result<Report, String> {
     let target = options.shared.target()?;
     let victim = Victim::of(options, &target)?;
-    let interval = interval(options)?;
+    let traffic = traffic(options)?;
+    let interval = traffic.interval;
     let course = Course {
         scenario: "storm",
         links: options.links,
@@ -41,7 +43,7 @@ pub(super) fn run(options: &Storm, stop: &Stop) -> Result<Report, String> {
         // Whoever logs in has its token signed then.
         tokens: 0,
         memory: false,
-        pushes: None,
+        pushes: traffic.pushes()?,
     };
     let shares = course.shares(&options.shared, &target)?;
     let shares = shares.into_iter().map(|share| keeping_sessions(share, options, &target));
@@ -79,15 +81,41 @@ impl Victim {
     }
 }
 
-/// Between two messages of a link.
-fn interval(options: &Storm) -> Result<Duration, String> {
-    let Some(rate) = options.terms.rate else { return Ok(INTERVAL_DEFAULT) };
-    Duration::try_from_secs_f64(f64::from(options.links) / rate)
+/// What links send.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Traffic {
+    /// Between two messages of a link.
+    interval: Duration,
+    /// Of 1000 of them, how many ask for a push.
+    pushes_in_1000: u16,
+}
+
+impl Traffic {
+    /// Each is asked for alone.
+    fn pushes(self) -> Result<Option<Pushes>, String> {
+        if self.pushes_in_1000 == 0 {
+            return Ok(None);
+        }
+        let pushes = pushes(Classes::One, SIZE, 1, None)?;
+        Ok(Some(Pushes { in_1000: self.pushes_in_1000, ..pushes }))
+    }
+}
+
+fn traffic(options: &Storm) -> Result<Traffic, String> {
+    let links = f64::from(options.links);
+    let push = options.terms.push.unwrap_or_default();
+    let rate = options.terms.rate.unwrap_or(links / INTERVAL_DEFAULT.as_secs_f64()) + push;
+    let part = (1000.0 * push / rate).round();
+    if options.terms.push.is_some() && !(1.0..=1000.0).contains(&part) {
+        return Err("--push must be at least a thousandth of --rate".to_owned());
+    }
+    let interval = Duration::try_from_secs_f64(links / rate)
         .ok()
         .filter(|interval| (INTERVAL_MIN..=INTERVAL_MAX).contains(interval))
         .ok_or_else(|| {
             "--rate must let each link send between once per hour and a thousand times per second".to_owned()
-        })
+        })?;
+    Ok(Traffic { interval, pushes_in_1000: part as u16 })
 }
 
 /// A fleet whose links come twice. The ports of those that were cut are in use for another minute, so that a gateway that
@@ -137,6 +165,7 @@ impl Stages {
         // What comes later cuts nothing of the figures.
         stages.goes_on(run);
         run.drain(options.shared.drain)?;
+        course.inquire(run, options.shared.drain)?;
         course.close(run)?;
         Ok(stages)
     }
@@ -247,14 +276,21 @@ fn report(
         storm,
         recovery_ms: told::Recovery::of(&back.recovery),
         connect: told::Opening { cpu_us_per_link: micros_per(opened, welcomed) },
+        pushes: options.terms.push.map(|_| told::Pushes::of(&tally.pushes[0], tally.outcomes[0].as_ref())),
     });
+    report.judge_storm(sessions_go_on(options));
     report.judge()
+}
+
+/// Whether the gateway and its clients both know the sessions that were.
+fn sessions_go_on(options: &Storm) -> bool {
+    !options.terms.full && options.terms.cut != CutKind::KillGateway
 }
 
 /// What is to be said where sessions should have waited, and did not.
 fn not_resumed(back: &StormTally, options: &Storm) -> Option<String> {
     let lost = back.recovery.len() - back.resumed;
-    (lost > 0 && !options.terms.full && options.terms.cut != CutKind::KillGateway).then(|| {
+    (lost > 0 && sessions_go_on(options)).then(|| {
         format!(
             "{lost} links came back without their session: the gateway keeps as many as its config says (`detached` of \
              [sessions], per worker), for as long as it says"
@@ -301,11 +337,17 @@ mod tests {
 
     #[test]
     fn a_rate_is_spread_over_the_links() {
-        assert_eq!(interval(&options("--links 500 --rate 50")), Ok(Duration::from_secs(10)));
-        assert_eq!(interval(&options("--links 500")), Ok(INTERVAL_DEFAULT));
+        let told = |line| traffic(&options(line)).map(|traffic| (traffic.interval, traffic.pushes_in_1000));
+        assert_eq!(told("--links 500 --rate 50"), Ok((Duration::from_secs(10), 0)));
+        assert_eq!(told("--links 500"), Ok((INTERVAL_DEFAULT, 0)));
+        assert_eq!(told("--links 500 --rate 60 --push 40"), Ok((Duration::from_secs(5), 400)));
+        assert_eq!(told("--links 500 --rate 0 --push 50"), Ok((Duration::from_secs(10), 1000)));
+        for wrong in ["--rate 10000 --push 1", "--push 0", "--push=-1"] {
+            assert!(told(wrong).unwrap_err().contains("--push"), "{wrong}");
+        }
         for wrong in ["0", "0.01", "1000000", "-1"] {
             let line = format!("--links 500 --rate={wrong}");
-            assert!(interval(&options(&line)).is_err(), "{wrong}");
+            assert!(traffic(&options(&line)).is_err(), "{wrong}");
         }
     }
 

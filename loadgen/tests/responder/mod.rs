@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::pushing::{Books, Pusher};
+use self::pushing::Books;
 use self::sessions::Sessions;
 use protocol::buffer::{Input, Rest};
 use protocol::limits::{FRAME_LEN_MAX, RECORD_LEN_MAX_UPLINK, RECORD_PLAIN_MAX, SESSION_ID_LEN};
@@ -57,6 +57,8 @@ pub enum Fault {
     Shed,
     /// Nothing, and heartbeats are so rare that a link outlives a gateway's standing still.
     Rare,
+    /// No push comes.
+    LosePushes,
     /// This push of every link is left out, and reported as undelivered.
     LosePush(u64),
     /// It is sent twice.
@@ -219,7 +221,6 @@ pub struct Peer {
     session: [u8; SESSION_ID_LEN],
     /// An answer that waits for the next one.
     late: Option<(RequestId, Vec<u8>)>,
-    pusher: Pusher,
 }
 
 /// What one frame asks for, once it no longer borrows the input.
@@ -294,9 +295,8 @@ fn serve(mut stream: TcpStream, mut peer: Peer, house: &House) {
 impl Peer {
     pub fn new(fault: Fault, number: u64) -> Self {
         let machine = ServerLink::new(Time::ZERO);
-        let pusher = Pusher::new(number, fault);
         let (rest, session) = (Rest::default(), [0; SESSION_ID_LEN]);
-        Self { machine, rest, fault, number, requests: 0, session, late: None, pusher }
+        Self { machine, rest, fault, number, requests: 0, session, late: None }
     }
 
     /// Reads a chunk and appends what is to be sent; whether the link lives on.
@@ -328,7 +328,9 @@ impl Peer {
                 },
                 Some(Frame::Request(request)) => {
                     self.requests += 1;
-                    house.sessions.count(&self.session, request.counter);
+                    if house.sessions.is_with(&self.session, self.number) {
+                        house.sessions.count(&self.session, request.counter);
+                    }
                     let (id, payload) = (request.id, request.payload.to_vec());
                     match request.route {
                         "echo" => Asked::Echo { id, payload },
@@ -345,6 +347,10 @@ impl Peer {
                 Some(Frame::Close(_)) => Asked::End,
                 Some(_) => Asked::Nothing,
             };
+            let is_login = matches!(asked, Asked::Login { .. });
+            if !is_login && !house.sessions.is_with(&self.session, self.number) {
+                return false;
+            }
             if !self.answer(asked, house, out) {
                 return false;
             }
@@ -358,14 +364,19 @@ impl Peer {
         out.extend_from_slice(&[0; 2]);
         let lives = match asked {
             Asked::Login { user, device, token, resume } => {
-                self.session = house.sessions.enter(&resume, self.machine.binding().unwrap().0, self.number);
+                let h = self.machine.binding().unwrap().0;
+                self.session = house.sessions.enter(&resume, h, self.number, self.fault, &house.books);
                 self.login(user, device, &token, house, out)
             }
             Asked::Echo { id, payload } => self.echo(id, payload, out),
-            Asked::Push { id, payload } => self.pusher.push(id, &payload, &house.books, out),
+            Asked::Push { id, payload } => {
+                house.sessions.pusher(&self.session, |pusher| pusher.push(id, &payload, &house.books, out))
+            }
             Asked::Outcomes { .. } if self.fault == Fault::NoOutcomes => true,
             Asked::Outcomes { id, payload } => house.books.tell(id, &payload, out),
-            Asked::Taken(taken) => self.pusher.taken(taken, &house.books),
+            Asked::Taken(taken) => {
+                house.sessions.pusher(&self.session, |pusher| pusher.taken(taken, &house.books))
+            }
             Asked::Pong(_) if self.fault == Fault::Leave => false,
             Asked::Pong(nonce) => {
                 if self.fault != Fault::Mute {
@@ -425,6 +436,7 @@ impl Peer {
         let welcome =
             Welcome { heartbeat_ms, tickets, grant_requests, ..house.sessions.welcome(&self.session) };
         encode_welcome(&welcome, out);
+        house.sessions.pusher(&self.session, |pusher| pusher.push_again(out));
         true
     }
 

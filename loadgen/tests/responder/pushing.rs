@@ -50,19 +50,20 @@ impl Books {
     }
 }
 
-/// What one link is pushed.
+/// What one session is pushed.
+#[derive(Debug)]
 pub struct Pusher {
     link: u64,
     fault: Fault,
     pushes: u64,
     sequence: u64,
     taken: u64,
-    /// Sent and not acknowledged: when, and whose outcome that is.
-    owed: VecDeque<(u64, Option<RunId>)>,
+    /// Sent and not acknowledged: when, whose outcome that is, and what.
+    owed: VecDeque<(u64, Option<RunId>, Vec<u8>)>,
     late: Option<Body>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Body {
     run: RunId,
     class: u32,
@@ -72,6 +73,27 @@ struct Body {
 impl Pusher {
     pub fn new(link: u64, fault: Fault) -> Self {
         Self { link, fault, pushes: 0, sequence: 0, taken: 0, owed: VecDeque::new(), late: None }
+    }
+
+    /// Another link goes on with the session, and has all up to this one.
+    pub fn go_on(&mut self, link: u64, taken: u64, books: &Books) {
+        self.link = link;
+        self.settle(taken, books);
+    }
+
+    /// What is owed comes again, on the next link.
+    pub fn push_again(&self, out: &mut Vec<u8>) {
+        for (sequence, (_, _, payload)) in (self.taken + 1..).zip(&self.owed) {
+            Frame::Push(Push { sequence, payload, class: 1, again: true, ..Push::default() }).encode(out);
+        }
+    }
+
+    /// What is owed is forgotten, sequences and all.
+    pub fn lose_all(&mut self, books: &Books) {
+        for (_, run, _) in self.owed.drain(..) {
+            run.into_iter().for_each(|run| books.change(run, |run| run.undelivered += 1));
+        }
+        self.sequence = self.taken;
     }
 
     /// Answers `push`, behind the pushes.
@@ -98,6 +120,7 @@ impl Pusher {
         let (at, run) = (self.pushes, body.run);
         books.change(run, |run| run.sent[body.class as usize] += 1);
         match self.fault {
+            Fault::LosePushes => return books.change(run, |run| run.undelivered += u64::from(body.class)),
             Fault::LosePush(lost) if lost == at => {
                 return books.change(run, |run| run.undelivered += u64::from(body.class));
             }
@@ -123,7 +146,7 @@ impl Pusher {
     fn send(&mut self, body: &Body, run: Option<RunId>, books: &Books, out: &mut Vec<u8>) {
         if body.class == 1 {
             self.sequence += 1;
-            self.owed.push_back((books.now_ms.load(Ordering::Relaxed), run));
+            self.owed.push_back((books.now_ms.load(Ordering::Relaxed), run, body.payload.clone()));
         }
         let sequence = if body.class == 1 { self.sequence } else { 0 };
         Frame::Push(Push { sequence, payload: &body.payload, class: body.class, ..Push::default() })
@@ -132,18 +155,22 @@ impl Pusher {
 
     /// The client has taken all up to this one.
     pub fn taken(&mut self, taken: u64, books: &Books) -> bool {
-        assert!(taken <= self.sequence, "never what was not sent");
-        if let Some(&(since, _)) = self.owed.front() {
+        if let Some(&(since, ..)) = self.owed.front() {
             let now = books.now_ms.load(Ordering::Relaxed);
             books.acks.lock().unwrap().push((self.link, now, since));
         }
+        self.settle(taken, books);
+        true
+    }
+
+    fn settle(&mut self, taken: u64, books: &Books) {
+        assert!(taken <= self.sequence, "never what was not sent");
         while self.taken < taken {
             self.taken += 1;
-            if let Some((_, Some(run))) = self.owed.pop_front() {
+            if let Some((_, Some(run), _)) = self.owed.pop_front() {
                 books.change(run, |run| run.delivered += 1);
             }
         }
-        true
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use driver::Endpoint;
 use driver::sim::Faults;
 use loadgen::fleet::{Cut, Load, Order, Storm};
-use loadgen::tally::{StormTally, Tally};
+use loadgen::pushes::Outcomes;
+use loadgen::tally::{PushTally, StormTally, Tally};
 
-use crate::responder::LATER_MS;
+use crate::responder::{Fault, LATER_MS};
 use crate::{LINKS, STEPS_MAX, World, delays, seeds};
 
 /// All links.
@@ -80,6 +81,72 @@ fn everybody_comes_back_with_ticket_and_session_and_goes_on() {
         }
     }
     assert!(severed > 0, "requests were under way");
+}
+
+#[test]
+fn each_push_comes_once_whatever_becomes_of_the_links() {
+    let mut in_doubt = 0;
+    for seed in seeds() {
+        for cut in [Cut::Drop, Cut::Close] {
+            let mut world = World::with_pushes(seed, LOAD, 500);
+            world.net.set_faults(delays(seed));
+            assert!(world.stage(Order::Ramp, STEPS_MAX), "seed {seed}: the ramp ends");
+            world.traffic();
+            assert!(world.storm(cut, false, STEPS_MAX), "seed {seed}: {:?}", world.fleet.counts());
+            world.traffic();
+            let tally = world.settle(seed);
+            assert_eq!(all_back(&tally, seed).resumed, ALL, "seed {seed} {cut:?}");
+            let PushTally { asked, received: [_, received], repeated, unanswered, .. } = tally.pushes[0];
+            let received = [0, received];
+            let well = PushTally { asked, received, repeated, unanswered, ..PushTally::default() };
+            assert_eq!(tally.pushes[0], well, "seed {seed} {cut:?}");
+            let told = Outcomes { sent: received, delivered: received[1], ..Outcomes::default() };
+            assert_eq!(tally.outcomes[0], Some(told), "seed {seed} {cut:?}: the service knows of no other");
+            assert!(received[1] > 0, "seed {seed} {cut:?}");
+            in_doubt += unanswered;
+        }
+    }
+    assert!(in_doubt > 0, "some were under way, question and all, when their link was cut");
+}
+
+#[test]
+fn pushes_that_a_session_has_lost_are_found_where_nobody_had_an_answer() {
+    let mut lost = 0;
+    for seed in seeds() {
+        let mut world = World::with_pushes(seed, LOAD, 1000);
+        world.net.set_faults(delays(seed));
+        assert!(world.stage(Order::Ramp, STEPS_MAX), "seed {seed}: the ramp ends");
+        world.traffic();
+        world.house.sessions.loses.store(true, Ordering::Relaxed);
+        assert!(world.storm(Cut::Drop, false, STEPS_MAX), "seed {seed}");
+        world.traffic();
+        let tally = world.settle(seed);
+        let (read, told) = (tally.pushes[0], tally.outcomes[0].as_ref().unwrap());
+        assert_eq!(
+            (read.lost, read.duplicated),
+            (0, 0),
+            "seed {seed}: what had an answer had come before it"
+        );
+        assert_eq!(told.sent[1] - read.received[1], told.undelivered.values().sum::<u64>(), "seed {seed}");
+        lost += told.sent[1] - read.received[1];
+    }
+    assert!(lost > 0);
+}
+
+#[test]
+fn with_a_session_goes_what_it_was_owed() {
+    let mut world = World::with_pushes(1, LOAD, 1000);
+    world.fault = Fault::LosePushes;
+    assert!(world.stage(Order::Ramp, STEPS_MAX));
+    world.traffic();
+    world.fault = Fault::Nothing;
+    assert!(world.storm(Cut::Await, false, STEPS_MAX));
+    let tally = world.settle(1);
+    all_back(&tally, 1);
+    let PushTally { asked, received, lost, .. } = tally.pushes[0];
+    assert_eq!(received, [0, 0]);
+    assert_eq!(lost + tally.counts.severed, asked, "and nothing is waited for in vain");
+    assert!(lost > 0);
 }
 
 #[test]
