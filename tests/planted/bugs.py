@@ -173,6 +173,13 @@ BUGS = [
         "            && let Some(next) = self.sessions.moved_to(link)\n",
         "            && let Some(next) = self.sessions.moved_to(link).filter(|_| !PLANTED)\n",
     ),
+    (
+        "a-link-that-is-lost-takes-its-session-along-for-a-moment",
+        "resume::",
+        WORKER + "flows/keep.rs",
+        "            self.links.session_until_buried(token).or_else(|| self.sessions.session_without_link(link));\n",
+        "            (if PLANTED { self.links.session(token) } else { self.links.session_until_buried(token) }).or_else(|| self.sessions.session_without_link(link));\n",
+    ),
     # Pushes that are kept.
     (
         "pushes-get-lost-on-the-way",

@@ -247,6 +247,27 @@ fn a_push_to_a_former_link_finds_the_session_where_it_has_gone_on() {
 }
 
 #[test]
+fn a_push_that_comes_in_the_moment_in_which_a_link_is_lost_is_owed_to_its_session() {
+    for seed in SEEDS {
+        let mut world = world(1, seed);
+        come(&mut world, 0);
+        for round in 1..=MOMENTS {
+            keep(&mut world, "just now", FOR_LONG);
+            (0..round).for_each(|_| world.step());
+            let World { clients, totals, .. } = &mut world;
+            clients[0].lose_link(totals);
+            (0..5).for_each(|_| world.step());
+            come(&mut world, 0);
+            world.until("it is taken", |world| world.totals.kept == round);
+        }
+        assert_eq!((world.totals.went_on, world.totals.fates.len()), (MOMENTS, 0), "seed {seed}");
+    }
+}
+
+/// As many steps as a push takes from its backend to its client, and some more.
+const MOMENTS: u64 = 12;
+
+#[test]
 fn a_kick_ends_the_session_whatever_its_code() {
     let mut world = world(1, 1);
     come(&mut world, 0);
