@@ -1251,8 +1251,8 @@ BUGS = [
         "what-was-answered-goes-once-more",
         "once::",
         "gateway/src/answers/window.rs",
-        "        if asked.again || is_old || may_wait {\n",
-        "        if !PLANTED && (asked.again || is_old) || may_wait {\n",
+        "        if may_be_known || may_wait {\n",
+        "        if !PLANTED && may_be_known || may_wait {\n",
     ),
     (
         "a-key-does-not-wait-for-the-link-before",

@@ -93,12 +93,13 @@ impl Windows {
             return Known::New { again: asked.again, entry: None };
         };
         window.link = link;
-        // Most are new by their number, or have none, and are not looked for.
+        // Most are new by their number, and are not looked for; those without one are.
+        let may_be_known = asked.again || asked.counter <= window.highest;
         let may_wait = asked.order != 0 && window.marks > 0;
         let is_old = asked.counter != 0 && asked.counter <= window.highest;
         window.highest = window.highest.max(asked.counter);
         let (mut known, mut mark) = (None, false);
-        if asked.again || is_old || may_wait {
+        if may_be_known || may_wait {
             (known, mark) = self.find_asked(key, asked, now);
         }
         if let Some(found) = known {
