@@ -396,13 +396,18 @@ def an_unknown_route_is_refused(target):
 
 @test
 def two_open_requests_of_one_id_have_one_answer(target):
+    """Once, or once more where the second came behind the answer; which that is nobody can know."""
     client = target.login()
     request = client.request_frame("echo", b"twice")
     client.send(request, request)
-    response = client.wait_for("response")
-    expect("the id", response.id == request.request.id)
-    expect("answered", (response.outcome, response.payload) == (link.ANSWERED, b"twice"))
-    expect("no other response before the pong", client.ping(3) == 3)
+    heard = [client.wait_for("response")]
+    client.send(link.Frame(ping=link.Ping(nonce=3)))
+    while (frame := client.receive()).WhichOneof("kind") != "pong":
+        heard.append(frame.response)
+    expect(f"one or two, got {len(heard)}", len(heard) in (1, 2))
+    for response in heard:
+        expect("the id", response.id == request.request.id)
+        expect("answered", (response.outcome, response.payload) == (link.ANSWERED, b"twice"))
     client.close()
 
 
