@@ -2,6 +2,7 @@
 //! out.
 
 mod circles;
+mod features;
 mod imports;
 mod layers;
 mod outline;
