@@ -36,7 +36,7 @@ pub(crate) struct Number {
     counter: AtomicU64,
     /// In nanoseconds, and one more; 0: it was not sent.
     first_time: AtomicU64,
-    /// In Unix milliseconds.
+    /// In Unix milliseconds; that of an earlier process, too.
     first_wall: AtomicU64,
 }
 
@@ -54,18 +54,21 @@ impl Number {
     /// It is sent now.
     pub(crate) fn sent(&self, time: Time, wall: UnixMillis) {
         if self.first_time.load(Ordering::Relaxed) == 0 {
-            self.first_wall.store(wall.0, Ordering::Relaxed);
+            // What an earlier process sent is no younger for it.
+            _ = self.first_wall.compare_exchange(0, wall.0, Ordering::Relaxed, Ordering::Relaxed);
             self.first_time.store(time.as_nanos().saturating_add(1), Ordering::Relaxed);
         }
     }
 
     /// How long ago it was sent first, on the clock that says more; zero if it was not.
     pub(crate) fn age(&self, time: Time, wall: UnixMillis) -> Duration {
-        let Some(first) = self.first_time.load(Ordering::Relaxed).checked_sub(1) else {
-            return Duration::ZERO;
+        let since = |first: u64| time.since(Time::from_nanos(first));
+        let by_time = self.first_time.load(Ordering::Relaxed).checked_sub(1).map_or(Duration::ZERO, since);
+        let by_wall = match self.first_wall.load(Ordering::Relaxed) {
+            0 => 0,
+            first => wall.0.saturating_sub(first),
         };
-        let by_wall = wall.0.saturating_sub(self.first_wall.load(Ordering::Relaxed));
-        time.since(Time::from_nanos(first)).max(Duration::from_millis(by_wall))
+        by_time.max(Duration::from_millis(by_wall))
     }
 }
 
@@ -96,6 +99,30 @@ impl Request {
     #[must_use]
     pub const fn id(&self) -> &RequestId {
         &self.id
+    }
+
+    /// A request that the application has kept over a start of its process, under the id that
+    /// [`Client::prepare`](crate::Client::prepare) gave it: for an outbox that is on disk.
+    ///
+    /// `first_sent` is when it may have been sent first; `None`: surely not yet. Write that down before you send it, so that the request
+    /// is marked as sent before, and refused as [`Reason::TooLate`] 12 h later: backends may have forgotten it by then.
+    #[must_use]
+    pub fn restore(
+        id: RequestId,
+        route: impl Into<String>,
+        key: impl Into<Bytes>,
+        payload: impl Into<Bytes>,
+        first_sent: Option<UnixMillis>,
+    ) -> Self {
+        let first_wall = AtomicU64::new(first_sent.map_or(0, |first| first.0));
+        Self {
+            id,
+            route: route.into(),
+            key: key.into(),
+            payload: payload.into(),
+            again: first_sent.is_some(),
+            number: Arc::new(Number { first_wall, ..Number::default() }),
+        }
     }
 
     /// The same request, marked as sent before.
@@ -310,6 +337,25 @@ mod tests {
         assert_eq!(id, [1, 0x2b, 0xd8, 0x45, 0x56, 1, 2, 3, 4, 5, 6, 9, 9, 9, 9, 9]);
         let other = Namer::new(b"alice", b"tablet").name(UnixMillis(0x0102_0304_0506), [9; 5]);
         assert_ne!(id, other);
+    }
+
+    #[test]
+    fn what_an_earlier_process_has_sent_is_as_old_as_that_says_on_the_wall_clock_alone() {
+        let hour = Duration::from_hours(1);
+        let (time, wall) = (Time::from_nanos(0) + 20 * hour, UnixMillis(1_000_000_000_000));
+        let earlier = UnixMillis(wall.0 - hour.as_millis() as u64);
+        let restore = |first| Request::restore([1; 16], "chat", "bob", "hello", first);
+        let (sent, unsent) = (restore(Some(earlier)), restore(None));
+        assert_eq!((sent.again, sent.number.age(time, wall)), (true, hour), "this process runs for longer");
+        assert_eq!((unsent.again, unsent.number.age(time, wall)), (false, Duration::ZERO));
+        [&sent, &unsent].into_iter().for_each(|request| request.number.sent(time, wall));
+        let later = UnixMillis(wall.0 + 1);
+        assert_eq!(
+            sent.number.age(time, later),
+            hour + Duration::from_millis(1),
+            "it is no younger for that"
+        );
+        assert_eq!(unsent.number.age(time + hour, later), hour);
     }
 
     #[test]
