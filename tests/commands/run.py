@@ -29,6 +29,10 @@ START = 60
 # Blocks that nobody pastes here, by document and first line, and why.
 OTHERS = {
     ("README.md", "cargo test --workspace"): "the gate calls it itself",
+    (
+        "README.md",
+        "cargo run --release -p backend --example chat-service -- service.sock",
+    ): "the gateway's own tests run every example",
     ("CONTRIBUTING.md", "cargo test --workspace"): "that is the gate",
     ("docs/PERFORMANCE.md", None): "measurements of many minutes, for a machine on which nothing else runs",
     (

@@ -11,6 +11,7 @@ mod cores;
 mod cut;
 mod delegated;
 mod delivered;
+mod examples;
 mod forbidden;
 mod full;
 mod guarded;
