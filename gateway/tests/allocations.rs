@@ -148,6 +148,8 @@ fn run(ring: Uring, settings: Settings, surroundings: Surroundings, counts: &Sen
 struct Talk {
     sent: u64,
     answered: u64,
+    /// Requests that have a name, each its own: also those that were not taken.
+    named: u64,
     /// Pushes of its own requests, and of those of the other client.
     pushed: [u64; 2],
 }
@@ -201,10 +203,11 @@ fn talk(address: SocketAddr, worker: u8, both_live: &Barrier, counts: &Sender<Co
             Frame::Auth(auth).encode(&mut out);
         }
         while live && talk.sent < talk.allowance(worker) {
-            talk.sent += 1;
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&talk.sent.to_be_bytes());
-            let request = Request { id, route: "echo", payload: &[worker; 64], ..Request::default() };
+            (talk.sent, talk.named) = (talk.sent + 1, talk.named + 1);
+            let (mut id, counter) = ([0; 16], talk.named);
+            id[..8].copy_from_slice(&counter.to_be_bytes());
+            let payload = &[worker; 64];
+            let request = Request { id, route: "echo", payload, counter, ..Request::default() };
             Frame::Request(request).encode(&mut out);
         }
         if received > acknowledged {

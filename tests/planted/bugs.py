@@ -66,13 +66,6 @@ BUGS = [
         "                if own.resumed.len() == RESUMED_MAX {\n",
         "                if own.resumed.len() == RESUMED_MAX || PLANTED {\n",
     ),
-    (
-        "ends-overtake-that-sessions-go-on",
-        "after_a_storm",
-        WORKER + "streams/mod.rs",
-        "            own.say_resumed();\n            if own.epoch == epoch\n",
-        "            if !PLANTED { own.say_resumed(); }\n            if own.epoch == epoch\n",
-    ),
     # Pushes to several users.
     (
         "users-of-a-push-share-a-slot",
@@ -984,10 +977,10 @@ BUGS = [
     ),
     (
         "parked-of-a-dead-link-kept",
-        "credit::",
+        "once::",
         WORKER + "requests/mod.rs",
-        "is_some() {}\n        let had_parked = self.park.len_of_link(link) > 0;\n",
-        "is_some() {}\n        let had_parked = self.park.len_of_link(link) > 0;\n        if PLANTED { return had_parked; }\n",
+        "        while let Some(parked) = self.park.take_of_link(link) {\n            forget(",
+        "        while !PLANTED && let Some(parked) = self.park.take_of_link(link) {\n            forget(",
     ),
     (
         "parked-of-a-dead-stream-kept",
@@ -995,13 +988,6 @@ BUGS = [
         WORKER + "flows/end.rs",
         "        self.reroute_parked(stream);\n",
         "        if !PLANTED { self.reroute_parked(stream); }\n",
-    ),
-    (
-        "keys-lose-their-order",
-        "after_a_storm",
-        WORKER + "flows/request.rs",
-        "        let held_by = self.requests.held_by(link, route, order);\n",
-        "        let held_by = if PLANTED { None } else { self.requests.held_by(link, route, order) };\n",
     ),
     (
         "too-large-is-parked",
@@ -1281,13 +1267,6 @@ BUGS = [
         "gateway/src/answers/window.rs",
         "again: asked.again || is_old,",
         "again: asked.again || is_old && !PLANTED,",
-    ),
-    (
-        "nobody-is-behind",
-        "behind::",
-        "gateway/src/answers/window.rs",
-        "        if !mark {\n",
-        "        if !mark || PLANTED {\n",
     ),
     (
         "those-that-wait-are-not-behind",
