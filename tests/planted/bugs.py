@@ -183,7 +183,7 @@ BUGS = [
     ),
     (
         "later-pushes-overtake-the-sessions-own",
-        "resume::",
+        "after_a_storm",
         "gateway/src/delivery/tails.rs",
         "        self.pushes.extend(more.pushes);\n",
         "        if PLANTED { self.pushes.splice(0..0, more.pushes); } else { self.pushes.extend(more.pushes); }\n",
